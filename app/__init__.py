@@ -1,0 +1,1 @@
+"""The HTTP service around :mod:`shards`: ingestion, reads, dashboard, command line."""

@@ -1,0 +1,1 @@
+"""Sharded, durable buffering between HTTP and ClickHouse. Usable without HTTP: imports nothing of ``app``."""
