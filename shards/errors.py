@@ -1,0 +1,88 @@
+"""Every exception of this package.
+
+::
+
+    ShardsError
+    ├── Unavailable            nothing was appended; try again after ``retry_after_s``
+    │   ├── NotAccepting       starting, recovering or shutting down
+    │   ├── Saturated          a shard's queue to the disk is full
+    │   ├── WalFull            ``WAL_MAX_BYTES`` or ``WAL_MIN_FREE_BYTES`` reached
+    │   └── WalFailed          the disk refused a write or a sync
+    ├── DataDirectoryLocked    another process works on this data directory
+    └── StoreError             ClickHouse did not do what was asked
+        ├── StoreUnavailable   not reachable, or it went away; retry
+        ├── SchemaMismatch     a database object is not as needed; mend it, then retry
+        ├── RowsRefused        these rows cannot be stored, however often they are sent
+        └── StoreFailed        any other error of the server; retry with an alarm
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class ShardsError(Exception):
+    """Base of all errors of this package."""
+
+
+class Unavailable(ShardsError):
+    """The request was refused before anything was appended."""
+
+    def __init__(self, reason: str, *, retry_after_s: int = 1) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry_after_s = retry_after_s
+
+
+class NotAccepting(Unavailable):
+    """The shard set is starting, recovering or shutting down."""
+
+
+class Saturated(Unavailable):
+    """More is waiting for the disk than may wait."""
+
+
+class WalFull(Unavailable):
+    """The write-ahead log has used the room it may use."""
+
+
+class WalFailed(Unavailable):
+    """The disk refused a write or a sync; part of the request may be durable."""
+
+
+class DataDirectoryLocked(ShardsError):
+    """Another process holds the lock of the data directory."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path} is in use by another fanfinity process; stop it, or set FANFINITY_DATA_DIR to another directory"
+        )
+        self.path = path
+
+
+class StoreError(ShardsError):
+    """ClickHouse did not do what was asked. ``code`` is ClickHouse's error code, 0 where there is none."""
+
+    def __init__(self, message: str, *, code: int = 0) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+
+
+class StoreUnavailable(StoreError):
+    """ClickHouse cannot be reached, or the connection was lost; whether an INSERT took effect is unknown."""
+
+
+class SchemaMismatch(StoreError):
+    """Database objects differ from what is needed; each difference is one sentence that names the object."""
+
+    def __init__(self, differences: Sequence[str], *, code: int = 0) -> None:
+        super().__init__("; ".join(differences), code=code)
+        self.differences = tuple(differences)
+
+
+class RowsRefused(StoreError):
+    """ClickHouse refuses the rows themselves; sending them again cannot help."""
+
+
+class StoreFailed(StoreError):
+    """Any other server error: read-only, too many parts, memory limit, unknown. Retried, never bisected at first."""

@@ -1,0 +1,23 @@
+"""What the shard set reports while it works. The service turns it into metrics; by default nobody listens."""
+
+
+class Observer:
+    """Receives measurements. Called in the event loop; must be quick and must not raise."""
+
+    def synced(self, *, records: int, bytes_: int, seconds: float) -> None:
+        """One group commit reached the disk."""
+
+    def flushed(self, *, shard: int, rows: int, seconds: float, replayed: bool) -> None:
+        """One batch was accepted by ClickHouse (not yet confirmed)."""
+
+    def retried(self, *, shard: int) -> None:
+        """A batch has to be sent again."""
+
+    def store_error(self, *, code: int) -> None:
+        """ClickHouse answered with an error, or went away (code 0)."""
+
+    def reconnected(self) -> None:
+        """ClickHouse is usable again after an outage."""
+
+    def dead_lettered(self, *, shard: int) -> None:
+        """A row was put aside."""

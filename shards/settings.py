@@ -1,0 +1,26 @@
+"""Settings of the shard set, with the defaults of the contract."""
+
+from pathlib import Path
+from typing import Literal
+
+import attrs
+
+WalSync = Literal["always", "interval", "off"]
+
+
+@attrs.frozen(kw_only=True)
+class ShardSettings:
+    """How to buffer. Sizes in bytes, times in ms unless the name says otherwise."""
+
+    data_dir: Path
+    shards: int = 4
+    flush_interval_ms: int = 200
+    flush_max_rows: int = 10_000
+    checkpoint_interval_ms: int = 5_000
+    wal_sync: WalSync = "always"
+    wal_max_bytes: int = 8 << 30
+    wal_min_free_bytes: int = 512 << 20
+    segment_max_bytes: int = 64 << 20
+    memory_max_rows: int = 50_000
+    memory_max_bytes: int = 16 << 20
+    queue_max_bytes: int = 32 << 20
