@@ -1,0 +1,166 @@
+"""Group commit: one thread writes and syncs for all shards.
+
+One thread beats one a shard: fewer syncs, fewer hand-overs (figures in the design). Whatever queues up while it is
+in a sync becomes the next group, so the group's size follows the load by itself.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from time import monotonic
+
+import attrs
+
+from shards.errors import WalFailed
+from shards.observer import Observer
+from shards.settings import WalSync
+from shards.wal.log import ShardLog
+
+_log = logging.getLogger(__name__)
+
+SYNC_INTERVAL_S = 1.0
+
+Durable = Callable[[int, Sequence[bytes]], None]
+
+
+@attrs.define(slots=True, eq=False)
+class Append:
+    """Rows of one request for one shard. ``durable`` is called in the event loop with the first sequence number."""
+
+    log: ShardLog
+    rows: Sequence[bytes]
+    size: int
+    future: asyncio.Future[None]
+    durable: Durable
+    first_seq: int = 0
+    error: OSError | None = None
+
+
+class Committer:
+    """Takes appends from the event loop, makes them durable in groups, and reports back to the loop.
+
+    An append belongs to this class from :meth:`submit` on: a handler that is cancelled takes nothing back.
+    """
+
+    def __init__(self, *, sync: WalSync, observer: Observer) -> None:
+        self._sync = sync
+        self._observer = observer
+        self._queue: SimpleQueue[Append | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._unsynced: set[ShardLog] = set()
+        self._synced_at = monotonic()
+        self.queued_bytes = 0
+        self.error = ""
+        self.failed_at = 0.0
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._run, name="wal-committer", daemon=True)
+        self._thread.start()
+
+    async def close(self) -> None:
+        """Commit what is queued, then end the thread."""
+        if self._thread is not None:
+            self._queue.put(None)
+            await asyncio.to_thread(self._thread.join)
+            await asyncio.sleep(0)  # lets the last group's report run
+
+    def submit(self, log: ShardLog, rows: Sequence[bytes], durable: Durable) -> asyncio.Future[None]:
+        """Queue rows; the future is done when they are durable, or fails with :class:`WalFailed`."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        size = sum(map(len, rows))
+        self.queued_bytes += size
+        self._queue.put(Append(log, rows, size, future, durable))
+        return future
+
+    def _run(self) -> None:
+        while (group := self._next_group()) is not None:
+            if group:
+                self._commit(group)
+            self._sync_by_interval()
+        for log in self._unsynced:
+            log.sync()
+
+    def _next_group(self) -> list[Append] | None:
+        """Return what is queued, waiting for the first one; None when asked to end. Empty: time for an interval sync."""
+        try:
+            first = self._queue.get(timeout=SYNC_INTERVAL_S if self._sync == "interval" else None)
+        except Empty:
+            return []
+        group: list[Append] = []
+        while first is not None:
+            group.append(first)
+            try:
+                first = self._queue.get_nowait()
+            except Empty:
+                return group
+        if group:
+            self._commit(group)
+        return None
+
+    def _commit(self, group: list[Append]) -> None:
+        started = monotonic()
+        by_log: dict[ShardLog, list[Append]] = {}
+        for append in group:
+            by_log.setdefault(append.log, []).append(append)
+        for log, appends in by_log.items():
+            try:
+                self._write(log, appends)
+                log.acknowledge()
+            except OSError as error:
+                log.abandon()
+                for append in appends:
+                    append.error = error
+        assert self._loop is not None  # noqa: S101 - for the type checker
+        self._loop.call_soon_threadsafe(self._report, group, monotonic() - started)
+
+    def _write(self, log: ShardLog, appends: list[Append]) -> None:
+        seq = log.append([row for append in appends for row in append.rows])
+        for append in appends:
+            append.first_seq = seq
+            seq += len(append.rows)
+        if self._sync == "always":
+            log.sync()
+        else:
+            self._unsynced.add(log)
+
+    def _sync_by_interval(self) -> None:
+        if self._sync != "interval" or monotonic() - self._synced_at < SYNC_INTERVAL_S:
+            return
+        self._synced_at = monotonic()
+        unsynced, self._unsynced = self._unsynced, set()
+        for log in unsynced:
+            try:
+                log.sync()
+            except OSError:
+                _log.exception("shard %d: sync failed; the last second of acknowledged events may be lost", log.shard)
+                log.abandon()
+
+    def _report(self, group: list[Append], seconds: float) -> None:
+        records = bytes_ = 0
+        for append in group:
+            self.queued_bytes -= append.size
+            if append.error is not None:
+                self._fail(append, append.error)
+                continue
+            records += len(append.rows)
+            bytes_ += append.size
+            append.durable(append.first_seq, append.rows)
+            if not append.future.done():
+                append.future.set_result(None)
+        if records:
+            self.error = ""
+            self._observer.synced(records=records, bytes_=bytes_, seconds=seconds)
+
+    def _fail(self, append: Append, error: OSError) -> None:
+        if not self.error:
+            _log.error("shard %d: the write-ahead log refused to write: %s", append.log.shard, error)
+        self.error = f"{error.strerror or error}"
+        self.failed_at = monotonic()
+        if not append.future.done():
+            append.future.set_exception(WalFailed("the write-ahead log cannot be written", retry_after_s=2))
+            append.future.exception()  # marks it as seen: the handler may be gone

@@ -1,0 +1,224 @@
+"""The write-ahead log of one shard: a directory of segments with consecutive sequence numbers.
+
+Sequence numbers start at 1 and have no gaps. After a failed write or sync the segment is abandoned and the next one
+starts again at the first number that is not durable: **records at or beyond the first number of the following
+segment were never acknowledged** and are passed over wherever the log is read.
+"""
+
+import logging
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import attrs
+import msgspec
+
+from shards.wal.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from shards.wal.reader import LogReader
+from shards.wal.record import HEADER_BYTES, encode_records
+from shards.wal.segment import SegmentReader, SegmentWriter, sync_directory
+
+_log = logging.getLogger(__name__)
+
+DAMAGED_DIRECTORY = "damaged"
+
+
+@attrs.define
+class _Segment:
+    path: Path
+    ordinal: int
+    first_seq: int
+    size: int
+    damaged: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Recovery:
+    """What a log holds at the start: ``pending`` records by match, of which the oldest was received at ``oldest_ns``."""
+
+    pending: Counter[str]
+    oldest_ns: int
+
+
+class _Head(msgspec.Struct):
+    match_id: str
+    received_ns: int
+
+
+head_of: Callable[[bytes], _Head] = msgspec.json.Decoder(_Head).decode
+
+
+class ShardLog:
+    """One shard's log. Appended to by the committer thread, read and truncated by the shard's flusher."""
+
+    def __init__(self, directory: Path, *, shard: int, segment_max_bytes: int) -> None:
+        self.directory = directory
+        self.shard = shard
+        self.generation = 0
+        self.checkpoint = Checkpoint()
+        self.durable_seq = 0
+        self.missing = 0
+        self._segment_max_bytes = segment_max_bytes
+        self._segments: list[_Segment] = []
+        self._lock = threading.Lock()
+        self._writer: SegmentWriter | None = None
+        self._next_seq = 1
+        self._ordinal = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all segments."""
+        with self._lock:
+            return sum(segment.size for segment in self._segments)
+
+    @property
+    def segment_count(self) -> int:
+        """How many segment files there are."""
+        return len(self._segments)
+
+    def recover(self) -> Recovery:
+        """Read what is there. Blocking; called once, before anything else. Raises OSError."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.checkpoint = read_checkpoint(self.directory)
+        self._segments = self._list_segments()
+        if self._segments:
+            # Segments go only when every record in them is done with, also when no checkpoint could be written.
+            upto = max(self.checkpoint.upto, self._segments[0].first_seq - 1)
+            self.checkpoint = attrs.evolve(self.checkpoint, upto=upto)
+        self.durable_seq = self.checkpoint.upto
+        pending: Counter[str] = Counter()
+        oldest_ns = 0
+        reader = LogReader(self, after_seq=self.checkpoint.upto)
+        while records := reader.read(upto_seq=None, max_rows=4096, max_bytes=4 << 20):
+            heads = [head_of(record.payload) for record in records]
+            oldest_ns = oldest_ns or heads[0].received_ns
+            pending.update(head.match_id for head in heads)
+            self.durable_seq = records[-1].seq
+        reader.close()
+        self._next_seq = self.durable_seq + 1
+        self._report_missing(pending.total())
+        self.truncate(self.checkpoint)
+        return Recovery(pending=pending, oldest_ns=oldest_ns)
+
+    def _list_segments(self) -> list[_Segment]:
+        segments = []
+        for path in sorted(self.directory.glob("*.wal")):
+            self._ordinal = int(path.stem)
+            with SegmentReader(path) as reader:
+                first_seq = reader.first_seq
+            if first_seq is not None:
+                segments.append(_Segment(path, self._ordinal, first_seq, path.stat().st_size))
+            elif path.stat().st_size <= HEADER_BYTES:
+                path.unlink()  # created, but the crash came before its header: it never held a record
+            else:
+                _log.error("%s has a damaged header; the file is kept in %s", path, self._set_aside(path))
+        return segments
+
+    def _report_missing(self, found: int) -> None:
+        self.missing = self.durable_seq - self.checkpoint.upto - found
+        if self.missing:
+            _log.error("shard %d: %d logged records are damaged and cannot be read back", self.shard, self.missing)
+
+    def append(self, payloads: Sequence[bytes]) -> int:
+        """Write the payloads as records; return the first one's sequence number. Raises OSError."""
+        writer = self._writer
+        if writer is None or writer.size >= self._segment_max_bytes:
+            writer = self._rotate()
+        first_seq = self._next_seq
+        writer.append(encode_records(first_seq, payloads))
+        self._segments[-1].size = writer.size
+        self._next_seq += len(payloads)
+        return first_seq
+
+    def _rotate(self) -> SegmentWriter:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        ordinal = self._ordinal + 1
+        path = self.directory / f"{ordinal:012d}.wal"
+        self._writer = SegmentWriter(path, shard=self.shard, first_seq=self._next_seq)
+        self._ordinal = ordinal
+        with self._lock:
+            self._segments.append(_Segment(path, ordinal, self._next_seq, self._writer.size))
+        return self._writer
+
+    def sync(self) -> None:
+        """Make durable what was appended. Raises OSError; then :meth:`abandon` is due."""
+        if self._writer is not None:
+            self._writer.sync()
+
+    def acknowledge(self) -> None:
+        """Count everything appended as durable."""
+        self.durable_seq = self._next_seq - 1
+
+    def abandon(self) -> None:
+        """Give up the segment after a failed write or sync; numbers that did not become durable are used again.
+
+        The kernel may have dropped pages that a failed sync left dirty, so the file is never trusted again.
+        """
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        self._next_seq = self.durable_seq + 1
+        self.generation += 1
+
+    def segment_of(self, seq: int) -> tuple[Path, int] | None:
+        """Return path and ordinal of the segment that holds a number, or else of the first one."""
+        with self._lock:
+            holding = [segment for segment in self._segments if segment.first_seq <= seq][-1:]
+            found = holding or self._segments[:1]
+            return (found[0].path, found[0].ordinal) if found else None
+
+    def following(self, ordinal: int) -> tuple[Path, int, int] | None:
+        """Return path, ordinal and first sequence number of the segment after another one."""
+        with self._lock:
+            for segment in self._segments:
+                if segment.ordinal > ordinal:
+                    return segment.path, segment.ordinal, segment.first_seq
+            return None
+
+    def mark_damaged(self, ordinal: int) -> None:
+        """Remember that a segment has damage in its middle: it will be kept, not deleted."""
+        with self._lock:
+            for segment in self._segments:
+                segment.damaged = segment.damaged or segment.ordinal == ordinal
+
+    def truncate(self, checkpoint: Checkpoint) -> None:
+        """Write the checkpoint, then remove the segments that it makes superfluous. Blocking.
+
+        Raises OSError when the checkpoint cannot be written; the segments go all the same, or a full disk
+        would never empty.
+        """
+        self.checkpoint = checkpoint
+        try:
+            write_checkpoint(self.directory, checkpoint)
+        finally:
+            self._remove_done(checkpoint.upto)
+
+    def _remove_done(self, upto: int) -> None:
+        with self._lock:
+            done = 0
+            while done + 1 < len(self._segments) and self._segments[done + 1].first_seq <= upto + 1:
+                done += 1
+            removed, self._segments = self._segments[:done], self._segments[done:]
+        for segment in removed:
+            if segment.damaged:
+                self._set_aside(segment.path)
+            else:
+                segment.path.unlink(missing_ok=True)
+
+    def _set_aside(self, path: Path) -> Path:
+        kept = self.directory / DAMAGED_DIRECTORY
+        kept.mkdir(exist_ok=True)
+        target = kept / f"{path.stem}-{os.urandom(4).hex()}.wal"
+        path.replace(target)
+        sync_directory(kept)
+        return target
+
+    def close(self) -> None:
+        """Close the segment; everything acknowledged is already durable."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None

@@ -1,0 +1,104 @@
+"""Reading a log in order while it grows."""
+
+import logging
+from collections import deque
+from pathlib import Path
+from typing import Protocol
+
+from shards.wal.record import Record
+from shards.wal.segment import SegmentReader
+
+_log = logging.getLogger(__name__)
+
+
+class Segments(Protocol):
+    """What a reader needs of a log."""
+
+    generation: int
+
+    def segment_of(self, seq: int) -> tuple[Path, int] | None:
+        """Return path and ordinal of the segment that holds a number."""
+
+    def following(self, ordinal: int) -> tuple[Path, int, int] | None:
+        """Return path, ordinal and first sequence number of the segment after another one."""
+
+    def mark_damaged(self, ordinal: int) -> None:
+        """Remember that a segment lost records."""
+
+
+class LogReader:
+    """Reads a log in order, from behind a sequence number, while it grows. Blocking; one thread at a time."""
+
+    def __init__(self, log: Segments, *, after_seq: int) -> None:
+        self._log = log
+        self._after = after_seq
+        self._generation = log.generation
+        self._reader: SegmentReader | None = None
+        self._ordinal = -1
+        self._ready: deque[Record] = deque()
+        self._last = after_seq
+
+    def read(self, *, upto_seq: int | None, max_rows: int, max_bytes: int) -> list[Record]:
+        """Return the next records, none beyond ``upto_seq``; an empty list where there are none (yet)."""
+        if self._generation != self._log.generation:
+            self._generation = self._log.generation
+            self.close()
+        records: list[Record] = []
+        size = 0
+        while len(records) < max_rows and size < max_bytes and (self._ready or self._fill()):
+            record = self._ready[0]
+            if upto_seq is not None and record.seq > upto_seq:
+                break
+            self._ready.popleft()
+            if record.seq > self._after:
+                self._after = record.seq
+                records.append(record)
+                size += len(record.payload)
+        return records
+
+    def _fill(self) -> bool:
+        while True:
+            if self._reader is None and not self._open():
+                return False
+            assert self._reader is not None  # noqa: S101 - for the type checker
+            # Asked before the file is read: a segment that has a follower does not grow any more.
+            follower = self._log.following(self._ordinal)
+            piece = self._reader.piece()
+            if piece is not None:
+                limit = follower[2] if follower else None
+                self._ready.extend(record for record in piece if limit is None or record.seq < limit)
+                if self._ready:
+                    self._last = self._ready[-1].seq
+                    return True
+            elif follower is None:
+                return False
+            else:
+                self._finish(records_missing=follower[2] > self._last + 1)
+                self._reader, self._ordinal = SegmentReader(follower[0]), follower[1]
+
+    def _open(self) -> bool:
+        found = self._log.segment_of(self._after + 1)
+        if found is None:
+            return False
+        self._reader, self._ordinal = SegmentReader(found[0]), found[1]
+        return True
+
+    def _finish(self, *, records_missing: bool = False) -> None:
+        if self._reader is None:
+            return
+        for damage in self._reader.damages:
+            _log.error(
+                "%s: %d bytes at offset %d are damaged; the file is kept",
+                self._reader.path,
+                damage.size,
+                damage.offset,
+            )
+        if self._reader.damages or records_missing:
+            self._log.mark_damaged(self._ordinal)
+        self._reader.close()
+        self._reader = None
+
+    def close(self) -> None:
+        """Close the open segment; a later :meth:`read` goes on where this one ended."""
+        self._finish()
+        self._ready.clear()

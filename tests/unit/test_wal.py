@@ -1,0 +1,301 @@
+"""The write-ahead log on real files: what was acknowledged is read back, and nothing else."""
+
+import errno
+import os
+import resource
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shards.events import Event, encode_row
+from shards.wal.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from shards.wal.log import ShardLog
+from shards.wal.reader import LogReader
+from shards.wal.record import HEADER_BYTES, RecordScanner, decode_header, encode_header, encode_records
+
+
+def row(number: int, *, match_id: str = "m1", metadata: str = "{}") -> bytes:
+    return encode_row(Event(match_id, f"id-{number}", "pass", 1_700_000_000_000, "1", "", metadata, number))
+
+
+def open_log(directory: Path, *, segment_max_bytes: int = 1 << 20) -> ShardLog:
+    log = ShardLog(directory, shard=0, segment_max_bytes=segment_max_bytes)
+    log.recover()
+    return log
+
+
+def append(log: ShardLog, *rows: bytes) -> int:
+    first = log.append(rows)
+    log.sync()
+    log.acknowledge()
+    return first
+
+
+def read_all(log: ShardLog, *, after: int = 0) -> list[tuple[int, bytes]]:
+    reader = LogReader(log, after_seq=after)
+    found = []
+    while records := reader.read(upto_seq=log.durable_seq, max_rows=3, max_bytes=1 << 20):
+        found += [(record.seq, record.payload) for record in records]
+    reader.close()
+    return found
+
+
+def segment_files(directory: Path) -> list[Path]:
+    return sorted(directory.glob("*.wal"))
+
+
+def test_what_was_appended_is_read_back_after_a_restart(tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    assert append(log, row(1), row(2)) == 1
+    assert append(log, row(3)) == 3
+    log.close()
+
+    again = open_log(tmp_path)
+
+    assert again.durable_seq == 3
+    assert read_all(again) == [(1, row(1)), (2, row(2)), (3, row(3))]
+    assert append(again, row(4)) == 4
+
+
+def test_recovery_counts_pending_records_by_match(tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    append(log, row(1, match_id="a"), row(2, match_id="b"), row(3, match_id="a"))
+    log.truncate(Checkpoint(upto=1))
+    log.close()
+
+    recovery = ShardLog(tmp_path, shard=0, segment_max_bytes=1).recover()
+
+    assert recovery.pending == {"a": 1, "b": 1}
+    assert recovery.oldest_ns == 2
+
+
+def test_a_full_segment_is_followed_by_another_and_goes_when_it_is_done_with(tmp_path: Path) -> None:
+    log = open_log(tmp_path, segment_max_bytes=200)
+    for number in range(1, 10):
+        append(log, row(number))
+    files = segment_files(tmp_path)
+    assert len(files) > 3
+
+    log.truncate(Checkpoint(upto=5))
+
+    assert len(segment_files(tmp_path)) < len(files)
+    assert [seq for seq, _ in read_all(log, after=5)] == [6, 7, 8, 9]
+    assert log.size_bytes == sum(path.stat().st_size for path in segment_files(tmp_path))
+
+
+def test_segments_gone_count_as_done_even_when_the_checkpoint_was_lost(tmp_path: Path) -> None:
+    log = open_log(tmp_path, segment_max_bytes=200)
+    for number in range(1, 10):
+        append(log, row(number))
+    log.truncate(Checkpoint(upto=5))
+    log.close()
+    (tmp_path / "checkpoint.json").unlink()
+
+    again = open_log(tmp_path, segment_max_bytes=200)
+
+    assert again.checkpoint.upto > 0
+    assert again.durable_seq == 9
+    assert [seq for seq, _ in read_all(again, after=again.checkpoint.upto)][-1] == 9
+
+
+@given(rows=st.lists(st.integers(0, 40), min_size=1, max_size=6), data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_file_cut_at_any_byte_gives_a_prefix(rows: list[int], data: st.DataObject) -> None:
+    """A crash leaves any prefix of what was written: recovery returns the whole records of it."""
+    payloads = [row(number, metadata='{"x":"%s"}' % ("y" * size)) for number, size in enumerate(rows, 1)]
+    written = encode_records(1, payloads)
+    cut = data.draw(st.integers(0, len(written)))
+
+    scanner = RecordScanner()
+    found = list(scanner.feed(written[:cut]))
+
+    assert [record.payload for record in found] == payloads[: len(found)]
+    assert not scanner.damages
+    whole = sum(16 + len(payload) for payload in payloads[: len(found)])
+    assert scanner.rest_bytes == cut - whole
+
+
+@given(data=st.data())
+@settings(max_examples=200, deadline=None)
+def test_a_flipped_bit_costs_one_record_and_never_makes_another(data: st.DataObject) -> None:
+    payloads = [row(number) for number in range(1, 6)]
+    written = bytearray(encode_records(1, payloads))
+    position = data.draw(st.integers(0, len(written) - 1))
+    written[position] ^= 1 << data.draw(st.integers(0, 7))
+
+    scanner = RecordScanner()
+    found = {record.seq: record.payload for record in scanner.feed(bytes(written))}
+
+    assert found.items() <= dict(enumerate(payloads, 1)).items()
+    assert len(found) == 4
+
+
+def test_pieces_of_any_size_give_the_same_records() -> None:
+    payloads = [row(number) for number in range(1, 20)]
+    written = encode_records(1, payloads)
+    for size in (1, 7, 100, 1000):
+        scanner = RecordScanner()
+        found = [
+            record.payload
+            for start in range(0, len(written), size)
+            for record in scanner.feed(written[start : start + size])
+        ]
+        assert found == payloads
+        assert scanner.damages == []
+
+
+def test_damage_in_the_middle_is_reported_and_the_file_is_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = open_log(tmp_path, segment_max_bytes=400)
+    for number in range(1, 8):
+        append(log, row(number))
+    log.close()
+    first = segment_files(tmp_path)[0]
+    content = bytearray(first.read_bytes())
+    content[HEADER_BYTES + 40] ^= 0xFF
+    first.write_bytes(content)
+
+    again = open_log(tmp_path, segment_max_bytes=400)
+
+    assert again.missing == 1
+    assert [seq for seq, _ in read_all(again)] == [2, 3, 4, 5, 6, 7]
+    assert "damaged" in caplog.text
+    again.truncate(Checkpoint(upto=7))
+    kept = list((tmp_path / "damaged").iterdir())
+    assert [path.read_bytes() for path in kept] == [bytes(content)]
+
+
+def test_a_torn_tail_of_an_older_segment_is_noticed(tmp_path: Path) -> None:
+    log = open_log(tmp_path, segment_max_bytes=400)
+    for number in range(1, 8):
+        append(log, row(number))
+    log.close()
+    first = segment_files(tmp_path)[0]
+    first.write_bytes(first.read_bytes()[:-5])
+
+    again = open_log(tmp_path, segment_max_bytes=400)
+
+    assert again.missing == 1
+    again.truncate(Checkpoint(upto=7))
+    assert len(list((tmp_path / "damaged").iterdir())) == 1
+
+
+def test_a_segment_without_a_whole_header_never_held_a_record(tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    append(log, row(1))
+    log.close()
+    (tmp_path / "000000000002.wal").write_bytes(encode_header(0, 2)[:10])
+
+    again = open_log(tmp_path)
+
+    assert read_all(again) == [(1, row(1))]
+    assert append(again, row(2)) == 2
+
+
+def test_a_damaged_header_is_kept_aside(tmp_path: Path) -> None:
+    (tmp_path / "000000000001.wal").write_bytes(b"x" * 500)
+
+    open_log(tmp_path)
+
+    assert len(list((tmp_path / "damaged").iterdir())) == 1
+
+
+def test_records_that_were_not_acknowledged_are_void_once_their_numbers_are_used_again(tmp_path: Path) -> None:
+    """After a failed sync the same numbers go to other rows; the abandoned ones must never come back."""
+    log = open_log(tmp_path)
+    append(log, row(1))
+    log.append([row(2), row(3)])
+    log.abandon()
+    assert append(log, row(4)) == 2
+    log.close()
+
+    again = open_log(tmp_path)
+
+    assert read_all(again) == [(1, row(1)), (2, row(4))]
+
+
+def test_a_reader_that_was_at_the_end_forgets_what_was_abandoned(tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    append(log, row(1))
+    reader = LogReader(log, after_seq=0)
+    log.append([row(2)])
+    assert [r.seq for r in reader.read(upto_seq=1, max_rows=9, max_bytes=1 << 20)] == [1]
+    log.abandon()
+    append(log, row(4))
+
+    records = reader.read(upto_seq=2, max_rows=9, max_bytes=1 << 20)
+
+    assert [record.payload for record in records] == [row(4)]
+    reader.close()
+
+
+def test_a_reader_follows_a_log_that_grows(tmp_path: Path) -> None:
+    """Appends and rotations in another thread, reads in this one: no record is missed or seen twice."""
+    log = open_log(tmp_path, segment_max_bytes=2000)
+    last = 600
+
+    def write() -> None:
+        for number in range(1, last + 1):
+            append(log, row(number))
+
+    writer = threading.Thread(target=write)
+    reader = LogReader(log, after_seq=0)
+    seen: list[int] = []
+    writer.start()
+    while len(seen) < last and (writer.is_alive() or log.durable_seq > len(seen)):
+        seen += [r.seq for r in reader.read(upto_seq=log.durable_seq, max_rows=50, max_bytes=1 << 20)]
+        time.sleep(0.001)  # lets the writer have the interpreter lock
+    writer.join()
+    reader.close()
+
+    assert seen == list(range(1, last + 1))
+
+
+def test_a_full_disk_leaves_what_was_acknowledged_intact(tmp_path: Path) -> None:
+    """RLIMIT_FSIZE makes the kernel refuse the write in its middle, in a child of its own."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            log = open_log(tmp_path)
+            append(log, row(1))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (log.size_bytes + 50, resource.RLIM_INFINITY))
+            try:
+                append(log, row(2))
+            except OSError as error:
+                code = 0 if error.errno == errno.EFBIG else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+    again = open_log(tmp_path)
+
+    assert read_all(again) == [(1, row(1))]
+    assert append(again, row(2)) == 2
+
+
+def test_header_round_trip_and_refusals() -> None:
+    assert decode_header(encode_header(7, 123)) == (7, 123)
+    assert decode_header(encode_header(7, 123)[:-1]) is None
+    broken = bytearray(encode_header(7, 123))
+    broken[9] ^= 1
+    assert decode_header(bytes(broken)) is None
+
+
+def test_checkpoint_round_trip_and_a_damaged_one(tmp_path: Path) -> None:
+    assert read_checkpoint(tmp_path) == Checkpoint()
+    write_checkpoint(tmp_path, Checkpoint(upto=5, dead_lettered=1))
+    assert read_checkpoint(tmp_path) == Checkpoint(upto=5, dead_lettered=1)
+    (tmp_path / "checkpoint.json").write_bytes(b'{"upto":')
+    assert read_checkpoint(tmp_path) == Checkpoint()
+
+
+def test_every_row_begins_as_recovery_expects() -> None:
+    assert row(1).startswith(b'{"match_id":"')
