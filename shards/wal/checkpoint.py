@@ -13,7 +13,7 @@ FILE_NAME = "checkpoint.json"
 
 @attrs.frozen(kw_only=True)
 class Checkpoint:
-    """Every sequence number up to ``upto`` is done with; ``dead_lettered`` and ``damaged`` of them were not confirmed."""
+    """Every number up to ``upto`` is done with; ``dead_lettered`` and ``damaged`` of them were not confirmed."""
 
     upto: int = 0
     dead_lettered: int = 0

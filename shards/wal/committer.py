@@ -86,7 +86,7 @@ class Committer:
             log.sync()
 
     def _next_group(self) -> list[Append] | None:
-        """Return what is queued, waiting for the first one; None when asked to end. Empty: time for an interval sync."""
+        """Return what is queued, waiting for the first one; empty: an interval sync may be due; None: end."""
         try:
             first = self._queue.get(timeout=SYNC_INTERVAL_S if self._sync == "interval" else None)
         except Empty:

@@ -36,7 +36,7 @@ class _Segment:
 
 @attrs.frozen(kw_only=True)
 class Recovery:
-    """What a log holds at the start: ``pending`` records by match, of which the oldest was received at ``oldest_ns``."""
+    """What a log holds at the start: ``pending`` records by match, the oldest received at ``oldest_ns`` (0: none)."""
 
     pending: Counter[str]
     oldest_ns: int

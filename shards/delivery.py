@@ -1,0 +1,157 @@
+"""Sending one shard's rows: attempts into the Buffer table, and replays until the ledger shows them.
+
+Every attempt has a batch number of its own, so that the ledger can tell two of them apart.
+"""
+
+import logging
+from collections.abc import Sequence
+from time import monotonic
+
+import attrs
+
+from shards.deadletter import DeadLetterFile
+from shards.errors import RowsRefused, StoreFailed
+from shards.observer import Observer
+from shards.pending import PendingRows
+from shards.stores.base import Batch, Store
+
+_log = logging.getLogger(__name__)
+
+LONE_REFUSALS_MAX = 8
+
+
+@attrs.frozen
+class Attempt:
+    """Rows that were sent to the Buffer table under one batch number."""
+
+    number: int
+    seqs: Sequence[int]
+
+
+@attrs.define
+class Tally:
+    """What became of a shard's rows so far; ``dead_beyond`` are dead letters that no checkpoint covers yet."""
+
+    confirmed: int
+    dead_lettered: int
+    dead_beyond: set[int]
+
+
+@attrs.frozen
+class _Refusal:
+    seq: int
+    error: RowsRefused
+
+
+@attrs.define
+class _Outcome:
+    confirmed: int = 0
+    refusals: list[_Refusal] = attrs.Factory(list)
+
+
+class Delivery:
+    """The sending side of one shard; used by its flusher only."""
+
+    def __init__(
+        self,
+        *,
+        shard: int,
+        writer: str,
+        pending: PendingRows,
+        tally: Tally,
+        dead_letters: DeadLetterFile,
+        store: Store,
+        observer: Observer,
+    ) -> None:
+        self._shard = shard
+        self._writer = writer
+        self._pending = pending
+        self._tally = tally
+        self._dead_letters = dead_letters
+        self._store = store
+        self._observer = observer
+        self._number = 0
+        self._confirmed_at_refusal: dict[int, int] = {}
+
+    def _batch(self, seqs: Sequence[int]) -> Batch:
+        self._number += 1
+        rows = self._pending.rows(seqs)
+        return Batch(writer=self._writer, shard=self._shard, number=self._number, rows=rows)
+
+    async def landed(self, numbers: Sequence[int]) -> dict[int, int]:
+        """Return the rows that the ledger shows per batch of this shard."""
+        return await self._store.landed(self._writer, self._shard, numbers)
+
+    async def send_buffered(self, seqs: Sequence[int]) -> Attempt:
+        """Send rows to the Buffer table; that proves nothing yet."""
+        batch = self._batch(seqs)
+        started = monotonic()
+        await self._store.insert_buffered(batch)
+        self._observer.flushed(shard=self._shard, rows=len(seqs), seconds=monotonic() - started, replayed=False)
+        return Attempt(batch.number, seqs)
+
+    async def deliver(self, seqs: Sequence[int], *, split_unknown: bool) -> None:
+        """Send rows straight into the destination table until they are confirmed or dead letters.
+
+        ``split_unknown``: also halve the rows after an error that does not say that rows are at fault; a row that
+        fails so on its own stays pending. Raises StoreError; rows confirmed before stay confirmed.
+        """
+        outcome = _Outcome()
+        await self._halve(seqs, outcome, split_unknown)
+        if outcome.refusals:
+            await self._settle(outcome)
+
+    async def _halve(self, seqs: Sequence[int], outcome: _Outcome, split_unknown: bool) -> None:
+        try:
+            await self._send_direct(seqs)
+            outcome.confirmed += len(seqs)
+            return
+        except RowsRefused as error:
+            if len(seqs) == 1:
+                outcome.refusals.append(_Refusal(seqs[0], error))
+                if not outcome.confirmed and len(outcome.refusals) >= LONE_REFUSALS_MAX:
+                    raise
+                return
+        except StoreFailed:
+            if not split_unknown or len(seqs) == 1:
+                raise
+        middle = len(seqs) // 2
+        await self._halve(seqs[:middle], outcome, split_unknown)
+        await self._halve(seqs[middle:], outcome, split_unknown)
+
+    async def _send_direct(self, seqs: Sequence[int]) -> None:
+        batch = self._batch(seqs)
+        started = monotonic()
+        await self._store.insert_direct(batch)
+        found = (await self.landed([batch.number])).get(batch.number, 0)
+        if found != len(seqs):
+            await self._store.check()
+            raise StoreFailed(f"the ledger shows {found} of {len(seqs)} rows after an INSERT into events")
+        self._observer.flushed(shard=self._shard, rows=len(seqs), seconds=monotonic() - started, replayed=True)
+        self._tally.confirmed += self._pending.remove(seqs)
+
+    async def _settle(self, outcome: _Outcome) -> None:
+        """Put refused rows aside, but only those that failed while others got in.
+
+        If none did, it is not the rows that are at fault (a constraint that nothing can meet, say).
+        """
+        proven: list[_Refusal] = []
+        for refusal in outcome.refusals:
+            before = self._confirmed_at_refusal.setdefault(refusal.seq, self._tally.confirmed)
+            if outcome.confirmed or self._tally.confirmed > before:
+                proven.append(refusal)
+        for refusal in proven:
+            await self._put_aside(refusal)
+        if len(proven) < len(outcome.refusals):
+            raise outcome.refusals[-1].error
+
+    async def _put_aside(self, refusal: _Refusal) -> None:
+        (row,) = self._pending.rows((refusal.seq,))
+        error = refusal.error
+        await self._dead_letters.append(seq=refusal.seq, row=row, code=error.code, error=error.message)
+        _log.error("shard %d: event %d is a dead letter: %s", self._shard, refusal.seq, error.message)
+        self._pending.remove((refusal.seq,))
+        self._confirmed_at_refusal.pop(refusal.seq, None)
+        self._tally.dead_beyond.add(refusal.seq)
+        self._tally.dead_lettered += 1
+        self._observer.dead_lettered(shard=self._shard)

@@ -1,0 +1,333 @@
+"""Brings one shard's rows into ClickHouse and has them confirmed.
+
+Rows first go to the shard's Buffer table. At each checkpoint the Buffer table is flushed and the ledger is asked
+which attempts the destination table holds whole; only those are confirmed. Whatever is unclear (an error, a lost
+connection, an attempt that the ledger does not show) is sent again, straight into the destination table, until the
+ledger shows it. Rows that ClickHouse refuses are found by bisection and become dead letters.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Iterable
+from itertools import islice
+from time import monotonic
+
+from shards.delivery import Attempt, Delivery, Tally
+from shards.errors import RowsRefused, SchemaMismatch, StoreError, StoreUnavailable
+from shards.gate import StoreGate, backoff_s
+from shards.observer import Observer
+from shards.pending import PendingRows
+from shards.settings import ShardSettings
+from shards.stores.base import Store
+from shards.wal.checkpoint import Checkpoint
+from shards.wal.log import ShardLog
+from shards.wal.reader import LogReader
+
+_log = logging.getLogger(__name__)
+
+BATCH_MAX_BYTES = 8 << 20
+LOAD_MAX_BYTES = 4 << 20
+UNKNOWN_ERROR_TRIES = 5
+
+
+class Flusher:
+    """The flushing side of one shard. :meth:`run` is its task; everything else only wakes it."""
+
+    def __init__(
+        self,
+        *,
+        shard: int,
+        settings: ShardSettings,
+        log: ShardLog,
+        pending: PendingRows,
+        tally: Tally,
+        delivery: Delivery,
+        store: Store,
+        gate: StoreGate,
+        observer: Observer,
+        has_buffer: bool,
+    ) -> None:
+        self._shard = shard
+        self._settings = settings
+        self._wal = log
+        self._pending = pending
+        self._tally = tally
+        self._delivery = delivery
+        self._store = store
+        self._gate = gate
+        self._observer = observer
+        self._has_buffer = has_buffer
+        self._reader = LogReader(log, after_seq=log.checkpoint.upto)
+        self._sent_seq = log.checkpoint.upto
+        self._recovered_seq = log.durable_seq
+        self._replay: deque[int] = deque()
+        self._attempts: list[Attempt] = []
+        self._unsent_since = monotonic()
+        self._checkpoint_at = monotonic()
+        self._replay_at = 0.0
+        self._replay_failures = 0
+        self._failures = 0
+        self._wake = asyncio.Event()
+        self._flush_waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self.paused = False
+        self.retries = 0
+        self.last_error = ""
+
+    @property
+    def depth(self) -> int:
+        """Rows not sent to ClickHouse yet, or to be sent again."""
+        return len(self._pending) - self.in_flight
+
+    @property
+    def in_flight(self) -> int:
+        """Rows sent to the Buffer table, not yet confirmed."""
+        return sum(len(attempt.seqs) for attempt in self._attempts)
+
+    @property
+    def _unsent(self) -> int:
+        return self._pending.loaded_seq - self._sent_seq
+
+    def rows_added(self, count: int) -> None:
+        """Wake the flusher if rows that became durable give it something to do now."""
+        unsent = self._unsent
+        if unsent <= count:
+            self._unsent_since = monotonic()
+        if unsent <= count or unsent >= self._settings.flush_max_rows:
+            self._wake.set()
+
+    def pause(self) -> None:
+        """Send nothing until :meth:`resume`; rows go on being accepted."""
+        self.paused = True
+
+    def resume(self) -> None:
+        """Go on sending."""
+        self.paused = False
+        self._wake.set()
+
+    async def flush(self) -> None:
+        """Return when every row that is durable now is done with."""
+        if self._pending.done_upto >= self._pending.last_seq:
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._flush_waiters.append((self._pending.last_seq, future))
+        self._wake.set()
+        await future
+
+    async def run(self) -> None:
+        """Flush for ever. Errors of the store never end it."""
+        while True:
+            await self._wait_for_work()
+            await self._gate.wait_up()
+            try:
+                await self._step()
+                self._failures = 0
+                self.last_error = ""
+            except (StoreUnavailable, SchemaMismatch) as error:
+                self._note(error)
+                self._gate.report(error)
+            except StoreError as error:
+                self._note(error)
+                self._observer.store_error(code=error.code)
+                self._failures += 1
+                await asyncio.sleep(backoff_s(self._failures))
+            except OSError as error:
+                _log.error("shard %d: %s", self._shard, error)
+                self.last_error = str(error)
+                self._failures += 1
+                await asyncio.sleep(backoff_s(self._failures))
+
+    def _note(self, error: StoreError) -> None:
+        self.retries += 1
+        self._observer.retried(shard=self._shard)
+        if error.message != self.last_error:
+            _log.warning("shard %d: %s (code %d); will be tried again", self._shard, error.message, error.code)
+        self.last_error = error.message
+
+    async def _wait_for_work(self) -> None:
+        while (delay := self._delay_s()) is None or delay > 0:
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(delay):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    def _delay_s(self) -> float | None:
+        """Return the seconds until there is something to do; None where nothing is in sight."""
+        if self.paused:
+            return None
+        if self._may_load or (self._flush_waiters and (self._unsent or self._attempts)):
+            return 0
+        delays = []
+        if self._replay:
+            delays.append(self._replay_at - monotonic())
+        if self._unsent:
+            delays.append(self._flush_delay_s)
+        if self._attempts:
+            delays.append(0 if self._pending.crowded else self._checkpoint_at - monotonic())
+        return min(delays, default=None)
+
+    @property
+    def _may_load(self) -> bool:
+        return self._pending.unread > 0 and not self._pending.crowded
+
+    @property
+    def _flush_delay_s(self) -> float:
+        if self._unsent >= self._settings.flush_max_rows or self._flush_waiters:
+            return 0
+        return self._unsent_since + self._settings.flush_interval_ms / 1000 - monotonic()
+
+    async def _step(self) -> None:
+        if self._may_load:
+            await self._load()
+        if self._replay and self._replay_at <= monotonic():
+            await self._replay_next()
+        if self._unsent and self._flush_delay_s <= 0:
+            await self._send_buffered()
+        if self._attempts and (
+            self._pending.crowded or self._checkpoint_at <= monotonic() or (self._flush_waiters and not self._unsent)
+        ):
+            await self._checkpoint()
+        if self._flush_waiters:
+            self._answer_waiters()
+
+    async def _load(self) -> None:
+        records = await asyncio.to_thread(
+            self._reader.read,
+            upto_seq=self._pending.last_seq,
+            max_rows=self._settings.flush_max_rows,
+            max_bytes=LOAD_MAX_BYTES,
+        )
+        if not records:
+            self._pending.loading_ended()
+            return
+        unsent_before = self._unsent
+        loaded = self._pending.add_loaded(records, skip=self._tally.dead_beyond)
+        again = [seq for seq in loaded if seq <= self._recovered_seq]
+        if again or not loaded:
+            self._replay.extend(again)
+            self._sent_seq = max(self._sent_seq, min(self._pending.loaded_seq, self._recovered_seq))
+        if not unsent_before:
+            self._unsent_since = monotonic()
+
+    def _take(self, seqs: Iterable[int]) -> list[int]:
+        """Return the first rows of ``seqs`` that are still pending and fit one batch."""
+        taken: list[int] = []
+        size = 0
+        for seq in islice((seq for seq in seqs if self._pending.holds(seq)), self._settings.flush_max_rows):
+            size += len(self._pending.rows((seq,))[0])
+            if taken and size > BATCH_MAX_BYTES:
+                break
+            taken.append(seq)
+        return taken
+
+    async def _send_buffered(self) -> None:
+        seqs = self._take(range(self._sent_seq + 1, self._pending.loaded_seq + 1))
+        if not seqs:
+            self._sent_seq = self._pending.loaded_seq
+            return
+        self._sent_seq = seqs[-1]
+        if not self._has_buffer:
+            self._replay.extend(seqs)
+            return
+        try:
+            attempt = await self._delivery.send_buffered(seqs)
+        except RowsRefused:
+            self._replay.extend(seqs)
+            return
+        except StoreError:
+            self._replay.extend(seqs)
+            raise
+        if not self._attempts:
+            self._checkpoint_at = monotonic() + self._settings.checkpoint_interval_ms / 1000
+        self._attempts.append(attempt)
+        self._unsent_since = monotonic()
+
+    async def _replay_next(self) -> None:
+        """Send the next rows of the replay; after a failure the replay pauses, new rows do not wait for it."""
+        seqs = self._take(self._replay)
+        try:
+            if seqs:
+                await self._delivery.deliver(seqs, split_unknown=self._replay_failures >= UNKNOWN_ERROR_TRIES)
+            self._replay_failures = 0
+        except (StoreUnavailable, SchemaMismatch):
+            raise
+        except StoreError as error:
+            self._note(error)
+            self._observer.store_error(code=error.code)
+            self._replay_failures += 1
+            self._replay_at = monotonic() + backoff_s(self._replay_failures)
+        finally:
+            self._forget_done()
+        await self._save()
+
+    def _forget_done(self) -> None:
+        while self._replay and not self._pending.holds(self._replay[0]):
+            self._replay.popleft()
+
+    async def _checkpoint(self) -> None:
+        """Flush the Buffer table, then believe the ledger only."""
+        flush_error: StoreError | None = None
+        try:
+            await self._store.flush_buffer(self._shard)
+        except StoreUnavailable:
+            raise
+        except StoreError as error:
+            flush_error = error
+        numbers = [attempt.number for attempt in self._attempts]
+        landed = await self._delivery.landed(numbers)
+        missing: list[int] = []
+        for attempt in self._attempts:
+            if landed.get(attempt.number, 0) == len(attempt.seqs):
+                self._tally.confirmed += self._pending.remove(attempt.seqs)
+            else:
+                missing += attempt.seqs
+        self._attempts = []
+        self._checkpoint_at = monotonic() + self._settings.checkpoint_interval_ms / 1000
+        self._replay.extend(missing)
+        await self._save()
+        if missing:
+            await self._after_missing(len(missing), flush_error)
+
+    async def _after_missing(self, rows: int, flush_error: StoreError | None) -> None:
+        why = flush_error.message if flush_error else "the ledger does not show them"
+        _log.warning("shard %d: %d rows did not arrive (%s); sending them again", self._shard, rows, why)
+        self.retries += 1
+        self._observer.retried(shard=self._shard)
+        await self._store.check()
+        if flush_error is not None:
+            # Rows that cannot be flushed would be stuck in the Buffer table; all of them are in the log.
+            await self._store.reset_buffer(self._shard)
+
+    async def _save(self) -> None:
+        """Move the log's checkpoint to what is done with."""
+        old, upto = self._wal.checkpoint, self._pending.done_upto
+        if upto <= old.upto:
+            return
+        dead = {seq for seq in self._tally.dead_beyond if seq <= upto}
+        recovered = old.upto < self._recovered_seq <= upto
+        new = Checkpoint(
+            upto=upto,
+            dead_lettered=old.dead_lettered + len(dead),
+            damaged=old.damaged + (self._wal.missing if recovered else 0),
+        )
+        try:
+            await asyncio.to_thread(self._wal.truncate, new)
+        except OSError as error:
+            _log.warning("shard %d: the checkpoint could not be written: %s", self._shard, error)
+        self._tally.dead_beyond -= dead
+
+    def _answer_waiters(self) -> None:
+        done = self._pending.done_upto
+        waiting = []
+        for target, future in self._flush_waiters:
+            if target > done:
+                waiting.append((target, future))
+            elif not future.done():
+                future.set_result(None)
+        self._flush_waiters = [entry for entry in waiting if not entry[1].done()]
+
+    def close(self) -> None:
+        """Close the reader of the log."""
+        self._reader.close()

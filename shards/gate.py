@@ -1,0 +1,108 @@
+"""Whether ClickHouse can be used now: one watcher opens it, retries, and lets the flushers wait."""
+
+import asyncio
+import logging
+import random
+from datetime import UTC, datetime
+
+import attrs
+
+from shards.errors import StoreError
+from shards.observer import Observer
+from shards.stores.base import Store
+
+_log = logging.getLogger(__name__)
+
+BACKOFF_FIRST_S = 0.1
+BACKOFF_MAX_S = 5.0
+CHECK_INTERVAL_S = 5.0
+
+
+@attrs.frozen(kw_only=True)
+class StoreState:
+    """What is known of ClickHouse: ``up`` or not, since when, and why not."""
+
+    kind: str
+    up: bool
+    since: datetime
+    error: str
+
+
+def backoff_s(tries: int) -> float:
+    """Return how long to wait before try number ``tries`` + 1: exponential, capped, with full jitter above a half."""
+    return min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0 ** min(tries, 10)) * random.uniform(0.5, 1.0)
+
+
+class StoreGate:
+    """Opens the store, and again after every outage. Nothing is flushed while it is closed."""
+
+    def __init__(self, store: Store, observer: Observer) -> None:
+        self._store = store
+        self._observer = observer
+        self._up = asyncio.Event()
+        self._down = asyncio.Event()
+        self._down.set()
+        self._since = datetime.now(UTC)
+        self._error = "not connected yet"
+        self._was_up = False
+
+    @property
+    def state(self) -> StoreState:
+        """The present state."""
+        return StoreState(kind=self._store.kind, up=self._up.is_set(), since=self._since, error=self._error)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether ClickHouse can be used, as far as is known."""
+        return self._up.is_set()
+
+    async def wait_up(self) -> None:
+        """Return once ClickHouse can be used."""
+        await self._up.wait()
+
+    def report(self, error: StoreError) -> None:
+        """Close the gate because of an error; the watcher opens it again once the store opens without one."""
+        self._observer.store_error(code=error.code)
+        if error.message != self._error:
+            _log.error("ClickHouse: %s; events are kept in the write-ahead log", error.message)
+        if self._up.is_set():
+            self._since = datetime.now(UTC)
+        self._error = error.message
+        self._up.clear()
+        self._down.set()
+
+    async def run(self) -> None:
+        """Watch for ever."""
+        tries = 0
+        while True:
+            try:
+                if self._down.is_set():
+                    await self._store.open()
+                    self._opened()
+                else:
+                    await self._store.check()
+                tries = 0
+            except StoreError as error:
+                self.report(error)
+            if self._up.is_set():
+                await self._wait_down(CHECK_INTERVAL_S)
+            else:
+                await asyncio.sleep(backoff_s(tries))
+                tries += 1
+
+    async def _wait_down(self, timeout_s: float) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._down.wait()
+        except TimeoutError:
+            return
+
+    def _opened(self) -> None:
+        if self._was_up:
+            self._observer.reconnected()
+        _log.info("ClickHouse (%s) is ready", self._store.kind)
+        self._was_up = True
+        self._since = datetime.now(UTC)
+        self._error = ""
+        self._down.clear()
+        self._up.set()

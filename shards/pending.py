@@ -1,0 +1,149 @@
+"""The unconfirmed rows of one shard, as far as they are in memory.
+
+Memory holds the oldest of them, up to a cap; what came in beyond the cap is only in the write-ahead log
+("unread") and is loaded when there is room again. So an outage of ClickHouse costs disk, not memory.
+"""
+
+from collections import Counter, OrderedDict, deque
+from collections.abc import Collection, Iterable, Sequence
+from time import monotonic
+
+from shards.wal.log import head_of
+from shards.wal.record import Record
+
+AGE_GRANULARITY_S = 1.0
+
+
+class PendingRows:
+    """Rows by sequence number, and by match for the reads. Used in the event loop only."""
+
+    def __init__(self, *, max_rows: int, max_bytes: int) -> None:
+        self._max_rows = max_rows
+        self._max_bytes = max_bytes
+        self._rows: OrderedDict[int, tuple[str, bytes]] = OrderedDict()
+        self._by_match: dict[str, dict[int, bytes]] = {}
+        self._bytes = 0
+        self._unread: Counter[str] = Counter()
+        self._unread_rows = 0
+        self._durable_since: deque[tuple[int, float]] = deque()
+        self.loaded_seq = 0
+        self.last_seq = 0
+
+    def recover(self, *, upto: int, last_seq: int, unread: Counter[str], age_s: float) -> None:
+        """Start from a recovered log: everything after ``upto`` is on disk only."""
+        self.loaded_seq, self.last_seq = upto, last_seq
+        self._unread, self._unread_rows = unread, unread.total()
+        if unread:
+            self._durable_since.append((upto + 1, monotonic() - age_s))
+
+    def __len__(self) -> int:
+        return len(self._rows) + self._unread_rows
+
+    @property
+    def in_memory(self) -> int:
+        """How many rows are in memory."""
+        return len(self._rows)
+
+    @property
+    def unread(self) -> int:
+        """How many rows are on disk only."""
+        return self._unread_rows
+
+    @property
+    def has_room(self) -> bool:
+        """Whether memory may take more rows."""
+        return len(self._rows) < self._max_rows and self._bytes < self._max_bytes
+
+    @property
+    def crowded(self) -> bool:
+        """Whether more than half of the cap is used: time to have rows confirmed early."""
+        return len(self._rows) * 2 > self._max_rows or self._bytes * 2 > self._max_bytes
+
+    @property
+    def done_upto(self) -> int:
+        """The sequence number up to which every row is done with."""
+        return next(iter(self._rows)) - 1 if self._rows else self.loaded_seq
+
+    @property
+    def oldest_age_s(self) -> float:
+        """Seconds since the oldest unconfirmed row became durable, to about a second; 0 where there is none."""
+        if not len(self):
+            return 0.0
+        oldest = self.done_upto + 1
+        while len(self._durable_since) > 1 and self._durable_since[1][0] <= oldest:
+            self._durable_since.popleft()
+        return monotonic() - self._durable_since[0][1] if self._durable_since else 0.0
+
+    def add_durable(self, first_seq: int, match_ids: Sequence[str], rows: Sequence[bytes]) -> None:
+        """Take rows that have just become durable; those beyond the cap are left to the log."""
+        now = monotonic()
+        if not len(self):
+            self._durable_since.clear()
+        if not self._durable_since or now - self._durable_since[-1][1] >= AGE_GRANULARITY_S:
+            self._durable_since.append((first_seq, now))
+        self.last_seq = first_seq + len(rows) - 1
+        for seq, match_id, row in zip(range(first_seq, self.last_seq + 1), match_ids, rows, strict=True):
+            if self._unread_rows or not self.has_room:
+                self._unread[match_id] += 1
+                self._unread_rows += 1
+            else:
+                self._add(seq, match_id, row)
+                self.loaded_seq = seq
+
+    def add_loaded(self, records: Iterable[Record], *, skip: Collection[int] = ()) -> list[int]:
+        """Take rows that were read back from the log; return their numbers. ``skip`` are done with already."""
+        loaded = []
+        for record in records:
+            match_id = head_of(record.payload).match_id
+            self._unread_rows -= 1
+            self._unread[match_id] -= 1
+            if not self._unread[match_id]:
+                del self._unread[match_id]
+            self.loaded_seq = record.seq
+            if record.seq not in skip:
+                self._add(record.seq, match_id, record.payload)
+                loaded.append(record.seq)
+        return loaded
+
+    def loading_ended(self) -> None:
+        """Say that the log holds nothing more up to :attr:`last_seq`: what was counted beyond is damaged."""
+        self.loaded_seq = self.last_seq
+        self._unread.clear()
+        self._unread_rows = 0
+
+    def _add(self, seq: int, match_id: str, row: bytes) -> None:
+        self._rows[seq] = (match_id, row)
+        self._by_match.setdefault(match_id, {})[seq] = row
+        self._bytes += len(row)
+
+    def remove(self, seqs: Iterable[int]) -> int:
+        """Forget rows that are done with; return how many of them were still pending."""
+        removed = 0
+        for seq in seqs:
+            found = self._rows.pop(seq, None)
+            if found is None:
+                continue
+            match_id, row = found
+            removed += 1
+            self._bytes -= len(row)
+            of_match = self._by_match[match_id]
+            del of_match[seq]
+            if not of_match:
+                del self._by_match[match_id]
+        return removed
+
+    def rows(self, seqs: Iterable[int]) -> list[bytes]:
+        """Return the rows of sequence numbers that are in memory."""
+        return [self._rows[seq][1] for seq in seqs]
+
+    def holds(self, seq: int) -> bool:
+        """Say whether a row is in memory and not done with."""
+        return seq in self._rows
+
+    def of_match(self, match_id: str) -> tuple[Sequence[bytes], int]:
+        """Return a match's rows in memory, and how many more are on disk only."""
+        return tuple(self._by_match.get(match_id, {}).values()), self._unread.get(match_id, 0)
+
+    def matches(self) -> set[str]:
+        """Return the matches with rows in memory or on disk only."""
+        return self._by_match.keys() | self._unread.keys()

@@ -1,0 +1,52 @@
+"""Whether there is room for more: asked before anything is appended."""
+
+import shutil
+from collections.abc import Callable
+from time import monotonic
+
+from shards.errors import Saturated, WalFailed, WalFull
+from shards.settings import ShardSettings
+from shards.wal.committer import Committer
+
+LOOK_EVERY_S = 0.1
+FAILED_PAUSE_S = 1.0
+
+
+class Room:
+    """Looks at the queue at every call, and at the disk and the log's size ten times a second."""
+
+    def __init__(self, settings: ShardSettings, committer: Committer, wal_bytes: Callable[[], int]) -> None:
+        self._settings = settings
+        self._committer = committer
+        self._wal_bytes = wal_bytes
+        self._looked_at = 0.0
+        self._full = ""
+
+    def check(self) -> None:
+        """Raise :class:`Saturated`, :class:`WalFull` or :class:`WalFailed` if an append is to be refused now."""
+        now = monotonic()
+        if self._committer.queued_bytes >= self._settings.queue_max_bytes:
+            raise Saturated("more events are waiting for the disk than may wait", retry_after_s=1)
+        if self._committer.error and now - self._committer.failed_at < FAILED_PAUSE_S:
+            raise WalFailed("the write-ahead log cannot be written", retry_after_s=2)
+        if now - self._looked_at >= LOOK_EVERY_S:
+            self._looked_at = now
+            self._full = self._look()
+        if self._full:
+            raise WalFull(self._full, retry_after_s=5)
+
+    @property
+    def problem(self) -> str:
+        """Why the write-ahead log cannot take events now; empty where it can."""
+        return self._full or self._committer.error
+
+    def _look(self) -> str:
+        if self._wal_bytes() >= self._settings.wal_max_bytes:
+            return "the write-ahead log has reached FANFINITY_WAL_MAX_BYTES"
+        try:
+            free = shutil.disk_usage(self._settings.data_dir).free
+        except OSError as error:
+            return f"the data directory cannot be read: {error.strerror}"
+        if free < self._settings.wal_min_free_bytes:
+            return "the disk has less room left than FANFINITY_WAL_MIN_FREE_BYTES"
+        return ""

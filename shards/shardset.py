@@ -1,0 +1,232 @@
+"""All shards together: routing, recovery, start and drain. The one class that the service works with."""
+
+import asyncio
+import fcntl
+import logging
+import os
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+
+import attrs
+
+from shards.clock import ReceiptClock
+from shards.errors import DataDirectoryLocked, NotAccepting, Unavailable
+from shards.events import Event
+from shards.gate import StoreGate
+from shards.observer import Observer
+from shards.room import Room
+from shards.routing import shard_of
+from shards.settings import ShardSettings
+from shards.shard import Shard, found_indexes, wal_directory
+from shards.snapshot import Snapshot
+from shards.stores.base import Store
+from shards.wal.committer import Committer
+from shards.wal.log import Recovery, ShardLog
+
+_log = logging.getLogger(__name__)
+
+RECOVERY_HEAD_START_S = 0.5
+
+
+@attrs.frozen(kw_only=True)
+class Pending:
+    """Unconfirmed rows of some matches: WAL payloads in memory, and per match how many more are on disk only."""
+
+    rows: tuple[bytes, ...]
+    unread: Mapping[str, int]
+
+
+class ShardSet:
+    """Takes validated events, makes them durable, and brings them to the store in its own time.
+
+    ``start`` → ``append`` … → ``drain`` → ``close``. All methods belong to one event loop.
+    """
+
+    def __init__(
+        self,
+        settings: ShardSettings,
+        store: Store,
+        *,
+        observer: Observer | None = None,
+        clock: ReceiptClock | None = None,
+    ) -> None:
+        self.clock = clock or ReceiptClock()
+        self._settings = settings
+        self._store = store
+        self._observer = observer or Observer()
+        self._gate = StoreGate(store, self._observer)
+        self._committer = Committer(sync=settings.wal_sync, observer=self._observer)
+        self._room = Room(settings, self._committer, lambda: sum(log.size_bytes for log in self._logs))
+        self._logs: list[ShardLog] = []
+        self._shards: list[Shard] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._recovery: asyncio.Task[None] | None = None
+        self._lock_fd = -1
+        self._accepting = False
+        self._refusal = "the write-ahead log is being recovered"
+
+    async def start(self) -> None:
+        """Lock the data directory and recover the log; a long recovery goes on in the background.
+
+        Raises :class:`DataDirectoryLocked`, and OSError where the directory cannot be used. Does not need the store.
+        """
+        self._lock()
+        self._committer.start()
+        self._recovery = asyncio.create_task(self._recover(), name="wal-recovery")
+        done, _ = await asyncio.wait({self._recovery}, timeout=RECOVERY_HEAD_START_S)
+        if done:
+            self._recovery.result()
+
+    def _lock(self) -> None:
+        directory = self._settings.data_dir
+        directory.mkdir(parents=True, exist_ok=True)
+        self._lock_fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+            raise DataDirectoryLocked(directory) from None
+
+    async def _recover(self) -> None:
+        try:
+            recovered = await asyncio.to_thread(self._recover_logs)
+        except OSError as error:
+            self._refusal = f"the write-ahead log cannot be read: {error.strerror}"
+            _log.critical("the write-ahead log cannot be read: %s", error)
+            raise
+        writer = uuid.uuid4().hex
+        for log, recovery in recovered:
+            shard = Shard(log.shard, self._settings, recovery=recovery, log=log)
+            flusher = shard.attach(writer=writer, store=self._store, gate=self._gate, observer=self._observer)
+            self._logs.append(log)
+            self._shards.append(shard)
+            self._tasks.append(asyncio.create_task(flusher.run(), name=f"flusher-{log.shard}"))
+        self._tasks.append(asyncio.create_task(self._gate.run(), name="store-gate"))
+        pending = sum(len(shard.pending) for shard in self._shards)
+        _log.info("write-ahead log recovered: %d events to be confirmed", pending)
+        if self._refusal:
+            self._refusal = ""
+            self._accepting = True
+
+    def _recover_logs(self) -> list[tuple[ShardLog, Recovery]]:
+        settings = self._settings
+        recovered = []
+        for index in sorted(found_indexes(settings.data_dir) | set(range(settings.shards))):
+            log = ShardLog(
+                wal_directory(settings.data_dir, index),
+                shard=index,
+                segment_max_bytes=settings.segment_max_bytes,
+            )
+            recovered.append((log, log.recover()))
+        return recovered
+
+    def check_room(self) -> None:
+        """Raise a subclass of :class:`Unavailable` if an append would be refused now. Cheap."""
+        if not self._accepting:
+            raise NotAccepting(self._refusal)
+        self._room.check()
+
+    async def append(self, events: Sequence[Event]) -> None:
+        """Return when all events are durable.
+
+        Raises a subclass of :class:`Unavailable`: before anything is appended, or, as
+        :class:`~shards.errors.WalFailed`, after a part of them may have become durable.
+        """
+        self.check_room()
+        if len(events) == 1:
+            await self._shard_for(events[0].match_id).append(events, self._committer)
+            return
+        by_shard: dict[int, list[Event]] = {}
+        for event in events:
+            by_shard.setdefault(shard_of(event.match_id, self._settings.shards), []).append(event)
+        results = await asyncio.gather(
+            *(self._shards[index].append(part, self._committer) for index, part in by_shard.items()),
+            return_exceptions=True,
+        )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    def _shard_for(self, match_id: str) -> Shard:
+        return self._shards[shard_of(match_id, self._settings.shards)]
+
+    def pending(self, match_ids: Collection[str]) -> Pending:
+        """Return what is not confirmed of some matches. For a read: take this first, query then.
+
+        Every shard is asked: after a change of their number a match may have rows in two of them.
+        """
+        rows: list[bytes] = []
+        unread: dict[str, int] = {}
+        for shard in self._shards:
+            for match_id in match_ids:
+                in_memory, on_disk = shard.pending.of_match(match_id)
+                rows += in_memory
+                if on_disk:
+                    unread[match_id] = unread.get(match_id, 0) + on_disk
+        return Pending(rows=tuple(rows), unread=unread)
+
+    def pending_matches(self) -> frozenset[str]:
+        """Return the matches that have unconfirmed rows."""
+        return frozenset().union(*(shard.pending.matches() for shard in self._shards))
+
+    def snapshot(self) -> Snapshot:
+        """Return the present state."""
+        return Snapshot(
+            shards=tuple(shard.snapshot() for shard in self._shards),
+            store=self._gate.state,
+            recovered=bool(self._shards),
+            accepting=self._accepting,
+            wal_error=self._room.problem,
+            queued_bytes=self._committer.queued_bytes,
+        )
+
+    async def flush(self, shard: int | None = None) -> None:
+        """Return when everything durable now is done with, in one shard or in all. IndexError: no such shard."""
+        shards = self._shards if shard is None else [self._shards[shard]]
+        await asyncio.gather(*(one.flusher.flush() for one in shards))
+
+    def pause(self, shard: int) -> None:
+        """Stop a shard's flusher after its present step. IndexError: no such shard."""
+        self._shards[shard].flusher.pause()
+
+    def resume(self, shard: int) -> None:
+        """Let a shard's flusher go on. IndexError: no such shard."""
+        self._shards[shard].flusher.resume()
+
+    def stop_accepting(self) -> None:
+        """Refuse appends from now on."""
+        self._accepting = False
+        self._refusal = "the service is shutting down"
+
+    async def drain(self, *, timeout_s: float) -> bool:
+        """Stop accepting, commit what is queued, have everything confirmed. False: rows are left to the next start."""
+        self.stop_accepting()
+        if self._recovery is not None and not self._recovery.done():
+            return False
+        await self._committer.close()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.flush()
+        except TimeoutError:
+            left = sum(len(shard.pending) for shard in self._shards)
+            _log.warning("%d events are not confirmed yet; the write-ahead log keeps them", left)
+            return False
+        return True
+
+    async def close(self) -> None:
+        """End every task and close every file. What was not drained stays in the log."""
+        self.stop_accepting()
+        tasks = [*self._tasks, *([self._recovery] if self._recovery else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._committer.close()
+        for shard in self._shards:
+            shard.close()
+        if self._lock_fd != -1:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+
+
+__all__ = ["Pending", "ShardSet", "Unavailable"]

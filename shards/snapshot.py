@@ -1,0 +1,78 @@
+"""What the outside sees of the shard set: values, taken at one moment."""
+
+import attrs
+
+from shards.gate import StoreState
+
+
+@attrs.frozen(kw_only=True)
+class ShardSnapshot:
+    """One shard, in rows (= events) unless the name says otherwise; ``appended`` is its last sequence number.
+
+    ``appended`` = ``confirmed`` + ``pending`` + ``dead_lettered`` + ``damaged``; of the pending ones ``in_flight`` were
+    sent and wait for the next checkpoint, ``depth`` wait to be sent, and ``unread`` are on disk only.
+    """
+
+    index: int
+    appended: int
+    confirmed: int
+    pending: int
+    dead_lettered: int
+    damaged: int
+    depth: int
+    in_flight: int
+    unread: int
+    retries: int
+    wal_bytes: int
+    wal_segments: int
+    oldest_unconfirmed_s: float
+    paused: bool
+    retired: bool
+    last_error: str
+
+
+@attrs.frozen(kw_only=True)
+class Snapshot:
+    """The whole shard set. ``wal_error`` is empty while the write-ahead log can be written."""
+
+    shards: tuple[ShardSnapshot, ...]
+    store: StoreState
+    recovered: bool
+    accepting: bool
+    wal_error: str
+    queued_bytes: int
+
+    @property
+    def appended(self) -> int:
+        """Rows ever appended."""
+        return sum(shard.appended for shard in self.shards)
+
+    @property
+    def confirmed(self) -> int:
+        """Rows that ClickHouse was shown to hold."""
+        return sum(shard.confirmed for shard in self.shards)
+
+    @property
+    def pending(self) -> int:
+        """Rows that are neither confirmed nor dead-lettered."""
+        return sum(shard.pending for shard in self.shards)
+
+    @property
+    def dead_lettered(self) -> int:
+        """Rows put aside."""
+        return sum(shard.dead_lettered for shard in self.shards)
+
+    @property
+    def damaged(self) -> int:
+        """Rows that the disk lost."""
+        return sum(shard.damaged for shard in self.shards)
+
+    @property
+    def wal_bytes(self) -> int:
+        """Bytes of all segments."""
+        return sum(shard.wal_bytes for shard in self.shards)
+
+    @property
+    def oldest_unconfirmed_s(self) -> float:
+        """Age of the oldest pending row."""
+        return max((shard.oldest_unconfirmed_s for shard in self.shards), default=0.0)

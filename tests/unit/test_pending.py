@@ -1,0 +1,88 @@
+"""Pending rows: memory is capped, nothing is forgotten, and the unread ones come back from the log."""
+
+from collections import Counter
+
+from shards.events import Event, encode_row
+from shards.pending import PendingRows
+from shards.wal.record import Record
+
+
+def row(number: int, match_id: str = "m") -> bytes:
+    return encode_row(Event(match_id, f"id-{number}", "pass", 1, "1", "", "{}", number))
+
+
+def add(pending: PendingRows, first: int, *match_ids: str) -> None:
+    rows = [row(number, match_id) for number, match_id in enumerate(match_ids, first)]
+    pending.add_durable(first, match_ids, rows)
+
+
+def test_rows_beyond_the_cap_are_counted_but_not_held() -> None:
+    pending = PendingRows(max_rows=2, max_bytes=1 << 20)
+
+    add(pending, 1, "a", "b", "a", "a")
+
+    assert (len(pending), pending.in_memory, pending.unread) == (4, 2, 2)
+    assert pending.of_match("a") == ((row(1, "a"),), 2)
+    assert pending.of_match("b") == ((row(2, "b"),), 0)
+    assert pending.matches() == {"a", "b"}
+
+
+def test_rows_that_follow_unread_ones_wait_for_their_turn() -> None:
+    """Memory holds the oldest rows without a gap; a newer row must not overtake what is on disk only."""
+    pending = PendingRows(max_rows=2, max_bytes=1 << 20)
+    add(pending, 1, "a", "a", "a")
+    pending.remove([1, 2])
+    assert pending.has_room
+
+    add(pending, 4, "a")
+
+    assert (pending.in_memory, pending.unread) == (0, 2)
+    assert pending.add_loaded([Record(3, row(3, "a")), Record(4, row(4, "a"))]) == [3, 4]
+    assert (pending.in_memory, pending.unread) == (2, 0)
+    add(pending, 5, "a")
+    assert pending.unread == 1
+
+
+def test_the_byte_cap_counts() -> None:
+    pending = PendingRows(max_rows=100, max_bytes=len(row(1)))
+    add(pending, 1, "m", "m")
+    assert (pending.in_memory, pending.unread) == (1, 1)
+    assert pending.crowded
+
+
+def test_done_upto_is_the_end_of_the_first_stretch_that_is_done_with() -> None:
+    pending = PendingRows(max_rows=100, max_bytes=1 << 20)
+    add(pending, 1, *"aaaa")
+    assert pending.done_upto == 0
+    assert pending.remove([2, 3]) == 2
+    assert pending.done_upto == 0
+    assert pending.remove([1, 1]) == 1
+    assert pending.done_upto == 3
+    assert pending.remove([4]) == 1
+    assert pending.done_upto == 4
+    assert pending.matches() == set()
+
+
+def test_recovered_rows_are_unread_until_they_are_loaded() -> None:
+    pending = PendingRows(max_rows=100, max_bytes=1 << 20)
+    pending.recover(upto=5, last_seq=8, unread=Counter(m=3), age_s=60)
+
+    assert pending.of_match("m") == ((), 3)
+    assert pending.oldest_age_s >= 60
+    assert pending.add_loaded([Record(seq, row(seq)) for seq in (6, 7)], skip={7}) == [6]
+    assert (pending.in_memory, pending.unread, pending.loaded_seq) == (1, 1, 7)
+    pending.loading_ended()
+    assert (len(pending), pending.loaded_seq) == (1, 8)
+
+
+def test_age_is_that_of_the_oldest_row_left() -> None:
+    pending = PendingRows(max_rows=100, max_bytes=1 << 20)
+    assert pending.oldest_age_s == 0
+    pending.recover(upto=0, last_seq=1, unread=Counter(m=1), age_s=1000)
+    add(pending, 2, "m")
+    pending.add_loaded([Record(1, row(1)), Record(2, row(2))])
+    assert pending.oldest_age_s >= 1000
+
+    pending.remove([1])
+
+    assert pending.oldest_age_s < 1000
