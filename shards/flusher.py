@@ -58,7 +58,7 @@ class Flusher:
         self._gate = gate
         self._observer = observer
         self._has_buffer = has_buffer
-        self._reader = LogReader(log, after_seq=log.checkpoint.upto)
+        self._reader = LogReader(log, after_seq=pending.loaded_seq)
         self._sent_seq = log.checkpoint.upto
         self._recovered_seq = log.durable_seq
         self._replay: deque[int] = deque()
@@ -70,6 +70,7 @@ class Flusher:
         self._failures = 0
         self._wake = asyncio.Event()
         self._flush_waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self._stopped = False
         self.paused = False
         self.retries = 0
         self.last_error = ""
@@ -114,15 +115,23 @@ class Flusher:
         self._wake.set()
         await future
 
+    def stop(self) -> None:
+        """End :meth:`run` after its present step, so that no statement is cut off in its middle."""
+        self._stopped = True
+        self._wake.set()
+
     async def run(self) -> None:
-        """Flush for ever. Errors of the store never end it."""
+        """Flush until stopped. Errors of the store never end it."""
         while True:
             await self._wait_for_work()
             await self._gate.wait_up()
+            if self._stopped:
+                return
             try:
                 await self._step()
                 self._failures = 0
-                self.last_error = ""
+                if not self._replay_failures:
+                    self.last_error = ""
             except (StoreUnavailable, SchemaMismatch) as error:
                 self._note(error)
                 self._gate.report(error)
@@ -145,7 +154,7 @@ class Flusher:
         self.last_error = error.message
 
     async def _wait_for_work(self) -> None:
-        while (delay := self._delay_s()) is None or delay > 0:
+        while not self._stopped and ((delay := self._delay_s()) is None or delay > 0):
             self._wake.clear()
             try:
                 async with asyncio.timeout(delay):
@@ -193,6 +202,7 @@ class Flusher:
             self._answer_waiters()
 
     async def _load(self) -> None:
+        self._reader.skip_to(self._pending.loaded_seq)
         records = await asyncio.to_thread(
             self._reader.read,
             upto_seq=self._pending.last_seq,

@@ -42,6 +42,7 @@ class StoreGate:
         self._up = asyncio.Event()
         self._down = asyncio.Event()
         self._down.set()
+        self._stopped = asyncio.Event()
         self._since = datetime.now(UTC)
         self._error = "not connected yet"
         self._was_up = False
@@ -71,10 +72,16 @@ class StoreGate:
         self._up.clear()
         self._down.set()
 
+    def stop(self) -> None:
+        """End :meth:`run` after its present statement, and let nobody wait any more."""
+        self._stopped.set()
+        self._down.set()
+        self._up.set()
+
     async def run(self) -> None:
-        """Watch for ever."""
+        """Watch until stopped."""
         tries = 0
-        while True:
+        while not self._stopped.is_set():
             try:
                 if self._down.is_set():
                     await self._store.open()
@@ -85,15 +92,16 @@ class StoreGate:
             except StoreError as error:
                 self.report(error)
             if self._up.is_set():
-                await self._wait_down(CHECK_INTERVAL_S)
+                await self._wait(self._down, CHECK_INTERVAL_S)
             else:
-                await asyncio.sleep(backoff_s(tries))
+                await self._wait(self._stopped, backoff_s(tries))
                 tries += 1
 
-    async def _wait_down(self, timeout_s: float) -> None:
+    @staticmethod
+    async def _wait(event: asyncio.Event, timeout_s: float) -> None:
         try:
             async with asyncio.timeout(timeout_s):
-                await self._down.wait()
+                await event.wait()
         except TimeoutError:
             return
 

@@ -1,5 +1,6 @@
 """One shard: its log, its pending rows, its flusher."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -81,11 +82,11 @@ class Shard:
         )
         return self.flusher
 
-    async def append(self, events: Sequence[Event], committer: Committer) -> None:
-        """Return when the events are durable. Raises :class:`~shards.errors.WalFailed`."""
+    def append(self, events: Sequence[Event], committer: Committer) -> asyncio.Future[None]:
+        """Hand the events to the committer; the future is done when they are durable, or fails with WalFailed."""
         match_ids = [event.match_id for event in events]
         rows = [encode_row(event) for event in events]
-        await committer.submit(self._log, rows, partial(self._durable, match_ids))
+        return committer.submit(self._log, rows, partial(self._durable, match_ids))
 
     def _durable(self, match_ids: Sequence[str], first_seq: int, rows: Sequence[bytes]) -> None:
         self.pending.add_durable(first_seq, match_ids, rows)

@@ -26,6 +26,7 @@ from shards.wal.log import Recovery, ShardLog
 _log = logging.getLogger(__name__)
 
 RECOVERY_HEAD_START_S = 0.5
+LAST_STATEMENT_S = 1.0
 
 
 @attrs.frozen(kw_only=True)
@@ -116,7 +117,7 @@ class ShardSet:
             log = ShardLog(
                 wal_directory(settings.data_dir, index),
                 shard=index,
-                segment_max_bytes=settings.segment_max_bytes,
+                segment_max_bytes=_segment_max_bytes(settings),
             )
             recovered.append((log, log.recover()))
         return recovered
@@ -140,13 +141,10 @@ class ShardSet:
         by_shard: dict[int, list[Event]] = {}
         for event in events:
             by_shard.setdefault(shard_of(event.match_id, self._settings.shards), []).append(event)
-        results = await asyncio.gather(
-            *(self._shards[index].append(part, self._committer) for index, part in by_shard.items()),
-            return_exceptions=True,
-        )
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
+        futures = [self._shards[index].append(part, self._committer) for index, part in by_shard.items()]
+        await asyncio.wait(futures)
+        for future in futures:
+            future.result()
 
     def _shard_for(self, match_id: str) -> Shard:
         return self._shards[shard_of(match_id, self._settings.shards)]
@@ -217,16 +215,26 @@ class ShardSet:
     async def close(self) -> None:
         """End every task and close every file. What was not drained stays in the log."""
         self.stop_accepting()
-        tasks = [*self._tasks, *([self._recovery] if self._recovery else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for shard in self._shards:
+            shard.flusher.stop()
+        self._gate.stop()
+        tasks = {*self._tasks, *([self._recovery] if self._recovery else [])}
+        if tasks:
+            _, cut_off = await asyncio.wait(tasks, timeout=LAST_STATEMENT_S)
+            for task in cut_off:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         await self._committer.close()
         for shard in self._shards:
             shard.close()
         if self._lock_fd != -1:
             os.close(self._lock_fd)
             self._lock_fd = -1
+
+
+def _segment_max_bytes(settings: ShardSettings) -> int:
+    """Keep the open segments, which cannot be deleted, to a quarter of what the log may use."""
+    return min(settings.segment_max_bytes, settings.wal_max_bytes // (4 * settings.shards))
 
 
 __all__ = ["Pending", "ShardSet", "Unavailable"]

@@ -38,6 +38,12 @@ class LogReader:
         self._ready: deque[Record] = deque()
         self._last = after_seq
 
+    def skip_to(self, seq: int) -> None:
+        """Go on behind ``seq``, if that lies ahead."""
+        if seq > self._after:
+            self.close()
+            self._after = self._last = seq
+
     def read(self, *, upto_seq: int | None, max_rows: int, max_bytes: int) -> list[Record]:
         """Return the next records, none beyond ``upto_seq``; an empty list where there are none (yet)."""
         if self._generation != self._log.generation:

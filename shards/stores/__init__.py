@@ -1,0 +1,1 @@
+"""The ways to ClickHouse, behind one base."""

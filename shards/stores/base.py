@@ -1,0 +1,231 @@
+# ruff: noqa: S608 (names are constants and checked ones; text of others enters by heredoc())
+"""What the flushers and the reads need of ClickHouse, whichever way it is reached.
+
+:class:`Store` holds every statement once; a subclass only says how a statement is run
+(:mod:`shards.stores.server`: native TCP; :mod:`shards.stores.embedded`: chDB in process).
+"""
+
+import asyncio
+import logging
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import attrs
+
+from shards.errors import SchemaMismatch
+from shards.stores import inspection, schema
+from shards.stores.sql import heredoc, rows_source
+
+__all__ = ["Batch", "Lane", "Store", "heredoc", "rows_source"]
+
+_log = logging.getLogger(__name__)
+
+INSERT_TIMEOUT_S = 30
+READ_TIMEOUT_S = 15
+QUERY_MAX_BYTES = 1 << 30
+
+Lane = int | Literal["schema", "read"]
+"""What a statement may have to wait for: the others of its shard, of the schema, or of the reads."""
+
+# Nothing is coerced or skipped silently, and one INSERT is one block: one part, one row of the ledger.
+_INSERT_SETTINGS = ", ".join(
+    (
+        "input_format_null_as_default = 0",
+        "input_format_skip_unknown_fields = 0",
+        "input_format_allow_errors_num = 0",
+        "input_format_allow_errors_ratio = 0",
+        "input_format_json_read_numbers_as_strings = 0",
+        "input_format_json_read_bools_as_strings = 0",
+        "input_format_json_read_objects_as_strings = 0",
+        "input_format_json_read_arrays_as_strings = 0",
+        "input_format_parallel_parsing = 0",
+        "materialized_views_ignore_errors = 0",
+        "async_insert = 0",
+        "max_threads = 1",
+        "max_insert_threads = 1",
+        "max_block_size = 1000000",
+        "max_insert_block_size = 1000000",
+        "min_insert_block_size_rows = 1000000",
+        "min_insert_block_size_bytes = 1073741824",
+    )
+)
+_DATABASE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
+_BUFFER_NAME = re.compile(r"events_buffer_(\d+)", re.ASCII)
+
+
+@attrs.frozen(kw_only=True)
+class Batch:
+    """One attempt to store rows: every attempt has a number of its own.
+
+    Attributes:
+        writer: random id of one start of one process.
+        shard: index of the shard, which is also that of its Buffer table.
+        number: unique for this writer and shard.
+        rows: payloads of WAL records, as :func:`shards.events.encode_row` makes them.
+    """
+
+    writer: str
+    shard: int
+    number: int
+    rows: Sequence[bytes]
+
+
+class Store(ABC):
+    """One ClickHouse database.
+
+    Every method but the constructor and :meth:`close` may raise a :class:`shards.errors.StoreError`, and no other
+    exception. After StoreUnavailable of an INSERT nobody knows whether it took effect: ask :meth:`landed`.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(self, *, database: str, shards: int) -> None:
+        """Connect to nothing yet. ``shards`` Buffer tables will exist after :meth:`open`.
+
+        Raises:
+            ValueError: ``database`` is not a plain name.
+        """
+        if not _DATABASE_NAME.fullmatch(database):
+            raise ValueError(f"database {database!r}: allowed are letters, digits and _, 64 characters at most")
+        self.database = database
+        self._shards = shards
+        self._opening = asyncio.Lock()
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of every connection. Idempotent; does not raise because a server is gone."""
+
+    @abstractmethod
+    async def _run(self, sql: str, *, lane: Lane, timeout_s: float) -> list[tuple[Any, ...]]:
+        """Run one statement and return its rows; StoreUnavailable after ``timeout_s``, waiting included."""
+
+    async def open(self) -> None:
+        """Connect; create what is missing, migrate, check; flush Buffer tables of shards that are no more.
+
+        Called again after every outage: idempotent. An object that is not as needed is named and never altered.
+        """
+        async with self._opening:
+            if not await self._schema(f"SELECT 1 FROM system.databases WHERE name = {heredoc(self.database)}"):
+                await self._schema(f"CREATE DATABASE IF NOT EXISTS {self.database}")
+            await self._migrate()
+            await self._create_missing()
+            await self.check()
+            await self._flush_old_buffers()
+
+    async def _migrate(self) -> None:
+        table = f"{self.database}.{schema.SCHEMA_VERSION.name}"
+        found = await self._found()
+        if schema.SCHEMA_VERSION.name not in found.objects:
+            return
+        [(version,)] = await self._schema(f"SELECT max(version) FROM {table}")
+        if version > schema.VERSION:
+            sentence = f"database {self.database} has schema version {version}, this release knows {schema.VERSION}"
+            raise SchemaMismatch([f"{sentence}: use the newer release"])
+        for step in (m for m in schema.MIGRATIONS if version and m.number > version):
+            for statement in step.statements:
+                await self._schema(statement.format(database=self.database))
+            await self._note_version(step.number)
+            _log.info("database %s migrated to schema version %d", self.database, step.number)
+
+    async def _create_missing(self) -> None:
+        found = await self._found()
+        self._refuse(found, missing=False)
+        for name, statement in schema.creation(self.database, shards=self._shards).items():
+            if name not in found.objects:
+                await self._schema(statement)
+                _log.info("created %s.%s", self.database, name)
+        if not await self._schema(f"SELECT 1 FROM {self.database}.{schema.SCHEMA_VERSION.name} LIMIT 1"):
+            await self._note_version(schema.VERSION)
+
+    async def _note_version(self, version: int) -> None:
+        table = f"{self.database}.{schema.SCHEMA_VERSION.name}"
+        await self._schema(f"INSERT INTO {table} (version, applied_at) SELECT {version}, now('UTC')")
+
+    async def _flush_old_buffers(self) -> None:
+        rows = await self._schema(f"SELECT name FROM system.tables WHERE database = {heredoc(self.database)}")
+        for match in (_BUFFER_NAME.fullmatch(name) for (name,) in rows):
+            if match and int(match[1]) >= self._shards:
+                await self.flush_buffer(int(match[1]))
+
+    async def check(self) -> None:
+        """Raise SchemaMismatch with every difference between what exists and what is needed."""
+        self._refuse(await self._found(), missing=True)
+
+    def _refuse(self, found: inspection.Found, *, missing: bool) -> None:
+        sentences = inspection.differences(found, database=self.database, shards=self._shards, missing=missing)
+        if sentences:
+            raise SchemaMismatch(sentences)
+
+    async def _found(self) -> inspection.Found:
+        objects = await self._schema(inspection.objects_statement(self.database))
+        columns = await self._schema(inspection.columns_statement(self.database))
+        return inspection.found_objects(objects, columns)
+
+    async def ensure_buffers(self, shards: int) -> None:
+        """Have the Buffer tables of ``shards`` shards, now and after every :meth:`open`."""
+        self._shards = max(self._shards, shards)
+        for shard in range(self._shards):
+            await self._schema(schema.buffer_table(self.database, shard).ddl(self.database))
+
+    async def insert_buffered(self, batch: Batch) -> None:
+        """Put the rows into the Buffer table of the shard: in ClickHouse's memory, nothing more."""
+        await self._insert(schema.buffer_name(batch.shard), batch)
+
+    async def insert_direct(self, batch: Batch) -> None:
+        """Put the rows straight into ``events``. All of them or none, short of a crash of the server."""
+        await self._insert(schema.EVENTS.name, batch)
+
+    async def _insert(self, table: str, batch: Batch) -> None:
+        if not batch.rows:
+            return
+        expressions = schema.insert_expressions(
+            writer=heredoc(batch.writer), shard=str(batch.shard), batch=str(batch.number)
+        )
+        sql = (
+            f"INSERT INTO {self.database}.{table} ({schema.insert_columns()}) SETTINGS {_INSERT_SETTINGS} "
+            f"SELECT {expressions} FROM {rows_source(batch.rows, schema.ROW_STRUCTURE)}"
+        )
+        await self._run(sql, lane=batch.shard, timeout_s=INSERT_TIMEOUT_S)
+
+    async def flush_buffer(self, shard: int) -> None:
+        """Have the Buffer table written to ``events``. Success proves nothing: ask :meth:`landed`."""
+        sql = f"OPTIMIZE TABLE {self.database}.{schema.buffer_name(shard)}"
+        await self._run(sql, lane=shard, timeout_s=INSERT_TIMEOUT_S)
+
+    async def reset_buffer(self, shard: int) -> None:
+        """Drop and create the Buffer table of the shard; what it held is lost, or lands, and is in the WAL anyway."""
+        name = f"{self.database}.{schema.buffer_name(shard)}"
+        await self._run(f"DROP TABLE IF EXISTS {name} SYNC", lane=shard, timeout_s=INSERT_TIMEOUT_S)
+        ddl = schema.buffer_table(self.database, shard).ddl(self.database)
+        await self._run(ddl, lane=shard, timeout_s=INSERT_TIMEOUT_S)
+
+    async def landed(self, writer: str, shard: int, batches: Sequence[int]) -> dict[int, int]:
+        """Return how many rows of each batch the ledger shows in ``events``; batches without a row are absent.
+
+        A batch is whole if these are exactly as many as were sent, neither fewer nor more.
+        """
+        if not batches:
+            return {}
+        sql = (
+            f"SELECT batch, sum(rows) FROM {self.database}.{schema.LEDGER.name} WHERE writer = {heredoc(writer)} "
+            f"AND shard = {shard} AND batch IN ({', '.join(map(str, batches))}) GROUP BY batch"
+        )
+        return dict(await self._run(sql, lane=shard, timeout_s=READ_TIMEOUT_S))
+
+    async def fetch(self, sql: str) -> list[tuple[Any, ...]]:
+        """Run a SELECT of ours and return its rows.
+
+        Its columns may only be integers, floats, strings, booleans, and arrays and tuples of these, both of which
+        are returned as tuples. Names without a database mean this one. Text of others goes in by :func:`heredoc`.
+        """
+        rows = await self._run(sql, lane="read", timeout_s=READ_TIMEOUT_S)
+        return [tuple(map(_plain, row)) for row in rows]
+
+    async def _schema(self, sql: str) -> list[tuple[Any, ...]]:
+        return await self._run(sql, lane="schema", timeout_s=INSERT_TIMEOUT_S)
+
+
+def _plain(value: Any) -> Any:
+    return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value

@@ -1,0 +1,76 @@
+"""Which exception an error of ClickHouse becomes. Names and numbers: ``system.errors``, or ErrorCodes.cpp."""
+
+from shards.errors import RowsRefused, SchemaMismatch, StoreError, StoreFailed, StoreUnavailable
+
+MESSAGE_MAX_CHARS = 1_000
+
+_SCHEMA = frozenset(
+    {
+        8,  # THERE_IS_NO_COLUMN
+        10,  # NOT_FOUND_COLUMN_IN_BLOCK
+        16,  # NO_SUCH_COLUMN_IN_TABLE
+        20,  # NUMBER_OF_COLUMNS_DOESNT_MATCH
+        44,  # ILLEGAL_COLUMN: a MATERIALIZED or ALIAS column
+        47,  # UNKNOWN_IDENTIFIER
+        60,  # UNKNOWN_TABLE
+        80,  # INCORRECT_QUERY: a view where a table is needed
+        81,  # UNKNOWN_DATABASE
+        122,  # INCOMPATIBLE_COLUMNS
+        218,  # TABLE_IS_DROPPED
+    }
+)
+_ROWS = frozenset(
+    {
+        6,  # CANNOT_PARSE_TEXT
+        25,  # CANNOT_PARSE_ESCAPE_SEQUENCE
+        26,  # CANNOT_PARSE_QUOTED_STRING
+        27,  # CANNOT_PARSE_INPUT_ASSERTION_FAILED
+        33,  # CANNOT_READ_ALL_DATA
+        38,  # CANNOT_PARSE_DATE
+        41,  # CANNOT_PARSE_DATETIME
+        53,  # TYPE_MISMATCH
+        69,  # ARGUMENT_OUT_OF_BOUND
+        70,  # CANNOT_CONVERT_TYPE
+        72,  # CANNOT_PARSE_NUMBER
+        117,  # INCORRECT_DATA
+        131,  # TOO_LARGE_STRING_SIZE
+        321,  # VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE
+        349,  # CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN
+        376,  # CANNOT_PARSE_UUID
+        395,  # FUNCTION_THROW_IF_VALUE_IS_NON_ZERO: a view or a constraint of the user's
+        407,  # DECIMAL_OVERFLOW
+        467,  # CANNOT_PARSE_BOOL
+        469,  # VIOLATED_CONSTRAINT
+        691,  # UNKNOWN_ELEMENT_OF_ENUM
+    }
+)
+_AWAY = frozenset(
+    {
+        3,  # UNEXPECTED_END_OF_FILE
+        159,  # TIMEOUT_EXCEEDED
+        198,  # DNS_ERROR
+        209,  # SOCKET_TIMEOUT
+        210,  # NETWORK_ERROR
+        236,  # ABORTED
+        279,  # ALL_CONNECTION_TRIES_FAILED
+        394,  # QUERY_WAS_CANCELLED, as in a shutdown
+    }
+)
+
+
+def store_error(code: int, message: str) -> StoreError:
+    """Return the exception for an error that ClickHouse answered with."""
+    text = shorten(message)
+    if code in _SCHEMA:
+        return SchemaMismatch([text], code=code)
+    if code in _ROWS:
+        return RowsRefused(text, code=code)
+    if code in _AWAY:
+        return StoreUnavailable(text, code=code)
+    return StoreFailed(text, code=code)
+
+
+def shorten(message: str) -> str:
+    """Return the first paragraph as one line of bounded length: some quote the statement, which holds events."""
+    line = " ".join(message.split("\n\n")[0].split())
+    return line if len(line) <= MESSAGE_MAX_CHARS else f"{line[:MESSAGE_MAX_CHARS]}…"

@@ -1,0 +1,103 @@
+"""ClickHouse in this process: chDB, on one thread of its own."""
+
+import asyncio
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, ClassVar
+
+import msgspec
+from chdb import ChdbError
+from chdb.session import Session
+
+from shards.errors import StoreError, StoreFailed, StoreUnavailable
+from shards.stores.base import QUERY_MAX_BYTES, Lane, Store
+from shards.stores.codes import shorten, store_error
+
+_ERROR = re.compile(r"Code: (\d+)\. (?:DB::Exception: )?(.*)", re.DOTALL)
+_SETTINGS = f"SET max_query_size = {QUERY_MAX_BYTES}, output_format_json_quote_64bit_integers = 0"
+
+
+class EmbeddedStore(Store):
+    """A database in a directory that belongs to this process alone. All lanes share one thread."""
+
+    kind: ClassVar[str] = "embedded"
+
+    def __init__(self, path: Path, *, shards: int, database: str = "fanfinity") -> None:
+        """Open nothing yet; ``path`` is made where it is missing.
+
+        Raises:
+            ValueError: chDB cannot be told of such a path.
+        """
+        super().__init__(database=database, shards=shards)
+        if "?" in str(path):
+            raise ValueError(f"{path}: the path must not hold a question mark")
+        self._path = path.absolute()
+        self._executor: ThreadPoolExecutor | None = None
+        self._session: Any = None
+        self._decoder = msgspec.json.Decoder(list[Any])
+
+    async def open(self) -> None:
+        """Start the engine if it does not run, then as :meth:`Store.open`."""
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(1, thread_name_prefix="chdb")
+        await self._in_thread(self._start, timeout_s=60)
+        await super().open()
+        await self._schema(f"USE {self.database}")
+
+    def _start(self) -> list[tuple[Any, ...]]:
+        if self._session is None:
+            self._path.mkdir(parents=True, exist_ok=True)
+            self._session = self._opened()
+            self._session.query(_SETTINGS)
+        return []
+
+    def _opened(self) -> Any:
+        try:
+            return Session(str(self._path))  # type: ignore[no-untyped-call]
+        except RuntimeError as error:
+            sentence = f"{self._path} cannot be opened by the embedded engine; does another process use it?"
+            raise StoreFailed(f"{sentence} {shorten(str(error))}") from None
+
+    async def close(self) -> None:
+        """Stop the engine once the statement that runs is done; what waits is cancelled."""
+        executor, self._executor = self._executor, None
+        if executor is None:
+            return
+        end = executor.submit(self._stop)
+        executor.shutdown(wait=False)
+        await asyncio.wait({asyncio.wrap_future(end)})
+
+    def _stop(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+    async def _run(self, sql: str, *, lane: Lane, timeout_s: float) -> list[tuple[Any, ...]]:
+        return await self._in_thread(self._query, sql, timeout_s=timeout_s)
+
+    async def _in_thread(self, work: Any, *arguments: Any, timeout_s: float) -> list[tuple[Any, ...]]:
+        if self._executor is None:
+            raise StoreUnavailable("the embedded engine is not open")
+        running = asyncio.get_running_loop().run_in_executor(self._executor, work, *arguments)
+        try:
+            async with asyncio.timeout(timeout_s):
+                rows: list[tuple[Any, ...]] = await running
+                return rows
+        except TimeoutError:
+            raise StoreUnavailable(f"the embedded engine did not answer within {timeout_s:g} s") from None
+        except RuntimeError as error:
+            raise _store_error(str(error)) from None
+        except OSError as error:
+            raise StoreFailed(str(error)) from error
+
+    def _query(self, sql: str) -> list[tuple[Any, ...]]:
+        if self._session is None:
+            raise ChdbError("the embedded engine is not open")
+        lines = self._session.query(sql, "JSONCompactEachRow").bytes().splitlines()
+        return [tuple(self._decoder.decode(line)) for line in lines if line]
+
+
+def _store_error(text: str) -> StoreError:
+    found = _ERROR.search(text)
+    return store_error(int(found[1]), found[2]) if found else StoreFailed(text)

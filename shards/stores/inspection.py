@@ -1,0 +1,156 @@
+# ruff: noqa: S608 (names are constants and checked ones; text of others enters by heredoc())
+"""Compares what a database holds with what is needed, object by object, in sentences."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from shards.stores.schema import SCHEMA_VERSION, TABLES, VIEWS, Table, View, buffer_table
+from shards.stores.sql import heredoc
+
+_CLAUSE = re.compile(r" (?:PARTITION BY|PRIMARY KEY|ORDER BY|SAMPLE BY|TTL|SETTINGS) ")
+
+
+@attrs.frozen(kw_only=True)
+class FoundObject:
+    """One row of ``system.tables``, and its columns: name to (type, kind of default)."""
+
+    name: str
+    engine: str
+    engine_full: str
+    sorting_key: str
+    partition_key: str
+    select: str
+    create: str
+    columns: Mapping[str, tuple[str, str]] = attrs.Factory(dict)
+
+
+def objects_statement(database: str) -> str:
+    """Return the SELECT whose rows :func:`found_objects` takes: all objects, and the needed SELECT of each view."""
+    needed = ", ".join(f"({heredoc(v.name)}, {heredoc(v.query(database))})" for v in VIEWS)
+    return (
+        "SELECT name, engine, engine_full, sorting_key, partition_key, "
+        "ifNull(formatQuerySingleLineOrNull(as_select), as_select), create_table_query "
+        f"FROM system.tables WHERE database = {heredoc(database)} "
+        "UNION ALL SELECT v.1, '', '', '', '', formatQuerySingleLine(v.2), '' "
+        f"FROM (SELECT arrayJoin([{needed}]) AS v)"
+    )
+
+
+def columns_statement(database: str) -> str:
+    """Return the SELECT whose rows are the second argument of :func:`found_objects`."""
+    return f"SELECT table, name, type, default_kind FROM system.columns WHERE database = {heredoc(database)}"
+
+
+@attrs.frozen
+class Found:
+    """What a database holds, and the needed SELECT of each view as this server prints it."""
+
+    objects: Mapping[str, FoundObject]
+    selects: Mapping[str, str]
+
+
+def found_objects(objects: Sequence[tuple[Any, ...]], columns: Sequence[tuple[Any, ...]]) -> Found:
+    """Return the answers to the two statements as one."""
+    of_table: dict[str, dict[str, tuple[str, str]]] = {}
+    for table, name, type_, default_kind in columns:
+        of_table.setdefault(table, {})[name] = (type_, default_kind)
+    found, selects = {}, {}
+    for name, engine, engine_full, sorting_key, partition_key, select, create in objects:
+        if not engine:
+            selects[name] = select
+            continue
+        found[name] = FoundObject(
+            name=name,
+            engine=engine,
+            engine_full=engine_full,
+            sorting_key=sorting_key,
+            partition_key=partition_key,
+            select=select,
+            create=create,
+            columns=of_table.get(name, {}),
+        )
+    return Found(found, selects)
+
+
+def differences(found: Found, *, database: str, shards: int, missing: bool) -> list[str]:
+    """Return every difference as a sentence that names the object; with ``missing`` also those that do not exist."""
+    needed: list[Table | View] = [*TABLES, *VIEWS, *(buffer_table(database, k) for k in range(shards))]
+    sentences: list[str] = []
+    for item in needed:
+        there = found.objects.get(item.name)
+        kind = "view" if isinstance(item, View) else "table"
+        if there is None:
+            # The note of the schema's version goes first when the first object is made.
+            if missing and item is not SCHEMA_VERSION:
+                sentences.append(f"{kind} {database}.{item.name} is missing")
+        elif isinstance(item, View):
+            sentences += _view_differences(item, there, database=database, select=found.selects[item.name])
+        else:
+            sentences += _table_differences(item, there)
+    return sentences
+
+
+def _table_differences(table: Table, found: FoundObject) -> list[str]:
+    sentences = []
+    if not _same_engine(table.engine, found):
+        sentences.append(f"table {table.name} has engine {_engine(found)}, needed {table.engine}")
+    for key, what in (("sorting_key", "ORDER BY"), ("partition_key", "PARTITION BY")):
+        is_, needed = getattr(found, key), getattr(table, key)
+        if _plain(is_) != _plain(needed):
+            sentences.append(f"table {table.name} has {what} {is_ or 'nothing'}, needed {needed or 'nothing'}")
+    sentences += [
+        f"table {table.name} lacks the setting {setting}"
+        for setting in table.required_settings
+        if _plain(setting) not in _plain(found.engine_full)
+    ]
+    return sentences + _column_differences(table, found)
+
+
+def _column_differences(table: Table, found: FoundObject) -> list[str]:
+    sentences = []
+    for name, needed in table.columns.items():
+        type_, default_kind = found.columns.get(name, ("", ""))
+        if not type_:
+            sentences.append(f"column {table.name}.{name} is missing, needed {needed}")
+        elif type_ != needed:
+            sentences.append(f"column {table.name}.{name} is {type_}, needed {needed}")
+        elif default_kind in {"MATERIALIZED", "ALIAS", "EPHEMERAL"}:
+            sentences.append(f"column {table.name}.{name} is {default_kind}, needed an ordinary one")
+    return sentences
+
+
+def _view_differences(view: View, found: FoundObject, *, database: str, select: str) -> list[str]:
+    if found.engine != "MaterializedView":
+        return [f"view {view.name} is a {found.engine}, needed a MaterializedView"]
+    sentences = []
+    target = re.search(r" TO ([^\s(]+)", found.create)
+    needed = f"{database}.{view.target}"
+    if target is None or target[1].replace("`", "") != needed:
+        sentences.append(f"view {view.name} writes to {target[1] if target else 'itself'}, needed {needed}")
+    if found.select != select:
+        sentences.append(f"view {view.name} is {found.select}, needed {select}")
+    return sentences
+
+
+def _same_engine(needed: str, found: FoundObject) -> bool:
+    name, _, arguments = needed.partition("(")
+    # On a cluster an engine is the replicated or shared kind of itself, with arguments of its own in front.
+    if found.engine != name and found.engine in {f"Replicated{name}", f"Shared{name}"}:
+        return _plain(arguments.rstrip(")")) in _plain(_engine(found))
+    return found.engine == name and _plain(_engine(found)) == _plain(needed)
+
+
+def _engine(found: FoundObject) -> str:
+    """Return the engine with its arguments, without the clauses that follow."""
+    return _CLAUSE.split(found.engine_full or found.engine)[0]
+
+
+def _plain(expression: str) -> str:
+    """Return the expression without what does not change its meaning: spaces, and parentheses around the whole."""
+    text = re.sub(r"\s|`", "", expression)
+    if text.startswith("(") and text.endswith(")") and text.find(")") == len(text) - 1:
+        text = text[1:-1]
+    return text.removesuffix("()")

@@ -1,0 +1,195 @@
+# ruff: noqa: S608 (names are constants and checked ones; text of others enters by heredoc())
+"""The database objects: what must exist, and the numbered steps from older forms of it.
+
+``events`` is public: analysts query it with ``FINAL``. Its rows carry ``version`` = 2**64 - 1 - receive time in ns, and
+ReplacingMergeTree keeps the highest version of a key: the first one received stands, whatever order rows arrive in.
+It is partitioned by the month of receipt, never by ``timestamp``, which a client chooses. A replay keeps the time of
+receipt, so a row and its replays meet in one partition.
+
+``ingest_ledger`` is fed by a view in the same insert. The view names every column of ``events``, so ClickHouse refuses
+to drop one of them. ClickHouse commits the part of ``events`` before it commits what views made of it, so the ledger
+never shows what ``events`` does not hold. Of two views the order of their creation would tell which one is first, so
+the list of matches is served by a projection, which is committed with the part, and not by a second view.
+"""
+
+import attrs
+
+VERSION = 1
+"""Number of the last migration."""
+
+ROW_STRUCTURE = (
+    "match_id String, event_id UUID, event_type String, timestamp Int64, team_id String, player_id String, "
+    "metadata String, received_ns Int64"
+)
+"""Columns of a row in the WAL, see :class:`shards.events.Event`."""
+
+LEDGER_DAYS = 30
+# Only ever reached if this process is gone: checkpoints flush a Buffer table every few seconds.
+BUFFER_THRESHOLDS = (60, 300, 1_000_000, 10_000_000, 256 << 20, 1 << 30)
+_DURABLE = ("fsync_after_insert = 1", "fsync_part_directory = 1")
+# Makes "newest receipt of every match" cheap. Only a shortcut: answers are the same without it.
+_ACTIVITY = "PROJECTION activity (SELECT match_id, max(received_at) GROUP BY match_id)"
+_EVENT_COLUMNS = {
+    "match_id": "String",
+    "event_id": "UUID",
+    "event_type": "LowCardinality(String)",
+    "timestamp": "DateTime64(3, 'UTC')",
+    "team_id": "String",
+    "player_id": "String",
+    "metadata": "String",
+    "received_at": "DateTime64(3, 'UTC')",
+    "writer": "LowCardinality(String)",
+    "shard": "UInt16",
+    "batch": "UInt64",
+    "version": "UInt64",
+}
+_ROW_EXPRESSIONS = {
+    "timestamp": "fromUnixTimestamp64Milli(timestamp, 'UTC')",
+    "received_at": "fromUnixTimestamp64Milli(intDiv(received_ns, 1000000), 'UTC')",
+    "version": "18446744073709551615 - toUInt64(received_ns)",
+}
+
+
+@attrs.frozen(kw_only=True)
+class Table:
+    """A table as it must be. Expressions are written as ClickHouse prints them in ``system.tables``."""
+
+    name: str
+    engine: str
+    columns: dict[str, str]
+    sorting_key: str = ""
+    partition_key: str = ""
+    ttl: str = ""
+    projections: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+
+    @property
+    def required_settings(self) -> tuple[str, ...]:
+        """The settings without which a table may lose rows; the others only make it work better."""
+        return tuple(setting for setting in self.settings if setting in _DURABLE)
+
+    def ddl(self, database: str) -> str:
+        """Return the statement that creates the table where it is missing."""
+        columns = ", ".join([f"{name} {type_}" for name, type_ in self.columns.items()] + list(self.projections))
+        clauses = [f"CREATE TABLE IF NOT EXISTS {database}.{self.name} ({columns}) ENGINE = {self.engine}"]
+        if self.partition_key:
+            clauses.append(f"PARTITION BY {self.partition_key}")
+        if self.sorting_key:
+            clauses.append(
+                f"ORDER BY ({self.sorting_key})" if "," in self.sorting_key else f"ORDER BY {self.sorting_key}"
+            )
+        if self.ttl:
+            clauses.append(f"TTL {self.ttl}")
+        if self.settings:
+            clauses.append(f"SETTINGS {', '.join(self.settings)}")
+        return " ".join(clauses)
+
+
+@attrs.frozen(kw_only=True)
+class View:
+    """A materialized view that feeds ``target`` with every insert into ``events``."""
+
+    name: str
+    target: str
+    select: str
+
+    def ddl(self, database: str) -> str:
+        """Return the statement that creates the view where it is missing."""
+        head = f"CREATE MATERIALIZED VIEW IF NOT EXISTS {database}.{self.name} TO {database}.{self.target}"
+        return f"{head} AS {self.query(database)}"
+
+    def query(self, database: str) -> str:
+        """Return the view's SELECT."""
+        return self.select.format(events=f"{database}.events")
+
+
+@attrs.frozen
+class Migration:
+    """One numbered step. ``statements`` hold ``{database}``; each can be run again after it was cut off."""
+
+    number: int
+    statements: tuple[str, ...]
+
+
+EVENTS = Table(
+    name="events",
+    engine="ReplacingMergeTree(version)",
+    columns=_EVENT_COLUMNS,
+    sorting_key="match_id, event_id",
+    partition_key="toYYYYMM(received_at)",
+    projections=(_ACTIVITY,),
+    settings=(
+        *_DURABLE,
+        "deduplicate_merge_projection_mode = 'rebuild'",
+        "lightweight_mutation_projection_mode = 'rebuild'",
+    ),
+)
+LEDGER = Table(
+    name="ingest_ledger",
+    engine="MergeTree",
+    columns={
+        "writer": "LowCardinality(String)",
+        "shard": "UInt16",
+        "batch": "UInt64",
+        "rows": "UInt64",
+        "inserted_at": "DateTime('UTC')",
+    },
+    sorting_key="writer, shard, batch",
+    ttl=f"inserted_at + toIntervalDay({LEDGER_DAYS})",
+    settings=_DURABLE,
+)
+SCHEMA_VERSION = Table(
+    name="schema_version",
+    engine="MergeTree",
+    columns={"version": "UInt32", "applied_at": "DateTime('UTC')"},
+    sorting_key="version",
+    settings=_DURABLE,
+)
+TABLES = (EVENTS, LEDGER, SCHEMA_VERSION)
+VIEWS = (
+    View(
+        name="ledger_view",
+        target=LEDGER.name,
+        select=(
+            "SELECT writer, shard, batch, count() AS rows, now('UTC') AS inserted_at FROM {events} "
+            f"WHERE NOT ignore({', '.join(_EVENT_COLUMNS)}) GROUP BY writer, shard, batch"
+        ),
+    ),
+)
+MIGRATIONS: tuple[Migration, ...] = ()
+"""Steps 2, 3, … in order: what changes a database that an older release made. A fresh one is made in its last form."""
+
+
+def buffer_table(database: str, shard: int) -> Table:
+    """Return the Buffer table of a shard. One layer, so one flush makes one part."""
+    thresholds = ", ".join(map(str, BUFFER_THRESHOLDS))
+    return Table(
+        name=buffer_name(shard),
+        engine=f"Buffer('{database}', '{EVENTS.name}', 1, {thresholds})",
+        columns=_EVENT_COLUMNS,
+    )
+
+
+def buffer_name(shard: int) -> str:
+    """Return the name of a shard's Buffer table."""
+    return f"events_buffer_{shard}"
+
+
+def insert_columns() -> str:
+    """Return the columns of an INSERT, in order."""
+    return ", ".join(_EVENT_COLUMNS)
+
+
+def insert_expressions(*, writer: str, shard: str, batch: str) -> str:
+    """Return what makes those columns of a row in the WAL; the arguments are SQL literals."""
+    expressions = {name: name for name in _EVENT_COLUMNS} | _ROW_EXPRESSIONS
+    expressions |= {"writer": writer, "shard": shard, "batch": batch}
+    return ", ".join(expressions.values())
+
+
+def creation(database: str, *, shards: int) -> dict[str, str]:
+    """Return, by name and in order, the statement that creates each object."""
+    statements = {table.name: table.ddl(database) for table in TABLES}
+    statements |= {view.name: view.ddl(database) for view in VIEWS}
+    buffers = [buffer_table(database, shard) for shard in range(shards)]
+    return statements | {table.name: table.ddl(database) for table in buffers}

@@ -1,0 +1,203 @@
+"""A ClickHouse server over its native TCP protocol, through asynch."""
+
+import asyncio
+import contextlib
+import logging
+from typing import Any, ClassVar
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import attrs
+from asynch.errors import ServerException
+from asynch.proto.connection import Connection
+
+from shards.errors import StoreUnavailable
+from shards.stores.base import QUERY_MAX_BYTES, Lane, Store
+from shards.stores.codes import shorten, store_error
+
+_log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S = 5
+READ_CONNECTIONS = 2
+_DEFAULT_PORTS = {"clickhouse": 9000, "clickhouses": 9440}
+
+
+@attrs.frozen(kw_only=True)
+class ServerAddress:
+    """Where a server is and who asks. Printed without the password."""
+
+    host: str
+    port: int
+    user: str = "default"
+    password: str = attrs.field(default="", repr=False)
+    database: str = "fanfinity"
+    secure: bool = False
+    verify: bool = True
+    ca_certs: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    @classmethod
+    def parse(cls, url: str) -> "ServerAddress":
+        """Return the address in ``clickhouse://user:password@host:port/database``, ``clickhouses://`` for TLS.
+
+        The query of a ``clickhouses`` URL may hold ``verify=false`` and ``ca_certs=FILE``.
+
+        Raises:
+            ValueError: the URL is none of these; the message does not hold the password.
+        """
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError:
+            raise ValueError("the host or the port of the URL cannot be read") from None
+        if parts.scheme not in _DEFAULT_PORTS:
+            raise ValueError("the URL must begin with clickhouse:// or clickhouses://")
+        if not parts.hostname:
+            raise ValueError("the URL names no host")
+        options = dict(parse_qsl(parts.query, keep_blank_values=True))
+        if unknown := sorted(options.keys() - {"verify", "ca_certs"}):
+            raise ValueError(f"the URL has an unknown option: {', '.join(unknown)}")
+        return cls(
+            host=parts.hostname,
+            port=port or _DEFAULT_PORTS[parts.scheme],
+            user=unquote(parts.username or "default"),
+            password=unquote(parts.password or ""),
+            database=unquote(parts.path.strip("/")) or "fanfinity",
+            secure=parts.scheme == "clickhouses",
+            verify=options.get("verify", "true").lower() not in {"false", "0", "no", "off"},
+            ca_certs=options.get("ca_certs"),
+        )
+
+
+class ServerStore(Store):
+    """A database of a ClickHouse server: one connection a shard, one for the schema, a few for reads."""
+
+    kind: ClassVar[str] = "server"
+
+    def __init__(self, url: str, *, shards: int) -> None:
+        """Connect to nothing yet; ``url`` as in :meth:`ServerAddress.parse`, whose ValueError it raises."""
+        self.address = ServerAddress.parse(url)
+        super().__init__(database=self.address.database, shards=shards)
+        self._lanes: dict[Lane, _Connection] = {}
+        # Reads come after open(), so their connections can start in the database; the others name it in each statement.
+        reads = [self._connection(database=self.database, max_execution_time="15") for _ in range(READ_CONNECTIONS)]
+        self._reads: asyncio.LifoQueue[_Connection] = asyncio.LifoQueue()
+        self._connections = list(reads)
+        for connection in reads:
+            self._reads.put_nowait(connection)
+
+    def _connection(self, *, database: str = "", **settings: str) -> "_Connection":
+        return _Connection(self.address, database=database, settings=settings)
+
+    async def close(self) -> None:
+        """Close every connection, gracefully where the server answers."""
+        for connection in self._connections:
+            await connection.close()
+
+    async def _run(self, sql: str, *, lane: Lane, timeout_s: float) -> list[tuple[Any, ...]]:
+        try:
+            async with asyncio.timeout(timeout_s):
+                if lane == "read":
+                    return await self._read(sql)
+                if lane not in self._lanes:
+                    logged = {} if lane == "schema" else {"log_queries": "0"}
+                    self._lanes[lane] = self._connection(**logged)
+                    self._connections.append(self._lanes[lane])
+                return await self._lanes[lane].execute(sql)
+        except TimeoutError:
+            raise StoreUnavailable(f"{self.address}: no answer within {timeout_s:g} s") from None
+
+    async def _read(self, sql: str) -> list[tuple[Any, ...]]:
+        connection = await self._reads.get()
+        try:
+            return await connection.execute(sql)
+        finally:
+            self._reads.put_nowait(connection)
+
+
+class _Connection:
+    """One connection, opened when needed and reused until anything but an answer of the server comes back."""
+
+    def __init__(self, address: ServerAddress, *, database: str, settings: dict[str, str]) -> None:
+        self._address = address
+        self._database = database
+        self._settings = {"max_query_size": str(QUERY_MAX_BYTES), **settings}
+        self._connection: Connection | None = None
+        self._lock = asyncio.Lock()
+
+    async def execute(self, sql: str) -> list[tuple[Any, ...]]:
+        """Run one statement. It can be cancelled at any moment, also while the server hangs."""
+        async with self._lock:
+            connection = self._connection = self._connection or self._connect()
+            task = asyncio.create_task(connection.execute(sql))
+            try:
+                await asyncio.wait({task})
+                return list(task.result() or ())
+            except ServerException as error:
+                raise store_error(error.code or 0, f"{self._address}: {error.message}") from None
+            # asynch raises whatever a broken stream leads to: IndexError, struct.error, OSError, …
+            except Exception as error:
+                raise StoreUnavailable(shorten(f"{self._address}: {_reason(error)}")) from error
+            finally:
+                if not _reusable(task):
+                    self._connection = None
+                    await _drop(connection, task)
+
+    def _connect(self) -> Connection:
+        address = self._address
+        return Connection(  # type: ignore[no-untyped-call]
+            host=address.host,
+            port=address.port,
+            user=address.user,
+            password=address.password,
+            database=self._database,
+            secure=address.secure,
+            verify=address.verify,
+            ca_certs=address.ca_certs,
+            connect_timeout=CONNECT_TIMEOUT_S,
+            sync_request_timeout=CONNECT_TIMEOUT_S,
+            client_name="fanfinity",
+            settings=self._settings,
+        )
+
+    async def close(self) -> None:
+        """Close the connection; without effect on one that is not open."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await _drop(connection, None)
+
+
+def _reusable(task: "asyncio.Task[Any]") -> bool:
+    """Whether the server answered, in whatever way: only then the stream is at the start of a packet."""
+    if not task.done() or task.cancelled():
+        return False
+    error = task.exception()
+    return error is None or isinstance(error, ServerException)
+
+
+async def _drop(connection: Connection, task: "asyncio.Task[Any] | None") -> None:
+    """Cut the connection and end the task that uses it, also when the server reads nothing any more.
+
+    asynch itself would wait until all it wrote was taken.
+    """
+    writer = getattr(getattr(connection, "writer", None), "writer", None)
+    if task is not None:
+        # Cancelled before the cut, or the reader inside asynch fails by itself and nobody takes its exception.
+        task.cancel()
+        await asyncio.wait({task}, timeout=0.1)
+    if writer is not None:
+        writer.transport.abort()
+    if task is not None:
+        await asyncio.wait({task}, timeout=1)
+        if task.done() and not task.cancelled():
+            task.exception()
+    with contextlib.suppress(Exception):
+        await connection.disconnect()
+
+
+def _reason(error: BaseException) -> str:
+    """Return what went wrong on the way; asynch itself says only that no host was reached."""
+    cause = error.__cause__ or error
+    text = str(cause) or type(cause).__name__
+    return f"not reachable: {text}" if error.__cause__ else f"connection lost: {text}"

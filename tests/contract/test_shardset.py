@@ -1,0 +1,295 @@
+"""The shard set over both stores: what was acknowledged arrives, once, whatever comes in between."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import attrs
+import pytest
+
+from shards.deadletter import DeadLetterFile
+from shards.errors import DataDirectoryLocked, NotAccepting, StoreError, WalFull
+from shards.events import Event
+from shards.settings import ShardSettings
+from shards.shardset import ShardSet
+from shards.stores.base import Store
+
+DEADLINE_S = 60
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> ShardSettings:
+    return ShardSettings(
+        data_dir=tmp_path / "data", shards=2, flush_interval_ms=20, checkpoint_interval_ms=200, wal_min_free_bytes=0
+    )
+
+
+@asynccontextmanager
+async def running(settings: ShardSettings, store: Store) -> AsyncIterator[ShardSet]:
+    """A shard set that ends as after a crash: nothing is drained."""
+    shards = ShardSet(settings, store)
+    await shards.start()
+    try:
+        yield shards
+    finally:
+        await shards.close()
+
+
+def events(shards: ShardSet, count: int, *, match_id: str = "m", metadata: str = "{}") -> list[Event]:
+    return [
+        Event(match_id, str(uuid.uuid4()), "pass", 1_700_000_000_000, "1", "", metadata, shards.clock.now_ns())
+        for _ in range(count)
+    ]
+
+
+async def stored(store: Store) -> tuple[int, int]:
+    """Rows and distinct keys that count."""
+    [(rows, keys)] = await store.fetch(
+        f"SELECT count(), uniqExact((match_id, event_id)) FROM {store.database}.events FINAL"
+    )
+    return rows, keys
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+def sums_up(shards: ShardSet) -> bool:
+    now = shards.snapshot()
+    return now.appended == now.confirmed + now.pending + now.dead_lettered
+
+
+async def execute(store: Store, sql: str) -> None:
+    await store._run(sql, lane="schema", timeout_s=30)
+
+
+async def test_what_is_acknowledged_is_confirmed_and_counts_once(settings: ShardSettings, store: Store) -> None:
+    async with running(settings, store) as shards:
+        sent = [event for number in range(20) for event in events(shards, 25, match_id=f"m{number}")]
+        await shards.append(sent)
+        await shards.append(sent[:100])
+
+        assert shards.snapshot().appended == 600
+        await shards.flush()
+
+        assert await stored(store) == (500, 500)
+        now = shards.snapshot()
+        assert (now.confirmed, now.pending, now.dead_lettered) == (600, 0, 0)
+
+
+async def test_drain_leaves_nothing_and_then_refuses(settings: ShardSettings, store: Store) -> None:
+    async with running(settings, store) as shards:
+        await shards.append(events(shards, 50))
+        assert await shards.drain(timeout_s=DEADLINE_S)
+        assert await stored(store) == (50, 50)
+        with pytest.raises(NotAccepting):
+            await shards.append(events(shards, 1))
+
+
+async def test_after_a_crash_everything_is_sent_again_and_counts_once(settings: ShardSettings, store: Store) -> None:
+    async with running(settings, store) as shards:
+        await shards.append(events(shards, 300))
+        await until(lambda: shards.snapshot().shards[0].in_flight + shards.snapshot().shards[1].in_flight > 0)
+    async with running(settings, store) as shards:
+        assert shards.snapshot().appended == 300
+        await shards.append(events(shards, 10))
+        await shards.flush()
+        assert await stored(store) == (310, 310)
+        assert sums_up(shards)
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 5), (5, 1)])
+async def test_the_number_of_shards_may_change_with_rows_pending(
+    settings: ShardSettings, store: Store, before: int, after: int
+) -> None:
+    await store.open()
+    await store.ensure_buffers(5)
+    async with running(attrs.evolve(settings, shards=before), store) as shards:
+        for shard in range(before):
+            shards.pause(shard)
+        await shards.append([event for number in range(40) for event in events(shards, 5, match_id=f"m{number}")])
+    async with running(attrs.evolve(settings, shards=after), store) as shards:
+        assert sum(len(shards.pending([f"m{number}"]).rows) for number in range(40)) <= 200
+        await shards.append(events(shards, 5, match_id="m1"))
+        await shards.flush()
+        assert await stored(store) == (205, 205)
+        assert shards.snapshot().pending == 0
+
+
+async def test_a_row_that_only_clickhouse_refuses_becomes_the_one_dead_letter(
+    settings: ShardSettings, store: Store
+) -> None:
+    await store.open()
+    await execute(store, f"ALTER TABLE {store.database}.events ADD CONSTRAINT c CHECK metadata != '{{\"bad\":1}}'")
+    async with running(attrs.evolve(settings, shards=1), store) as shards:
+        good = events(shards, 200)
+        (bad,) = events(shards, 1, metadata='{"bad":1}')
+        await shards.append([*good[:77], bad, *good[77:]])
+        await shards.flush()
+
+        assert await stored(store) == (200, 200)
+        now = shards.snapshot()
+        assert (now.confirmed, now.pending, now.dead_lettered) == (200, 0, 1)
+        [letter] = DeadLetterFile(settings.data_dir / "deadletters" / "shard-000.jsonl", shard=0).load()
+        assert letter.code == 469
+        assert bad.event_id in letter.row
+        await shards.append(events(shards, 5))
+        await shards.flush()
+        assert await stored(store) == (205, 205)
+    async with running(attrs.evolve(settings, shards=1), store) as shards:
+        assert (shards.snapshot().pending, shards.snapshot().dead_lettered) == (0, 1)
+        assert sums_up(shards)
+
+
+async def test_a_constraint_that_nothing_meets_makes_no_dead_letter(settings: ShardSettings, store: Store) -> None:
+    await store.open()
+    await execute(store, f"ALTER TABLE {store.database}.events ADD CONSTRAINT c CHECK match_id = ''")
+    async with running(attrs.evolve(settings, shards=1), store) as shards:
+        await shards.append(events(shards, 30))
+        await until(lambda: shards.snapshot().shards[0].retries >= 3)
+        assert shards.snapshot().dead_lettered == 0
+        assert shards.snapshot().shards[0].last_error
+
+        await execute(store, f"ALTER TABLE {store.database}.events DROP CONSTRAINT c")
+
+        await shards.flush()
+        assert await stored(store) == (30, 30)
+        assert shards.snapshot().dead_lettered == 0
+
+
+async def test_memory_is_capped_and_the_rest_comes_back_from_the_log(settings: ShardSettings, store: Store) -> None:
+    settings = attrs.evolve(settings, shards=1, memory_max_rows=50, flush_max_rows=20, segment_max_bytes=4000)
+    async with running(settings, store) as shards:
+        shards.pause(0)
+        for _ in range(50):
+            await shards.append(events(shards, 10))
+
+        pending = shards.pending(["m"])
+        assert len(pending.rows) == 50
+        assert pending.unread == {"m": 450}
+        shards.resume(0)
+        await shards.flush()
+
+        assert await stored(store) == (500, 500)
+        assert shards.snapshot().wal_bytes < 8000
+    async with running(settings, store) as shards:
+        assert (shards.snapshot().appended, shards.snapshot().pending) == (500, 0)
+
+
+async def test_a_full_log_refuses_before_anything_is_appended_and_takes_up_again(
+    settings: ShardSettings, store: Store
+) -> None:
+    settings = attrs.evolve(settings, shards=1, wal_max_bytes=40_000)
+    async with running(settings, store) as shards:
+        shards.pause(0)
+        appended = 0
+        with pytest.raises(WalFull, match="WAL_MAX_BYTES"):
+            for _ in range(10_000):
+                await shards.append(events(shards, 5))
+                appended += 5
+        assert shards.snapshot().appended == appended
+
+        shards.resume(0)
+        await shards.flush()
+        async with asyncio.timeout(DEADLINE_S):
+            while shards.snapshot().appended == appended:
+                try:
+                    await shards.append(events(shards, 1))
+                except WalFull:
+                    await asyncio.sleep(0.05)
+        await shards.flush()
+
+        assert await stored(store) == (appended + 1, appended + 1)
+
+
+async def test_too_little_room_on_the_disk_refuses(settings: ShardSettings, store: Store) -> None:
+    async with running(attrs.evolve(settings, wal_min_free_bytes=1 << 60), store) as shards:
+        with pytest.raises(WalFull, match="MIN_FREE"):
+            await shards.append(events(shards, 1))
+        assert shards.snapshot().wal_error
+        assert shards.snapshot().appended == 0
+
+
+async def test_a_second_process_on_the_directory_is_refused(settings: ShardSettings, store: Store) -> None:
+    async with running(settings, store):
+        with pytest.raises(DataDirectoryLocked, match="another fanfinity process"):
+            await ShardSet(settings, store).start()
+
+
+async def test_a_cancelled_handler_takes_nothing_back(settings: ShardSettings, store: Store) -> None:
+    async with running(settings, store) as shards:
+        handler = asyncio.create_task(shards.append(events(shards, 3)))
+        await asyncio.sleep(0)
+        handler.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await handler
+        await until(lambda: shards.snapshot().appended == 3)
+        await shards.flush()
+        assert await stored(store) == (3, 3)
+
+
+async def test_a_dropped_destination_loses_nothing_that_was_not_confirmed(
+    settings: ShardSettings, store: Store
+) -> None:
+    """OPTIMIZE of a Buffer table reports success after discarding rows whose destination is gone."""
+    settings = attrs.evolve(settings, shards=1, checkpoint_interval_ms=600_000)
+    async with running(settings, store) as shards:
+        await shards.append(events(shards, 40))
+        await until(lambda: shards.snapshot().shards[0].in_flight == 40)
+        for name in ("ledger_view", "events"):
+            await execute(store, f"DROP TABLE {store.database}.{name} SYNC")
+
+        await shards.flush()
+
+        assert await stored(store) == (40, 40)
+        assert sums_up(shards)
+
+
+async def test_a_foreign_column_type_is_named_and_nothing_is_flushed_until_it_is_mended(
+    settings: ShardSettings, store: Store
+) -> None:
+    await store.open()
+    await execute(store, f"DROP TABLE {store.database}.ledger_view SYNC")
+    await execute(store, f"ALTER TABLE {store.database}.ingest_ledger MODIFY COLUMN rows UInt32")
+    async with running(settings, store) as shards:
+        await shards.append(events(shards, 20))
+        await until(lambda: "ingest_ledger" in shards.snapshot().store.error)
+        error = shards.snapshot().store.error
+        assert "UInt32" in error
+        assert "UInt64" in error
+        assert not shards.snapshot().store.up
+        assert await stored(store) == (0, 0)
+        await shards.append(events(shards, 5))
+
+        await execute(store, f"ALTER TABLE {store.database}.ingest_ledger MODIFY COLUMN rows UInt64")
+
+        await shards.flush()
+        assert await stored(store) == (25, 25)
+
+
+async def test_a_failing_view_confirms_nothing_and_heals(settings: ShardSettings, store: Store) -> None:
+    """With a failing view each flush writes the main part again; the ledger shows none of it."""
+    settings = attrs.evolve(settings, shards=1)
+    async with running(settings, store) as shards:
+        await until(lambda: shards.snapshot().store.up)
+        await execute(store, f"ALTER TABLE {store.database}.ingest_ledger ADD CONSTRAINT c CHECK rows > 1000000")
+        await shards.append(events(shards, 20))
+        await until(lambda: shards.snapshot().shards[0].retries >= 2)
+        assert shards.snapshot().confirmed == 0
+        assert shards.snapshot().dead_lettered == 0
+
+        await execute(store, f"ALTER TABLE {store.database}.ingest_ledger DROP CONSTRAINT c")
+
+        await shards.flush()
+        assert await stored(store) == (20, 20)
+        assert shards.snapshot().dead_lettered == 0
+
+
+async def test_reads_of_the_store_fail_with_a_store_error(settings: ShardSettings, store: Store) -> None:
+    await store.open()
+    with pytest.raises(StoreError):
+        await store.fetch("SELECT nothing FROM nowhere")
