@@ -1,0 +1,17 @@
+"""Keys of the application and of a request. A leaf: importing it pulls in nothing of the service."""
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from app.context import Context
+
+CONTEXT: "web.AppKey[Context]" = web.AppKey("context")
+"""Everything the service depends on."""
+
+REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
+"""The id of this request; on every response as ``X-Request-ID`` and in each log line about it."""
+
+MATCH_ID: web.RequestKey[str] = web.RequestKey("match_id", str)
+"""The match a request is about, set by its handler; the response time is counted for that match."""

@@ -1,0 +1,64 @@
+"""The types of events the service knows, grouped as the contract groups them."""
+
+from collections.abc import Iterable
+
+import attrs
+
+MATCH_TYPES = frozenset({"match_start", "match_end", "half_start", "half_end"})
+TEAM_TYPES = frozenset(
+    {
+        "goal",
+        "own_goal",
+        "penalty",
+        "shot",
+        "save",
+        "pass",
+        "foul",
+        "yellow_card",
+        "red_card",
+        "substitution",
+        "offside",
+        "corner",
+        "free_kick",
+        "throw_in",
+        "interception",
+        "tackle",
+        "clearance",
+        "carry",
+        "dribble",
+        "duel",
+        "block",
+        "recovery",
+        "pressure",
+        "miscontrol",
+        "goalkeeper",
+        "ball_out",
+        "formation_change",
+        "var_review",
+        "injury",
+        "shootout_goal",
+        "shootout_miss",
+    }
+)
+FAN_TYPES = frozenset({"cheer", "reaction", "comment", "share", "prediction", "poll_vote", "view"})
+RETRACTION = "retraction"
+BUILT_IN_TYPES = MATCH_TYPES | TEAM_TYPES | FAN_TYPES | {RETRACTION}
+
+
+@attrs.frozen
+class EventTypes:
+    """The types of one deployment: the built-in ones and those added by ``FANFINITY_EVENT_TYPES``.
+
+    An added type never requires a team.
+    """
+
+    known: frozenset[str] = BUILT_IN_TYPES
+
+    @classmethod
+    def with_extra(cls, extra: Iterable[str]) -> "EventTypes":
+        """Return the built-in types together with ``extra``."""
+        return cls(BUILT_IN_TYPES | frozenset(extra))
+
+    def needs_team(self, event_type: str) -> bool:
+        """Say whether events of this type must carry a ``teamId``."""
+        return event_type in TEAM_TYPES

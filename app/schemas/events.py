@@ -1,0 +1,219 @@
+"""From the JSON text of one event to an `Event`: where the rules of an event come together."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+import attrs
+import msgspec
+import uuid_utils
+from cattrs import ClassValidationError, Converter
+from cattrs.gen import make_dict_structure_fn, override
+
+from app.schemas.event_types import RETRACTION, EventTypes
+from app.schemas.faults import Fault, FieldError, InvalidEventError
+from app.schemas.fields import (
+    NO_EVENT_ID,
+    NO_IDENTIFIER,
+    NO_TIMESTAMP,
+    EventId,
+    EventType,
+    Identifier,
+    MatchId,
+    Timestamp,
+    event_type_parser,
+    is_absent,
+    parse_event_id,
+    parse_identifier,
+    parse_match_id,
+    text_of,
+    timestamp_parser,
+)
+from app.schemas.metadata import EMPTY, Metadata, check_retraction, parse_metadata, with_unmapped
+from shards.clock import ReceiptClock
+from shards.events import Event
+
+ID_NAMESPACE = uuid_utils.UUID("7f1f7f0e-5a6b-5c0e-9d57-0c4b8f3e9a11")
+"""Namespace of ids made from an `Idempotency-Key`. It must never change: re-sent requests rely on it."""
+
+_UNPAIRED_SURROGATE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
+)
+
+
+@attrs.frozen(kw_only=True)
+class IncomingEvent:
+    """One event as a client sends it, parsed field by field; `_NAMES` gives the names on the wire."""
+
+    match_id: MatchId
+    event_type: EventType
+    event_id: EventId = NO_EVENT_ID
+    timestamp: Timestamp = NO_TIMESTAMP
+    team_id: Identifier = NO_IDENTIFIER
+    player_id: Identifier = NO_IDENTIFIER
+    metadata: Metadata = EMPTY
+
+
+_NAMES = {
+    "match_id": "matchId",
+    "event_type": "eventType",
+    "event_id": "eventId",
+    "timestamp": "timestamp",
+    "team_id": "teamId",
+    "player_id": "playerId",
+    "metadata": "metadata",
+}
+_KNOWN = frozenset(_NAMES.values())
+EXPLAINED_MAX_BYTES = 1 << 20
+"""Texts that are not JSON are looked at once more for the reason, up to this size."""
+
+_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+@attrs.frozen(kw_only=True)
+class Origin:
+    """What the request says about all of its events.
+
+    Attributes:
+        match_id: the match that the path names, if it names one (already checked).
+        idempotency_key: the request's ``Idempotency-Key``, empty where absent.
+    """
+
+    match_id: str | None = None
+    idempotency_key: str = ""
+
+    def event_id(self, index: int) -> str:
+        """Return the id of an event that was sent without one; ``index`` is its place in the request."""
+        if self.idempotency_key:
+            return str(uuid_utils.uuid5(ID_NAMESPACE, f"{self.idempotency_key}:{index}"))
+        return str(uuid_utils.uuid7())
+
+
+class EventSchema:
+    """Parses events by the rules of the contract, for one set of event types."""
+
+    def __init__(self, *, clock: ReceiptClock, extra_types: Iterable[str] = ()) -> None:
+        self.types = EventTypes.with_extra(extra_types)
+        self._clock = clock
+        self._structure = _structure_function(self.types, clock.now_ns)
+
+    def parse(self, text: bytes | msgspec.Raw, *, index: int = 0, origin: Origin) -> Event:
+        """Return the event that ``text`` holds; raise InvalidEventError with every fault it has."""
+        fields = decode_fields(bytes(text))
+        if origin.match_id is not None and is_absent(fields.get("matchId")):
+            fields["matchId"] = msgspec.Raw(msgspec.json.encode(origin.match_id))
+        incoming, metadata, faults = self._check(fields, origin)
+        if incoming is None or faults:
+            raise InvalidEventError(faults, event_id=_given_id(fields))
+        received_ns = self._clock.now_ns()
+        return Event(
+            incoming.match_id,
+            incoming.event_id or origin.event_id(index),
+            incoming.event_type,
+            incoming.timestamp or received_ns // 1_000_000,
+            incoming.team_id,
+            incoming.player_id,
+            metadata,
+            received_ns,
+        )
+
+    def _check(
+        self, fields: Mapping[str, msgspec.Raw], origin: Origin
+    ) -> tuple[IncomingEvent | None, Metadata, list[Fault]]:
+        incoming, metadata, faults = None, EMPTY, []
+        try:
+            incoming = self._structure(fields)
+        except ClassValidationError as error:
+            faults = _field_faults(error)
+        faults += self._rules_across_fields(fields, origin)
+        try:
+            unknown = [name for name in fields if name not in _KNOWN]
+            metadata = with_unmapped(fields, unknown) if unknown or "metadata" in fields else EMPTY
+        except FieldError as fault:
+            faults.append(Fault("$.metadata", str(fault)))
+        return incoming, metadata, faults
+
+    def _rules_across_fields(self, fields: Mapping[str, msgspec.Raw], origin: Origin) -> list[Fault]:
+        faults = []
+        event_type = text_of(fields.get("eventType")) or ""
+        if self.types.needs_team(event_type) and is_absent(fields.get("teamId")):
+            faults.append(Fault("$.teamId", f"is required for {event_type}: the team the event belongs to"))
+        if event_type == RETRACTION:
+            try:
+                check_retraction(fields)
+            except FieldError as fault:
+                faults.append(Fault("$.metadata.eventId", str(fault)))
+        if origin.match_id is not None and text_of(fields.get("matchId")) not in (None, origin.match_id):
+            faults.append(Fault("$.matchId", "differs from the match in the path; leave it out, or make both agree"))
+        return faults
+
+
+def decode_fields(text: bytes) -> dict[str, msgspec.Raw]:
+    """Return an object's fields as raw JSON; of a key given twice the last one stands.
+
+    Raises InvalidEventError if the text is not UTF-8, not JSON, nested beyond what can be read, or no object.
+    """
+    try:
+        if not text.isascii():
+            text.decode()
+        return _decoder.decode(text)
+    except UnicodeDecodeError as error:
+        message = f"is not UTF-8 (byte {error.start}); encode the body as UTF-8"
+    except msgspec.ValidationError:
+        message = "must be a JSON object"
+    except msgspec.DecodeError as error:
+        message = json_fault(text, error)
+    except RecursionError:
+        message = "is nested too deep to be read"
+    raise InvalidEventError([Fault("$", message)])
+
+
+def json_fault(text: bytes, error: msgspec.DecodeError) -> str:
+    """Say what to mend in a text that is not JSON."""
+    if _UNPAIRED_SURROGATE.search(text):
+        return "has an unpaired surrogate escape (as \\ud83d alone); send the whole character"
+    if len(text) <= EXPLAINED_MAX_BYTES:
+        try:
+            json.loads(text, parse_constant=_refuse_constant)
+        except FieldError as fault:
+            return str(fault)
+        except (ValueError, RecursionError):
+            pass
+    return f"is not valid JSON: {str(error).removeprefix('JSON is malformed: ')}"
+
+
+def _refuse_constant(name: str) -> None:
+    raise FieldError(f"is not valid JSON: {name} is no JSON number; send null or leave the field out")
+
+
+def _structure_function(
+    types: EventTypes, now_ns: Callable[[], int]
+) -> Callable[[Mapping[str, msgspec.Raw]], IncomingEvent]:
+    converter = Converter(detailed_validation=True)
+    converter.register_structure_hook(MatchId, parse_match_id)
+    converter.register_structure_hook(EventId, parse_event_id)
+    converter.register_structure_hook(EventType, event_type_parser(types))
+    converter.register_structure_hook(Identifier, parse_identifier)
+    converter.register_structure_hook(Timestamp, timestamp_parser(now_ns))
+    converter.register_structure_hook(Metadata, parse_metadata)
+    renamed = {name: override(rename=wire_name) for name, wire_name in _NAMES.items()}
+    structure = make_dict_structure_fn(IncomingEvent, converter, **renamed)  # type: ignore[arg-type]
+    return lambda fields: structure(fields, IncomingEvent)
+
+
+def _field_faults(error: ClassValidationError) -> list[Fault]:
+    faults = []
+    for cause, note in error.group_exceptions()[0]:
+        message = "is required" if isinstance(cause, KeyError) else str(cause)
+        faults.append(Fault(f"$.{_NAMES[note.name]}", message))
+    return faults
+
+
+def _given_id(fields: Mapping[str, msgspec.Raw]) -> str | None:
+    raw = fields.get("eventId")
+    if raw is None:
+        return None
+    try:
+        return parse_event_id(raw) or None
+    except FieldError:
+        return None

@@ -1,0 +1,95 @@
+"""`metadata`: JSON text that is checked, never rewritten, with unknown top-level fields kept inside it.
+
+Keys the service understands (`home`, `minute`, …) are not checked here: one of another type than expected
+is kept, and simply not understood.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from typing import NewType
+
+import msgspec
+
+from app.schemas.faults import FieldError
+from app.schemas.fields import CANONICAL_UUID, UUID_EXAMPLE, is_absent, text_of
+
+Metadata = NewType("Metadata", str)
+"""JSON text of an object."""
+
+MAX_BYTES = 16 * 1024
+MAX_LEVELS = 16
+UNMAPPED = "_unmapped"
+SMALLEST_FIELD_BYTES = len('"":0')
+EMPTY = Metadata("{}")
+
+_BRACKETS_OUTSIDE_STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"|([{\[])|([}\]])', re.DOTALL)
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def parse_metadata(raw: msgspec.Raw, _: object = None) -> Metadata:
+    """Check that metadata is an object without the reserved key; ``{}`` where absent."""
+    value = bytes(raw)
+    if value == b"null":
+        return EMPTY
+    if value[:1] != b"{":
+        raise FieldError("must be a JSON object")
+    if _may_hold_reserved_key(value) and UNMAPPED in _object.decode(value):
+        raise FieldError(f"must not have the key {UNMAPPED}: it is reserved for unknown fields")
+    return Metadata(value.decode())
+
+
+def with_unmapped(fields: Mapping[str, msgspec.Raw], unknown: Collection[str]) -> Metadata:
+    """Return the event's metadata with the fields named by ``unknown`` spliced in as they were sent.
+
+    Raises FieldError if the result is larger or deeper than allowed.
+    """
+    if len(unknown) > MAX_BYTES // SMALLEST_FIELD_BYTES:
+        raise FieldError(f"would have more than {MAX_BYTES} bytes with {len(unknown)} unknown fields kept in it")
+    metadata = fields.get("metadata")
+    text = b"{}" if metadata is None or is_absent(metadata) else bytes(metadata)
+    kept = b",".join(msgspec.json.encode(name) + b":" + bytes(fields[name]) for name in unknown)
+    if kept:
+        inner = text[1:-1].strip()
+        separator = b"," if inner else b""
+        text = b'{%b%b"%b":{%b}}' % (inner, separator, UNMAPPED.encode(), kept)
+    _check_size(text, with_unknown=bool(kept))
+    return Metadata(text.decode())
+
+
+def check_retraction(fields: Mapping[str, msgspec.Raw]) -> None:
+    """Check that a retraction's metadata names the event withdrawn."""
+    metadata = fields.get("metadata")
+    named = None
+    if metadata is not None and bytes(metadata)[:1] == b"{":
+        named = _object.decode(metadata).get("eventId")
+    if named is None or is_absent(named):
+        raise FieldError("is required for a retraction: the eventId of the event that is withdrawn")
+    # Kept as sent and compared in ClickHouse, so only the spelling that differs from ours at most in case.
+    if not CANONICAL_UUID.fullmatch(text_of(named) or ""):
+        raise FieldError(f"must be the eventId of the event that is withdrawn, such as {UUID_EXAMPLE}")
+
+
+def levels(text: bytes) -> int:
+    """Return how deep objects and arrays are nested in valid JSON; 1 for a flat object."""
+    if text.count(b"{") + text.count(b"[") <= 1:
+        return 1
+    depth = deepest = 0
+    for match in _BRACKETS_OUTSIDE_STRINGS.finditer(text):
+        if match.group(1):
+            depth += 1
+            deepest = max(deepest, depth)
+        elif match.group(2):
+            depth -= 1
+    return deepest
+
+
+def _check_size(text: bytes, *, with_unknown: bool) -> None:
+    subject = "together with the unknown fields kept in it " if with_unknown else ""
+    if len(text) > MAX_BYTES:
+        raise FieldError(f"{subject}has {len(text)} bytes; at most {MAX_BYTES} are allowed")
+    if text.count(b"{") + text.count(b"[") > MAX_LEVELS and levels(text) > MAX_LEVELS:
+        raise FieldError(f"{subject}is nested more than {MAX_LEVELS} levels deep")
+
+
+def _may_hold_reserved_key(value: bytes) -> bool:
+    return UNMAPPED.encode() in value or b"\\u" in value
