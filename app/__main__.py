@@ -1,0 +1,48 @@
+"""The command line: ``fanfinity COMMAND``, or ``python -m app COMMAND``; without a command: ``serve``."""
+
+import importlib
+
+import click
+
+COMMANDS = {
+    "serve": "Run the service.",
+    "simulate": "Send a lively made-up match, or many, to a running service.",
+    "replay": "Send a recorded match to a running service.",
+    "status": "Show how a running service is doing.",
+}
+
+
+def load(name: str) -> click.Command:
+    """Return the command that has this name in the module of this name."""
+    command: click.Command = getattr(importlib.import_module(f"app.commands.{name}"), name)
+    return command
+
+
+class Commands(click.Group):
+    """Loads a command's module when the command is called: the service imports only what it uses."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names, in the order of their help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command, loaded; None where there is none of that name."""
+        return load(cmd_name) if cmd_name in COMMANDS else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List every command with its line of help, without loading it."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Commands, invoke_without_command=True)
+@click.version_option(package_name="fanfinity-analytics")
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """Fanfinity analytics: real-time fan engagement from live match events."""
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(load("serve"))
+
+
+if __name__ == "__main__":
+    main(prog_name="fanfinity")

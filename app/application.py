@@ -1,0 +1,44 @@
+"""The aiohttp application: middlewares, routes, and what is started and closed with it."""
+
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from app import dashboard
+from app.config import Config
+from app.context import Context
+from app.handlers import health, ingest, matches, openapi, prometheus, status, stream
+from app.keys import CONTEXT
+from app.middlewares import MIDDLEWARES, send_request_id
+from app.monitor import monitor_context
+
+HANDLERS_SHARE = 0.2
+"""Part of the shutdown's time that requests in progress may take before they are cut off."""
+
+
+def create_app(config: Config) -> web.Application:
+    """Return the service, not started.
+
+    Shutdown, in this order: not ready, streams ended (``on_shutdown``), monitor closed, shards drained, store
+    closed (``cleanup_ctx``). Serve it with ``auto_decompress=False``: bodies are counted while unpacked.
+    """
+    app = web.Application(middlewares=MIDDLEWARES, client_max_size=config.max_body_bytes)
+    app[CONTEXT] = Context.create(config)
+    for module in (ingest, matches, stream, health, prometheus, status, openapi):
+        app.add_routes(module.routes)
+    dashboard.setup(app)
+    app.on_response_prepare.append(send_request_id)
+    app.on_shutdown.append(_end_streams)
+    app.cleanup_ctx.extend((_context, monitor_context))
+    return app
+
+
+async def _end_streams(app: web.Application) -> None:
+    await app[CONTEXT].end_streams()
+
+
+async def _context(app: web.Application) -> AsyncIterator[None]:
+    context = app[CONTEXT]
+    await context.start()
+    yield
+    await context.close()

@@ -1,0 +1,127 @@
+"""``fanfinity serve``: the service as a process, from its environment to its exit code.
+
+Exit codes: 0 after a graceful shutdown, 1 where it could not start, 2 for a wrong setting, 128 + number of the
+signal where a second one cut the shutdown short.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from ipaddress import ip_address
+from typing import NoReturn
+
+import click
+import uvloop
+from aiohttp import web
+
+from app import logs
+from app.application import HANDLERS_SHARE, create_app
+from app.config import Config, ConfigError
+from app.keys import CONTEXT
+from app.protocol import ServiceRunner
+from app.setting_kinds import Address, hide_password
+from shards.errors import DataDirectoryLocked
+
+_log = logging.getLogger(__name__)
+
+EXIT_NOT_STARTED = 1
+EXIT_WRONG_SETTING = 2
+
+SAME_REQUEST_S = 0.5
+"""Who ends a process and then its group, as ``timeout`` does, sends two signals and means one."""
+
+
+class StartError(Exception):
+    """The service cannot start; the message is one line that says what to do."""
+
+
+@click.command
+def serve() -> None:
+    """Run the service; settings are environment variables, listed in .env.example.
+
+    SIGTERM or SIGINT ends it gracefully, a second one at once: the write-ahead log keeps what was not stored.
+    """
+    try:
+        config = Config.from_env(os.environ)
+    except ConfigError as error:
+        _fail(str(error), EXIT_WRONG_SETTING)
+    logs.configure(config)
+    try:
+        uvloop.run(_serve(config))
+    except StartError as error:
+        _fail(str(error), EXIT_NOT_STARTED)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    click.echo(f"fanfinity: {message}", err=True)
+    sys.exit(code)
+
+
+async def _serve(config: Config) -> None:
+    app = create_app(config)
+    runner = ServiceRunner(
+        app,
+        handle_signals=False,
+        access_log=None,
+        shutdown_timeout=config.shutdown_timeout_s * HANDLERS_SHARE / 2,
+    )
+    stop = asyncio.Event()
+    try:
+        _watch_signals(stop)
+        await _start(runner, config)
+        _announce(config, runner)
+        await stop.wait()
+        app[CONTEXT].shutdown.begin()
+    finally:
+        await runner.cleanup()
+
+
+async def _start(runner: web.AppRunner, config: Config) -> None:
+    try:
+        await runner.setup()
+    except DataDirectoryLocked as error:
+        raise StartError(str(error)) from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        where = config.data_dir.resolve()
+        raise StartError(f"cannot use {where}: {reason}; see FANFINITY_DATA_DIR") from error
+    try:
+        await web.TCPSite(runner, config.host, config.port).start()
+    except OSError as error:
+        wanted = Address(config.host, config.port)
+        reason = error.strerror or str(error)
+        raise StartError(f"cannot listen on {wanted}: {reason}; see FANFINITY_HOST and FANFINITY_PORT") from error
+
+
+def _watch_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    first_s = 0.0
+
+    def received(number: signal.Signals) -> None:
+        nonlocal first_s
+        if stop.is_set():
+            if loop.time() - first_s < SAME_REQUEST_S:
+                return
+            _log.warning("%s again: ending at once; the log keeps what was not stored", number.name)
+            logging.shutdown()
+            os._exit(128 + number)
+        _log.info("%s: shutting down", number.name)
+        first_s = loop.time()
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, received, number)
+
+
+def _announce(config: Config, runner: web.AppRunner) -> None:
+    host, port = runner.addresses[0][:2]
+    where = hide_password(config.clickhouse_url) or "embedded in this process"
+    _log.warning("ingest and read are open to everyone who can reach this address: there are no API keys yet")
+    _log.info(
+        "ready: dashboard http://%s/ · data in %s · ClickHouse %s",
+        Address("localhost" if ip_address(host).is_unspecified else host, port),
+        config.data_dir.resolve(),
+        where,
+    )

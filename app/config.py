@@ -1,0 +1,189 @@
+"""Settings of the service: environment variables ``FANFINITY_*``, each declared once, in :class:`Config`.
+
+``.env.example`` lists the same settings for the reader; a test holds the two together.
+"""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+
+from app.setting_kinds import (
+    Address,
+    Bytes,
+    Choice,
+    ClickHouseUrl,
+    Directory,
+    EventTypes,
+    Host,
+    Integer,
+    Kind,
+    LoopbackAddress,
+    Seconds,
+    hide_password,
+)
+from shards.settings import ShardSettings, WalSync
+
+PREFIX = "FANFINITY_"
+
+NOT_BUILT = (
+    "API_KEYS",
+    "PUBLIC_READ",
+    "RATE_LIMIT",
+    "TRUSTED_PROXIES",
+    "CLICKHOUSE_CLUSTER",
+    "RETENTION_DAYS",
+)
+"""Settings of the contract that this version does not act on: refused, so that nobody relies on them."""
+
+
+class ConfigError(Exception):
+    """The environment cannot be used; the message is one line for the person who starts the service."""
+
+
+@attrs.frozen
+class Setting:
+    """One row of the table: how a variable is written, and what it means."""
+
+    field: str
+    default: str
+    kind: Kind[Any]
+    help: str
+
+    @property
+    def variable(self) -> str:
+        """Name of the environment variable."""
+        return PREFIX + self.field.upper()
+
+    def parse(self, text: str) -> object:
+        """Return the value of ``text``; raise ConfigError where it is not allowed."""
+        try:
+            return self.kind.parse(text.strip())
+        except ValueError:
+            shown = hide_password(text)
+            raise ConfigError(f"{self.variable}={shown!r} is not allowed: it must be {self.kind.allowed}") from None
+
+
+def _row(kind: Kind[Any], help_: str) -> dict[str, Any]:
+    return {"kind": kind, "help": help_}
+
+
+@attrs.frozen(kw_only=True)
+class Config:
+    """How the service runs. One field a setting; the defaults are those of the contract."""
+
+    host: str = attrs.field(default="127.0.0.1", metadata=_row(Host(), "Address to listen on."))
+    port: int = attrs.field(default=8080, metadata=_row(Integer(0, 65_535), "Port to listen on; 0 takes a free one."))
+    data_dir: Path = attrs.field(
+        default=Path("data"),
+        metadata=_row(Directory(), "Directory of the write-ahead log, the dead letters and the embedded engine."),
+    )
+    shards: int = attrs.field(
+        default=4,
+        metadata=_row(Integer(1, 256), "Number of shard buffers; the hash of a match id picks one."),
+    )
+    clickhouse_url: str = attrs.field(
+        default="",
+        repr=hide_password,
+        metadata=_row(
+            ClickHouseUrl(),
+            "ClickHouse, as clickhouse://user:password@host:9000/fanfinity (clickhouses:// for TLS); "
+            "empty: the embedded engine, under the data directory.",
+        ),
+    )
+    flush_interval_ms: int = attrs.field(
+        default=200,
+        metadata=_row(Integer(1, 60_000, unit="ms"), "The longest an event waits before it is sent to ClickHouse."),
+    )
+    flush_max_rows: int = attrs.field(
+        default=10_000,
+        metadata=_row(Integer(1, 1_000_000, unit="rows"), "The most events that one INSERT carries."),
+    )
+    checkpoint_interval_ms: int = attrs.field(
+        default=5_000,
+        metadata=_row(Integer(50, 600_000, unit="ms"), "Time between two proofs that ClickHouse holds what was sent."),
+    )
+    wal_sync: WalSync = attrs.field(
+        default="always",
+        metadata=_row(
+            Choice(("always", "interval", "off")),
+            "When the log is forced to the disk: always (before each reply), interval, off. "
+            "All but always can lose acknowledged events in a power failure.",
+        ),
+    )
+    wal_max_bytes: int = attrs.field(
+        default=8 << 30,
+        metadata=_row(Bytes(1 << 20), "The most the log may take; beyond it, requests are refused with 503."),
+    )
+    wal_min_free_bytes: int = attrs.field(
+        default=512 << 20,
+        metadata=_row(Bytes(0), "Free space the log leaves on its disk; short of it, requests are refused with 503."),
+    )
+    max_body_bytes: int = attrs.field(
+        default=10 << 20,
+        metadata=_row(Bytes(1 << 10), "The largest body of a request, counted after decompression."),
+    )
+    event_types: frozenset[str] = attrs.field(
+        default=frozenset(),
+        metadata=_row(EventTypes(), "Event types taken beside the built-in ones, comma separated."),
+    )
+    monitor: Address | None = attrs.field(
+        default=Address("127.0.0.1", 20_101),
+        metadata=_row(
+            LoopbackAddress(),
+            "Where the aiomonitor console listens (its web page: the next port); loopback only; empty: off.",
+        ),
+    )
+    log_format: Literal["text", "json", ""] = attrs.field(
+        default="",
+        metadata=_row(Choice(("text", "json", "")), "text or json; empty: text on a terminal, else json."),
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = attrs.field(
+        default="INFO",
+        metadata=_row(Choice(("DEBUG", "INFO", "WARNING", "ERROR")), "The least severe messages that are logged."),
+    )
+    shutdown_timeout_s: float = attrs.field(
+        default=8.0,
+        metadata=_row(
+            Seconds(0, 3_600),
+            "Time a graceful shutdown may take; what is left by then waits in the log for the next start.",
+        ),
+    )
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> "Config":
+        """Read every setting of ``environ``; raise ConfigError at the first one that cannot be used."""
+        known = {setting.variable: setting for setting in settings()}
+        given = {name: text for name, text in sorted(environ.items()) if name.startswith(PREFIX)}
+        values: dict[str, Any] = {}
+        for name, text in given.items():
+            if name in known:
+                values[known[name].field] = known[name].parse(text)
+            elif text or name.removeprefix(PREFIX) not in NOT_BUILT:
+                raise ConfigError(_unknown(name, known))
+        return cls(**values)
+
+    def shard_settings(self) -> ShardSettings:
+        """Return the part that the shard set works with."""
+        shared = {field.name for field in attrs.fields(ShardSettings)} & {field.name for field in attrs.fields(Config)}
+        return ShardSettings(**{name: getattr(self, name) for name in shared})
+
+    def shown(self) -> dict[str, str]:
+        """Return every variable with its value as text, secrets masked."""
+        return {setting.variable: setting.kind.show(getattr(self, setting.field)) for setting in settings()}
+
+
+def settings() -> Iterator[Setting]:
+    """Yield the table of all settings, in the order of the contract."""
+    for field in attrs.fields(Config):
+        kind: Kind[Any] = field.metadata["kind"]
+        yield Setting(field=field.name, default=kind.show(field.default), kind=kind, help=field.metadata["help"])
+
+
+def _unknown(name: str, known: Mapping[str, Setting]) -> str:
+    if name.removeprefix(PREFIX) in NOT_BUILT:
+        return f"{name} is set, but this version does not act on it yet: unset it, and do not rely on it"
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+    return f"{name} is not a setting; the nearest is {near[0]}"

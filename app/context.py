@@ -1,0 +1,123 @@
+"""Everything the service depends on, made in one place, started and closed in one order."""
+
+import logging
+import time
+
+import attrs
+
+from app.config import Config
+from app.live import Live
+from app.metrics import Metrics
+from app.response_times import ResponseTimes
+from app.schemas.events import EventSchema
+from shards.reads import MatchReads
+from shards.shardset import ShardSet
+from shards.stores.base import Store
+from shards.stores.embedded import EmbeddedStore
+from shards.stores.server import ServerStore
+
+_log = logging.getLogger(__name__)
+
+EMBEDDED_DIRECTORY = "clickhouse"
+"""Directory of the embedded engine, inside the data directory."""
+
+DRAIN_SHARE = 0.85
+"""Part of the remaining time that draining may take: closing the stores needs some too."""
+
+
+@attrs.define
+class Shutdown:
+    """When the shutdown began, and how much of its time is left."""
+
+    timeout_s: float
+    _deadline_s: float | None = attrs.field(default=None, init=False)
+
+    @property
+    def begun(self) -> bool:
+        """Whether :meth:`begin` was called."""
+        return self._deadline_s is not None
+
+    def begin(self) -> None:
+        """Start the clock, the first time this is called."""
+        if self._deadline_s is None:
+            self._deadline_s = time.monotonic() + self.timeout_s
+
+    def left_s(self) -> float:
+        """Return the seconds that are left, at least 0."""
+        return self.timeout_s if self._deadline_s is None else max(0.0, self._deadline_s - time.monotonic())
+
+
+@attrs.frozen(kw_only=True)
+class Context:
+    """What handlers, dashboard, monitor and commands work with. Made by :meth:`create`."""
+
+    config: Config
+    metrics: Metrics
+    store: Store
+    shards: ShardSet
+    reads: MatchReads
+    live: Live
+    response_times: ResponseTimes
+    events_schema: EventSchema
+    shutdown: Shutdown
+
+    @classmethod
+    def create(cls, config: Config) -> "Context":
+        """Wire everything; nothing is opened, connected or started yet."""
+        metrics = Metrics()
+        store = _store(config)
+        shards = ShardSet(config.shard_settings(), store, observer=metrics)
+        reads = MatchReads(store, shards)
+        response_times = ResponseTimes()
+        live = Live(reads, response_times)
+        metrics.watch(shards=shards, live=live)
+        return cls(
+            config=config,
+            metrics=metrics,
+            store=store,
+            shards=shards,
+            reads=reads,
+            live=live,
+            response_times=response_times,
+            events_schema=EventSchema(clock=shards.clock, extra_types=config.event_types),
+            shutdown=Shutdown(config.shutdown_timeout_s),
+        )
+
+    @property
+    def stopping(self) -> bool:
+        """Whether a shutdown has begun: from then on the service says that it is not ready."""
+        return self.shutdown.begun
+
+    async def start(self) -> None:
+        """Start the shard set, which recovers the log and opens the store; ClickHouse may be away.
+
+        Raises DataDirectoryLocked, or OSError where the data directory cannot be used.
+        """
+        await self.shards.start()
+
+    async def end_streams(self) -> None:
+        """Say that the service is not ready any more, and end every stream of a viewer."""
+        self.shutdown.begin()
+        await self.live.close()
+
+    async def close(self) -> None:
+        """Drain the shards within the shutdown's time, then close them, then the store."""
+        self.shutdown.begin()
+        began = time.monotonic()
+        drained = await self.shards.drain(timeout_s=self.shutdown.left_s() * DRAIN_SHARE)
+        left = self.shards.snapshot()
+        await self.shards.close()
+        await self.store.close()
+        _log.info(
+            "%s in %.1f s: %d events confirmed, %d wait in the log for the next start",
+            "drained" if drained else "not drained",
+            time.monotonic() - began,
+            left.confirmed,
+            left.pending,
+        )
+
+
+def _store(config: Config) -> Store:
+    if config.clickhouse_url:
+        return ServerStore(config.clickhouse_url, shards=config.shards)
+    return EmbeddedStore(config.data_dir / EMBEDDED_DIRECTORY, shards=config.shards)

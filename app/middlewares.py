@@ -1,0 +1,151 @@
+"""What happens to every request: an id, measurement, and problems in place of exceptions."""
+
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+
+import uuid_utils
+from aiohttp import hdrs, web
+
+from app.keys import CONTEXT, MATCH_ID, REQUEST_ID
+from app.logs import REQUEST
+from app.problems import Problem, problem_response
+from shards.errors import NotAccepting, Saturated, StoreError, Unavailable, WalFailed, WalFull
+
+REQUEST_ID_HEADER = "X-Request-ID"
+SERVER = "fanfinity"
+"""In place of the names and versions of what the service is built with."""
+
+UNMATCHED = "unmatched"
+"""Stands for the path in metrics where no route matches: labels must not be chosen by clients."""
+
+STORE_RETRY_AFTER_S = 2
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_log = logging.getLogger(__name__)
+_SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_REFUSALS: dict[type[Unavailable], str] = {
+    NotAccepting: "The service is starting or shutting down.",
+    Saturated: "More is waiting for the disk than may wait.",
+    WalFull: "The room for events that ClickHouse has not confirmed yet is used up.",
+    WalFailed: "The disk failed; part of the request may be durable.",
+}
+
+
+@web.middleware
+async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give the request its id, the client's own if that is sane, for the response and for the log."""
+    given = request.headers.get(REQUEST_ID_HEADER, "")
+    request_id = given if _SANE_ID.fullmatch(given) else str(uuid_utils.uuid7())
+    request[REQUEST_ID] = request_id
+    REQUEST.set(request_id)
+    return await handler(request)
+
+
+async def send_request_id(request: web.Request, response: web.StreamResponse) -> None:
+    """Put the request's id on its response. For ``on_response_prepare``, so that streams carry it too."""
+    response.headers[hdrs.SERVER] = SERVER
+    if (request_id := request.get(REQUEST_ID)) is not None:
+        response.headers[REQUEST_ID_HEADER] = request_id
+
+
+@web.middleware
+async def measure(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Count the request and the time it took; also for its match, where the handler has named one."""
+    began = time.perf_counter()
+    response = await handler(request)
+    seconds = time.perf_counter() - began
+    context = request.app[CONTEXT]
+    context.metrics.request(_method(request), path_template(request), response.status, seconds)
+    if (match_id := request.get(MATCH_ID)) is not None:
+        context.response_times.record(match_id, seconds)
+    return response
+
+
+@web.middleware
+async def explain(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn every exception into a problem; what was not foreseen is logged, and nothing of it is shown.
+
+    Once a response has begun nothing can be told any more: the exception goes on, as does that of a client who left.
+    """
+    try:
+        return await handler(request)
+    except Exception as error:
+        answer = isinstance(error, web.HTTPException) and error.status < HTTPStatus.BAD_REQUEST
+        left = isinstance(error, ConnectionError) and request.transport is None
+        if answer or left or request.writer.output_size > 0:
+            raise
+        problem, error_type = _explanation(request, error)
+        request.app[CONTEXT].metrics.error(_method(request), path_template(request), error_type)
+        return problem_response(request, problem)
+
+
+MIDDLEWARES = (identify, measure, explain)
+
+
+def path_template(request: web.Request) -> str:
+    """Return the path of the route, with placeholders: it has no part that a client can choose."""
+    resource = request.match_info.route.resource
+    return UNMATCHED if resource is None else resource.canonical
+
+
+def refused(error: Unavailable) -> Problem:
+    """Return the problem of a request that finds no room, or no service, now."""
+    return Problem(
+        503,
+        "Service unavailable",
+        f"{_REFUSALS.get(type(error), 'The service cannot take events now.')}"
+        " Send it again after Retry-After; with the same ids or Idempotency-Key nothing counts twice.",
+        headers={hdrs.RETRY_AFTER: str(error.retry_after_s)},
+    )
+
+
+def _explanation(request: web.Request, error: Exception) -> tuple[Problem, str]:
+    """Return the problem to send, and the name of the kind of error for the metrics."""
+    if isinstance(error, Problem):
+        return error, error.kind
+    if isinstance(error, Unavailable):
+        return refused(error), "unavailable"
+    if isinstance(error, StoreError):
+        _log.warning("%s %s: the store failed: %s", request.method, path_template(request), error)
+        return _store_away(), "store"
+    if isinstance(error, web.HTTPException):
+        return _from_http(error), f"http_{error.status}"
+    _log.error("%s %s failed", request.method, path_template(request), exc_info=error)
+    return _unforeseen(), type(error).__name__
+
+
+def _store_away() -> Problem:
+    return Problem(
+        503,
+        "Service unavailable",
+        "The database cannot answer now, and no earlier answer is at hand. Ask again after Retry-After.",
+        headers={hdrs.RETRY_AFTER: str(STORE_RETRY_AFTER_S)},
+    )
+
+
+def _from_http(error: web.HTTPException) -> Problem:
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        detail = f"This path answers to {allowed}."
+        return Problem(405, "Method not allowed", detail, headers={hdrs.ALLOW: allowed})
+    if error.status == 404:
+        return Problem(404, "Not found", "There is nothing at this path; /openapi.json lists what there is.")
+    headers = {str(name): error.headers[name] for name in (hdrs.RETRY_AFTER, hdrs.ALLOW) if name in error.headers}
+    return Problem(error.status, error.reason, f"The request was refused: {error.reason}.", headers=headers)
+
+
+def _unforeseen() -> Problem:
+    return Problem(
+        500,
+        "Internal error",
+        "The service failed in a way that was not foreseen; its log has the reason under this X-Request-ID."
+        " Sending the request again is safe with the same ids or Idempotency-Key.",
+    )
+
+
+def _method(request: web.Request) -> str:
+    return request.method if request.method in hdrs.METH_ALL else "OTHER"

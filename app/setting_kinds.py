@@ -1,0 +1,244 @@
+"""What a setting may hold: one class a kind, each with its parser and a phrase that says what is allowed."""
+
+import ipaddress
+import math
+import re
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Generic, TypeVar
+from urllib.parse import urlsplit
+
+import attrs
+
+T = TypeVar("T")
+
+_SIZE = re.compile(r"([0-9]{1,15}) ?(|B|KiB|MiB|GiB|TiB)")
+_SIZE_UNITS = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+_EVENT_TYPE = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_DATABASE = re.compile(r"/?|/[A-Za-z_][A-Za-z0-9_]{0,63}")
+# Up to the last @: a password that should have been percent-encoded must not be shown in part.
+_PASSWORD = re.compile(r"(?<=://)([^:@]*):.*@", re.DOTALL)
+
+
+@attrs.frozen
+class Address:
+    """A host and a port to listen on."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def hide_password(url: str) -> str:
+    """Return ``url`` with its password, if it has one, shown as ``***``."""
+    return _PASSWORD.sub(r"\1:***@", url)
+
+
+class Kind(ABC, Generic[T]):
+    """A kind of value."""
+
+    @property
+    def unit(self) -> str:
+        """The unit of a number; empty where there is none."""
+        return ""
+
+    @property
+    @abstractmethod
+    def allowed(self) -> str:
+        """What is allowed, to follow the words *it must be*."""
+
+    @abstractmethod
+    def parse(self, text: str) -> T:
+        """Return the value; raise ValueError where ``text`` is not allowed."""
+
+    def show(self, value: T) -> str:
+        """Return ``value`` as people may see it."""
+        return str(value)
+
+
+class Host(Kind[str]):
+    """A host name or an address."""
+
+    allowed = "a host name or an address"
+
+    def parse(self, text: str) -> str:
+        """Return the text: the system resolves it."""
+        if not re.fullmatch(r"[\w.:%-]+", text):
+            raise ValueError(text)
+        return text
+
+
+class Directory(Kind[Path]):
+    """A directory, made where it is missing."""
+
+    allowed = "a path"
+
+    def parse(self, text: str) -> Path:
+        """Return the path, with ``~`` resolved."""
+        if not text or "\0" in text:
+            raise ValueError(text)
+        return Path(text).expanduser()
+
+    def show(self, value: Path) -> str:
+        """Return the path, a relative one with a leading ``./``."""
+        return str(value) if value.is_absolute() else f"./{value}"
+
+
+@attrs.frozen
+class Integer(Kind[int]):
+    """A whole number between two bounds, both allowed."""
+
+    least: int
+    most: int
+    unit: str = ""
+
+    @property
+    def allowed(self) -> str:
+        """Say the bounds."""
+        return f"a whole number from {self.least} to {self.most}"
+
+    def parse(self, text: str) -> int:
+        """Return the number."""
+        if not re.fullmatch(r"[0-9]{1,18}", text) or not self.least <= int(text) <= self.most:
+            raise ValueError(text)
+        return int(text)
+
+
+@attrs.frozen
+class Bytes(Kind[int]):
+    """A size: a number of bytes, or one with KiB, MiB, GiB or TiB."""
+
+    least: int
+    unit: str = "bytes"
+
+    @property
+    def allowed(self) -> str:
+        """Say the least size and how to write one."""
+        return f"a size of at least {self.show(self.least)}, in bytes or as 512KiB, 64MiB, 8GiB"
+
+    def parse(self, text: str) -> int:
+        """Return the number of bytes."""
+        written = _SIZE.fullmatch(text)
+        if written is None:
+            raise ValueError(text)
+        size = int(written[1]) * _SIZE_UNITS[written[2]]
+        if not self.least <= size < 1 << 63:
+            raise ValueError(text)
+        return size
+
+    def show(self, value: int) -> str:
+        """Return the size in the largest unit that divides it."""
+        name, unit = max(
+            ((name, unit) for name, unit in _SIZE_UNITS.items() if name != "B" and value % unit == 0),
+            key=lambda pair: pair[1] if value else -pair[1],
+        )
+        return f"{value // unit}{name}"
+
+
+@attrs.frozen
+class Seconds(Kind[float]):
+    """A time in seconds, fractions allowed."""
+
+    least: float
+    most: float
+    unit: str = "s"
+
+    @property
+    def allowed(self) -> str:
+        """Say the bounds."""
+        return f"a number of seconds from {self.least:g} to {self.most:g}"
+
+    def parse(self, text: str) -> float:
+        """Return the seconds."""
+        value = float(text)
+        if not math.isfinite(value) or not self.least <= value <= self.most:
+            raise ValueError(text)
+        return value
+
+    def show(self, value: float) -> str:
+        """Return the shortest form."""
+        return f"{value:g}"
+
+
+@attrs.frozen
+class Choice(Kind[str]):
+    """One of a few words."""
+
+    words: tuple[str, ...]
+
+    @property
+    def allowed(self) -> str:
+        """List the words."""
+        return "one of " + ", ".join(word or "(empty)" for word in self.words)
+
+    def parse(self, text: str) -> str:
+        """Return the word as it is in the list, whatever the case it was written in."""
+        found = [word for word in self.words if word.lower() == text.lower()]
+        if not found:
+            raise ValueError(text)
+        return found[0]
+
+
+class ClickHouseUrl(Kind[str]):
+    """Where ClickHouse is; empty: the embedded engine."""
+
+    allowed = "empty, or clickhouse://user:password@host:9000/database (clickhouses:// for TLS)"
+
+    def parse(self, text: str) -> str:
+        """Return the URL, or the empty text."""
+        if not text:
+            return ""
+        url = urlsplit(text)
+        # Reading .port raises ValueError where it is not one.
+        if url.scheme not in ("clickhouse", "clickhouses") or not url.hostname or url.port == 0:
+            raise ValueError(text)
+        if url.query or url.fragment or not _DATABASE.fullmatch(url.path):
+            raise ValueError(text)
+        return text
+
+    def show(self, value: str) -> str:
+        """Return the URL without its password."""
+        return hide_password(value)
+
+
+class EventTypes(Kind[frozenset[str]]):
+    """Names of event types, comma separated."""
+
+    allowed = "names of event types, comma separated: lower case letters, digits and _, at most 64 each"
+
+    def parse(self, text: str) -> frozenset[str]:
+        """Return the names."""
+        names = [name.strip() for name in text.split(",")] if text else []
+        if not all(_EVENT_TYPE.fullmatch(name) for name in names):
+            raise ValueError(text)
+        return frozenset(names)
+
+    def show(self, value: frozenset[str]) -> str:
+        """Return the names in order."""
+        return ",".join(sorted(value))
+
+
+class LoopbackAddress(Kind[Address | None]):
+    """``host:port`` of the machine itself: what listens there asks nobody for a key. Empty: off.
+
+    Only IPv4: the console's telnet server knows no other.
+    """
+
+    allowed = "empty (off), or a loopback address and a port from 1 to 65534, as 127.0.0.1:20101"
+
+    def parse(self, text: str) -> Address | None:
+        """Return the address, or None where it is off."""
+        if not text:
+            return None
+        host, _, port = text.rpartition(":")
+        host = "127.0.0.1" if host == "localhost" else host
+        number = Integer(1, 65_534).parse(port)
+        if not ipaddress.IPv4Address(host).is_loopback:
+            raise ValueError(text)
+        return Address(host, number)
+
+    def show(self, value: Address | None) -> str:
+        """Return the address; empty where it is off."""
+        return str(value or "")
