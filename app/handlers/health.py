@@ -1,0 +1,80 @@
+"""Liveness, readiness and startup, for balancers and orchestrators."""
+
+import time
+from typing import Any
+
+from aiohttp import hdrs, web
+
+from app.context import Context
+from app.engagement import iso_ms
+from app.keys import CONTEXT
+from shards.gate import StoreState
+from shards.snapshot import Snapshot
+
+HEALTHY = "healthy"
+
+routes = web.RouteTableDef()
+
+
+@routes.get("/health")
+@routes.get("/health/live")
+async def live(_: web.Request) -> web.Response:
+    """200 while the process lives, whatever else is the matter."""
+    return _answer({"status": HEALTHY, "timestamp": _now()})
+
+
+@routes.get("/ready")
+@routes.get("/health/ready")
+async def ready(request: web.Request) -> web.Response:
+    """200 while events can be made durable, with ClickHouse or without."""
+    status, checks = readiness(request.app[CONTEXT])
+    body = {"status": status, "timestamp": _now(), "checks": checks}
+    return _answer(body, status=503 if status == "not ready" else 200)
+
+
+@routes.get("/health/startup")
+async def startup(request: web.Request) -> web.Response:
+    """503 until the write-ahead log is recovered."""
+    recovered = request.app[CONTEXT].shards.snapshot().recovered
+    body = {"status": "started" if recovered else "recovering", "timestamp": _now()}
+    return _answer(body, status=200 if recovered else 503)
+
+
+def readiness(context: Context) -> tuple[str, dict[str, str]]:
+    """Return ``ready``, ``degraded`` or ``not ready``, and each check: ``healthy``, or what is wrong.
+
+    A balancer must not take away the one thing that still keeps events, so ClickHouse being away only degrades.
+    """
+    snapshot = context.shards.snapshot()
+    stopping = context.stopping
+    checks = {
+        "recovery": HEALTHY if snapshot.recovered else "the write-ahead log is being read",
+        "wal": _wal(snapshot, stopping=stopping),
+        "clickhouse": _clickhouse(snapshot.store),
+    }
+    if stopping or checks["recovery"] != HEALTHY or checks["wal"] != HEALTHY:
+        return "not ready", checks
+    return ("ready" if checks["clickhouse"] == HEALTHY else "degraded"), checks
+
+
+def _wal(snapshot: Snapshot, *, stopping: bool) -> str:
+    if stopping:
+        return "the service is shutting down"
+    if snapshot.wal_error:
+        return f"cannot accept events: {snapshot.wal_error}"
+    return HEALTHY if snapshot.accepting else "does not accept events"
+
+
+def _clickhouse(store: StoreState) -> str:
+    if store.up:
+        return HEALTHY
+    since = store.since.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return f"away since {since}, events are kept on disk: {store.error}"
+
+
+def _now() -> str:
+    return iso_ms(time.time_ns() // 1_000_000)
+
+
+def _answer(body: dict[str, Any], *, status: int = 200) -> web.Response:
+    return web.json_response(body, status=status, headers={hdrs.CACHE_CONTROL: "no-store"})

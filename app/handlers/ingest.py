@@ -1,0 +1,251 @@
+"""`POST /api/events`, `/api/matches/{matchId}/events` and `/api/events/bulk`: events in."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import Any
+
+import attrs
+import msgspec
+import uuid_utils
+from aiohttp import web
+
+from app.body import NDJSON_TYPES, body_format, open_body, read_body, too_large, unsupported_type
+from app.context import Context
+from app.keys import CONTEXT, MATCH_ID
+from app.middlewares import refused
+from app.problems import Problem
+from app.schemas.batch import (
+    BOM,
+    Batch,
+    Lines,
+    LineTooLongError,
+    NotAnArrayError,
+    array_elements,
+    lines,
+    slices,
+    validate,
+)
+from app.schemas.events import Origin
+from app.schemas.faults import Fault, FieldError, InvalidEventError
+from app.schemas.fields import checked_match_id
+from shards.errors import Unavailable
+from shards.events import Event
+
+ERRORS_MAX = 10_000
+"""Rejected events that one reply lists."""
+
+BULK_ERRORS_MAX = 100
+KEY_MAX_CHARS = 255
+IDEMPOTENCY_KEY = "Idempotency-Key"
+
+_BLANK = b" \t\r\n"
+
+routes = web.RouteTableDef()
+
+
+@routes.post("/api/events")
+async def post_events(request: web.Request) -> web.Response:
+    """Take in one event, or many."""
+    return await _ingest(request, match_id=None)
+
+
+@routes.post("/api/matches/{matchId}/events")
+async def post_match_events(request: web.Request) -> web.Response:
+    """Take in one event, or many, of the match in the path."""
+    try:
+        match_id = checked_match_id(request.match_info["matchId"])
+    except FieldError as error:
+        fault = Fault("matchId", str(error))
+        raise _invalid("The match id in the path cannot be used.", [fault.view()]) from None
+    request[MATCH_ID] = match_id
+    return await _ingest(request, match_id=match_id)
+
+
+@routes.post("/api/events/bulk")
+async def post_bulk(request: web.Request) -> web.Response:
+    """Take in lines of any number, as they are read, in bounded memory."""
+    context = request.app[CONTEXT]
+    context.shards.check_room()
+    origin = _origin(request, match_id=None)
+    if body_format(request, default="ndjson") != "ndjson":
+        raise unsupported_type(NDJSON_TYPES)
+    limit = context.config.max_body_bytes
+    done = _BulkProgress()
+    try:
+        async with aclosing(open_body(request)) as stream:
+            await _take_slices(context, slices(stream, line_max_bytes=limit), origin, done)
+    except Problem as problem:
+        raise _stopped(problem, done, origin) from None
+    except Unavailable as error:
+        raise _stopped(refused(error), done, origin) from error
+    except LineTooLongError as error:
+        context.metrics.rejected("too_large", 1)
+        raise _stopped(too_large(limit), done, origin) from error
+    if not done.accepted:
+        raise _none_valid(done.batch, empty="The body has no lines; send at least one event.", members=done.view())
+    return _accepted(done.view() | {"receipt": _receipt()})
+
+
+async def _ingest(request: web.Request, *, match_id: str | None) -> web.Response:
+    context = request.app[CONTEXT]
+    context.shards.check_room()
+    origin = _origin(request, match_id=match_id)
+    format_ = body_format(request)
+    body = await read_body(request, limit=context.config.max_body_bytes)
+    body = body.removeprefix(BOM).strip(_BLANK)
+    if format_ == "json" and body[:1] == b"{":
+        return await _ingest_one(request, context, body, origin)
+    batch = Batch(ERRORS_MAX)
+    pieces = lines(body) if format_ == "ndjson" else enumerate(await _elements(context, body))
+    await validate(context.events_schema, pieces, origin=origin, into=batch)
+    if batch.rejected:
+        context.metrics.rejected("invalid", batch.rejected)
+    if not batch.events:
+        raise _none_valid(batch, empty="There is no event in the body; send at least one.")
+    if len({event.match_id for event in batch.events}) == 1:
+        request[MATCH_ID] = batch.events[0].match_id
+    await _append(context, batch.events)
+    return _accepted(
+        {
+            "accepted": len(batch.events),
+            "rejected": batch.rejected,
+            "eventIds": [event.event_id for event in batch.events],
+            "errors": [rejection.view() for rejection in batch.rejections],
+            "receipt": _receipt(),
+        }
+    )
+
+
+async def _ingest_one(request: web.Request, context: Context, body: bytes, origin: Origin) -> web.Response:
+    try:
+        event = context.events_schema.parse(body, origin=origin)
+    except InvalidEventError as error:
+        context.metrics.rejected("invalid", 1)
+        raise _invalid("The event breaks the rules below.", [fault.view() for fault in error.faults]) from None
+    request[MATCH_ID] = event.match_id
+    await _append(context, [event])
+    return _accepted(
+        {
+            "eventId": event.event_id,
+            "status": "accepted",
+            "timestamp": _instant(event.received_ns),
+            "receipt": _receipt(),
+        }
+    )
+
+
+async def _elements(context: Context, body: bytes) -> list[Any]:
+    if not body:
+        context.metrics.rejected("empty", 1)
+        raise Problem(400, "Empty body", "There is no event in the body; send at least one.", kind="empty")
+    if body[:1] == b"[":
+        try:
+            return await array_elements(body)
+        except NotAnArrayError as error:
+            fault = Fault("$", str(error))
+    else:
+        fault = Fault("$", "is neither a JSON object (one event) nor a JSON array (many)")
+    context.metrics.rejected("not_json", 1)
+    raise Problem(400, "Not JSON", "The body cannot be read as JSON.", [fault.view()], kind="not-json")
+
+
+async def _append(context: Context, events: list[Event]) -> None:
+    """Make events durable, and only then tell those who follow."""
+    try:
+        await context.shards.append(events)
+    except Unavailable:
+        context.metrics.rejected("unavailable", len(events))
+        raise
+    context.metrics.ingested(events)
+    context.live.accepted(events)
+
+
+@attrs.define
+class _BulkProgress:
+    """How far a bulk request has come. ``durable_lines`` counts lines that need not be sent again."""
+
+    batch: Batch = attrs.field(factory=lambda: Batch(BULK_ERRORS_MAX))
+    accepted: int = 0
+    durable_lines: int = 0
+
+    def view(self) -> dict[str, Any]:
+        return {
+            "accepted": self.accepted,
+            "rejected": self.batch.rejected,
+            "durableLines": self.durable_lines,
+            "errors": [rejection.view() for rejection in self.batch.rejections],
+        }
+
+
+async def _take_slices(context: Context, parts: AsyncIterator[Lines], origin: Origin, done: _BulkProgress) -> None:
+    async for part in parts:
+        rejected = done.batch.rejected
+        await validate(context.events_schema, part.pieces, origin=origin, into=done.batch)
+        context.metrics.rejected("invalid", done.batch.rejected - rejected)
+        if done.batch.events:
+            await _append(context, done.batch.events)
+        done.accepted += len(done.batch.events)
+        done.batch.events = []
+        done.durable_lines = part.end
+
+
+def _stopped(problem: Problem, done: _BulkProgress, origin: Origin) -> Problem:
+    """Return the problem together with how far the request had come, and how to go on from there."""
+    members = done.view()
+    errors = members.pop("errors")
+    # Ids made from a key count lines from the start of a request: the rest would get the ids of the first lines.
+    go_on = " under another Idempotency-Key" if origin.idempotency_key else ""
+    detail = f"{problem.detail} The lines after the first {done.durable_lines} can be sent alone{go_on}."
+    return Problem(
+        problem.status,
+        problem.title,
+        detail,
+        problem.errors or errors,
+        problem.headers,
+        kind=problem.kind,
+        members=members,
+    )
+
+
+def _origin(request: web.Request, *, match_id: str | None) -> Origin:
+    if request.query_string and "ack" in request.query:
+        raise _unknown_ack(request.query["ack"])
+    key = request.headers.get(IDEMPOTENCY_KEY)
+    if key is None:
+        return Origin(match_id=match_id)
+    if not 0 < len(key) <= KEY_MAX_CHARS:
+        fault = Fault(IDEMPOTENCY_KEY, f"must have 1 to {KEY_MAX_CHARS} characters; leave it out otherwise")
+        raise _invalid("A header cannot be used.", [fault.view()])
+    return Origin(match_id=match_id, idempotency_key=key)
+
+
+def _unknown_ack(value: str) -> Problem:
+    message = "must be left out: this value is not known"
+    if value == "stored":
+        message = "must be left out: waiting until events are stored is not supported yet"
+    return _invalid("A parameter cannot be used.", [Fault("ack", message).view()])
+
+
+def _none_valid(batch: Batch, *, empty: str, members: dict[str, Any] | None = None) -> Problem:
+    if not batch.rejected:
+        return Problem(400, "Empty body", empty, kind="empty")
+    errors = [rejection.view() for rejection in batch.rejections]
+    return _invalid("No event of the body is valid.", errors, members)
+
+
+def _invalid(detail: str, errors: list[dict[str, Any]], members: dict[str, Any] | None = None) -> Problem:
+    return Problem(400, "Invalid events", detail, errors, kind="validation", members=members)
+
+
+def _accepted(view: dict[str, Any]) -> web.Response:
+    return web.Response(body=msgspec.json.encode(view), status=202, content_type="application/json")
+
+
+def _receipt() -> str:
+    return str(uuid_utils.uuid7())
+
+
+def _instant(received_ns: int) -> str:
+    moment = datetime.fromtimestamp(received_ns // 1_000_000 / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

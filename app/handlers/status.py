@@ -1,0 +1,65 @@
+"""`GET /api/status`: what the command line and the operator see."""
+
+import time
+from typing import Any
+
+import attrs
+from aiohttp import hdrs, web
+
+from app.engagement import iso_ms
+from app.handlers.health import readiness
+from app.keys import CONTEXT
+from shards.snapshot import ShardSnapshot, Snapshot
+
+routes = web.RouteTableDef()
+
+
+@routes.get("/api/status")
+async def status(request: web.Request) -> web.Response:
+    """Answer with shards, log, store, and the accounting of events."""
+    context = request.app[CONTEXT]
+    snapshot = context.shards.snapshot()
+    body = {
+        "status": readiness(context)[0],
+        "timestamp": iso_ms(time.time_ns() // 1_000_000),
+        "accounting": _accounting(snapshot),
+        "wal": {
+            "recovered": snapshot.recovered,
+            "accepting": snapshot.accepting,
+            "bytes": snapshot.wal_bytes,
+            "queuedBytes": snapshot.queued_bytes,
+            "oldestUnconfirmedSeconds": round(snapshot.oldest_unconfirmed_s, 3),
+            "error": snapshot.wal_error,
+        },
+        "store": attrs.asdict(snapshot.store) | {"since": iso_ms(int(snapshot.store.since.timestamp() * 1000))},
+        "viewers": context.live.viewers,
+        "shards": [_shard(shard) for shard in snapshot.shards],
+    }
+    return web.json_response(body, headers={hdrs.CACHE_CONTROL: "no-store"})
+
+
+def _accounting(counts: Snapshot | ShardSnapshot) -> dict[str, int]:
+    return {
+        "appended": counts.appended,
+        "confirmed": counts.confirmed,
+        "pending": counts.pending,
+        "deadLettered": counts.dead_lettered,
+        "damaged": counts.damaged,
+    }
+
+
+def _shard(shard: ShardSnapshot) -> dict[str, Any]:
+    return {
+        "shard": shard.index,
+        "accounting": _accounting(shard),
+        "depth": shard.depth,
+        "inFlight": shard.in_flight,
+        "unread": shard.unread,
+        "walBytes": shard.wal_bytes,
+        "walSegments": shard.wal_segments,
+        "retries": shard.retries,
+        "oldestUnconfirmedSeconds": round(shard.oldest_unconfirmed_s, 3),
+        "paused": shard.paused,
+        "retired": shard.retired,
+        "lastError": shard.last_error,
+    }

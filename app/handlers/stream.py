@@ -1,0 +1,45 @@
+"""`GET /api/matches/{matchId}/stream`: one match, followed by server-sent events."""
+
+import asyncio
+
+from aiohttp import web
+from aiohttp_sse import EventSourceResponse
+
+from app.handlers.matches import unknown_match
+from app.handlers.parameters import path_match_id
+from app.keys import CONTEXT
+from app.live import Subscription, UnknownMatch
+
+HEARTBEAT_S = 15.0
+SEND_TIMEOUT_S = 10.0
+"""A viewer that takes nothing for so long is cut off."""
+
+routes = web.RouteTableDef()
+
+
+@routes.get("/api/matches/{matchId}/stream", allow_head=False)
+async def match_stream(request: web.Request) -> web.StreamResponse:
+    """Send snapshots and highlights until the viewer leaves, falls behind, or the service stops."""
+    match_id = path_match_id(request)
+    seen = request.headers.get("Last-Event-ID") or request.query.get("lastEventId", "")
+    try:
+        async with request.app[CONTEXT].live.subscribe(match_id, last_event_id=seen) as messages:
+            return await _send(request, messages)
+    except UnknownMatch:
+        raise unknown_match() from None
+
+
+async def _send(request: web.Request, messages: Subscription) -> web.StreamResponse:
+    response = EventSourceResponse(sep="\n", ping_interval=HEARTBEAT_S, send_timeout=SEND_TIMEOUT_S)
+    await response.prepare(request)
+    try:
+        async with response:
+            async for message in messages:
+                async with asyncio.timeout(SEND_TIMEOUT_S):
+                    await response.write(message.encoded)
+    except ConnectionResetError:
+        pass  # gone; there is nobody left to tell
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()
+    return response

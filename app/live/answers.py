@@ -1,0 +1,140 @@
+"""One answer for all who ask: single flight and a short cache in front of the reads."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+import attrs
+
+from shards.errors import StoreError, StoreUnavailable
+from shards.reads import MatchAggregates
+
+Load = Callable[[Sequence[str]], Awaitable[dict[str, MatchAggregates]]]
+
+MAX_AGE_S = 0.5
+"""Between two loads of one match lies at least this; so an answer may be so old."""
+
+PATIENCE_S = 2.0
+"""Who waits longer for a load is given the last good answer, if there is one."""
+
+UNKNOWN_FACTOR = 4
+"""Outcomes are remembered of so many times more matches than answers: asking about made-up ids evicts no answer."""
+
+
+@attrs.frozen
+class _Outcome:
+    """How the last load of a match went, and when it began on the monotonic clock."""
+
+    began: float
+    error: StoreError | None = None
+    known: bool = False
+
+
+class Answers:
+    """Answers by match, at most :data:`MAX_AGE_S` old while ClickHouse works, the last good ones while it does not.
+
+    Loads of one match never overlap, so its answers are published in the order in which they were counted.
+    """
+
+    def __init__(self, load: Load, *, max_matches: int = 1024, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._load = load
+        self._max_matches = max_matches
+        self._monotonic = monotonic
+        self._answers: OrderedDict[str, MatchAggregates] = OrderedDict()
+        self._outcomes: OrderedDict[str, _Outcome] = OrderedDict()
+        self._flights: dict[str, asyncio.Task[None]] = {}
+
+    async def get(self, match_ids: Sequence[str]) -> dict[str, MatchAggregates]:
+        """Return the answers of those matches that are known.
+
+        Raises StoreError if one of them cannot be loaded and no earlier answer of it is at hand.
+        """
+        due = [match_id for match_id in match_ids if self._is_due(match_id)]
+        if due:
+            self._start(due)
+        flights = {self._flights[match_id] for match_id in match_ids if match_id in self._flights}
+        if flights:
+            at_hand = all(match_id in self._answers for match_id in match_ids)
+            landed, _ = await asyncio.wait(flights, timeout=PATIENCE_S if at_hand else None)
+            _raise_faults(landed)
+        found = {match_id: self._last(match_id) for match_id in match_ids}
+        return {match_id: answer for match_id, answer in found.items() if answer is not None}
+
+    async def get_newer(self, match_id: str, than: float) -> MatchAggregates | None:
+        """Return an answer that began to be counted after a moment of the monotonic clock; None: unknown match."""
+        while True:
+            if (flight := self._flights.get(match_id)) is not None:
+                await asyncio.wait({flight})
+                continue
+            outcome = self._outcomes.get(match_id)
+            early_s = outcome.began + MAX_AGE_S - self._monotonic() if outcome and outcome.began < than else 0.0
+            if early_s <= 0:
+                return (await self.get([match_id])).get(match_id)
+            await asyncio.sleep(early_s)
+
+    def last(self, match_id: str) -> MatchAggregates | None:
+        """Return the last good answer, however old."""
+        return self._answers.get(match_id)
+
+    async def close(self) -> None:
+        """Cancel what is being loaded."""
+        flights = set(self._flights.values())
+        for flight in flights:
+            flight.cancel()
+        await asyncio.gather(*flights, return_exceptions=True)
+
+    def _is_due(self, match_id: str) -> bool:
+        outcome = self._outcomes.get(match_id)
+        if match_id in self._flights:
+            return False
+        evicted = outcome is not None and outcome.known and match_id not in self._answers
+        return outcome is None or evicted or self._monotonic() - outcome.began >= MAX_AGE_S
+
+    def _start(self, match_ids: Sequence[str]) -> None:
+        """The load is a task of its own: it goes on when those who wait for it are gone."""
+        flight = asyncio.create_task(self._fly(tuple(dict.fromkeys(match_ids))), name="load matches")
+        for match_id in match_ids:
+            self._flights[match_id] = flight
+
+    async def _fly(self, match_ids: Sequence[str]) -> None:
+        began = self._monotonic()
+        error: StoreError | None = None
+        found: Mapping[str, MatchAggregates] = {}
+        try:
+            found = await self._load(match_ids)
+        except StoreError as failure:
+            error = failure
+        finally:
+            for match_id in match_ids:
+                del self._flights[match_id]
+        for match_id in match_ids:
+            self._keep(match_id, found.get(match_id), _Outcome(began, error, match_id in found))
+
+    def _keep(self, match_id: str, answer: MatchAggregates | None, outcome: _Outcome) -> None:
+        self._outcomes[match_id] = outcome
+        self._outcomes.move_to_end(match_id)
+        if answer is not None:
+            self._answers[match_id] = answer
+            self._answers.move_to_end(match_id)
+        while len(self._answers) > self._max_matches:
+            self._answers.popitem(last=False)
+        while len(self._outcomes) > self._max_matches * UNKNOWN_FACTOR:
+            self._outcomes.popitem(last=False)
+
+    def _last(self, match_id: str) -> MatchAggregates | None:
+        answer = self._answers.get(match_id)
+        if answer is not None:
+            return answer
+        outcome = self._outcomes.get(match_id)
+        if outcome is not None and outcome.error is not None:
+            raise outcome.error
+        return None
+
+
+def _raise_faults(flights: Iterable[asyncio.Task[None]]) -> None:
+    """A load keeps errors of the store to itself; anything else is a fault of ours that must show."""
+    for flight in flights:
+        if flight.cancelled():
+            raise StoreUnavailable("the service is shutting down")
+        flight.result()

@@ -1,0 +1,126 @@
+"""The hub between the reads and everyone who looks."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import msgspec
+
+from app.engagement import metrics_view
+from app.live.answers import Answers
+from app.live.overview import Overview, Overviews
+from app.live.topic import Topic
+from app.live.viewers import Subscription
+from app.response_times import ResponseTimes
+from shards.events import Event
+from shards.reads import MatchAggregates, MatchReads
+
+ACTIVE_S = 15 * 60
+ACTIVE_MAX = 100_000
+"""Matches whose last event is remembered; the count of active ones ends here."""
+
+
+class UnknownMatch(LookupError):
+    """Nothing was ever received of this match."""
+
+
+class Live:
+    """Answers about matches that do not multiply, however many ask, and streams of what changes.
+
+    ClickHouse sees at most two queries a second for one match, and none for a match that nobody looks at. While it is
+    away the last good answer is given again; ``as_of_ms`` tells its age.
+    """
+
+    def __init__(self, reads: MatchReads, response_times: ResponseTimes) -> None:
+        self._response_times = response_times
+        self._answers = Answers(reads.aggregates)
+        self._overviews = Overviews(reads, self._answers)
+        self._topics: dict[str, Topic] = {}
+        self._active: OrderedDict[str, float] = OrderedDict()
+        self._closed = False
+
+    async def metrics(self, match_id: str) -> MatchAggregates:
+        """Return the match's aggregates, at most 0.5 s old.
+
+        Raises UnknownMatch, and StoreError if ClickHouse is away and no earlier answer is at hand.
+        """
+        answer = (await self._answers.get([match_id])).get(match_id)
+        if answer is None:
+            raise UnknownMatch(match_id)
+        return answer
+
+    async def metrics_of(self, match_ids: Sequence[str]) -> dict[str, MatchAggregates]:
+        """Return the same of several matches, counted in one statement; unknown ones are absent."""
+        return await self._answers.get(match_ids)
+
+    async def overview(self) -> Overview:
+        """Return the 50 matches with the newest activity, at most 1 s old. StoreError as :meth:`metrics`."""
+        return await self._overviews.get()
+
+    @asynccontextmanager
+    async def subscribe(self, match_id: str, *, last_event_id: str = "") -> AsyncIterator[Subscription]:
+        """Watch a match: ``async with live.subscribe(id) as messages: async for message in messages``.
+
+        First a ``metrics`` message at once, then one on every change (at most one a second, one every 10 s if nothing
+        changes), and an ``event`` message per highlight as it is accepted; each highlight once. With
+        ``last_event_id``, the ``id`` of an earlier message, highlights received since then come after the first
+        snapshot. The iteration ends at shutdown, or when the viewer falls behind.
+
+        Entering raises UnknownMatch, or StoreError.
+        """
+        snapshot = await self.metrics(match_id)
+        viewer = Subscription()
+        topic = self._topics.get(match_id)
+        if topic is None:
+            topic = self._topics[match_id] = Topic(match_id, self._answers, self._render)
+        # Others may have been answered while this viewer waited: it must not start behind them.
+        topic.open(viewer, snapshot=self._answers.last(match_id) or snapshot, last_event_id=last_event_id)
+        try:
+            if self._closed:
+                viewer.end()
+            yield viewer
+        finally:
+            topic.viewers.discard(viewer)
+            if not topic.viewers and self._topics.get(match_id) is topic:
+                del self._topics[match_id]
+                await topic.close()
+
+    def accepted(self, events: Sequence[Event]) -> None:
+        """Tell that these events are durable; highlights of watched matches go out at once. Cheap."""
+        now = time.monotonic()
+        watched: dict[str, list[Event]] = {}
+        for event in events:
+            self._active[event.match_id] = now
+            self._active.move_to_end(event.match_id)
+            if event.match_id in self._topics:
+                watched.setdefault(event.match_id, []).append(event)
+        while len(self._active) > ACTIVE_MAX:
+            self._active.popitem(last=False)
+        for match_id, of_match in watched.items():
+            self._topics[match_id].accepted(of_match)
+
+    @property
+    def viewers(self) -> int:
+        """Open streams of matches."""
+        return sum(len(topic.viewers) for topic in self._topics.values())
+
+    def active_matches(self) -> int:
+        """Return how many matches this process accepted an event for in the last 15 minutes."""
+        oldest = time.monotonic() - ACTIVE_S
+        while self._active and next(iter(self._active.values())) < oldest:
+            self._active.popitem(last=False)
+        return len(self._active)
+
+    async def close(self) -> None:
+        """End every stream, poller and load. Idempotent."""
+        self._closed = True
+        await asyncio.gather(*(topic.close() for topic in tuple(self._topics.values())))
+        await self._overviews.close()
+        await self._answers.close()
+
+    def _render(self, aggregates: MatchAggregates) -> bytes:
+        percentiles = self._response_times.percentiles(aggregates.match_id)
+        return msgspec.json.encode(metrics_view(aggregates, now=datetime.now(UTC), percentiles=percentiles))

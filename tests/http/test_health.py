@@ -1,0 +1,103 @@
+import attrs
+import pytest
+
+from app.config import Config
+from tests.clickhouse import free_port
+from tests.http.service import Service, eventually, running
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def is_up(service: Service) -> None:
+    async def up() -> bool:
+        return service.context.shards.snapshot().store.up
+
+    await eventually(up, lambda: str(service.context.shards.snapshot()))
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/live"])
+async def test_says_that_the_process_lives(service: Service, path: str) -> None:
+    reply = await service.get(path)
+    assert reply.status == 200
+    assert reply.json["status"] == "healthy"
+
+
+@pytest.mark.parametrize("path", ["/ready", "/health/ready"])
+async def test_is_ready_once_clickhouse_answers(service: Service, path: str) -> None:
+    await is_up(service)
+    reply = await service.get(path)
+    assert reply.status == 200
+    assert reply.json["status"] == "ready"
+    assert reply.json["checks"] == {"recovery": "healthy", "wal": "healthy", "clickhouse": "healthy"}
+
+
+async def test_has_started_once_the_log_is_recovered(service: Service) -> None:
+    await is_up(service)
+    reply = await service.get("/health/startup")
+    assert (reply.status, reply.json["status"]) == (200, "started")
+
+
+async def has_recovered(service: Service) -> None:
+    async def recovered() -> bool:
+        return service.context.shards.snapshot().recovered
+
+    await eventually(recovered, lambda: str(service.context.shards.snapshot()))
+
+
+async def test_stays_ready_with_clickhouse_away_and_says_since_when_and_why(config: Config) -> None:
+    away = f"clickhouse://default@127.0.0.1:{free_port()}/away"
+    alone = attrs.evolve(config, data_dir=config.data_dir / "away", clickhouse_url=away)
+    async with running(alone) as service:
+
+        async def refused() -> bool:
+            error: str = service.context.shards.snapshot().store.error
+            return "127.0.0.1" in error and service.context.shards.snapshot().recovered
+
+        await eventually(refused, lambda: str(service.context.shards.snapshot()))
+        reply = await service.get("/ready")
+        assert (reply.status, reply.json["status"]) == (200, "degraded")
+        assert reply.json["checks"]["clickhouse"].startswith("away since 2")
+        assert reply.json["checks"]["wal"] == "healthy"
+        assert (await service.post("/api/events", {"matchId": "m", "eventType": "view"})).status == 202
+
+
+async def test_is_not_ready_but_alive_when_the_log_accepts_nothing(config: Config) -> None:
+    alone = attrs.evolve(config, data_dir=config.data_dir / "closing")
+    async with running(alone) as service:
+        await has_recovered(service)
+        service.context.shards.stop_accepting()
+        reply = await service.get("/ready")
+        assert (reply.status, reply.json["status"]) == (503, "not ready")
+        assert reply.json["checks"]["wal"] != "healthy"
+        assert (await service.get("/health")).status == 200
+
+
+async def test_status_accounts_for_every_event(service: Service) -> None:
+    await is_up(service)
+    before = (await service.get("/api/status")).json["accounting"]["appended"]
+    batch = [{"matchId": f"status-{number}", "eventType": "view"} for number in range(50)]
+    assert (await service.post("/api/events", batch)).status == 202
+    status = (await service.get("/api/status")).json
+    assert status["accounting"]["appended"] == before + 50
+    for counts in [status["accounting"], *(shard["accounting"] for shard in status["shards"])]:
+        parts = [counts[part] for part in ("confirmed", "pending", "deadLettered", "damaged")]
+        assert counts["appended"] == sum(parts)
+    assert status["status"] == "ready"
+    assert status["store"]["kind"] == "embedded"
+
+
+async def test_metrics_count_what_came_in_and_name_no_match(service: Service) -> None:
+    await is_up(service)
+    await service.post("/api/events", {"matchId": "secret-match", "eventType": "corner", "teamId": "t"})
+    await service.get("/api/matches/secret-match/metrics")
+    reply = await service.get("/metrics")
+    assert reply.headers["Content-Type"].startswith("text/plain")
+    assert 'fanfinity_events_ingested_total{event_type="corner"} 1.0' in reply.text
+    assert 'http_requests_total{method="POST",path="/api/events",status="202"}' in reply.text
+    assert 'http_request_duration_seconds_bucket{le="0.005",method="GET",path="/api/matches/{matchId}/metrics"}' in (
+        reply.text
+    )
+    assert "fanfinity_clickhouse_up 1.0" in reply.text
+    assert "fanfinity_wal_appended_records_total" in reply.text
+    assert 'fanfinity_shard_depth{shard="0"}' in reply.text
+    assert "secret-match" not in reply.text

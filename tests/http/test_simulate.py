@@ -1,0 +1,60 @@
+"""``fanfinity simulate`` as a user runs it, against the running service."""
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from app.commands.simulate import Fixture
+from tests.bench.engines import Embedded
+from tests.bench.service import Service
+from tests.http.command import DEADLINE_S, run
+
+SHORT = ("--minutes", 10, "--fans", 10, "--seed", 5)
+
+
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncIterator[Service]:
+    async with Service(tmp_path, Embedded(tmp_path)) as served:
+        yield served
+
+
+async def test_a_match_is_shown_as_it_was_made_up(served: Service) -> None:
+    """What the metrics show equals a count of the same fixture, retracted goals left out."""
+    ended = await run("simulate", "--url", served.url, *SHORT, "--speed", 600)
+    moments = [moment.event for moment in Fixture(seed=5, matches=1, minutes=10, fans_per_minute=10).moments()]
+    withdrawn = {e["metadata"]["eventId"] for e in moments if e["eventType"] == "retraction"}
+    counted = Counter(e["eventType"] for e in moments if e["eventId"] not in withdrawn)
+
+    assert ended.code == 0, ended.err
+    assert f"{len(moments):,} accepted, 0 rejected, 0 not acknowledged (seed 5)" in ended.out
+    assert f"{served.url}/matches/sim-5-1" in ended.out
+    async with asyncio.timeout(DEADLINE_S):
+        while await served.total("sim-5-1") < counted.total():
+            await asyncio.sleep(0.02)
+    metrics = await served.metrics("sim-5-1")
+    assert metrics is not None
+    assert metrics["eventsByType"] == dict(counted)
+    assert metrics["status"] == "finished"
+    assert metrics["score"] is not None
+
+
+async def test_many_matches_at_a_steady_rate(served: Service) -> None:
+    ended = await run("simulate", "--url", served.url, "--matches", 3, *SHORT, "--rate", 500, "--batch", 1)
+
+    assert ended.code == 0, ended.err
+    found = re.search(r"([\d,]+) events in ([\d.]+) s", ended.out)
+    assert found is not None, ended.out
+    assert float(found[2]) >= int(found[1].replace(",", "")) / 500 - 0.1, "faster than it was told to"
+    assert re.search(r"p50 [\d.]+, p95 [\d.]+, p99 [\d.]+", ended.out)
+    assert all([await served.total(f"sim-5-{number}") for number in (1, 2, 3)])
+
+
+async def test_two_paces_are_refused() -> None:
+    ended = await run("simulate", "--speed", 10, "--rate", 10)
+
+    assert ended.code == 2
+    assert "exclude each other" in ended.err
