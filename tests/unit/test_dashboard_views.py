@@ -1,0 +1,319 @@
+"""The view models of the dashboard: pure functions over aggregates."""
+
+import json
+from datetime import UTC, datetime
+
+import attrs
+import jinja2
+import pytest
+
+from app.dashboard.feed import feed_items, label, marks, match_minute
+from app.dashboard.formats import number, rate, size
+from app.dashboard.rendering import (
+    MATCH_REGIONS,
+    MatchRegions,
+    changed,
+    environment_options,
+    render_regions,
+    templates_dir,
+)
+from app.dashboard.service import Throughput, service_state
+from app.dashboard.timeline import CURVE_LEAST_MINUTES, CURVE_MINUTES, curve, sparkline
+from app.dashboard.views import MatchPage, cards, match_card, match_page, match_url
+from app.engagement import match_sides, metrics_view
+from app.live import Message
+from shards.gate import StoreState
+from shards.reads import Highlight, MatchAggregates
+from shards.snapshot import Snapshot
+
+KICK_OFF = 1_705_327_200_000  # 2024-01-15T14:00:00Z
+MINUTE = 60_000
+NOW = datetime(2024, 1, 15, 14, 30, tzinfo=UTC)
+TEAMS = {"home": {"id": "1", "name": "Al-Hilal"}, "away": {"id": "2", "name": "Al-Nassr"}}
+
+
+def highlight(event_type: str, at_minute: int, /, *, team: str = "1", retracted: bool = False, **metadata: object):
+    return Highlight(
+        event_id=f"{event_type}-{at_minute}-{team}",
+        event_type=event_type,
+        timestamp=KICK_OFF + at_minute * MINUTE,
+        team_id=team,
+        player_id="10",
+        metadata=json.dumps(metadata),
+        retracted=retracted,
+    )
+
+
+def aggregates(**changes: object) -> MatchAggregates:
+    standard = MatchAggregates(
+        match_id="derby",
+        total=110,
+        first_ms=KICK_OFF,
+        last_ms=KICK_OFF + 29 * MINUTE,
+        last_received_ms=KICK_OFF + 29 * MINUTE,
+        by_type_team=(("goal", "1", 2), ("own_goal", "1", 1), ("pass", "1", 60), ("pass", "2", 47)),
+        by_minute=((KICK_OFF, 40), (KICK_OFF + MINUTE, 50), (KICK_OFF + 29 * MINUTE, 20)),
+        start_metadata=json.dumps(TEAMS),
+        highlights=(highlight("goal", 20, minute=20, player="Salem", assist={"name": "Malcom"}),),
+        as_of_ms=KICK_OFF + 30 * MINUTE,
+    )
+    return attrs.evolve(standard, **changes)
+
+
+def page(**changes: object) -> MatchPage:
+    match = aggregates(**changes)
+    return match_page(match, metrics_view(match, now=NOW))
+
+
+def texts(html: str) -> str:
+    return " ".join(html.split())
+
+
+class TestCurve:
+    def test_bars_lie_within_the_drawing_and_keep_every_count(self) -> None:
+        timeline = curve([(KICK_OFF + i * MINUTE, i % 7 + 1) for i in range(95)])
+        assert timeline.minutes == 95
+        assert [bar.count for bar in timeline.bars] == [i % 7 + 1 for i in range(95)]
+        for bar in timeline.bars:
+            assert bar.x >= 0
+            assert bar.x + bar.width <= 100
+            assert bar.y + bar.height == pytest.approx(100, abs=0.01)
+
+    def test_first_of_equally_busy_minutes_is_the_only_peak(self) -> None:
+        timeline = curve([(KICK_OFF, 3), (KICK_OFF + MINUTE, 9), (KICK_OFF + 2 * MINUTE, 9)])
+        assert [bar.peak for bar in timeline.bars] == [False, True, False]
+        assert timeline.peak is not None
+        assert timeline.peak.label == "14:01"
+
+    def test_one_event_with_a_wrong_clock_does_not_hide_the_match(self) -> None:
+        match = [(KICK_OFF + i * MINUTE, 10) for i in range(90)]
+        wrong = (KICK_OFF + 20 * 60 * MINUTE, 1)
+        timeline = curve([(0, 1), *match, wrong])
+        assert timeline.start_ms == KICK_OFF
+        assert len(timeline.bars) == 90
+        assert timeline.left_out == 2
+
+    def test_span_is_bounded_whatever_the_data(self) -> None:
+        timeline = curve([(i * MINUTE, 1) for i in range(5000)])
+        assert timeline.minutes == len(timeline.bars) == CURVE_MINUTES
+        assert timeline.start_ms == (5000 - CURVE_MINUTES) * MINUTE
+
+    def test_young_match_leaves_room_to_the_right(self) -> None:
+        timeline = curve([(KICK_OFF, 5)])
+        assert timeline.minutes == CURVE_LEAST_MINUTES
+        assert timeline.bars[0].width < 100 / CURVE_LEAST_MINUTES
+
+    def test_no_events(self) -> None:
+        assert curve([]).bars == ()
+        assert curve([]).peak is None
+        assert sparkline([]).bars == ()
+
+    def test_sparkline_ends_with_the_last_minute(self) -> None:
+        timeline = sparkline([(KICK_OFF + i * MINUTE, i + 1) for i in range(90)])
+        assert [bar.count for bar in timeline.bars] == list(range(61, 91))
+        assert timeline.bars[-1].x + timeline.bars[-1].width == pytest.approx(100, abs=1)
+
+
+class TestFeed:
+    def test_item_names_player_team_and_assist(self) -> None:
+        match = aggregates()
+        item = feed_items(match, match_sides(match.start_metadata))[0]
+        assert (item.label, item.detail) == ("Goal", "Salem · Al-Hilal · assist Malcom")
+        assert item.minute.startswith("20")
+        assert item.moment == "2024-01-15T14:20:00.000Z"
+
+    def test_item_falls_back_on_ids_and_time_of_day(self) -> None:
+        item = feed_items(aggregates(highlights=(highlight("foul", 3, team="77"),)), None)[0]
+        assert (item.minute, item.detail) == ("14:03", "10 · team 77")
+
+    @pytest.mark.parametrize("metadata", ["", "[]", "nonsense", '{"minute": "x", "player": 5, "assist": []}'])
+    def test_metadata_that_is_not_understood_is_left_alone(self, metadata: str) -> None:
+        odd = attrs.evolve(highlight("goal", 5), metadata=metadata)
+        assert feed_items(aggregates(highlights=(odd,)), None)[0].detail == "10 · team 1"
+
+    def test_marks_are_goals_and_cards_that_stand(self) -> None:
+        match = aggregates(
+            highlights=(
+                highlight("red_card", 25),
+                highlight("goal", 20, retracted=True),
+                highlight("var_review", 15),
+                highlight("goal", 10),
+                highlight("goal", 5000),
+            )
+        )
+        found = marks(match.highlights, curve(match.by_minute))
+        assert [mark.kind for mark in found] == ["goal", "red"]
+        assert found[0].x == pytest.approx(35)
+
+    def test_marks_of_one_minute_do_not_cover_each_other(self) -> None:
+        match = aggregates(highlights=tuple(highlight("goal", 10, team=str(i)) for i in range(5)))
+        found = marks(match.highlights, curve(match.by_minute))
+        assert [mark.row for mark in found] == [0, 1, 2]
+        assert len({mark.y for mark in found}) == 3
+
+    @pytest.mark.parametrize(
+        ("changes", "minute"),
+        [
+            ({}, 29),
+            ({"highlights": ()}, 29),
+            ({"highlights": (highlight("goal", 20, minute=5),)}, 14),
+            ({"highlights": (highlight("goal", 20, minute=True),)}, 29),
+            ({"highlights": (), "last_ms": KICK_OFF + 500 * MINUTE}, None),
+            ({"highlights": (), "total": 0}, None),
+        ],
+    )
+    def test_minute_of_the_match(self, changes: dict[str, object], minute: int | None) -> None:
+        assert match_minute(aggregates(**changes)) == minute
+
+    def test_labels(self) -> None:
+        assert [label(t) for t in ("yellow_card", "var_review", "made_up")] == [
+            "Yellow card",
+            "VAR review",
+            "Made up",
+        ]
+
+
+class TestMatchPage:
+    def test_headline_counts_the_own_goal_for_the_other_side(self) -> None:
+        assert page().headline.title == "Al-Hilal 2:1 Al-Nassr"
+        assert page().headline.spoken == "Al-Hilal 2, Al-Nassr 1"
+
+    def test_without_sides_the_match_id_is_the_headline(self) -> None:
+        headline = page(start_metadata="").headline
+        assert (headline.home, headline.title) == ("", "derby")
+
+    def test_figures_are_those_of_the_api(self) -> None:
+        figures = {figure.name: figure.value for figure in page().figures}
+        assert figures["Events"] == "110"
+        assert figures["Goals"] == "3"
+        assert figures["Busiest minute"] == "50"
+
+    def test_breakdown_keeps_every_event(self) -> None:
+        by_type = tuple((f"type_{i}", "", i + 1) for i in range(40))
+        total = sum(count for *_, count in by_type)
+        shares = page(by_type_team=by_type, total=total).types
+        assert sum(int(share.count) for share in shares) == total
+        assert shares[-1].name == "28 others"
+        assert max(share.width for share in shares) == 100
+
+    def test_two_teams_of_one_name_stay_apart(self) -> None:
+        names = {"home": {"id": "1", "name": "United"}, "away": {"id": "2", "name": "United"}}
+        shares = page(start_metadata=json.dumps(names)).teams
+        assert [share.name for share in shares] == ["United", "United (2)"]
+
+    def test_pending_events_are_told(self) -> None:
+        assert page(pending_events=12).state.note.startswith("12 more events")
+        assert page().state.note == ""
+
+    def test_finished_match_has_no_minute(self) -> None:
+        assert page().state.minute
+        assert page(ended=True).state.minute == ""
+        assert page(ended=True).state.label == "Finished"
+
+    @pytest.mark.parametrize("match_id", ["a/b", "a?b#c", "50%", "'\"><script>", "ä ö", "%2F"])
+    def test_url_is_one_path_segment(self, match_id: str) -> None:
+        assert match_url(match_id).startswith("/matches/")
+        assert not set(match_url(match_id).removeprefix("/matches/")) & set("/?#<>\"' ")
+
+
+class TestCards:
+    def test_last_highlight_is_one_that_stands(self) -> None:
+        match = aggregates(highlights=(highlight("goal", 21, retracted=True), highlight("penalty", 20)))
+        card = match_card(match, metrics_view(match, now=NOW))
+        assert card.last_highlight is not None
+        assert card.last_highlight.label == "Penalty"
+
+    def test_live_matches_come_first_in_the_order_given(self) -> None:
+        matches = [aggregates(match_id=name, ended=name == "b") for name in "bca"]
+        made = cards([(match, metrics_view(match, now=NOW)) for match in matches])
+        assert [card.match_id for card in made] == ["c", "a", "b"]
+
+
+def snapshot(**changes: object) -> Snapshot:
+    store = StoreState(kind="server", up=True, since=NOW, error="")
+    standard = Snapshot(shards=(), store=store, recovered=True, accepting=True, wal_error="", queued_bytes=0)
+    return attrs.evolve(standard, **changes)
+
+
+class TestService:
+    @pytest.mark.parametrize(
+        ("changes", "condition"),
+        [
+            ({}, "healthy"),
+            ({"store": StoreState(kind="server", up=False, since=NOW, error="refused")}, "degraded"),
+            ({"recovered": False}, "failing"),
+            ({"accepting": False}, "failing"),
+            ({"wal_error": "no room"}, "failing"),
+        ],
+    )
+    def test_condition(self, changes: dict[str, object], condition: str) -> None:
+        assert service_state(snapshot(**changes), per_second=None).condition == condition
+
+    def test_nothing_of_the_inside_is_shown(self) -> None:
+        away = StoreState(kind="server", up=False, since=NOW, error="10.0.0.7:9000 refused user secret")
+        assert "secret" not in str(service_state(snapshot(store=away, wal_error=""), per_second=1))
+
+    def test_throughput_is_that_of_the_last_seconds(self) -> None:
+        seconds = iter(range(100))
+        throughput = Throughput(monotonic=lambda: float(next(seconds)))
+        throughput.sample(0)
+        assert throughput.per_second is None
+        for total in (10, 20, 30):
+            throughput.sample(total)
+        assert throughput.per_second == pytest.approx(10)
+        for _ in range(20):
+            throughput.sample(30)
+        assert throughput.per_second == 0
+
+    def test_formats(self) -> None:
+        assert [size(n) for n in (0, 1023, 1024, 1536 << 20)] == ["0 B", "1023 B", "1.0 KiB", "1.5 GiB"]
+        assert number(1_234_567).split("\u202f") == ["1", "234", "567"]
+        assert [rate(x) for x in (0, 0.25, 9.94, 12.6)] == ["0", "0.2", "9.9", "13"]
+
+
+class TestRendering:
+    @pytest.fixture
+    def environment(self) -> jinja2.Environment:
+        return jinja2.Environment(**environment_options())
+
+    def test_every_region_is_rendered_and_escaped(self, environment: jinja2.Environment) -> None:
+        attack = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
+        names = {"home": attack, "away": {"id": attack + "2", "name": attack}, "competition": attack}
+        match = page(
+            match_id=attack,
+            start_metadata=json.dumps(names),
+            by_type_team=((attack, attack, 1),),
+            highlights=(highlight(attack, 5, team=attack, player=attack, assist=attack),),
+        )
+        regions = render_regions(environment, "match", {"page": match})
+        assert tuple(regions) == MATCH_REGIONS
+        html = "".join(regions.values())
+        assert "&lt;script&gt;" in html
+        assert "<script" not in html.lower()
+        assert "<img" not in html
+        assert "alert(1)</" not in html
+
+    def test_one_answer_is_rendered_once_for_all_viewers(self, environment: jinja2.Environment) -> None:
+        match = aggregates()
+        data = json.dumps(metrics_view(match, now=NOW)).encode()
+        broadcast = Message(event="metrics", data=data, value=match)
+        regions = MatchRegions(environment)
+        rendered = regions.render(broadcast)
+        assert regions.render(Message(event="metrics", data=data, value=match, id="entering")) is rendered
+        later = Message(event="metrics", data=data, value=attrs.evolve(match, highlights=()))
+        assert regions.render(later)["feed"] != rendered["feed"]
+
+    def test_only_what_changed_is_sent(self, environment: jinja2.Environment) -> None:
+        before = render_regions(environment, "match", {"page": page()})
+        after = render_regions(environment, "match", {"page": page(pending_events=3)})
+        assert set(changed(after, since=before)) == {"state"}
+        assert changed(after, since=after) == {}
+
+    def test_no_template_has_inline_script_or_style(self) -> None:
+        for path in templates_dir().rglob("*.html"):
+            html = texts(path.read_text())
+            assert "<style" not in html, path
+            assert " style=" not in html, path
+            assert html.count("<script") == html.count('<script type="module" src="/static/'), path
+            assert "http://" not in html, path
+            assert "https://" not in html, path
