@@ -1,0 +1,87 @@
+"""What the overview shows, made at most once a second for all who look."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import attrs
+import jinja2
+from aiohttp import web
+
+from app.context import Context
+from app.dashboard.rendering import MatchRegions, Regions, render_regions
+from app.dashboard.service import ServiceState, Throughput, service_state
+from app.dashboard.views import MatchCard, cards
+from app.engagement import metrics_view
+from shards.errors import StoreError
+
+SAMPLE_INTERVAL_S = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+@attrs.frozen(kw_only=True)
+class OverviewPage:
+    """The overview. ``matches`` is None while they cannot be read, and empty while there are none."""
+
+    service: ServiceState
+    matches: tuple[MatchCard, ...] | None
+    as_of_ms: int
+
+
+@attrs.define
+class Board:
+    """State of the dashboard: throughput samples, what was rendered last, and whether the streams are to end."""
+
+    context: Context
+    environment: jinja2.Environment
+    match_regions: MatchRegions
+    throughput: Throughput = attrs.field(factory=Throughput)
+    closing: asyncio.Event = attrs.field(factory=asyncio.Event)
+    _overview: tuple[float, OverviewPage, Regions] | None = None
+
+    async def page(self) -> OverviewPage:
+        """Return the overview now. Works with ClickHouse away."""
+        service = service_state(self.context.shards.snapshot(), per_second=self.throughput.per_second)
+        try:
+            overview = await self.context.live.overview()
+        except StoreError as error:
+            _log.info("the matches of the overview cannot be read: %s", error)
+            return OverviewPage(service=service, matches=None, as_of_ms=0)
+        now = datetime.now(UTC)
+        return OverviewPage(
+            service=service,
+            matches=cards([(match, metrics_view(match, now=now)) for match in overview.matches]),
+            as_of_ms=int(overview.as_of.timestamp() * 1000),
+        )
+
+    async def regions(self) -> tuple[OverviewPage, Regions]:
+        """Return the overview and its HTML, at most a second old and shared by all who follow it."""
+        now = time.monotonic()
+        if self._overview is None or now - self._overview[0] >= SAMPLE_INTERVAL_S:
+            page = await self.page()
+            self._overview = (now, page, render_regions(self.environment, "overview", {"page": page}))
+        return self._overview[1:]
+
+
+BOARD: web.AppKey[Board] = web.AppKey("board", Board)
+
+
+async def sample_throughput(app: web.Application) -> AsyncIterator[None]:
+    """Sample the number of events for as long as the application runs; for ``cleanup_ctx``."""
+    task = asyncio.create_task(_sample(app[BOARD]), name="dashboard-throughput")
+    yield
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def _sample(board: Board) -> None:
+    while True:
+        snapshot = board.context.shards.snapshot()
+        if snapshot.recovered:
+            board.throughput.sample(snapshot.appended)
+        await asyncio.sleep(SAMPLE_INTERVAL_S)

@@ -1,0 +1,80 @@
+"""View models to HTML: a whole page, or its regions one by one for those who follow it.
+
+A region is an element with ``data-region``; its content is one partial of the templates, in the page and in the
+stream alike, so that a page kept current equals one loaded anew.
+"""
+
+import json
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from app.dashboard.views import match_page
+from app.live import Message
+from shards.reads import MatchAggregates
+
+MATCH_REGIONS = ("score", "state", "figures", "curve", "minutes", "types", "teams", "feed", "times")
+OVERVIEW_REGIONS = ("service", "matches")
+
+MATCHES_REMEMBERED = 256
+
+Regions = Mapping[str, str]
+
+
+def templates_dir() -> Path:
+    """Return where the templates are: inside the installed package, else beside it in the repository."""
+    package = Path(__file__).resolve().parent.parent
+    installed = package / "templates"
+    return installed if installed.is_dir() else package.parent / "templates"
+
+
+def environment_options() -> dict[str, Any]:
+    """Return the options of the Jinja environment: everything is escaped, a name that is missing is an error."""
+    return {
+        "loader": jinja2.FileSystemLoader(templates_dir()),
+        "autoescape": True,
+        "undefined": jinja2.StrictUndefined,
+        "trim_blocks": True,
+        "lstrip_blocks": True,
+    }
+
+
+def render_regions(environment: jinja2.Environment, kind: str, context: Mapping[str, Any]) -> Regions:
+    """Return the HTML of each region; ``kind`` is ``match`` or ``overview``."""
+    names = MATCH_REGIONS if kind == "match" else OVERVIEW_REGIONS
+    return {name: environment.get_template(f"partials/{kind}/{name}.html").render(**context).strip() for name in names}
+
+
+def changed(regions: Regions, *, since: Regions) -> Regions:
+    """Return the regions that differ from ``since``."""
+    return {name: html for name, html in regions.items() if since.get(name) != html}
+
+
+def encode_update(regions: Regions, *, as_of_ms: int) -> str:
+    """Return the data of one ``update`` message: what changed, and when the figures were counted."""
+    return json.dumps({"asOf": as_of_ms, "regions": regions}, ensure_ascii=False, separators=(",", ":"))
+
+
+class MatchRegions:
+    """The regions of watched matches, rendered once per answer however many viewers get it, now or on entering."""
+
+    def __init__(self, environment: jinja2.Environment) -> None:
+        self._environment = environment
+        self._latest: OrderedDict[str, tuple[MatchAggregates, Regions]] = OrderedDict()
+
+    def render(self, message: Message) -> Regions:
+        """Return the regions of a ``metrics`` message."""
+        match_id = message.value.match_id
+        latest = self._latest.get(match_id)
+        if latest is not None and latest[0] is message.value:
+            return latest[1]
+        page = match_page(message.value, json.loads(message.data))
+        regions = render_regions(self._environment, "match", {"page": page})
+        self._latest[match_id] = (message.value, regions)
+        self._latest.move_to_end(match_id)
+        if len(self._latest) > MATCHES_REMEMBERED:
+            self._latest.popitem(last=False)
+        return regions

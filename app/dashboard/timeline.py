@@ -1,0 +1,145 @@
+"""Events per minute as bars: geometry in percent of the drawing, so that it fits every width. Pure functions."""
+
+from collections.abc import Sequence
+
+import attrs
+
+from app.dashboard.formats import time_of_day
+
+MINUTE_MS = 60_000
+
+CURVE_MINUTES = 150
+"""The longest span the curve shows: a match with its break, extra time and shoot-out."""
+
+CURVE_LEAST_MINUTES = 30
+"""A match that just began does not fill the curve with three broad bars."""
+
+SPARKLINE_MINUTES = 30
+AXIS_LABELS = 5
+
+
+@attrs.frozen(kw_only=True)
+class Bar:
+    """One minute. ``x``, ``y``, ``width`` and ``height`` in percent; ``label`` is the time of day, UTC."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    count: int
+    label: str
+    peak: bool
+
+
+@attrs.frozen(kw_only=True)
+class AxisLabel:
+    """A time of day under the curve, ``x`` in percent."""
+
+    x: float
+    label: str
+    anchor: str
+
+
+@attrs.frozen(kw_only=True)
+class Timeline:
+    """Bars over a span of minutes.
+
+    Attributes:
+        start_ms: start of the first minute of the span.
+        minutes: length of the span; ``100 / minutes`` is the width of one.
+        bars: minutes with events, in order; the busiest one (the first of equals) is the peak.
+        left_out: events in minutes outside the span.
+    """
+
+    start_ms: int
+    minutes: int
+    bars: tuple[Bar, ...] = ()
+    axis: tuple[AxisLabel, ...] = ()
+    left_out: int = 0
+
+    @property
+    def peak(self) -> Bar | None:
+        """The busiest minute."""
+        return next((bar for bar in self.bars if bar.peak), None)
+
+    def position(self, timestamp_ms: int) -> float | None:
+        """Return where a moment's minute is, in percent, in its middle; None outside the span."""
+        minute = (timestamp_ms - self.start_ms) // MINUTE_MS
+        return _percent(minute + 0.5, self.minutes) if 0 <= minute < self.minutes else None
+
+
+def curve(by_minute: Sequence[tuple[int, int]]) -> Timeline:
+    """Return the span of at most ``CURVE_MINUTES`` that holds the most events.
+
+    Not simply the last ones: one event with a wrong clock must not push the match out of the picture.
+
+    Args:
+        by_minute: (start of the minute in ms, count), sorted; minutes without events may be missing.
+    """
+    if not by_minute:
+        return Timeline(start_ms=0, minutes=CURVE_LEAST_MINUTES)
+    shown = _busiest_span(by_minute, CURVE_MINUTES)
+    minutes = max(CURVE_LEAST_MINUTES, (shown[-1][0] - shown[0][0]) // MINUTE_MS + 1)
+    return Timeline(
+        start_ms=shown[0][0],
+        minutes=minutes,
+        bars=_bars(shown, start_ms=shown[0][0], minutes=minutes),
+        axis=_axis(shown[0][0], minutes),
+        left_out=sum(n for _, n in by_minute) - sum(n for _, n in shown),
+    )
+
+
+def sparkline(by_minute: Sequence[tuple[int, int]]) -> Timeline:
+    """Return the last ``SPARKLINE_MINUTES`` of the curve."""
+    shown = _busiest_span(by_minute, CURVE_MINUTES) if by_minute else ()
+    if not shown:
+        return Timeline(start_ms=0, minutes=SPARKLINE_MINUTES)
+    start_ms = shown[-1][0] - (SPARKLINE_MINUTES - 1) * MINUTE_MS
+    last = [(minute, n) for minute, n in shown if minute >= start_ms]
+    bars = _bars(last, start_ms=start_ms, minutes=SPARKLINE_MINUTES)
+    return Timeline(start_ms=start_ms, minutes=SPARKLINE_MINUTES, bars=bars)
+
+
+def _busiest_span(by_minute: Sequence[tuple[int, int]], minutes: int) -> Sequence[tuple[int, int]]:
+    """Return the minutes of the span with the most events; of equals the later one."""
+    first = events = most = 0
+    best = slice(0, 0)
+    for last, (minute, count) in enumerate(by_minute):
+        events += count
+        while minute - by_minute[first][0] >= minutes * MINUTE_MS:
+            events -= by_minute[first][1]
+            first += 1
+        if events >= most:
+            most, best = events, slice(first, last + 1)
+    return by_minute[best]
+
+
+def _bars(shown: Sequence[tuple[int, int]], *, start_ms: int, minutes: int) -> tuple[Bar, ...]:
+    highest = max(count for _, count in shown)
+    peak_ms = next(minute for minute, count in shown if count == highest)
+    gap = 0.2
+    return tuple(
+        Bar(
+            x=_percent((minute - start_ms) // MINUTE_MS + gap / 2, minutes),
+            y=_percent(highest - count, highest),
+            width=_percent(1 - gap, minutes),
+            height=_percent(count, highest),
+            count=count,
+            label=time_of_day(minute),
+            peak=minute == peak_ms,
+        )
+        for minute, count in shown
+    )
+
+
+def _axis(start_ms: int, minutes: int) -> tuple[AxisLabel, ...]:
+    steps = [minutes * step // (AXIS_LABELS - 1) for step in range(AXIS_LABELS)]
+    anchors = ["start", *["middle"] * (AXIS_LABELS - 2), "end"]
+    return tuple(
+        AxisLabel(x=_percent(step, minutes), label=time_of_day(start_ms + step * MINUTE_MS), anchor=anchor)
+        for step, anchor in zip(steps, anchors, strict=True)
+    )
+
+
+def _percent(part: float, whole: float) -> float:
+    return round(100 * part / whole, 3)

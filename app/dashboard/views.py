@@ -1,0 +1,227 @@
+"""View models of the pages: everything a template shows, computed. Pure functions, no clock, no I/O."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import attrs
+
+from app.dashboard.feed import FeedItem, Mark, feed_items, label, marks, match_minute, team_names
+from app.dashboard.formats import UNKNOWN, match_minute_text, number
+from app.dashboard.timeline import Timeline, curve, sparkline
+from app.engagement import Sides, match_details, match_sides
+from shards.reads import MatchAggregates
+
+TYPES_SHOWN = 12
+TEAMS_SHOWN = 6
+STATUS_LABELS = {"live": "Live", "finished": "Finished"}
+
+
+@attrs.frozen(kw_only=True)
+class Headline:
+    """Who plays, and how it stands. ``home`` and ``away`` are empty while the sides are not known."""
+
+    home: str
+    away: str
+    home_score: str
+    away_score: str
+    title: str
+    spoken: str
+
+
+@attrs.frozen(kw_only=True)
+class State:
+    """Where the match stands in time."""
+
+    status: str
+    label: str
+    minute: str
+    note: str
+
+
+@attrs.frozen(kw_only=True)
+class Figure:
+    """One number with its name."""
+
+    name: str
+    value: str
+    kind: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Share:
+    """One line of a breakdown; ``width`` in percent of the largest."""
+
+    name: str
+    count: str
+    width: float
+
+
+@attrs.frozen(kw_only=True)
+class MatchPage:
+    """The page of one match. ``as_of_ms``: when the figures were counted, ms since the epoch."""
+
+    match_id: str
+    url: str
+    as_of_ms: int
+    competition: str
+    headline: Headline
+    state: State
+    figures: tuple[Figure, ...]
+    curve: Timeline
+    curve_summary: str
+    marks: tuple[Mark, ...]
+    types: tuple[Share, ...]
+    teams: tuple[Share, ...]
+    feed: tuple[FeedItem, ...]
+    response_times: tuple[Figure, ...]
+
+
+@attrs.frozen(kw_only=True)
+class MatchCard:
+    """One match in the overview."""
+
+    match_id: str
+    url: str
+    headline: Headline
+    state: State
+    total: str
+    sparkline: Timeline
+    last_minute: str
+    last_highlight: FeedItem | None
+
+
+def match_page(aggregates: MatchAggregates, metrics: Mapping[str, Any]) -> MatchPage:
+    """Return the page of a match.
+
+    Args:
+        aggregates: what was counted.
+        metrics: the reply of the metrics API for the same aggregates: page and API show the same figures.
+    """
+    sides = match_sides(aggregates.start_metadata)
+    timeline = curve(aggregates.by_minute)
+    return MatchPage(
+        match_id=aggregates.match_id,
+        url=match_url(aggregates.match_id),
+        as_of_ms=aggregates.as_of_ms,
+        competition=match_details(aggregates.start_metadata)["competition"] or "",
+        headline=_headline(aggregates.match_id, sides, metrics),
+        state=_state(aggregates, metrics),
+        figures=_figures(metrics, timeline),
+        curve=timeline,
+        curve_summary=_curve_summary(timeline),
+        marks=marks(aggregates.highlights, timeline),
+        types=_shares({label(name): n for name, n in metrics["eventsByType"].items()}, limit=TYPES_SHOWN),
+        teams=_shares(_by_team_name(metrics["eventsByTeam"], sides), limit=TEAMS_SHOWN),
+        feed=feed_items(aggregates, sides),
+        response_times=_response_times(metrics["responseTimePercentiles"]),
+    )
+
+
+def match_card(aggregates: MatchAggregates, metrics: Mapping[str, Any]) -> MatchCard:
+    """Return the card of a match; arguments as for :func:`match_page`."""
+    sides = match_sides(aggregates.start_metadata)
+    feed = feed_items(aggregates, sides)
+    timeline = sparkline(aggregates.by_minute)
+    return MatchCard(
+        match_id=aggregates.match_id,
+        url=match_url(aggregates.match_id),
+        headline=_headline(aggregates.match_id, sides, metrics),
+        state=_state(aggregates, metrics),
+        total=number(aggregates.total),
+        sparkline=timeline,
+        last_minute=number(timeline.bars[-1].count if timeline.bars else 0),
+        last_highlight=next((item for item in feed if not item.retracted), None),
+    )
+
+
+def match_url(match_id: str) -> str:
+    """Return the path of a match's page."""
+    return "/matches/" + quote(match_id, safe="")
+
+
+def _headline(match_id: str, sides: Sides | None, metrics: Mapping[str, Any]) -> Headline:
+    score = metrics["score"]
+    home_score, away_score = (str(score["home"]), str(score["away"])) if score else (UNKNOWN, UNKNOWN)
+    if sides is None:
+        return Headline(
+            home="", away="", home_score=UNKNOWN, away_score=UNKNOWN, title=match_id, spoken=f"Match {match_id}"
+        )
+    return Headline(
+        home=sides.home.name,
+        away=sides.away.name,
+        home_score=home_score,
+        away_score=away_score,
+        title=f"{sides.home.name} {home_score}:{away_score} {sides.away.name}",
+        spoken=f"{sides.home.name} {home_score}, {sides.away.name} {away_score}",
+    )
+
+
+def _state(aggregates: MatchAggregates, metrics: Mapping[str, Any]) -> State:
+    status = metrics["status"]
+    minute = match_minute(aggregates) if status == "live" else None
+    pending = aggregates.pending_events
+    return State(
+        status=status,
+        label=STATUS_LABELS[status],
+        minute="" if minute is None else match_minute_text(minute),
+        note=f"{number(pending)} more events are safe on disk and not counted yet" if pending else "",
+    )
+
+
+def _figures(metrics: Mapping[str, Any], timeline: Timeline) -> tuple[Figure, ...]:
+    peak = metrics["peakMinute"]
+    figures = [
+        Figure(name="Events", value=number(metrics["totalEvents"])),
+        Figure(name="Goals", value=number(metrics["goals"]), kind="goal"),
+        Figure(name="Yellow cards", value=number(metrics["yellowCards"]), kind="yellow"),
+        Figure(name="Red cards", value=number(metrics["redCards"]), kind="red"),
+        Figure(name="Busiest minute", value=number(peak["eventCount"]) if peak else UNKNOWN, kind="peak"),
+    ]
+    if timeline.bars:
+        last = timeline.bars[-1]
+        figures.append(Figure(name=f"Events at {last.label}", value=number(last.count)))
+    return tuple(figures)
+
+
+def _curve_summary(timeline: Timeline) -> str:
+    """Say in a sentence what the curve shows, for those who do not see it."""
+    if timeline.peak is None:
+        return "No event yet."
+    first, last, peak = timeline.bars[0], timeline.bars[-1], timeline.peak
+    return (
+        f"Events a minute from {first.label} to {last.label}; "
+        f"busiest minute {peak.label} with {number(peak.count)} events, last minute {number(last.count)}."
+    )
+
+
+def _by_team_name(counts: Mapping[str, int], sides: Sides | None) -> dict[str, int]:
+    names = team_names(sides)
+    shown: dict[str, int] = {}
+    for team_id, count in counts.items():
+        name = names.get(team_id, f"Team {team_id}")
+        # Two teams may carry one name; their ids tell them apart.
+        shown[name if name not in shown else f"{name} ({team_id})"] = count
+    return shown
+
+
+def _shares(counts: Mapping[str, int], *, limit: int) -> tuple[Share, ...]:
+    """Return the largest ``limit`` counts, then what the others add up to."""
+    ordered = sorted(counts.items(), key=lambda entry: -entry[1])
+    shown, rest = ordered[:limit], ordered[limit:]
+    if rest:
+        shown.append((f"{len(rest)} others", sum(count for _, count in rest)))
+    largest = max((count for _, count in shown), default=1)
+    return tuple(Share(name=name, count=number(count), width=round(100 * count / largest, 2)) for name, count in shown)
+
+
+def _response_times(percentiles: Mapping[str, float | None]) -> tuple[Figure, ...]:
+    return tuple(
+        Figure(name=name, value=UNKNOWN if value is None else f"{value:.1f} ms") for name, value in percentiles.items()
+    )
+
+
+def cards(matches: Sequence[tuple[MatchAggregates, Mapping[str, Any]]]) -> tuple[MatchCard, ...]:
+    """Return the cards of several matches: live ones first, otherwise in the order given."""
+    made = [match_card(aggregates, metrics) for aggregates, metrics in matches]
+    return tuple(sorted(made, key=lambda card: card.state.status != "live"))
