@@ -1,0 +1,54 @@
+# Needs python3 (3.11 or newer), npm and make. `make` alone lists the targets.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+CLICKHOUSE := tests/node_modules/.package-lock.json
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: help install run test lint bench lock browser
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+install: $(INSTALLED) ## install everything the service needs into .venv
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 …")'
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	$(PIP) install --require-hashes -r requirements.lock
+	$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+# The ClickHouse server that tests and benchmarks talk to.
+$(CLICKHOUSE): tests/package.json tests/package-lock.json
+	cd tests && npm ci --no-audit --no-fund
+	@touch $@
+
+run: $(INSTALLED) ## run the service on http://127.0.0.1:8080/ (settings: environment, or .env)
+	@if [ -f .env ]; then set -a; . ./.env; set +a; fi; exec $(BIN)/fanfinity serve
+
+# Without a browser its tests are skipped, by name; where CI=true they fail.
+browser:
+	@if command -v chromium || command -v chromium-browser || command -v google-chrome; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get; then \
+		apt-get update --quiet && apt-get install --quiet --yes --no-install-recommends chromium || \
+		echo 'no browser could be installed' >&2; \
+	else echo 'no browser found: install chromium to run the tests of the pages' >&2; fi
+
+test: $(INSTALLED) $(CLICKHOUSE) browser ## run all tests, against a real ClickHouse, with coverage
+	$(BIN)/python -m pytest --cov --cov-report=term --cov-report=xml
+	$(BIN)/python -m coverage report --include='shards/*' --fail-under=90
+
+lint: $(INSTALLED) ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(INSTALLED) $(CLICKHOUSE) ## measure throughput, latency and freshness
+	$(BIN)/python -m tests.bench
+
+lock: $(INSTALLED) ## write requirements.lock anew, with the newest versions allowed
+	$(PIP) install 'uv>=0.9'
+	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --no-annotate --extra providers --group dev \
+		--python-version 3.11 pyproject.toml -o requirements.lock

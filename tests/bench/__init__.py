@@ -1,0 +1,1 @@
+"""Benchmarks against the real service as a process. ``python -m tests.bench --help``."""

@@ -1,0 +1,58 @@
+"""The machine a benchmark ran on, as lines for the report. Reads Linux's own files; leaves out what is not there."""
+
+import os
+import platform
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+SYNC_BYTES = 10_000
+SYNCS = 200
+
+
+def describe() -> dict[str, str]:
+    """Return name and value of each line."""
+    return {
+        "CPU": f"{_field('/proc/cpuinfo', 'model name') or platform.machine()}, {os.cpu_count()} cores",
+        "Memory": _memory(),
+        "Kernel": f"{platform.system()} {platform.release()}",
+        "Python": f"{platform.python_implementation()} {platform.python_version()}",
+        "Packages": ", ".join(f"{name} {version(name)}" for name in ("aiohttp", "uvloop", "asynch", "chdb")),
+        "Disk": f"{_file_system(tempfile.gettempdir())}, fdatasync of 10 KB: {_sync_ms():.2f} ms (median)",
+    }
+
+
+def _field(file: str, name: str) -> str:
+    try:
+        lines = Path(file).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")
+
+
+def _memory() -> str:
+    kilobytes = _field("/proc/meminfo", "MemTotal").split()
+    return f"{int(kilobytes[0]) / (1 << 20):.0f} GiB" if kilobytes else "unknown"
+
+
+def _file_system(directory: str) -> str:
+    """Return the type of the file system: on one in memory a sync costs nothing, and proves nothing."""
+    try:
+        mounts = [line.split() for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]
+    except OSError:
+        return "unknown file system"
+    above = {str(parent) for parent in (Path(directory).resolve(), *Path(directory).resolve().parents)}
+    found = [(len(point), kind) for _, point, kind, *_ in mounts if point in above]
+    return max(found)[1] if found else "unknown file system"
+
+
+def _sync_ms() -> float:
+    took = []
+    with tempfile.TemporaryFile() as file:
+        for _ in range(SYNCS):
+            started = time.perf_counter()
+            os.write(file.fileno(), bytes(SYNC_BYTES))
+            os.fdatasync(file.fileno())
+            took.append((time.perf_counter() - started) * 1000)
+    return sorted(took)[SYNCS // 2]

@@ -1,0 +1,205 @@
+"""How the service starts, what it says, how it ends, and what a second start finds."""
+
+import asyncio
+import json
+import re
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.clickhouse import ClickHouseServer, free_port
+from tests.e2e.process import DEADLINE_S, Process, Start
+
+MATCH = "derby"
+
+
+async def post(http: aiohttp.ClientSession, url: str, count: int, *, prefix: str = "a") -> None:
+    events = [
+        {
+            "eventId": f"00000000-0000-4000-8000-{prefix * 4}{number:08x}",
+            "matchId": MATCH,
+            "eventType": "cheer",
+            "timestamp": "2024-01-15T14:30:00Z",
+        }
+        for number in range(count)
+    ]
+    async with http.post(f"{url}/api/events", json=events) as reply:
+        assert reply.status == 202, await reply.text()
+
+
+async def get(http: aiohttp.ClientSession, url: str) -> dict[str, Any]:
+    async with http.get(url) as reply:
+        body: dict[str, Any] = await reply.json()
+        return body
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while not await condition():
+            await asyncio.sleep(0.05)
+
+
+async def total(http: aiohttp.ClientSession, url: str) -> int:
+    return int((await get(http, f"{url}/api/matches/{MATCH}/metrics")).get("totalEvents", 0))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_it_gracefully_with_everything_stored(
+    start: Start, http: aiohttp.ClientSession, number: signal.Signals
+) -> None:
+    # An interval that no test waits for: what is confirmed at the end was confirmed by the drain.
+    first = await start(CHECKPOINT_INTERVAL_MS=600_000)
+    url = await first.url()
+    await until_up(http, url)
+    await post(http, url, 50)
+    assert await total(http, url) == 50
+    assert await first.ends(number) == 0
+    assert "50 events confirmed, 0 wait" in await first.logged("drained")
+
+    second = await start()
+    url = await second.url()
+    await until_up(http, url)
+    assert await total(http, url) == 50
+    assert (await get(http, f"{url}/api/status"))["accounting"]["pending"] == 0
+
+
+async def until_up(http: aiohttp.ClientSession, url: str) -> None:
+    async def up() -> bool:
+        return bool((await get(http, f"{url}/ready"))["status"] == "ready")
+
+    await until(up)
+
+
+async def test_it_says_where_it_is_and_that_it_is_open_to_all(start: Start, tmp_path: Path) -> None:
+    process = await start()
+    url = await process.url()
+    line = json.loads(await process.logged("ready: dashboard"))
+    assert line["level"] == "INFO"
+    assert f"{url}/" in line["message"]
+    assert str(tmp_path / "data") in line["message"]
+    assert json.loads(await process.logged("open to everyone"))["level"] == "WARNING"
+
+
+async def test_without_a_command_it_serves(http: aiohttp.ClientSession, tmp_path: Path) -> None:
+    service = await Process.start(settings={"PORT": 0, "DATA_DIR": tmp_path, "MONITOR": ""})
+    try:
+        assert (await get(http, f"{await service.url()}/health"))["status"] == "healthy"
+        assert await service.ends(signal.SIGTERM) == 0
+    finally:
+        await service.close()
+
+
+async def test_after_a_kill_nothing_is_lost_and_nothing_is_there_twice(
+    start: Start, http: aiohttp.ClientSession
+) -> None:
+    first = await start(CHECKPOINT_INTERVAL_MS=600_000)
+    url = await first.url()
+    await post(http, url, 200)
+    assert await first.ends(signal.SIGKILL) == -signal.SIGKILL
+
+    second = await start(CHECKPOINT_INTERVAL_MS=200)
+    url = await second.url()
+    await until_up(http, url)
+    await post(http, url, 200)
+    await post(http, url, 10, prefix="b")
+    assert await total(http, url) == 210
+
+    async def all_confirmed() -> bool:
+        return bool((await get(http, f"{url}/api/status"))["accounting"]["pending"] == 0)
+
+    await until(all_confirmed)
+    assert await total(http, url) == 210
+    assert (await get(http, f"{url}/api/status"))["accounting"]["confirmed"] == 410
+
+
+async def test_a_second_signal_ends_it_at_once(start: Start, http: aiohttp.ClientSession) -> None:
+    # Nobody answers there, so the drain would last as long as it may.
+    service = await start(CLICKHOUSE_URL=f"clickhouse://127.0.0.1:{free_port()}", SHUTDOWN_TIMEOUT_S=600)
+    url = await service.url()
+    await post(http, url, 5)
+    service.send(signal.SIGTERM)
+    await service.logged("SIGTERM: shutting down")
+    # Signals that come together are one request to end.
+    service.send(signal.SIGTERM)
+    await asyncio.sleep(1)
+    assert await service.ends(signal.SIGTERM) == 128 + signal.SIGTERM
+
+    again = await start(CLICKHOUSE_URL=f"clickhouse://127.0.0.1:{free_port()}", SHUTDOWN_TIMEOUT_S=1)
+    accounting = (await get(http, f"{await again.url()}/api/status"))["accounting"]
+    assert (accounting["appended"], accounting["pending"]) == (5, 5)
+    assert await again.ends(signal.SIGTERM) == 0
+    assert "5 wait in the log" in await again.logged("not drained")
+
+
+async def test_a_second_process_on_the_same_data_is_refused_in_one_line(start: Start, tmp_path: Path) -> None:
+    first = await start()
+    await first.url()
+    second = await start()
+    assert await second.ends() == 1
+    assert [line for line in second.lines if line.startswith("fanfinity: ")] == [
+        f"fanfinity: {tmp_path / 'data'} is in use by another fanfinity process; "
+        "stop it, or set FANFINITY_DATA_DIR to another directory"
+    ]
+    assert not any("Traceback" in line for line in second.lines)
+    assert await first.ends(signal.SIGTERM) == 0
+
+
+async def test_a_port_in_use_is_named_in_one_line(start: Start, tmp_path: Path) -> None:
+    first = await start()
+    port = (await first.url()).rpartition(":")[2]
+    second = await start(PORT=port, DATA_DIR=tmp_path / "other")
+    assert await second.ends() == 1
+    (line,) = [line for line in second.lines if line.startswith("fanfinity: ")]
+    assert line.startswith(f"fanfinity: cannot listen on 127.0.0.1:{port}: ")
+    assert not any("Traceback" in line for line in second.lines)
+
+
+async def test_a_data_directory_that_cannot_be_used_is_named_in_one_line(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a directory")
+    process = await start(DATA_DIR=tmp_path / "file")
+    assert await process.ends() == 1
+    assert process.lines == [f"fanfinity: cannot use {tmp_path / 'file'}: File exists; see FANFINITY_DATA_DIR"]
+
+
+async def test_a_wrong_setting_is_named_in_one_line(start: Start) -> None:
+    process = await start(PORT="eighty")
+    assert await process.ends() == 2
+    assert process.lines == [
+        "fanfinity: FANFINITY_PORT='eighty' is not allowed: it must be a whole number from 0 to 65535"
+    ]
+
+
+async def test_it_starts_and_accepts_without_clickhouse_and_stores_once_it_appears(
+    start: Start, http: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    clickhouse = ClickHouseServer(tmp_path / "clickhouse")
+    service = await start(CLICKHOUSE_URL=clickhouse.url.replace("default@", "default:@"), CHECKPOINT_INTERVAL_MS=200)
+    url = await service.url()
+    await post(http, url, 20)
+
+    async def degraded() -> bool:
+        answer = await get(http, f"{url}/ready")
+        check = answer["checks"]["clickhouse"]
+        return answer["status"] == "degraded" and bool(re.search(r"since \d{4}-\d\d-\d\dT", check))
+
+    await until(degraded)
+    async with http.get(f"{url}/ready") as reply:
+        assert reply.status == 200
+
+    await asyncio.to_thread(clickhouse.start)
+    try:
+        await until_up(http, url)
+
+        async def confirmed() -> bool:
+            return bool((await get(http, f"{url}/api/status"))["accounting"]["confirmed"] == 20)
+
+        await until(confirmed)
+        assert await total(http, url) == 20
+        assert await service.ends(signal.SIGTERM) == 0
+        assert clickhouse.running
+    finally:
+        await asyncio.to_thread(clickhouse.stop)
