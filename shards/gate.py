@@ -57,9 +57,9 @@ class StoreGate:
         """Whether ClickHouse can be used, as far as is known."""
         return self._up.is_set()
 
-    async def wait_up(self) -> None:
-        """Return once ClickHouse can be used."""
-        await self._up.wait()
+    async def wait_up(self, *, timeout_s: float | None = None) -> None:
+        """Return once ClickHouse can be used, or after ``timeout_s``."""
+        await self._wait(self._up, timeout_s)
 
     def report(self, error: StoreError) -> None:
         """Close the gate because of an error; the watcher opens it again once the store opens without one."""
@@ -98,7 +98,7 @@ class StoreGate:
                 tries += 1
 
     @staticmethod
-    async def _wait(event: asyncio.Event, timeout_s: float) -> None:
+    async def _wait(event: asyncio.Event, timeout_s: float | None) -> None:
         try:
             async with asyncio.timeout(timeout_s):
                 await event.wait()

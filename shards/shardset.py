@@ -26,6 +26,7 @@ from shards.wal.log import Recovery, ShardLog
 _log = logging.getLogger(__name__)
 
 RECOVERY_HEAD_START_S = 0.5
+STORE_HEAD_START_S = 2.0
 LAST_STATEMENT_S = 1.0
 
 
@@ -67,9 +68,10 @@ class ShardSet:
         self._refusal = "the write-ahead log is being recovered"
 
     async def start(self) -> None:
-        """Lock the data directory and recover the log; a long recovery goes on in the background.
+        """Lock the data directory, recover the log, open the store.
 
-        Raises :class:`DataDirectoryLocked`, and OSError where the directory cannot be used. Does not need the store.
+        A long recovery goes on in the background, and so does opening a store that is away: neither is needed to
+        start. Raises :class:`DataDirectoryLocked`, and OSError where the directory cannot be used.
         """
         self._lock()
         self._committer.start()
@@ -77,6 +79,7 @@ class ShardSet:
         done, _ = await asyncio.wait({self._recovery}, timeout=RECOVERY_HEAD_START_S)
         if done:
             self._recovery.result()
+            await self._gate.wait_up(timeout_s=STORE_HEAD_START_S)
 
     def _lock(self) -> None:
         directory = self._settings.data_dir

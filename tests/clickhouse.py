@@ -127,6 +127,7 @@ class ClickHouseServer:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        assert process.returncode == -with_signal, f"ended with {process.returncode}:\n{self.log}"
 
 
 def _run(path: str, tcp_port: str, http_port: str) -> int:

@@ -9,13 +9,14 @@ from typing import Any, Final
 import aiohttp
 import attrs
 import click
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 _TIMEOUT_S: Final = 10
 _EXIT_NOT_READY: Final = 1
-_COLUMNS: Final = ("appended", "confirmed", "pending", "dead letters", "depth", "in flight", "WAL bytes", "oldest, s")
+_COLUMNS: Final = ("appended", "confirmed", "pending", "dead", "unsent", "WAL bytes", "oldest s")
 _COLOURS: Final = {"ready": "green", "degraded": "yellow"}
 
 
@@ -64,7 +65,7 @@ def _show(answers: Answers, console: Console) -> None:
     console.print(f"[bold {_COLOURS.get(word, 'red')}]{escape(word)}[/]")
     for name, state in answers.ready.get("checks", {}).items():
         console.print(f"  {name}: {escape(str(state))}", highlight=False)
-    table = Table("shard", *_COLUMNS, "state")
+    table = Table("shard", *_COLUMNS, "state", box=box.SIMPLE, padding=(0, 0, 0, 1))
     for column in table.columns[:-1]:
         column.justify = "right"
     for shard in answers.status["shards"]:
@@ -80,7 +81,7 @@ def _cells(name: object, row: Mapping[str, Any]) -> Iterator[str]:
     yield str(name)
     for key in ("appended", "confirmed", "pending", "deadLettered"):
         yield f"{row['accounting'][key]:,}"
-    for key in ("depth", "inFlight", "walBytes"):
+    for key in ("depth", "walBytes"):
         yield f"{row[key]:,}" if key in row else ""
     yield f"{row['oldestUnconfirmedSeconds']:.1f}" if "oldestUnconfirmedSeconds" in row else ""
 

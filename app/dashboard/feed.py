@@ -21,7 +21,17 @@ MARK_HEIGHT_PX = 16
 
 MARKED = {"goal": "goal", "own_goal": "goal", "yellow_card": "yellow", "red_card": "red"}
 
-LABELS = {"var_review": "VAR review", "retraction": "Withdrawn", "match_start": "Kick-off", "match_end": "Full time"}
+LABELS = {
+    "var_review": "VAR review",
+    "retraction": "Withdrawn",
+    "match_start": "Kick-off",
+    "match_end": "Full time",
+    "half_start": "Half begins",
+    "half_end": "Half ends",
+}
+
+WHISTLES = frozenset({"match_start", "match_end", "half_start", "half_end", "retraction"})
+"""Highlights that say less about a match than any goal or card before them."""
 
 
 @attrs.frozen(kw_only=True)
@@ -70,6 +80,12 @@ def feed_items(aggregates: MatchAggregates, sides: Sides | None) -> tuple[FeedIt
     """Return every highlight, newest first."""
     names = team_names(sides)
     return tuple(_item(highlight, names) for highlight in aggregates.highlights)
+
+
+def latest_that_stands(items: Iterable[FeedItem]) -> FeedItem | None:
+    """Return the newest item that was not taken back, a whistle only where there is nothing else."""
+    standing = [item for item in items if not item.retracted]
+    return next((item for item in standing if item.kind not in WHISTLES), standing[0] if standing else None)
 
 
 def marks(highlights: Iterable[Highlight], timeline: Timeline) -> tuple[Mark, ...]:

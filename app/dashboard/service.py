@@ -55,7 +55,7 @@ def service_state(snapshot: Snapshot, *, per_second: float | None) -> ServiceSta
         figures=(
             Figure(name="Events a second", value=rate(per_second)),
             Figure(name="Events kept so far", value=number(snapshot.appended)),
-            Figure(name="Waiting for ClickHouse", value=number(snapshot.pending)),
+            Figure(name="To be confirmed", value=number(snapshot.pending)),
             Figure(name="Oldest of them", value=f"{snapshot.oldest_unconfirmed_s:.0f} s"),
             Figure(name="Log on disk", value=size(snapshot.wal_bytes)),
             Figure(name="ClickHouse", value="up" if snapshot.store.up else "away", kind=condition),

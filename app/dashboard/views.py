@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import attrs
 
-from app.dashboard.feed import FeedItem, Mark, feed_items, label, marks, match_minute, team_names
+from app.dashboard.feed import FeedItem, Mark, feed_items, label, latest_that_stands, marks, match_minute, team_names
 from app.dashboard.formats import UNKNOWN, match_minute_text, number
 from app.dashboard.timeline import Timeline, curve, sparkline
 from app.engagement import Sides, match_details, match_sides
@@ -87,7 +87,7 @@ class MatchCard:
     state: State
     total: str
     sparkline: Timeline
-    last_minute: str
+    pace: str
     last_highlight: FeedItem | None
 
 
@@ -121,7 +121,6 @@ def match_page(aggregates: MatchAggregates, metrics: Mapping[str, Any]) -> Match
 def match_card(aggregates: MatchAggregates, metrics: Mapping[str, Any]) -> MatchCard:
     """Return the card of a match; arguments as for :func:`match_page`."""
     sides = match_sides(aggregates.start_metadata)
-    feed = feed_items(aggregates, sides)
     timeline = sparkline(aggregates.by_minute)
     return MatchCard(
         match_id=aggregates.match_id,
@@ -130,8 +129,8 @@ def match_card(aggregates: MatchAggregates, metrics: Mapping[str, Any]) -> Match
         state=_state(aggregates, metrics),
         total=number(aggregates.total),
         sparkline=timeline,
-        last_minute=number(timeline.bars[-1].count if timeline.bars else 0),
-        last_highlight=next((item for item in feed if not item.retracted), None),
+        pace=_pace(timeline, metrics),
+        last_highlight=latest_that_stands(feed_items(aggregates, sides)),
     )
 
 
@@ -167,6 +166,13 @@ def _state(aggregates: MatchAggregates, metrics: Mapping[str, Any]) -> State:
         minute="" if minute is None else match_minute_text(minute),
         note=f"{number(pending)} more events are safe on disk and not counted yet" if pending else "",
     )
+
+
+def _pace(timeline: Timeline, metrics: Mapping[str, Any]) -> str:
+    if metrics["status"] == "live":
+        return f"{number(timeline.bars[-1].count if timeline.bars else 0)} in the last minute"
+    peak = metrics["peakMinute"]
+    return f"{number(peak['eventCount'])} in the busiest minute" if peak else ""
 
 
 def _figures(metrics: Mapping[str, Any], timeline: Timeline) -> tuple[Figure, ...]:

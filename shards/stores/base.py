@@ -33,6 +33,7 @@ Lane = int | Literal["schema", "read"]
 _INSERT_SETTINGS = ", ".join(
     (
         "input_format_null_as_default = 0",
+        "input_format_force_null_for_omitted_fields = 1",
         "input_format_skip_unknown_fields = 0",
         "input_format_allow_errors_num = 0",
         "input_format_allow_errors_ratio = 0",

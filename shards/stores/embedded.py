@@ -14,6 +14,7 @@ from shards.errors import StoreError, StoreFailed, StoreUnavailable
 from shards.stores.base import QUERY_MAX_BYTES, Lane, Store
 from shards.stores.codes import shorten, store_error
 
+CLOSE_TIMEOUT_S = 10
 _ERROR = re.compile(r"Code: (\d+)\. (?:DB::Exception: )?(.*)", re.DOTALL)
 _SETTINGS = f"SET max_query_size = {QUERY_MAX_BYTES}, output_format_json_quote_64bit_integers = 0"
 
@@ -60,13 +61,13 @@ class EmbeddedStore(Store):
             raise StoreFailed(f"{sentence} {shorten(str(error))}") from None
 
     async def close(self) -> None:
-        """Stop the engine once the statement that runs is done; what waits is cancelled."""
+        """Stop the engine after the statements it was given. The contents of Buffer tables are lost with it."""
         executor, self._executor = self._executor, None
         if executor is None:
             return
         end = executor.submit(self._stop)
         executor.shutdown(wait=False)
-        await asyncio.wait({asyncio.wrap_future(end)})
+        await asyncio.wait({asyncio.wrap_future(end)}, timeout=CLOSE_TIMEOUT_S)
 
     def _stop(self) -> None:
         session, self._session = self._session, None

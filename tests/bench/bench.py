@@ -7,7 +7,7 @@ from pathlib import Path
 
 import attrs
 
-from tests.bench.engines import ENGINES, Engine
+from tests.bench.engines import Engine, engine_for_kills, make_engine
 from tests.bench.sender import Account
 
 
@@ -68,10 +68,14 @@ class Bench:
         self.check("nothing lost, extra or twice in `events`", account.clean, detail)
 
     @asynccontextmanager
-    async def started_engine(self) -> AsyncIterator[Engine]:
-        """Start the engine in an empty directory; stop it and remove the directory afterwards."""
+    async def started_engine(self, *, for_kills: bool = False) -> AsyncIterator[Engine]:
+        """Start the engine in an empty directory; stop it and remove the directory afterwards.
+
+        ``for_kills``: the service will be killed.
+        """
         with tempfile.TemporaryDirectory(prefix="fanfinity-bench-") as directory:
-            engine = ENGINES[self.engine](Path(directory))
+            make = engine_for_kills if for_kills else make_engine
+            engine = make(self.engine, Path(directory))
             await engine.start()
             try:
                 yield engine

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 from urllib.request import Request, urlopen
 
+from tests.bench.relay import Relay
 from tests.clickhouse import ClickHouseServer
 
 DATABASE = "fanfinity"
@@ -80,23 +81,32 @@ sys.stdout.write(str(Session(sys.argv[1]).query(sys.argv[2], "JSONEachRow")))
 
 
 class Server(Engine):
-    """A ClickHouse of our own over native TCP; asked over HTTP, a way the service does not use."""
+    """A ClickHouse of our own over native TCP; asked over HTTP, a way the service does not use.
+
+    ``relayed``: behind a :class:`~tests.bench.relay.Relay`, as it has to be where the service is killed.
+    """
 
     name = "server"
     asked_while_serving = True
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, relayed: bool = False) -> None:
         super().__init__(directory)
         self._server = ClickHouseServer(directory / "server")
+        self._relay = Relay(self._server.tcp_port) if relayed else None
 
     @property
     def url(self) -> str:
-        return f"{self._server.url}/{DATABASE}"
+        port = self._relay.port if self._relay else self._server.tcp_port
+        return f"clickhouse://default@127.0.0.1:{port}/{DATABASE}"
 
     async def start(self) -> None:
         await asyncio.to_thread(self._server.start)
+        if self._relay is not None and not self._relay.listening:
+            await self._relay.start()
 
     async def stop(self) -> None:
+        if self._relay is not None:
+            await self._relay.close()
         await asyncio.to_thread(self._server.stop)
 
     async def kill(self) -> None:
@@ -114,3 +124,13 @@ def _ask_http(request: Request) -> list[Row]:
 
 
 ENGINES: dict[str, type[Engine]] = {engine.name: engine for engine in (Embedded, Server)}
+
+
+def make_engine(name: str, directory: Path) -> Engine:
+    """Return an engine, not started."""
+    return ENGINES[name](directory)
+
+
+def engine_for_kills(name: str, directory: Path) -> Engine:
+    """Return the engine as it has to be where the service is killed."""
+    return Server(directory, relayed=True) if name == Server.name else make_engine(name, directory)

@@ -47,7 +47,7 @@ async def _undisturbed(bench: Bench, file: Path) -> None:
 
 
 async def _killed(bench: Bench, file: Path, what: str) -> None:
-    async with bench.started_engine() as engine:
+    async with bench.started_engine(for_kills=True) as engine:
         async with Service(engine.directory, engine) as service:
 
             async def kill_service() -> None:

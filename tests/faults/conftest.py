@@ -3,13 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.engines import ENGINES, Engine, Server
+from tests.bench.engines import ENGINES, Engine, Server, engine_for_kills
 
 
 @pytest.fixture(params=sorted(ENGINES))
 async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Engine]:
     """Each of the two ways to ClickHouse, started; its end is checked."""
-    engine = ENGINES[request.param](tmp_path)
+    engine = engine_for_kills(request.param, tmp_path)
     await engine.start()
     yield engine
     await engine.stop()
@@ -18,7 +18,7 @@ async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[Server]:
     """A ClickHouse over TCP, started; its end is checked."""
-    server = Server(tmp_path)
+    server = Server(tmp_path, relayed=True)
     await server.start()
     yield server
     await server.stop()

@@ -36,6 +36,13 @@ async def _serve(runner: web.AppRunner) -> str:
     return f"http://127.0.0.1:{runner.addresses[0][1]}"
 
 
+async def _until_store_is_up(runner: web.AppRunner) -> None:
+    """Wait until ClickHouse can be used."""
+    async with asyncio.timeout(30):
+        while not runner.app[CONTEXT].shards.snapshot().store.up:
+            await asyncio.sleep(0.01)
+
+
 async def test_nothing_happens_before_the_start(config: Config) -> None:
     create_app(config)
     assert not config.data_dir.exists()
@@ -59,6 +66,7 @@ async def test_the_order_of_the_shutdown(runner: web.AppRunner) -> None:
     app.on_shutdown.append(after_the_streams)
     app.cleanup_ctx.append(before_the_drain)
     url = await _serve(runner)
+    await _until_store_is_up(runner)
     async with aiohttp.ClientSession() as session:
         async with session.post(f"{url}/api/events", json=EVENT) as reply:
             assert reply.status == 202

@@ -223,6 +223,21 @@ class TestCards:
         assert card.last_highlight is not None
         assert card.last_highlight.label == "Penalty"
 
+    def test_whistle_is_the_last_highlight_only_where_there_is_no_other(self) -> None:
+        whistle, goal = highlight("match_end", 22), highlight("goal", 20)
+        for highlights, shown in (((whistle, goal), "Goal"), ((whistle,), "Full time")):
+            match = aggregates(highlights=highlights)
+            card = match_card(match, metrics_view(match, now=NOW))
+            assert card.last_highlight is not None
+            assert card.last_highlight.label == shown
+
+    def test_pace_is_that_of_the_last_minute_while_live_then_that_of_the_peak(self) -> None:
+        paces = []
+        for ended in (False, True):
+            match = aggregates(ended=ended)
+            paces.append(match_card(match, metrics_view(match, now=NOW)).pace)
+        assert paces == ["20 in the last minute", "50 in the busiest minute"]
+
     def test_live_matches_come_first_in_the_order_given(self) -> None:
         matches = [aggregates(match_id=name, ended=name == "b") for name in "bca"]
         made = cards([(match, metrics_view(match, now=NOW)) for match in matches])

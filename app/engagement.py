@@ -1,0 +1,213 @@
+"""Engagement metrics: from the aggregates of a match to the JSON of the API. Pure functions, no clock, no I/O."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import attrs
+import msgspec
+
+from shards.reads import Highlight, MatchAggregates
+
+Status = Literal["live", "finished"]
+Percentiles = Mapping[str, float | None]
+
+QUIET_MS = 15 * 60 * 1000
+"""A match that received nothing for so long is finished, ``match_end`` or not."""
+
+PEAK_PERIODS = 5
+"""How many of the busiest minutes are named."""
+
+NO_PERCENTILES: Percentiles = {"p50": None, "p95": None, "p99": None}
+"""Nobody asked about the match in the last five minutes."""
+
+
+@attrs.frozen
+class Side:
+    """One side of a match. ``id`` is what events carry as ``teamId``; it is the name where none was sent."""
+
+    id: str
+    name: str
+
+
+@attrs.frozen
+class Sides:
+    """Who plays at home, and who away."""
+
+    home: Side
+    away: Side
+
+
+def match_sides(start_metadata: str) -> Sides | None:
+    """Return the sides that the metadata of ``match_start`` names, None unless it names two different ones."""
+    metadata = _object(start_metadata)
+    home, away = _side(metadata.get("home")), _side(metadata.get("away"))
+    if home is None or away is None or home.id == away.id:
+        return None
+    return Sides(home, away)
+
+
+def match_details(start_metadata: str) -> dict[str, str | None]:
+    """Return ``competition`` and ``kickoff`` as ``match_start`` named them, None where it did not."""
+    metadata = _object(start_metadata)
+    return {key: _text(metadata.get(key)) for key in ("competition", "kickoff")}
+
+
+def match_status(aggregates: MatchAggregates, *, now: datetime) -> Status:
+    """``finished`` after ``match_end`` or 15 minutes without an event being received, else ``live``."""
+    quiet_ms = now.timestamp() * 1000 - aggregates.last_received_ms
+    return "finished" if aggregates.ended or quiet_ms > QUIET_MS else "live"
+
+
+def match_score(aggregates: MatchAggregates) -> dict[str, int] | None:
+    """Return goals by side; an own goal counts for the other side.
+
+    None while the sides are not known, or when a goal belongs to neither: half a score would be a wrong one.
+    """
+    sides = match_sides(aggregates.start_metadata)
+    if sides is None:
+        return None
+    own_side = {sides.home.id: "home", sides.away.id: "away"}
+    other_side = {sides.home.id: "away", sides.away.id: "home"}
+    score = {"home": 0, "away": 0}
+    for event_type, team_id, count in aggregates.by_type_team:
+        if event_type not in ("goal", "own_goal"):
+            continue
+        side = (own_side if event_type == "goal" else other_side).get(team_id)
+        if side is None:
+            return None
+        score[side] += count
+    return score
+
+
+def metrics_view(
+    aggregates: MatchAggregates, *, now: datetime, percentiles: Percentiles = NO_PERCENTILES
+) -> dict[str, Any]:
+    """Return the reply of ``GET /api/matches/{matchId}/metrics``, ready for JSON.
+
+    Args:
+        aggregates: what :class:`shards.reads.MatchReads` counted; ``asOf`` is when it began to.
+        now: decides ``status``; with a time zone.
+        percentiles: ``p50 p95 p99`` in ms, None where nobody asked about the match lately.
+    """
+    by_type, by_team = _counts_by_type(aggregates), _counts_by_team(aggregates)
+    busiest = sorted(aggregates.by_minute, key=lambda minute: (-minute[1], minute[0]))[:PEAK_PERIODS]
+    return {
+        "matchId": aggregates.match_id,
+        "status": match_status(aggregates, now=now),
+        "asOf": iso_ms(aggregates.as_of_ms),
+        "pendingEvents": aggregates.pending_events,
+        "totalEvents": aggregates.total,
+        "eventsByType": _largest_first(by_type),
+        "eventsByTeam": _largest_first(by_team),
+        "goals": by_type["goal"] + by_type["own_goal"],
+        "score": match_score(aggregates),
+        "yellowCards": by_type["yellow_card"],
+        "redCards": by_type["red_card"],
+        "firstEventAt": iso_ms(aggregates.first_ms) if aggregates.total else None,
+        "lastEventAt": iso_ms(aggregates.last_ms) if aggregates.total else None,
+        "eventsPerMinute": [_period("minute", start, count) for start, count in sorted(aggregates.by_minute)],
+        "peakMinute": _period("minute", *busiest[0]) if busiest else None,
+        "peakEngagementPeriods": [_period("timestamp", start, count) for start, count in busiest],
+        "responseTimePercentiles": dict(percentiles),
+    }
+
+
+def match_summary(aggregates: MatchAggregates, *, now: datetime) -> dict[str, Any]:
+    """Return one entry of ``GET /api/matches``: enough for a list, without curve and breakdown."""
+    by_type = _counts_by_type(aggregates)
+    sides = match_sides(aggregates.start_metadata)
+    return {
+        "matchId": aggregates.match_id,
+        "status": match_status(aggregates, now=now),
+        "home": attrs.asdict(sides.home) if sides else None,
+        "away": attrs.asdict(sides.away) if sides else None,
+        **match_details(aggregates.start_metadata),
+        "totalEvents": aggregates.total,
+        "pendingEvents": aggregates.pending_events,
+        "goals": by_type["goal"] + by_type["own_goal"],
+        "score": match_score(aggregates),
+        "firstEventAt": iso_ms(aggregates.first_ms) if aggregates.total else None,
+        "lastEventAt": iso_ms(aggregates.last_ms) if aggregates.total else None,
+        "lastReceivedAt": iso_ms(aggregates.last_received_ms),
+    }
+
+
+def highlight_view(highlight: Highlight) -> dict[str, Any]:
+    """Return a highlight as the stream sends it. ``metadata`` is a ``msgspec.Raw``: the text the client sent."""
+    return {
+        "eventId": highlight.event_id,
+        "eventType": highlight.event_type,
+        "timestamp": iso_ms(highlight.timestamp),
+        "teamId": highlight.team_id or None,
+        "playerId": highlight.player_id or None,
+        "metadata": msgspec.Raw((highlight.metadata or "{}").encode()),
+        "retracted": highlight.retracted,
+    }
+
+
+def iso_ms(timestamp_ms: int) -> str:
+    """Return ms since the epoch as ISO 8601 in UTC with milliseconds: ``2024-01-15T14:00:00.000Z``."""
+    return _moment(timestamp_ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def iso_minute(timestamp_ms: int) -> str:
+    """Return the start of a minute as ISO 8601 in UTC without a fraction: ``2024-01-15T14:00:00Z``."""
+    return _moment(timestamp_ms).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _moment(timestamp_ms: int) -> datetime:
+    """Whole and rest apart: a float of seconds would round some milliseconds down."""
+    seconds, rest_ms = divmod(timestamp_ms, 1000)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest_ms * 1000)
+
+
+def _counts_by_type(aggregates: MatchAggregates) -> Counter[str]:
+    return _sum((event_type, count) for event_type, _, count in aggregates.by_type_team)
+
+
+def _counts_by_team(aggregates: MatchAggregates) -> Counter[str]:
+    """Events that belong to no team are left out."""
+    return _sum((team_id, count) for _, team_id, count in aggregates.by_type_team if team_id)
+
+
+def _sum(counts: Iterable[tuple[str, int]]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for key, count in counts:
+        total[key] += count
+    return total
+
+
+def _largest_first(counts: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(((key, n) for key, n in counts.items() if n), key=lambda entry: (-entry[1], entry[0])))
+
+
+def _period(name: str, start_ms: int, count: int) -> dict[str, Any]:
+    return {name: iso_minute(start_ms), "eventCount": count}
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text) if text else {}
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _side(value: object) -> Side | None:
+    """``{"id":"1","name":"Al-Hilal"}``, or just a name; what is missing of the two is taken from the other."""
+    if not isinstance(value, dict):
+        value = {"name": value}
+    side_id, name = _text(value.get("id")), _text(value.get("name"))
+    if side_id is None and name is None:
+        return None
+    return Side(id=side_id or name or "", name=name or side_id or "")
+
+
+def _text(value: object) -> str | None:
+    """A non-empty string, or an integer as one; anything else is nothing that we understand."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    return str(value).strip() or None

@@ -1,0 +1,70 @@
+"""How long the service took to answer requests about a match, over the last five minutes."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+import attrs
+from ddsketch import LogCollapsingLowestDenseDDSketch
+
+WINDOW_S = 300
+SLOT_S = 30
+ACCURACY = 0.01
+MAX_BINS = 512
+QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+
+
+@attrs.define
+class _Slot:
+    """Requests that ended within one period of :data:`SLOT_S` seconds."""
+
+    period: int
+    sketch: LogCollapsingLowestDenseDDSketch
+
+
+class ResponseTimes:
+    """Percentiles per match from DDSketches (relative error 1 %), one per half minute.
+
+    Bounded: at most ``max_matches``, the one that was not asked about for longest goes first; each holds at most
+    eleven sketches of 512 bins.
+    """
+
+    def __init__(self, *, max_matches: int = 1000, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._max_matches = max_matches
+        self._monotonic = monotonic
+        self._slots: OrderedDict[str, list[_Slot]] = OrderedDict()
+
+    def record(self, match_id: str, seconds: float) -> None:
+        """Count one request about the match that took so many seconds."""
+        period = int(self._monotonic() // SLOT_S)
+        slots = self._slots.setdefault(match_id, [])
+        self._slots.move_to_end(match_id)
+        if not slots or slots[-1].period != period:
+            _expire(slots, period)
+            slots.append(_Slot(period, _new_sketch()))
+        slots[-1].sketch.add(seconds * 1000)
+        if len(self._slots) > self._max_matches:
+            self._slots.popitem(last=False)
+
+    def percentiles(self, match_id: str) -> dict[str, float | None]:
+        """Return ``p50 p95 p99`` in ms over the last five minutes; None where no request about the match ended."""
+        slots = self._slots.get(match_id, [])
+        _expire(slots, int(self._monotonic() // SLOT_S))
+        if not slots:
+            return dict.fromkeys(QUANTILES)
+        merged = _new_sketch()
+        for slot in slots:
+            merged.merge(slot.sketch)
+        return {name: _rounded(merged.get_quantile_value(q)) for name, q in QUANTILES.items()}
+
+
+def _new_sketch() -> LogCollapsingLowestDenseDDSketch:
+    return LogCollapsingLowestDenseDDSketch(relative_accuracy=ACCURACY, bin_limit=MAX_BINS)
+
+
+def _expire(slots: list[_Slot], period: int) -> None:
+    slots[:] = [slot for slot in slots if slot.period > period - WINDOW_S // SLOT_S]
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)

@@ -1,0 +1,107 @@
+"""The engine inside the process: its directory, its end, and its manners."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from shards.errors import StoreFailed, StoreUnavailable
+from shards.stores.embedded import EmbeddedStore
+from tests.contract.rows import batch, count, event
+
+_HOLD = """
+import asyncio, sys
+from pathlib import Path
+from shards.stores.embedded import EmbeddedStore
+from tests.contract.rows import batch, event
+
+async def main():
+    store = EmbeddedStore(Path(sys.argv[1]), shards=1)
+    await store.open()
+    await store.insert_direct(batch([event() for _ in range(5)], number=1))
+    await store.insert_buffered(batch([event()], number=2))
+    print("ready", flush=True)
+    await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> subprocess.Popen[bytes]:
+    """A process that works on ``tmp_path`` / chdb: five rows landed, one buffered."""
+    process = subprocess.Popen([sys.executable, "-c", _HOLD, str(tmp_path / "chdb")], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+async def test_after_sigkill_what_landed_is_there_and_what_was_buffered_is_not(
+    holder: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    holder.kill()
+    holder.wait()
+    store = EmbeddedStore(tmp_path / "chdb", shards=1)
+    await store.open()
+    await store.flush_buffer(0)
+    assert await store.landed("w1", 0, [1, 2]) == {1: 5}
+    assert await count(store) == 5
+    await store.close()
+
+
+async def test_a_directory_that_another_process_uses_is_refused_and_free_afterwards(
+    holder: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    store = EmbeddedStore(tmp_path / "chdb", shards=1)
+    with pytest.raises(StoreFailed, match="does another process use it"):
+        await store.open()
+    holder.kill()
+    holder.wait()
+    await store.open()
+    assert await count(store) == 5
+    await store.close()
+
+
+async def test_a_path_that_is_a_file_is_a_store_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    store = EmbeddedStore(tmp_path / "file", shards=1)
+    with pytest.raises(StoreFailed):
+        await store.open()
+    await store.close()
+
+
+async def test_a_store_that_is_not_open_is_unavailable(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path / "chdb", shards=1)
+    with pytest.raises(StoreUnavailable, match="not open"):
+        await store.fetch("SELECT 1")
+    await store.open()
+    await store.close()
+    with pytest.raises(StoreUnavailable, match="not open"):
+        await store.insert_direct(batch([event()]))
+
+
+async def test_signals_stay_python_s(tmp_path: Path) -> None:
+    got: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before = signal.signal(number, lambda received, _: got.append(received))
+        try:
+            store = EmbeddedStore(tmp_path / "chdb", shards=1)
+            await store.open()
+            os.kill(os.getpid(), number)
+            await store.fetch("SELECT 1")
+            assert got == [number]
+            await store.close()
+        finally:
+            signal.signal(number, before)
+        got.clear()
+
+
+def test_a_path_that_the_engine_would_misread_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="question mark"):
+        EmbeddedStore(tmp_path / "a?b", shards=1)

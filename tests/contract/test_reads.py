@@ -1,0 +1,357 @@
+"""Reads over both stores: every figure equals a plain count over distinct, not retracted events."""
+
+import asyncio
+import json
+import random
+import uuid
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from shards.errors import StoreError
+from shards.events import Event, encode_row
+from shards.reads import HIGHLIGHT_TYPES, MatchAggregates, MatchReads
+from shards.settings import ShardSettings
+from shards.shardset import ShardSet
+from shards.stores.base import Batch, Store
+
+KICKOFF_MS = 1_705_327_200_000
+SECONDS = 1_000
+MINUTE = 60 * SECONDS
+
+receipts = count(1_705_330_000_000_000_000, 1_000_000)
+batches = count(1)
+
+
+@attrs.define
+class Unconfirmed:
+    """Pending rows as a test needs them: a real shard set would not hold still."""
+
+    rows: tuple[bytes, ...] = ()
+    unread: Mapping[str, int] = attrs.field(factory=dict)
+
+    def pending(self, match_ids: Collection[str]) -> "Unconfirmed":
+        rows = tuple(row for row in self.rows if json.loads(row)["match_id"] in match_ids)
+        return Unconfirmed(rows, {match: n for match, n in self.unread.items() if match in match_ids})
+
+    def pending_matches(self) -> frozenset[str]:
+        return frozenset({json.loads(row)["match_id"] for row in self.rows} | self.unread.keys())
+
+    def hold(self, *events: Event) -> None:
+        self.rows += tuple(encode_row(event) for event in events)
+
+
+@pytest.fixture
+def unconfirmed() -> Unconfirmed:
+    return Unconfirmed()
+
+
+@pytest.fixture
+def reads(store: Store, unconfirmed: Unconfirmed) -> MatchReads:
+    return MatchReads(store, unconfirmed)
+
+
+def event(event_type: str = "pass", at: int = 0, *, match: str = "m", team: str = "", **fields: Any) -> Event:
+    made = Event(match, str(uuid.uuid4()), event_type, KICKOFF_MS + at, team, "", "{}", next(receipts))
+    return attrs.evolve(made, **fields)
+
+
+def retraction(of: str, at: int = 0, *, match: str = "m", **fields: Any) -> Event:
+    return event("retraction", at, match=match, metadata=json.dumps({"eventId": of}), **fields)
+
+
+async def insert(store: Store, *events: Event) -> None:
+    rows = [encode_row(row) for row in events]
+    await store.insert_direct(Batch(writer="test", shard=0, number=next(batches), rows=rows))
+
+
+async def count_of(reads: MatchReads, match_id: str = "m") -> MatchAggregates:
+    return (await reads.aggregates([match_id]))[match_id]
+
+
+def types(aggregates: MatchAggregates) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for event_type, _, n in aggregates.by_type_team:
+        counts[event_type] += n
+    return dict(counts)
+
+
+def assert_plain_count(aggregates: MatchAggregates, events: Iterable[Event]) -> None:
+    """Count again, in Python: the first receipt of each id, without those that a counting retraction names."""
+    first: dict[str, Event] = {}
+    for row in sorted(events, key=lambda row: row.received_ns):
+        first.setdefault(row.event_id, row)
+    withdrawn = {
+        json.loads(row.metadata)["eventId"].lower() for row in first.values() if row.event_type == "retraction"
+    }
+    kept = [row for row in first.values() if row.event_id not in withdrawn]
+    assert aggregates.total == len(kept)
+    expected = Counter((row.event_type, row.team_id) for row in kept)
+    assert {(kind, team): n for kind, team, n in aggregates.by_type_team} == expected
+    assert dict(aggregates.by_minute) == Counter(row.timestamp // MINUTE * MINUTE for row in kept)
+    assert (aggregates.first_ms, aggregates.last_ms) == (
+        min(row.timestamp for row in kept),
+        max(row.timestamp for row in kept),
+    )
+    assert aggregates.last_received_ms == max(row.received_ns for row in first.values()) // 1_000_000
+    newest = sorted(
+        (row for row in first.values() if row.event_type in HIGHLIGHT_TYPES), key=lambda row: -row.timestamp
+    )
+    assert [shown.timestamp for shown in aggregates.highlights] == [row.timestamp for row in newest][:100]
+    assert {shown.event_id: shown.retracted for shown in aggregates.highlights}.items() <= {
+        row.event_id: row.event_id in withdrawn for row in newest
+    }.items()
+
+
+async def test_knows_nothing_of_a_match_that_was_never_seen(reads: MatchReads) -> None:
+    assert await reads.aggregates(["nobody"]) == {}
+    assert await reads.aggregates([]) == {}
+    assert await reads.recent_matches(limit=10) == []
+
+
+async def test_stored_pending_and_both_count_alike(store: Store, reads: MatchReads, unconfirmed: Unconfirmed) -> None:
+    events = [event("pass", n * 7 * SECONDS, team=str(n % 3)) for n in range(60)]
+    unconfirmed.hold(*events)
+    only_pending = await count_of(reads)
+    await insert(store, *events)
+    both = await count_of(reads)
+    unconfirmed.rows = ()
+    only_stored = await count_of(reads)
+    assert only_pending == both == only_stored
+    assert_plain_count(only_stored, events)
+
+
+@pytest.mark.parametrize("first", ["stored", "pending"])
+async def test_the_first_one_received_stands(
+    store: Store, reads: MatchReads, unconfirmed: Unconfirmed, first: str
+) -> None:
+    early = event("goal", 0, team="1")
+    late = event("pass", 5 * MINUTE, team="2", event_id=early.event_id)
+    stored, held = (early, late) if first == "stored" else (late, early)
+    await insert(store, stored)
+    unconfirmed.hold(held)
+    assert_plain_count(await count_of(reads), [early, late])
+    assert types(await count_of(reads)) == {"goal": 1}
+
+
+async def test_duplicates_among_the_pending_and_among_the_stored_count_once(
+    store: Store, reads: MatchReads, unconfirmed: Unconfirmed
+) -> None:
+    events = [event("shot", n * SECONDS, team="1") for n in range(20)]
+    again = [attrs.evolve(row, event_type="save", received_ns=next(receipts)) for row in events]
+    for half in (events[:10], again[:10], events[:10]):
+        await insert(store, *half)
+    unconfirmed.hold(*again[10:], *events[10:], *events[10:])
+    assert_plain_count(await count_of(reads), events + again)
+
+
+@pytest.mark.parametrize("order", ["target first", "retraction first", "target pending", "retraction pending"])
+@pytest.mark.parametrize("spelling", [str, str.upper])
+async def test_a_retracted_event_counts_nowhere_whichever_came_first(
+    store: Store, reads: MatchReads, unconfirmed: Unconfirmed, order: str, spelling: type[str]
+) -> None:
+    goal, other = event("goal", MINUTE, team="1"), event("goal", 2 * MINUTE, team="2")
+    withdrawal = retraction(spelling(goal.event_id), 3 * MINUTE)
+    if order == "retraction first":
+        goal = attrs.evolve(goal, received_ns=next(receipts))
+    for name, row in (("target", goal), ("retraction", withdrawal)):
+        if order == f"{name} pending":
+            unconfirmed.hold(row)
+        else:
+            await insert(store, row)
+    await insert(store, other)
+    counted = await count_of(reads)
+    assert_plain_count(counted, [goal, other, withdrawal])
+    assert types(counted) == {"goal": 1, "retraction": 1}
+    assert [shown.retracted for shown in counted.highlights] == [False, False, True]
+
+
+async def test_a_retraction_names_events_of_its_own_match_only(store: Store, reads: MatchReads) -> None:
+    goal = event("goal", team="1")
+    await insert(store, goal, retraction(goal.event_id, match="another"))
+    assert types(await count_of(reads)) == {"goal": 1}
+    assert types((await reads.aggregates(["another", "m"]))["m"]) == {"goal": 1}
+
+
+async def test_a_retraction_that_came_second_under_its_id_withdraws_nothing(
+    store: Store, reads: MatchReads, unconfirmed: Unconfirmed
+) -> None:
+    goal, note = event("goal", team="1"), event("comment")
+    late = retraction(goal.event_id, event_id=note.event_id)
+    await insert(store, goal, late)
+    unconfirmed.hold(note)
+    assert types(await count_of(reads)) == {"goal": 1, "comment": 1}
+
+
+@pytest.mark.parametrize("metadata", ["{}", '{"eventId":7}', '{"eventId":"none"}', '{"eventId":null}', "[]"])
+async def test_a_retraction_of_nothing_is_an_event_like_others(
+    store: Store, reads: MatchReads, unconfirmed: Unconfirmed, metadata: str
+) -> None:
+    await insert(store, event("goal", team="1"), event("retraction", metadata=metadata))
+    unconfirmed.hold(event("retraction", metadata=metadata))
+    assert types(await count_of(reads)) == {"goal": 1, "retraction": 2}
+
+
+async def test_start_and_end_are_those_that_were_not_retracted(store: Store, reads: MatchReads) -> None:
+    wrong = event("match_start", 0, metadata='{"home":"A"}')
+    right = event("match_start", 1, metadata='{"home":"B"}')
+    later = event("match_start", MINUTE, metadata='{"home":"C"}')
+    end = event("match_end", 2 * MINUTE)
+    await insert(store, later, right, end, wrong)
+    counted = await count_of(reads)
+    assert (counted.start_metadata, counted.ended) == ('{"home":"A"}', True)
+    await insert(store, retraction(wrong.event_id), retraction(end.event_id))
+    counted = await count_of(reads)
+    assert (counted.start_metadata, counted.ended) == ('{"home":"B"}', False)
+
+
+@pytest.mark.parametrize(
+    "match_id",
+    [
+        "' OR 1=1 --",
+        "$$",
+        "$tag$x$tag$",
+        "\\",
+        '"',
+        "مباراة 🏟️",
+        "a{matches}b",
+        "%s",
+        "m'); DROP TABLE events; --",
+        "x" * 128,
+    ],
+)
+async def test_a_match_id_is_text_and_nothing_else(
+    store: Store, reads: MatchReads, unconfirmed: Unconfirmed, match_id: str
+) -> None:
+    text = '{"player":"$$ \' \\\\ $a$ 🏟️"}'
+    goal = event("goal", match=match_id, team="'$$\\", metadata=text)
+    await insert(store, goal, event("view", match="bystander"))
+    unconfirmed.hold(event("view", match=match_id), retraction(str(uuid.uuid4()), match=match_id))
+    found = await reads.aggregates([match_id])
+    assert found.keys() == {match_id}
+    assert found[match_id].total == 3
+    assert ("goal", "'$$\\", 1) in found[match_id].by_type_team
+    assert text in [shown.metadata for shown in found[match_id].highlights]
+    listed = await reads.recent_matches(limit=10)
+    assert {listed_id for listed_id, _ in listed} == {match_id, "bystander"}
+    (newest, received_ms), *older = listed
+    assert await reads.recent_matches(limit=10, before=(received_ms, newest)) == older
+
+
+async def test_highlights_are_the_newest_hundred(store: Store, reads: MatchReads) -> None:
+    events = [event("yellow_card", n * SECONDS, team="1", player_id=str(n)) for n in range(130)]
+    await insert(store, *random.Random(7).sample(events, len(events)))
+    counted = await count_of(reads)
+    assert [shown.player_id for shown in counted.highlights] == [str(n) for n in range(129, 29, -1)]
+    assert_plain_count(counted, events)
+
+
+async def test_random_traffic_counts_as_a_plain_count_does(
+    store: Store, reads: MatchReads, unconfirmed: Unconfirmed
+) -> None:
+    chance = random.Random(20260722)
+    kinds = ("pass", "goal", "own_goal", "cheer", "view", "yellow_card", "match_start")
+    events = [
+        event(chance.choice(kinds), chance.randrange(30 * MINUTE), team=chance.choice(("", "1", "2")))
+        for _ in range(300)
+    ]
+    events += [retraction(chance.choice(events).event_id, chance.randrange(30 * MINUTE)) for _ in range(30)]
+    events += [
+        attrs.evolve(row, event_type=chance.choice(kinds), received_ns=row.received_ns + chance.choice((-500, 500)))
+        for row in chance.sample(events[:300], 100)
+    ]
+    chance.shuffle(events)
+    for start in range(0, 400, 80):
+        await insert(store, *events[start : start + 80])
+    unconfirmed.hold(*events[250:])
+    assert_plain_count(await count_of(reads), events)
+
+
+async def test_several_matches_are_counted_apart(store: Store, reads: MatchReads, unconfirmed: Unconfirmed) -> None:
+    shared = str(uuid.uuid4())
+    one = [event("goal", match="one", team="1", event_id=shared), event("pass", match="one")]
+    two = [event("pass", match="two", event_id=shared), retraction(one[1].event_id, match="two")]
+    await insert(store, *one)
+    unconfirmed.hold(*two)
+    found = await reads.aggregates(["one", "two", "three", "one"])
+    assert found.keys() == {"one", "two"}
+    assert_plain_count(found["one"], one)
+    assert_plain_count(found["two"], two)
+
+
+async def test_says_how_many_are_on_disk_only(store: Store, reads: MatchReads, unconfirmed: Unconfirmed) -> None:
+    await insert(store, event(match="known"))
+    unconfirmed.unread = {"known": 7, "new": 3}
+    found = await reads.aggregates(["known", "new", "unknown"])
+    assert {match: (of.total, of.pending_events) for match, of in found.items()} == {"known": (1, 7), "new": (0, 3)}
+    assert [match for match, _ in await reads.recent_matches(limit=5)] == ["new", "known"]
+
+
+async def test_recent_matches_come_in_pages_and_pending_ones_rise(
+    store: Store, reads: MatchReads, unconfirmed: Unconfirmed
+) -> None:
+    for number in range(7):
+        await insert(store, event(match=f"m{number}"), event(match=f"m{number}"))
+    listed: list[tuple[str, int]] = []
+    while page := await reads.recent_matches(limit=3, before=(listed[-1][1], listed[-1][0]) if listed else None):
+        listed += page
+    assert [match for match, _ in listed] == [f"m{number}" for number in range(6, -1, -1)]
+    newest = event(match="m2")
+    unconfirmed.hold(newest)
+    assert (await reads.recent_matches(limit=1)) == [("m2", newest.received_ns // 1_000_000)]
+
+
+async def test_no_answer_shows_less_than_was_acknowledged_while_buffers_flush_all_the_time(
+    store: Store, tmp_path: Path
+) -> None:
+    settings = ShardSettings(
+        data_dir=tmp_path / "data", shards=2, flush_interval_ms=5, checkpoint_interval_ms=50, wal_min_free_bytes=0
+    )
+    shards = ShardSet(settings, store)
+    await shards.start()
+    reads, acknowledged, done = MatchReads(store, shards), 0, False
+
+    async def write() -> None:
+        nonlocal acknowledged, done
+        for _ in range(150):
+            await shards.append([attrs.evolve(event("cheer"), received_ns=shards.clock.now_ns()) for _ in range(20)])
+            acknowledged += 20
+            await asyncio.sleep(0.005)
+        done = True
+
+    async def flush() -> None:
+        while not done:
+            for shard in range(2):
+                await store.flush_buffer(shard)
+
+    async def read() -> int:
+        shown, answers = 0, 0
+        while not done:
+            expected = max(acknowledged, shown)
+            try:
+                counted = (await reads.aggregates(["m"])).get("m")
+            except StoreError:
+                assert not shards.snapshot().store.up
+                continue
+            total = counted.total if counted else 0
+            assert total >= expected, f"showed {total} where {expected} was due"
+            assert counted is None or counted.pending_events == 0
+            shown, answers = total, answers + 1
+        return answers
+
+    try:
+        async with asyncio.timeout(60):
+            while not shards.snapshot().store.up:
+                await asyncio.sleep(0.02)
+        _, _, answers = await asyncio.gather(write(), flush(), read())
+        assert answers > 10
+        assert (await count_of(reads)).total == acknowledged == 3000
+        await shards.flush()
+        assert (await count_of(reads)).total == acknowledged
+    finally:
+        await shards.close()

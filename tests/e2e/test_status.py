@@ -1,0 +1,56 @@
+"""`fanfinity status` against a running service."""
+
+import asyncio
+import json
+import signal
+import sys
+
+import aiohttp
+
+from tests.clickhouse import free_port
+from tests.e2e.process import ROOT, Start
+from tests.e2e.test_serve import post, until_up
+
+
+async def run(*arguments: str) -> tuple[int, str, str]:
+    """Return exit code, standard output and standard error of the command."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "app", "status", *arguments,
+        cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, err = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
+
+
+async def test_it_shows_readiness_and_every_shard(start: Start, http: aiohttp.ClientSession) -> None:
+    service = await start(CHECKPOINT_INTERVAL_MS=600_000, SHARDS=3)
+    url = await service.url()
+    await until_up(http, url)
+    await post(http, url, 1234)
+    code, out, _ = await run("--url", url)
+    assert code == 0
+    assert out.startswith("ready\n")
+    assert "clickhouse: healthy" in out
+    lines = [line.split() for line in out.splitlines()]
+    rows = [words for words in lines if words and words[0] in {"0", "1", "2", "all"}]
+    assert [row[0] for row in rows] == ["0", "1", "2", "all"]
+    assert rows[-1][1] == "1,234"
+
+
+async def test_json_is_what_the_service_says(start: Start, http: aiohttp.ClientSession) -> None:
+    service = await start()
+    url = await service.url()
+    await until_up(http, url)
+    code, out, _ = await run("--url", url, "--json")
+    assert code == 0
+    assert json.loads(out)["accounting"]["appended"] == 0
+    assert await service.ends(signal.SIGTERM) == 0
+
+
+async def test_nobody_there_is_one_line_and_an_exit_code() -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    code, out, err = await run("--url", url)
+    assert (code, out) == (1, "")
+    assert err.startswith(f"Error: {url} does not answer")
+    assert len(err.splitlines()) == 1
