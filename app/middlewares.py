@@ -22,6 +22,7 @@ UNMATCHED = "unmatched"
 """Stands for the path in metrics where no route matches: labels must not be chosen by clients."""
 
 STORE_RETRY_AFTER_S = 2
+EVENT_STREAM = "text/event-stream"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -57,6 +58,8 @@ async def measure(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Count the request and the time it took; also for its match, where the handler has named one."""
     began = time.perf_counter()
     response = await handler(request)
+    if response.content_type == EVENT_STREAM:
+        return response  # lasts as long as its viewer stays: not a time to answer
     seconds = time.perf_counter() - began
     context = request.app[CONTEXT]
     context.metrics.request(_method(request), path_template(request), response.status, seconds)

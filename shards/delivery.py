@@ -135,6 +135,7 @@ class Delivery:
 
         If none did, it is not the rows that are at fault (a constraint that nothing can meet, say).
         """
+        await self._store.check()  # a column of another type refuses rows, too
         proven: list[_Refusal] = []
         for refusal in outcome.refusals:
             before = self._confirmed_at_refusal.setdefault(refusal.seq, self._tally.confirmed)

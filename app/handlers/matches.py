@@ -33,7 +33,7 @@ async def list_matches(request: web.Request) -> web.Response:
     )
 
 
-@routes.get("/api/matches/{matchId}/metrics")
+@routes.get("/api/matches/{matchId:[^/]+}/metrics")
 async def match_metrics(request: web.Request) -> web.Response:
     """Answer with the engagement metrics of a match."""
     context, match_id = request.app[CONTEXT], path_match_id(request)

@@ -17,7 +17,7 @@ SEND_TIMEOUT_S = 10.0
 routes = web.RouteTableDef()
 
 
-@routes.get("/api/matches/{matchId}/stream", allow_head=False)
+@routes.get("/api/matches/{matchId:[^/]+}/stream", allow_head=False)
 async def match_stream(request: web.Request) -> web.StreamResponse:
     """Send snapshots and highlights until the viewer leaves, falls behind, or the service stops."""
     match_id = path_match_id(request)
