@@ -55,6 +55,11 @@ def match_details(start_metadata: str) -> dict[str, str | None]:
     return {key: _text(metadata.get(key)) for key in ("competition", "kickoff")}
 
 
+def match_provider(start_metadata: str) -> str:
+    """Return who recorded the match, as ``match_start`` names it under ``provider``, to be named with its data."""
+    return _text(_object(start_metadata).get("provider")) or ""
+
+
 def match_status(aggregates: MatchAggregates, *, now: datetime) -> Status:
     """``finished`` after ``match_end`` or 15 minutes without an event being received, else ``live``."""
     quiet_ms = now.timestamp() * 1000 - aggregates.last_received_ms

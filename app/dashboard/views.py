@@ -9,7 +9,7 @@ import attrs
 from app.dashboard.feed import FeedItem, Mark, feed_items, label, latest_that_stands, marks, match_minute, team_names
 from app.dashboard.formats import UNKNOWN, match_minute_text, number
 from app.dashboard.timeline import Timeline, curve, sparkline
-from app.engagement import Sides, match_details, match_sides
+from app.engagement import Sides, match_details, match_provider, match_sides
 from shards.reads import MatchAggregates
 
 TYPES_SHOWN = 12
@@ -65,6 +65,7 @@ class MatchPage:
     url: str
     as_of_ms: int
     competition: str
+    provider: str
     headline: Headline
     state: State
     figures: tuple[Figure, ...]
@@ -83,6 +84,7 @@ class MatchCard:
 
     match_id: str
     url: str
+    provider: str
     headline: Headline
     state: State
     total: str
@@ -105,6 +107,7 @@ def match_page(aggregates: MatchAggregates, metrics: Mapping[str, Any]) -> Match
         url=match_url(aggregates.match_id),
         as_of_ms=aggregates.as_of_ms,
         competition=match_details(aggregates.start_metadata)["competition"] or "",
+        provider=match_provider(aggregates.start_metadata),
         headline=_headline(aggregates.match_id, sides, metrics),
         state=_state(aggregates, metrics),
         figures=_figures(metrics, timeline),
@@ -125,6 +128,7 @@ def match_card(aggregates: MatchAggregates, metrics: Mapping[str, Any]) -> Match
     return MatchCard(
         match_id=aggregates.match_id,
         url=match_url(aggregates.match_id),
+        provider=match_provider(aggregates.start_metadata),
         headline=_headline(aggregates.match_id, sides, metrics),
         state=_state(aggregates, metrics),
         total=number(aggregates.total),

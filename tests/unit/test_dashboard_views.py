@@ -332,3 +332,11 @@ class TestRendering:
             assert html.count("<script") == html.count('<script type="module" src="/static/'), path
             assert "http://" not in html, path
             assert "https://" not in html, path
+
+
+def test_who_recorded_the_match_is_named_with_its_data() -> None:
+    recorded = aggregates(start_metadata=json.dumps({**TEAMS, "provider": "StatsBomb"}))
+    metrics = metrics_view(recorded, now=NOW)
+
+    assert match_page(recorded, metrics).provider == "StatsBomb"
+    assert match_card(recorded, metrics).provider == "StatsBomb"

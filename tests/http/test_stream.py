@@ -1,0 +1,223 @@
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import pytest
+from aiohttp import ClientTimeout, StreamReader
+
+from app.live import Message, Subscription
+from shards.reads import HIGHLIGHT_TYPES
+from tests.http.service import DEADLINE_S, Service, eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@attrs.frozen
+class Sent:
+    """One server-sent event."""
+
+    event: str
+    id: str
+    data: Any
+
+
+@attrs.define
+class Viewer:
+    """Reads a stream as a browser does: fields, an empty line, the next one."""
+
+    content: StreamReader
+
+    async def next(self, event: str = "") -> Sent:
+        """Return the next message, or the next one of a kind."""
+        async with asyncio.timeout(DEADLINE_S):
+            while True:
+                sent = await self._message()
+                if sent is None:
+                    raise EOFError
+                if event in ("", sent.event):
+                    return sent
+
+    async def until_total(self, total: int) -> list[int]:
+        """Return the totals of snapshots up to the one that shows so many events."""
+        totals = [0]
+        while totals[-1] < total:
+            totals.append((await self.next("metrics")).data["totalEvents"])
+        return totals[1:]
+
+    async def _message(self) -> Sent | None:
+        fields: dict[str, list[str]] = {}
+        while line := (await self.content.readline()).decode():
+            name, _, value = line.rstrip("\n").partition(":")
+            if not name and "data" in fields:
+                text = "\n".join(fields["data"])
+                return Sent(fields["event"][-1], fields.get("id", [""])[-1], json.loads(text))
+            fields.setdefault(name, []).append(value.removeprefix(" "))
+        return None
+
+
+@asynccontextmanager
+async def watching(service: Service, match_id: str, *, query: str = "", **headers: str) -> AsyncIterator[Viewer]:
+    url = f"{service.url}/api/matches/{match_id}/stream{query}"
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    async with service.session.get(url, headers=sent, timeout=ClientTimeout(total=None)) as response:
+        assert response.status == 200
+        assert response.headers["Content-Type"].startswith("text/event-stream")
+        yield Viewer(response.content)
+
+
+def event(match_id: str, event_type: str = "pass", **fields: Any) -> dict[str, Any]:
+    return {"matchId": match_id, "eventType": event_type, "eventId": str(uuid.uuid4()), "teamId": "1"} | fields
+
+
+async def send(service: Service, *events: dict[str, Any]) -> None:
+    assert (await service.post("/api/events", list(events))).status == 202
+
+
+async def test_starts_with_a_snapshot_and_follows_every_change(service: Service) -> None:
+    await send(service, event("followed"))
+    async with watching(service, "followed") as viewer:
+        first = await viewer.next()
+        assert (first.event, first.data["matchId"], first.data["totalEvents"]) == ("metrics", "followed", 1)
+        await send(service, event("followed"), event("followed"))
+        assert (await viewer.next("metrics")).data["totalEvents"] == 3
+        again = (await service.get("/api/matches/followed/metrics")).json
+        assert again["totalEvents"] == 3
+
+
+async def test_sends_a_highlight_at_once_and_once(service: Service) -> None:
+    await send(service, event("goals"))
+    async with watching(service, "goals") as viewer:
+        await viewer.next("metrics")
+        goal = event("goals", "goal", playerId=7, metadata={"text": "a\nb\r\u2028", "big": 10**30})
+        await send(service, goal, event("goals"))
+        await send(service, goal)
+        await send(service, event("goals", "red_card"))
+        shown = await viewer.next("event")
+        assert shown.data["eventId"] == goal["eventId"]
+        assert shown.data["metadata"] == goal["metadata"]
+        assert (shown.data["playerId"], shown.data["retracted"]) == ("7", False)
+        assert (await viewer.next("event")).data["eventType"] == "red_card"
+
+
+async def test_highlights_are_those_of_the_contract(service: Service) -> None:
+    await send(service, event("kinds"))
+    async with watching(service, "kinds") as viewer:
+        await viewer.next("metrics")
+        for kind in ("cheer", "foul", *HIGHLIGHT_TYPES):
+            await send(service, event("kinds", kind, metadata={"eventId": str(uuid.uuid4())}))
+        shown = [(await viewer.next("event")).data["eventType"] for _ in HIGHLIGHT_TYPES]
+        assert tuple(shown) == HIGHLIGHT_TYPES
+
+
+async def test_snapshots_never_go_back_and_come_at_most_once_a_second(service: Service) -> None:
+    await send(service, event("busy"))
+    async with watching(service, "busy") as viewer:
+
+        async def write() -> None:
+            for _ in range(60):
+                await send(service, event("busy"), event("busy"))
+                await asyncio.sleep(0.03)
+
+        began = asyncio.get_running_loop().time()
+        _, totals = await asyncio.gather(write(), viewer.until_total(121))
+        seconds = asyncio.get_running_loop().time() - began
+        assert totals == sorted(totals)
+        assert totals[-1] == 121
+        assert len(totals) <= seconds + 2
+
+
+async def test_many_viewers_share_one_poller(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    await send(service, event("crowd"))
+    store, fetch, asked = service.context.store, service.context.store.fetch, 0
+
+    async def counting(sql: str) -> list[tuple[Any, ...]]:
+        nonlocal asked
+        asked += "GROUPING SETS" in sql
+        return await fetch(sql)
+
+    monkeypatch.setattr(store, "fetch", counting)
+    began = asyncio.get_running_loop().time()
+
+    async def watch() -> None:
+        async with watching(service, "crowd") as viewer:
+            await viewer.until_total(21)
+
+    async def write() -> None:
+        for _ in range(20):
+            await send(service, event("crowd"))
+            await asyncio.sleep(0.05)
+
+    await asyncio.gather(write(), *(watch() for _ in range(30)))
+    assert asked <= 2 * (asyncio.get_running_loop().time() - began) + 1
+
+
+@pytest.mark.parametrize("how", ["header", "query"])
+async def test_sends_what_was_missed_since_the_last_id(service: Service, how: str) -> None:
+    match_id = f"resumed-{how}"
+    await send(service, event(match_id, "goal"))
+    async with watching(service, match_id) as viewer:
+        await viewer.next("metrics")
+        await send(service, event(match_id, "yellow_card"))
+        seen = (await viewer.next("event")).id
+    missed = [event(match_id, "red_card"), event(match_id, "own_goal")]
+    for one in missed:
+        await send(service, one)
+    await service.metrics(match_id, total=4)
+    query, headers = (f"?lastEventId={seen}", {}) if how == "query" else ("", {"Last_Event_ID": seen})
+    async with watching(service, match_id, query=query, **headers) as viewer:
+        assert (await viewer.next()).event == "metrics"
+        assert [(await viewer.next("event")).data["eventId"] for _ in missed] == [one["eventId"] for one in missed]
+
+
+@pytest.mark.parametrize("foreign", ["x", "-", "١-a", "9" * 40, "1e3-b", "'; --"])
+async def test_an_id_that_is_not_ours_is_ignored(service: Service, foreign: str) -> None:
+    await send(service, event("foreign", "goal"))
+    async with watching(service, "foreign", query=f"?lastEventId={foreign}") as viewer:
+        assert (await viewer.next()).event == "metrics"
+        await send(service, later := event("foreign", "red_card"))
+        assert (await viewer.next("event")).data["eventId"] == later["eventId"]
+
+
+async def test_forgets_a_viewer_who_left_and_asks_no_more(service: Service) -> None:
+    await send(service, event("left"))
+    before = service.context.live.viewers
+    async with watching(service, "left") as viewer:
+        await viewer.next("metrics")
+        assert service.context.live.viewers == before + 1
+
+    async def gone() -> bool:
+        await send(service, event("left"))
+        return service.context.live.viewers == before
+
+    await eventually(gone, lambda: f"{service.context.live.viewers} viewers")
+
+
+async def test_a_slow_viewer_is_cut_off_and_state_replaces_state() -> None:
+    viewer = Subscription(limit=3)
+    for number in range(10):
+        viewer.put(Message(event="metrics", data=b"{}", value=number))
+    assert (await anext(viewer)).value == 9
+    for number in range(4):
+        viewer.put(Message(event="event", data=b"{}", value=number))
+    assert viewer.ended
+    with pytest.raises(StopAsyncIteration):
+        await anext(viewer)
+
+
+def test_data_of_several_lines_stays_one_message() -> None:
+    message = Message(event="event", data=b'{"a":\n1}', value=None, id="1-x")
+    assert message.encoded == b'event: event\nid: 1-x\ndata: {"a":\ndata: 1}\n\n'
+
+
+async def test_ends_when_the_service_stops(service: Service) -> None:
+    """The last test of the module: no stream begins after it."""
+    await send(service, event("ending"))
+    async with watching(service, "ending") as viewer:
+        await viewer.next("metrics")
+        await service.context.end_streams()
+        with pytest.raises(EOFError):
+            await viewer.next()
