@@ -24,6 +24,8 @@ def configure(config: Config, *, stream: TextIO | None = None) -> None:
     logging.captureWarnings(capture=True)
     # The console's telnet server logs each step of its negotiation.
     logging.getLogger("prompt_toolkit").setLevel(logging.WARNING)
+    # The gate says that ClickHouse is away; at DEBUG asynch would log whole statements, and so events.
+    logging.getLogger("asynch").setLevel(logging.ERROR)
 
 
 def add_request_id(record: logging.LogRecord) -> bool:

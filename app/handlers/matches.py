@@ -57,7 +57,7 @@ async def _page_of_matches(context: Context, page: Page) -> tuple[list[MatchAggr
     after = page.after
     while True:
         # One more than wanted tells whether there is a next page.
-        recent = await context.reads.recent_matches(limit=page.limit + 1, before=after)
+        recent = await context.live.recent_matches(limit=page.limit + 1, before=after)
         answers = await context.live.metrics_of([match_id for match_id, _ in recent])
         for match_id, last_ms in recent:
             if len(found) == page.limit:

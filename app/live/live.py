@@ -12,6 +12,7 @@ import msgspec
 from app.engagement import metrics_view
 from app.live.answers import Answers
 from app.live.overview import Overview, Overviews
+from app.live.shared import Shared
 from app.live.topic import Topic
 from app.live.viewers import Subscription
 from app.response_times import ResponseTimes
@@ -21,6 +22,10 @@ from shards.reads import MatchAggregates, MatchReads
 ACTIVE_S = 15 * 60
 ACTIVE_MAX = 100_000
 """Matches whose last event is remembered; the count of active ones ends here."""
+
+
+_Page = tuple[int, tuple[int, str] | None]
+"""Limit, and after which match."""
 
 
 class UnknownMatch(LookupError):
@@ -37,6 +42,9 @@ class Live:
     def __init__(self, reads: MatchReads, response_times: ResponseTimes) -> None:
         self._response_times = response_times
         self._answers = Answers(reads.aggregates)
+        self._recent: Shared[_Page, list[tuple[str, int]]] = Shared(
+            lambda page: reads.recent_matches(limit=page[0], before=page[1])
+        )
         self._overviews = Overviews(reads, self._answers)
         self._topics: dict[str, Topic] = {}
         self._active: OrderedDict[str, float] = OrderedDict()
@@ -55,6 +63,10 @@ class Live:
     async def metrics_of(self, match_ids: Sequence[str]) -> dict[str, MatchAggregates]:
         """Return the same of several matches, counted in one statement; unknown ones are absent."""
         return await self._answers.get(match_ids)
+
+    async def recent_matches(self, *, limit: int, before: tuple[int, str] | None) -> list[tuple[str, int]]:
+        """Return a page of (match id, last receipt in ms), at most 0.5 s old; see :class:`shards.reads.MatchReads`."""
+        return await self._recent.get((limit, before))
 
     async def overview(self) -> Overview:
         """Return the 50 matches with the newest activity, at most 1 s old. StoreError as :meth:`metrics`."""
@@ -119,6 +131,7 @@ class Live:
         self._closed = True
         await asyncio.gather(*(topic.close() for topic in tuple(self._topics.values())))
         await self._overviews.close()
+        await self._recent.close()
         await self._answers.close()
 
     def _render(self, aggregates: MatchAggregates) -> bytes:

@@ -1,13 +1,14 @@
 import asyncio
 import time
 import uuid
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 
 from shards.errors import StoreUnavailable
 from tests.http.problem import assert_problem
-from tests.http.service import Service
+from tests.http.service import Service, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -122,8 +123,13 @@ async def test_lists_matches_newest_activity_first_in_pages(service: Service) ->
     for name in names:
         await service.post("/api/events", goal(name, 1))
     await service.post("/api/events", goal("listed-1", 2))
-    first = (await service.get("/api/matches", params={"limit": "3"})).json
-    assert [match["matchId"] for match in first["matches"]] == ["listed-1", "listed-4", "listed-3"]
+    first: dict[str, Any] = {}
+
+    async def listed() -> bool:
+        first.update((await service.get("/api/matches", params={"limit": "3"})).json)
+        return [match["matchId"] for match in first["matches"]] == ["listed-1", "listed-4", "listed-3"]
+
+    await eventually(listed, lambda: str(first))
     second = (await service.get("/api/matches", params={"limit": "2", "cursor": first["nextCursor"]})).json
     assert [match["matchId"] for match in second["matches"]] == ["listed-2", "listed-0"]
     everything, cursor = [], None

@@ -136,7 +136,7 @@ async def test_many_viewers_share_one_poller(service: Service, monkeypatch: pyte
 
     async def counting(sql: str) -> list[tuple[Any, ...]]:
         nonlocal asked
-        asked += "GROUPING SETS" in sql
+        asked += "$crowd$" in sql
         return await fetch(sql)
 
     monkeypatch.setattr(store, "fetch", counting)
@@ -152,7 +152,7 @@ async def test_many_viewers_share_one_poller(service: Service, monkeypatch: pyte
             await asyncio.sleep(0.05)
 
     await asyncio.gather(write(), *(watch() for _ in range(30)))
-    assert asked <= 2 * (asyncio.get_running_loop().time() - began) + 1
+    assert 1 <= asked <= 2 * (asyncio.get_running_loop().time() - began) + 1
 
 
 @pytest.mark.parametrize("how", ["header", "query"])
@@ -173,7 +173,7 @@ async def test_sends_what_was_missed_since_the_last_id(service: Service, how: st
         assert [(await viewer.next("event")).data["eventId"] for _ in missed] == [one["eventId"] for one in missed]
 
 
-@pytest.mark.parametrize("foreign", ["x", "-", "١-a", "9" * 40, "1e3-b", "'; --"])
+@pytest.mark.parametrize("foreign", ["x", "-", "\u0661-a", "9" * 40, "1e3-b", "'; --"])
 async def test_an_id_that_is_not_ours_is_ignored(service: Service, foreign: str) -> None:
     await send(service, event("foreign", "goal"))
     async with watching(service, "foreign", query=f"?lastEventId={foreign}") as viewer:
@@ -184,16 +184,17 @@ async def test_an_id_that_is_not_ours_is_ignored(service: Service, foreign: str)
 
 async def test_forgets_a_viewer_who_left_and_asks_no_more(service: Service) -> None:
     await send(service, event("left"))
-    before = service.context.live.viewers
+    live = service.context.live
+
+    async def nobody() -> bool:
+        await send(service, event("left"))
+        return live.viewers == 0
+
+    await eventually(nobody, lambda: f"{live.viewers} viewers")
     async with watching(service, "left") as viewer:
         await viewer.next("metrics")
-        assert service.context.live.viewers == before + 1
-
-    async def gone() -> bool:
-        await send(service, event("left"))
-        return service.context.live.viewers == before
-
-    await eventually(gone, lambda: f"{service.context.live.viewers} viewers")
+        assert live.viewers == 1
+    await eventually(nobody, lambda: f"{live.viewers} viewers")
 
 
 async def test_a_slow_viewer_is_cut_off_and_state_replaces_state() -> None:
@@ -208,7 +209,7 @@ async def test_a_slow_viewer_is_cut_off_and_state_replaces_state() -> None:
         await anext(viewer)
 
 
-def test_data_of_several_lines_stays_one_message() -> None:
+async def test_data_of_several_lines_stays_one_message() -> None:
     message = Message(event="event", data=b'{"a":\n1}', value=None, id="1-x")
     assert message.encoded == b'event: event\nid: 1-x\ndata: {"a":\ndata: 1}\n\n'
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 SETTINGS = list(settings())
 HEADER = """\
 # Every setting with its default. Copy this file to .env and change what you need:
-# `make run` reads .env, `docker compose` does too. Sizes are bytes, or KiB, MiB, GiB.
+# `make run` reads .env. Sizes are bytes, or KiB, MiB, GiB.
 """
 
 

@@ -1,0 +1,51 @@
+"""One load for all who ask the same, and for a moment after."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+from shards.errors import StoreUnavailable
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+MAX_AGE_S = 0.5
+KEYS_MAX = 256
+
+
+class Shared(Generic[K, V]):
+    """Results by key, at most :data:`MAX_AGE_S` old; errors are shared too. Bounded: the oldest key goes first."""
+
+    def __init__(self, load: Callable[[K], Awaitable[V]]) -> None:
+        self._load = load
+        self._calls: OrderedDict[K, tuple[float, asyncio.Future[V]]] = OrderedDict()
+
+    async def get(self, key: K) -> V:
+        """Return the result for a key, or raise what its load raised."""
+        began, call = self._calls.get(key, (float("-inf"), None))
+        if call is None or (call.done() and time.monotonic() - began >= MAX_AGE_S):
+            call = asyncio.ensure_future(self._load(key))
+            call.add_done_callback(_note)
+            self._calls[key] = (time.monotonic(), call)
+            self._calls.move_to_end(key)
+        while len(self._calls) > KEYS_MAX:
+            self._calls.popitem(last=False)
+        await asyncio.wait({call})
+        if call.cancelled():
+            raise StoreUnavailable("the service is shutting down")
+        return call.result()
+
+    async def close(self) -> None:
+        """Cancel what is being loaded."""
+        calls = [call for _, call in self._calls.values()]
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+
+
+def _note(call: asyncio.Future[V]) -> None:
+    """Take notice of an error, also if everyone who waited for it has gone."""
+    if not call.cancelled():
+        call.exception()

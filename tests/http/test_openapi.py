@@ -1,0 +1,288 @@
+"""The document and the service say the same: routes, statuses, headers, bodies."""
+
+import gzip
+import json
+import re
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import attrs
+import pytest
+import pytest_asyncio
+from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
+
+from app.config import Config
+from app.handlers.openapi import document
+from tests.http.conftest import MAX_BODY_BYTES
+from tests.http.service import Reply, Service, eventually, running
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+BASE = "urn:openapi"
+NOT_PROVOKED = {
+    ("GET", "/health/startup", "503"),  # recovery of an empty log is over before the first request
+}
+Operation = tuple[str, str, str]
+"""Method, path with placeholders, status."""
+
+
+def registry() -> Registry[Any]:
+    return Registry().with_resource(BASE, Resource.from_contents(document(), default_specification=DRAFT202012))
+
+
+def resolve(node: dict[str, Any]) -> dict[str, Any]:
+    """Return what a reference points to, or the node itself."""
+    while "$ref" in node:
+        target: Any = document()
+        for part in node["$ref"].removeprefix("#/").split("/"):
+            target = target[part]
+        node = target
+    return node
+
+
+def validate(pointer: str, body: Any) -> None:
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$ref": f"{BASE}#{pointer}"}
+    validator = Draft202012Validator(schema, registry=registry(), format_checker=Draft202012Validator.FORMAT_CHECKER)
+    faults = [f"{fault.json_path}: {fault.message}" for fault in validator.iter_errors(body)]
+    assert not faults, f"{pointer}: {faults}\n{body}"
+
+
+def escape(key: str) -> str:
+    return key.replace("~", "~0").replace("/", "~1")
+
+
+def pointer_to(node: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
+    """Follow references, keeping the pointer at which the node really lies."""
+    while "$ref" in node:
+        path = node["$ref"].removeprefix("#")
+        node = resolve(node)
+    return node, path
+
+
+def operations() -> Iterator[Operation]:
+    for path, item in document()["paths"].items():
+        for method, operation in item.items():
+            for status in operation["responses"]:
+                yield method.upper(), path, status
+
+
+def assert_documented(method: str, path: str, reply: Reply) -> None:
+    """Check a reply against the document: status, content type, headers, body."""
+    operation = document()["paths"][path][method.lower()]
+    status = str(reply.status)
+    assert status in operation["responses"], f"{method} {path}: {status} {reply.text}"
+    node = operation["responses"][status]
+    response, pointer = pointer_to(node, f"/paths/{escape(path)}/{method.lower()}/responses/{status}")
+    for name, header in response.get("headers", {}).items():
+        if resolve(header).get("required"):
+            assert reply.headers.get(name), f"{method} {path} {status}: no {name}"
+    if "content" not in response:
+        assert reply.text == ""
+        return
+    content_type = reply.headers["Content-Type"].partition(";")[0]
+    assert content_type in response["content"], f"{method} {path} {status}: {content_type}"
+    if content_type.endswith("json"):
+        validate(f"{pointer}/content/{escape(content_type)}/schema", json.loads(reply.text))
+
+
+def event(match_id: str = "documented", event_type: str = "goal", **fields: Any) -> dict[str, Any]:
+    return {"matchId": match_id, "eventType": event_type, "teamId": "1", "eventId": str(uuid.uuid4())} | fields
+
+
+@attrs.define
+class Witness:
+    """Sends requests, checks each reply, and remembers what was seen."""
+
+    service: Service
+    seen: set[Operation]
+
+    async def get(self, path: str, template: str = "", **options: Any) -> Reply:
+        return self._check("GET", template or path.partition("?")[0], await self.service.get(path, **options))
+
+    async def post(self, path: str, body: Any, template: str = "", **options: Any) -> Reply:
+        return self._check("POST", template or path, await self.service.post(path, body, **options))
+
+    async def stream(self, path: str, template: str) -> None:
+        """Look at the head of a stream, and at its first message."""
+        async with self.service.session.get(self.service.url + path) as response:
+            first = ""
+            while not first.endswith("\n\n"):
+                first += (await response.content.readline()).decode()
+            self._check("GET", template, Reply(response.status, response.headers.copy(), first))
+
+    def _check(self, method: str, path: str, reply: Reply) -> Reply:
+        assert_documented(method, path, reply)
+        self.seen.add((method, path, str(reply.status)))
+        return reply
+
+
+@pytest.fixture(scope="module")
+def seen() -> set[Operation]:
+    return set()
+
+
+@pytest.fixture
+def witness(service: Service, seen: set[Operation]) -> Witness:
+    return Witness(service, seen)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shut(config: Config, service: Service) -> AsyncIterator[Service]:
+    """A service that accepts nothing, and whose ClickHouse is not there."""
+    alone = attrs.evolve(config, data_dir=config.data_dir / "shut", clickhouse_url="clickhouse://u@127.0.0.1:1/none")
+    async with running(alone) as shut:
+
+        async def recovered() -> bool:
+            return shut.context.shards.snapshot().recovered
+
+        await eventually(recovered, lambda: "not recovered")
+        shut.context.shards.stop_accepting()
+        yield shut
+
+
+def walk(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        yield node
+        for value in node.values():
+            yield from walk(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from walk(value)
+
+
+async def test_the_document_is_sound(service: Service) -> None:
+    served = (await service.get("/openapi.json")).json
+    assert served == document()
+    assert served["openapi"].startswith("3.1.")
+    for node in walk(served):
+        if "$ref" in node:
+            assert resolve(node)
+    for schema in served["components"]["schemas"].values():
+        Draft202012Validator.check_schema(schema)
+    named = [operation["operationId"] for item in served["paths"].values() for operation in item.values()]
+    assert len(named) == len(set(named))
+    for path, item in served["paths"].items():
+        for operation in item.values():
+            given = {p["name"] for p in map(resolve, operation["parameters"]) if p["in"] == "path"}
+            assert given == set(re.findall(r"{(\w+)}", path)), path
+
+
+async def test_every_route_is_documented_and_every_documented_path_is_a_route(service: Service) -> None:
+    routes = {(route.method, route.resource.canonical) for route in service.app.router.routes() if route.resource}
+    documented = {(method, path) for method, path, _ in operations()}
+    assert {route for route in routes if route[0] != "HEAD"} == documented
+    for _, path in (route for route in routes if route[0] == "HEAD"):
+        assert ("GET", path) in documented
+
+
+async def test_ingestion_answers_as_documented(witness: Witness) -> None:
+    await witness.post("/api/events", event())
+    await witness.post("/api/events", [event(), {"eventType": 7}, event("another", "match_end")])
+    lines = b"\n".join(json.dumps(event()).encode() for _ in range(3))
+    for path in ("/api/events", "/api/events/bulk"):
+        await witness.post(path, lines, content_type="application/x-ndjson")
+        await witness.post(path, b"", content_type="application/x-ndjson")
+        await witness.post(path, b"not json\n{}", content_type="application/x-ndjson")
+        await witness.post(path, lines, content_type="application/xml")
+        await witness.post(
+            path, gzip.compress(b" " * MAX_BODY_BYTES * 2), content_type="application/x-ndjson", Content_Encoding="gzip"
+        )
+    await witness.post("/api/events/bulk", b"\n".join([lines, b"{}", b"7", lines]), content_type="application/x-ndjson")
+    await witness.post("/api/events", b"{", Idempotency_Key="")
+    path, template = "/api/matches/documented/events", "/api/matches/{matchId}/events"
+    await witness.post(path, {"eventType": "view"}, template)
+    await witness.post(path, [event("other")], template)
+    await witness.post(path, b"<", template, content_type="application/xml")
+    await witness.post(path, b" " * (MAX_BODY_BYTES + 1), template)
+    await witness.post("/api/matches/%00/events", event(), template)
+
+
+async def test_reads_answer_as_documented(witness: Witness, service: Service) -> None:
+    start = event(event_type="match_start", metadata={"home": "A", "away": {"id": 1, "name": "B"}, "competition": "C"})
+    assert (await service.post("/api/events", [start, event(), event(event_type="retraction", metadata={})])).status
+    template = "/api/matches/{matchId}/metrics"
+
+    async def known() -> bool:
+        return (await service.get("/api/matches/documented/metrics")).status == 200
+
+    await eventually(known, lambda: "unknown match")
+    for _ in range(2):
+        await witness.get("/api/matches/documented/metrics", template)
+    await witness.get("/api/matches/unheard-of/metrics", template)
+    await witness.get("/api/matches/%00/metrics", template)
+    await witness.get("/api/matches?limit=1")
+    await witness.get("/api/matches?active=true")
+    await witness.get("/api/matches?limit=none&cursor=none")
+    template = "/api/matches/{matchId}/stream"
+    await witness.stream("/api/matches/documented/stream", template)
+    await witness.get("/api/matches/unheard-of/stream", template)
+    await witness.get("/api/matches/%00/stream", template)
+
+
+async def test_messages_of_the_stream_are_as_documented(service: Service) -> None:
+    await service.post("/api/events", event("streamed", metadata={"minute": 3}))
+    async with service.context.live.subscribe("streamed") as messages:
+        await service.post("/api/events", event("streamed", "red_card", playerId=4))
+        schemas = {"metrics": "MatchMetrics", "event": "Highlight"}
+        waiting = set(schemas)
+        async for message in messages:
+            validate(f"/components/schemas/{schemas[message.event]}", json.loads(message.data))
+            waiting.discard(message.event)
+            if not waiting:
+                break
+
+
+async def test_operation_and_pages_answer_as_documented(witness: Witness) -> None:
+    await witness.service.post("/api/events", event("paged"))
+    for path in (
+        "/health",
+        "/health/live",
+        "/ready",
+        "/health/ready",
+        "/health/startup",
+        "/api/status",
+        "/openapi.json",
+        "/",
+    ):
+        await witness.get(path)
+    for accept in ("text/plain", "application/openmetrics-text"):
+        await witness.get("/metrics", headers={"Accept": accept})
+    await witness.get("/matches/paged", "/matches/{matchId}")
+    await witness.get("/matches/unheard-of", "/matches/{matchId}")
+    await witness.stream("/stream", "/stream")
+    await witness.stream("/matches/paged/stream", "/matches/{matchId}/stream")
+    await witness.get("/matches/unheard-of/stream", "/matches/{matchId}/stream")
+    page = (await witness.service.get("/")).text
+    for path in set(re.findall(r'"(/static/[^"]+)"', page)):
+        reply = await witness.get(path, "/static/{path}")
+        await witness.get(path, "/static/{path}", headers={"If-None-Match": reply.headers["ETag"]})
+    await witness.get("/static/none.css", "/static/{path}")
+
+
+async def test_unavailability_is_as_documented(shut: Service, seen: set[Operation]) -> None:
+    witness = Witness(shut, seen)
+    for path, template in (
+        ("/api/events", ""),
+        ("/api/events/bulk", ""),
+        ("/api/matches/m/events", "/api/matches/{matchId}/events"),
+    ):
+        assert (await witness.post(path, event("m"), template)).status == 503
+    for path, template in (
+        *(("/ready", ""), ("/health/ready", ""), ("/api/matches", ""), ("/", "")),
+        ("/api/matches/m/metrics", "/api/matches/{matchId}/metrics"),
+        ("/api/matches/m/stream", "/api/matches/{matchId}/stream"),
+        ("/matches/m", "/matches/{matchId}"),
+        ("/matches/m/stream", "/matches/{matchId}/stream"),
+    ):
+        assert (await witness.get(path, template)).status == 503
+    for path in ("/health", "/health/startup", "/api/status", "/metrics"):
+        assert (await witness.get(path)).status == 200
+
+
+async def test_every_documented_answer_was_seen(seen: set[Operation]) -> None:
+    """The last test of the module: nothing is documented that does not happen (500 aside, which must not)."""
+    documented = {operation for operation in operations() if operation[2] != "500"}
+    assert documented - seen == NOT_PROVOKED
