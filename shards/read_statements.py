@@ -26,14 +26,15 @@ _STORED = """SELECT match_id, event_id, event_type, toUnixTimestamp64Milli(times
     player_id, metadata, toUnixTimestamp64Milli(received_at) AS received, version
   FROM {database}.events FINAL WHERE match_id IN ({matches})"""
 # The first one received stands among the pending rows too.
-_PENDING = """SELECT match_id, event_id, CAST(event_type, 'LowCardinality(String)') AS event_type,
+_PENDING = """CREATE OR REPLACE TEMPORARY TABLE pending ENGINE = Memory AS
+  SELECT match_id, event_id, CAST(event_type, 'LowCardinality(String)') AS event_type,
     timestamp AS happened, team_id, player_id, metadata, toInt64(intDiv(received_ns, 1000000)) AS received,
     bitNot(toUInt64(received_ns)) AS version
   FROM {source} ORDER BY version DESC LIMIT 1 BY match_id, event_id"""
 # A row that is on one side only has version 0 on the other. Few rows are pending, so they are the side kept in memory.
 _FIRST_RECEIVED = ", ".join(f"if(p.version > s.version, p.{name}, s.{name}) AS {name}" for name in _COLUMNS)
 _EITHER = f"""SELECT match_id, event_id, {_FIRST_RECEIVED}
-  FROM ({{stored}}) AS s FULL JOIN ({{pending}}) AS p USING (match_id, event_id)"""
+  FROM ({{stored}}) AS s FULL JOIN pending AS p USING (match_id, event_id)"""
 # The spellings that uuid.UUID() reads too.
 _TARGET = "toUUIDOrZero(replaceRegexpAll(lower(JSONExtractString(metadata, 'eventId')), 'urn:|uuid:|[{}-]', ''))"
 # Any version of a retraction, wherever it is: which of them stand, and so withdraw, shows only in the whole answer.
@@ -63,13 +64,16 @@ _ACTIVITY = """SELECT match_id, toUnixTimestamp64Milli(newest) AS last
   FROM (SELECT match_id, max(received_at) AS newest FROM {database}.events GROUP BY match_id)"""
 
 
-def aggregates_statement(
+def aggregates_statements(
     database: str, match_ids: Sequence[str], pending: Sequence[bytes], pending_targets: Collection[tuple[str, str]]
-) -> str:
-    """Return the statement that counts some matches.
+) -> tuple[str, ...]:
+    """Return the statements that count some matches: a temporary table of what is pending, if any is, and a SELECT.
 
-    Its rows are, per match and "about" (the id of an event that a retraction names, else :data:`NOBODY`), one for each
-    minute (``event_type`` empty) and one for each type and team (``minute`` 0, which no event has).
+    Inside of the SELECT the rows would cost ten times as much: the analyzer hashes the text again for every name.
+
+    The rows of the answer are, per match and "about" (the id of an event that a retraction names, else
+    :data:`NOBODY`), one for each minute (``event_type`` empty) and one for each type and team (``minute`` 0, which
+    no event has).
 
     Args:
         database: its name.
@@ -80,11 +84,12 @@ def aggregates_statement(
     names = {"database": database, "matches": ", ".join(map(heredoc, match_ids))}
     rows, named = _STORED.format(**names), _NAMED.format(**names)
     if pending:
-        rows = _EITHER.format(stored=rows, pending=_PENDING.format(source=rows_source(pending, ROW_STRUCTURE)))
+        rows = _EITHER.format(stored=rows)
     if pending_targets:
         lines = [msgspec.json.encode({"match_id": m, "event_id": e}) for m, e in pending_targets]
         named += f" UNION ALL SELECT * FROM {rows_source(lines, 'match_id String, event_id UUID')}"
-    return f"WITH named AS ({named}), rows AS ({rows}), groups AS ({_GROUPS}) {_ANSWER} {_SETTINGS}"
+    answer = f"WITH named AS ({named}), rows AS ({rows}), groups AS ({_GROUPS}) {_ANSWER} {_SETTINGS}"
+    return (_PENDING.format(source=rows_source(pending, ROW_STRUCTURE)), answer) if pending else (answer,)
 
 
 def recent_statement(database: str, pending: Mapping[str, int], *, limit: int, before: tuple[int, str] | None) -> str:

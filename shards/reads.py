@@ -19,7 +19,7 @@ from typing import Protocol, TypeVar
 import attrs
 import msgspec
 
-from shards.read_statements import HIGHLIGHT_TYPES, HIGHLIGHTS, NOBODY, aggregates_statement, recent_statement
+from shards.read_statements import HIGHLIGHT_TYPES, HIGHLIGHTS, NOBODY, aggregates_statements, recent_statement
 from shards.stores.base import Store
 
 __all__ = ["HIGHLIGHT_TYPES", "Highlight", "MatchAggregates", "MatchReads"]
@@ -117,7 +117,7 @@ class MatchReads:
         as_of_ms = time.time_ns() // 1_000_000
         pending = self._shards.pending(wanted)
         answer = await self._store.fetch(
-            aggregates_statement(self._store.database, wanted, pending.rows, _targets(pending.rows))
+            *aggregates_statements(self._store.database, wanted, pending.rows, _targets(pending.rows))
         )
         groups: dict[str, list[_Group]] = {}
         for values in answer:

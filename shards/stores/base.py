@@ -99,8 +99,11 @@ class Store(ABC):
         """Let go of every connection. Idempotent; does not raise because a server is gone."""
 
     @abstractmethod
-    async def _run(self, sql: str, *, lane: Lane, timeout_s: float) -> list[tuple[Any, ...]]:
-        """Run one statement and return its rows; StoreUnavailable after ``timeout_s``, waiting included."""
+    async def _run(self, *statements: str, lane: Lane, timeout_s: float) -> list[tuple[Any, ...]]:
+        """Run statements in one session and return the last one's rows.
+
+        Raises StoreUnavailable after ``timeout_s``, waiting included.
+        """
 
     async def open(self) -> None:
         """Connect; create what is missing, migrate, check; flush Buffer tables of shards that are no more.
@@ -215,13 +218,13 @@ class Store(ABC):
         )
         return dict(await self._run(sql, lane=shard, timeout_s=READ_TIMEOUT_S))
 
-    async def fetch(self, sql: str) -> list[tuple[Any, ...]]:
-        """Run a SELECT of ours and return its rows.
+    async def fetch(self, *statements: str) -> list[tuple[Any, ...]]:
+        """Run a SELECT of ours and return its rows; temporary tables it needs come before it.
 
         Its columns may only be integers, floats, strings, booleans, and arrays and tuples of these, both of which
         are returned as tuples. Names without a database mean this one. Text of others goes in by :func:`heredoc`.
         """
-        rows = await self._run(sql, lane="read", timeout_s=READ_TIMEOUT_S)
+        rows = await self._run(*statements, lane="read", timeout_s=READ_TIMEOUT_S)
         return [tuple(map(_plain, row)) for row in rows]
 
     async def _schema(self, sql: str) -> list[tuple[Any, ...]]:

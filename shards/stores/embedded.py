@@ -74,8 +74,8 @@ class EmbeddedStore(Store):
         if session is not None:
             session.close()
 
-    async def _run(self, sql: str, *, lane: Lane, timeout_s: float) -> list[tuple[Any, ...]]:
-        return await self._in_thread(self._query, sql, timeout_s=timeout_s)
+    async def _run(self, *statements: str, lane: Lane, timeout_s: float) -> list[tuple[Any, ...]]:
+        return await self._in_thread(self._query, *statements, timeout_s=timeout_s)
 
     async def _in_thread(self, work: Any, *arguments: Any, timeout_s: float) -> list[tuple[Any, ...]]:
         if self._executor is None:
@@ -92,10 +92,11 @@ class EmbeddedStore(Store):
         except OSError as error:
             raise StoreFailed(str(error)) from error
 
-    def _query(self, sql: str) -> list[tuple[Any, ...]]:
+    def _query(self, *statements: str) -> list[tuple[Any, ...]]:
         if self._session is None:
             raise ChdbError("the embedded engine is not open")
-        lines = self._session.query(sql, "JSONCompactEachRow").bytes().splitlines()
+        answer = [self._session.query(sql, "JSONCompactEachRow") for sql in statements][-1]
+        lines = answer.bytes().splitlines()
         return [tuple(self._decoder.decode(line)) for line in lines if line]
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from collections.abc import Sequence
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -95,23 +96,23 @@ class ServerStore(Store):
         for connection in self._connections:
             await connection.close()
 
-    async def _run(self, sql: str, *, lane: Lane, timeout_s: float) -> list[tuple[Any, ...]]:
+    async def _run(self, *statements: str, lane: Lane, timeout_s: float) -> list[tuple[Any, ...]]:
         try:
             async with asyncio.timeout(timeout_s):
                 if lane == "read":
-                    return await self._read(sql)
+                    return await self._read(*statements)
                 if lane not in self._lanes:
                     logged = {} if lane == "schema" else {"log_queries": "0"}
                     self._lanes[lane] = self._connection(**logged)
                     self._connections.append(self._lanes[lane])
-                return await self._lanes[lane].execute(sql)
+                return await self._lanes[lane].execute(*statements)
         except TimeoutError:
             raise StoreUnavailable(f"{self.address}: no answer within {timeout_s:g} s") from None
 
-    async def _read(self, sql: str) -> list[tuple[Any, ...]]:
+    async def _read(self, *statements: str) -> list[tuple[Any, ...]]:
         connection = await self._reads.get()
         try:
-            return await connection.execute(sql)
+            return await connection.execute(*statements)
         finally:
             self._reads.put_nowait(connection)
 
@@ -126,11 +127,11 @@ class _Connection:
         self._connection: Connection | None = None
         self._lock = asyncio.Lock()
 
-    async def execute(self, sql: str) -> list[tuple[Any, ...]]:
-        """Run one statement. It can be cancelled at any moment, also while the server hangs."""
+    async def execute(self, *statements: str) -> list[tuple[Any, ...]]:
+        """Run statements, return the last one's rows. Can be cancelled at any moment, also while the server hangs."""
         async with self._lock:
             connection = self._connection = self._connection or self._connect()
-            task = asyncio.create_task(connection.execute(sql))
+            task = asyncio.create_task(_execute(connection, statements))
             try:
                 await asyncio.wait({task})
                 return list(task.result() or ())
@@ -166,6 +167,12 @@ class _Connection:
         connection, self._connection = self._connection, None
         if connection is not None:
             await _drop(connection, None)
+
+
+async def _execute(connection: Connection, statements: Sequence[str]) -> Any:
+    for sql in statements:
+        answer = await connection.execute(sql)
+    return answer
 
 
 def _reusable(task: "asyncio.Task[Any]") -> bool:
