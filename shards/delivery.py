@@ -43,8 +43,10 @@ class _Refusal:
     error: RowsRefused
 
 
-@attrs.define
+@attrs.define(kw_only=True)
 class _Outcome:
+    replayed: bool
+    split_unknown: bool
     confirmed: int = 0
     refusals: list[_Refusal] = attrs.Factory(list)
 
@@ -90,20 +92,25 @@ class Delivery:
         self._observer.flushed(shard=self._shard, rows=len(seqs), seconds=monotonic() - started, replayed=False)
         return Attempt(batch.number, seqs)
 
-    async def deliver(self, seqs: Sequence[int], *, split_unknown: bool) -> None:
+    async def deliver(self, seqs: Sequence[int], *, replayed: bool = False, split_unknown: bool = False) -> None:
         """Send rows straight into the destination table until they are confirmed or dead letters.
 
-        ``split_unknown``: also halve the rows after an error that does not say that rows are at fault; a row that
-        fails so on its own stays pending. Raises StoreError; rows confirmed before stay confirmed.
+        Raises StoreError; rows confirmed before stay confirmed.
+
+        Args:
+            seqs: rows that are pending, at least one.
+            replayed: they were sent before.
+            split_unknown: also halve the rows after an error that does not say that rows are at fault; a row that
+                fails so on its own stays pending.
         """
-        outcome = _Outcome()
-        await self._halve(seqs, outcome, split_unknown)
+        outcome = _Outcome(replayed=replayed, split_unknown=split_unknown)
+        await self._halve(seqs, outcome)
         if outcome.refusals:
             await self._settle(outcome)
 
-    async def _halve(self, seqs: Sequence[int], outcome: _Outcome, split_unknown: bool) -> None:
+    async def _halve(self, seqs: Sequence[int], outcome: _Outcome) -> None:
         try:
-            await self._send_direct(seqs)
+            await self._send_direct(seqs, replayed=outcome.replayed)
             outcome.confirmed += len(seqs)
             return
         except RowsRefused as error:
@@ -113,13 +120,13 @@ class Delivery:
                     raise
                 return
         except StoreFailed:
-            if not split_unknown or len(seqs) == 1:
+            if not outcome.split_unknown or len(seqs) == 1:
                 raise
         middle = len(seqs) // 2
-        await self._halve(seqs[:middle], outcome, split_unknown)
-        await self._halve(seqs[middle:], outcome, split_unknown)
+        await self._halve(seqs[:middle], outcome)
+        await self._halve(seqs[middle:], outcome)
 
-    async def _send_direct(self, seqs: Sequence[int]) -> None:
+    async def _send_direct(self, seqs: Sequence[int], *, replayed: bool) -> None:
         batch = self._batch(seqs)
         started = monotonic()
         await self._store.insert_direct(batch)
@@ -127,7 +134,7 @@ class Delivery:
         if found != len(seqs):
             await self._store.check()
             raise StoreFailed(f"the ledger shows {found} of {len(seqs)} rows after an INSERT into events")
-        self._observer.flushed(shard=self._shard, rows=len(seqs), seconds=monotonic() - started, replayed=True)
+        self._observer.flushed(shard=self._shard, rows=len(seqs), seconds=monotonic() - started, replayed=replayed)
         self._tally.confirmed += self._pending.remove(seqs)
 
     async def _settle(self, outcome: _Outcome) -> None:

@@ -140,8 +140,8 @@ class Flusher:
                 self._observer.store_error(code=error.code)
                 self._failures += 1
                 await asyncio.sleep(backoff_s(self._failures))
-            except OSError as error:
-                _log.error("shard %d: %s", self._shard, error)
+            except Exception as error:  # noqa: BLE001 - a flusher that ends would hold its rows back for ever
+                _log.error("shard %d: %s; will be tried again", self._shard, error, exc_info=error)
                 self.last_error = str(error)
                 self._failures += 1
                 await asyncio.sleep(backoff_s(self._failures))
@@ -193,7 +193,7 @@ class Flusher:
         if self._replay and self._replay_at <= monotonic():
             await self._replay_next()
         if self._unsent and self._flush_delay_s <= 0:
-            await self._send_buffered()
+            await self._send_next()
         if self._attempts and (
             self._pending.crowded or self._checkpoint_at <= monotonic() or (self._flush_waiters and not self._unsent)
         ):
@@ -226,40 +226,48 @@ class Flusher:
         taken: list[int] = []
         size = 0
         for seq in islice((seq for seq in seqs if self._pending.holds(seq)), self._settings.flush_max_rows):
-            size += len(self._pending.rows((seq,))[0])
+            size += self._pending.size_of(seq)
             if taken and size > BATCH_MAX_BYTES:
                 break
             taken.append(seq)
         return taken
 
-    async def _send_buffered(self) -> None:
+    async def _send_next(self) -> None:
+        """Send the next new rows: a full batch straight into the destination table, fewer to the Buffer table.
+
+        A full batch is a part worth writing, and is confirmed at once (ADR-004).
+        """
         seqs = self._take(range(self._sent_seq + 1, self._pending.loaded_seq + 1))
+        self._sent_seq = seqs[-1] if seqs else self._pending.loaded_seq
+        self._unsent_since = monotonic()
         if not seqs:
-            self._sent_seq = self._pending.loaded_seq
             return
-        self._sent_seq = seqs[-1]
-        if not self._has_buffer:
-            self._replay.extend(seqs)
-            return
+        full = len(seqs) >= self._settings.flush_max_rows or self._unsent > 0
         try:
-            attempt = await self._delivery.send_buffered(seqs)
+            if full or not self._has_buffer:
+                await self._delivery.deliver(seqs)
+            else:
+                self._add_attempt(await self._delivery.send_buffered(seqs))
         except RowsRefused:
             self._replay.extend(seqs)
-            return
-        except StoreError:
-            self._replay.extend(seqs)
+        except Exception:
+            self._replay.extend(seqs)  # whatever it was, the rows must not be forgotten
             raise
+        if full:
+            await self._save()
+
+    def _add_attempt(self, attempt: Attempt) -> None:
         if not self._attempts:
             self._checkpoint_at = monotonic() + self._settings.checkpoint_interval_ms / 1000
         self._attempts.append(attempt)
-        self._unsent_since = monotonic()
 
     async def _replay_next(self) -> None:
         """Send the next rows of the replay; after a failure the replay pauses, new rows do not wait for it."""
         seqs = self._take(self._replay)
         try:
             if seqs:
-                await self._delivery.deliver(seqs, split_unknown=self._replay_failures >= UNKNOWN_ERROR_TRIES)
+                split_unknown = self._replay_failures >= UNKNOWN_ERROR_TRIES
+                await self._delivery.deliver(seqs, replayed=True, split_unknown=split_unknown)
             self._replay_failures = 0
         except (StoreUnavailable, SchemaMismatch):
             raise

@@ -14,7 +14,7 @@ from shards.stores.base import Store
 _log = logging.getLogger(__name__)
 
 BACKOFF_FIRST_S = 0.1
-BACKOFF_MAX_S = 5.0
+BACKOFF_MAX_S = 2.0
 CHECK_INTERVAL_S = 5.0
 
 

@@ -140,6 +140,10 @@ class PendingRows:
         """Say whether a row is in memory and not done with."""
         return seq in self._rows
 
+    def size_of(self, seq: int) -> int:
+        """Return the bytes of a row that is in memory."""
+        return len(self._rows[seq][1])
+
     def of_match(self, match_id: str) -> tuple[Sequence[bytes], int]:
         """Return a match's rows in memory, and how many more are on disk only."""
         return tuple(self._by_match.get(match_id, {}).values()), self._unread.get(match_id, 0)

@@ -72,7 +72,7 @@ async def overview(request: web.Request) -> web.Response:
     return _page(request, "overview.html", {"page": page}, status=503 if page.matches is None else 200)
 
 
-@routes.get("/matches/{matchId}")
+@routes.get("/matches/{matchId:[^/]+}")
 async def match(request: web.Request) -> web.Response:
     """Show one match."""
     match_id, context = request.match_info["matchId"], request.app[CONTEXT]
@@ -95,7 +95,7 @@ async def overview_stream(request: web.Request) -> web.StreamResponse:
         return await _send(request, updates)
 
 
-@routes.get("/matches/{matchId}/stream", allow_head=False)
+@routes.get("/matches/{matchId:[^/]+}/stream", allow_head=False)
 async def match_stream(request: web.Request) -> web.StreamResponse:
     """Send the regions of a match's page as they change, until the viewer leaves or the service stops."""
     try:

@@ -50,7 +50,7 @@ async def post_events(request: web.Request) -> web.Response:
     return await _ingest(request, match_id=None)
 
 
-@routes.post("/api/matches/{matchId}/events")
+@routes.post("/api/matches/{matchId:[^/]+}/events")
 async def post_match_events(request: web.Request) -> web.Response:
     """Take in one event, or many, of the match in the path."""
     try:

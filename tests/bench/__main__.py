@@ -26,7 +26,7 @@ BENCHMARKS: dict[str, tuple[str, str, Callable[[Bench], Awaitable[None]]]] = {
     ),
     "freshness": (
         "From the 202 to the metrics",
-        "One writer of 1,000 events/s, four readers; with the defaults, and with flushes, checkpoints and `OPTIMIZE` all the time.",
+        "One writer of 1,000 events/s, four readers; with the defaults, and with flushes and `OPTIMIZE` all the time.",
         freshness.run,
     ),
     "replay": (

@@ -1,7 +1,7 @@
 """How soon an acknowledged event is in the metrics, and whether an answer ever goes back, under constant flushing.
 
 One writer sends 1,000 events/s of one match in batches, one after another; several readers ask without pause. Once with
-the default settings, when thousands of rows are pending; once with flushes and checkpoints as often as they can be, and,
+the default settings, when thousands of rows are pending; once with flushes and checkpoints as often as possible, and,
 where ClickHouse can be asked from outside, something else that runs ``OPTIMIZE`` on every Buffer table all the time.
 """
 

@@ -77,10 +77,10 @@ async def test_many_readers_are_one_for_clickhouse(service: Service, monkeypatch
     await service.post("/api/events", goal("popular", 1))
     store, fetch, asked = service.context.store, service.context.store.fetch, 0
 
-    async def counting(sql: str) -> list[tuple[object, ...]]:
+    async def counting(*statements: str) -> list[tuple[object, ...]]:
         nonlocal asked
         asked += 1
-        return await fetch(sql)
+        return await fetch(*statements)
 
     monkeypatch.setattr(store, "fetch", counting)
     began = time.monotonic()
@@ -101,7 +101,7 @@ async def test_repeats_the_last_answer_while_clickhouse_is_away(
     await service.post("/api/events", goal("kept", 1))
     kept = await service.metrics("kept", total=1)
 
-    async def away(sql: str) -> list[tuple[object, ...]]:
+    async def away(*statements: str) -> list[tuple[object, ...]]:
         raise StoreUnavailable("connection refused: secret.host")
 
     monkeypatch.setattr(service.context.store, "fetch", away)

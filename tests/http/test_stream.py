@@ -134,10 +134,10 @@ async def test_many_viewers_share_one_poller(service: Service, monkeypatch: pyte
     await send(service, event("crowd"))
     store, fetch, asked = service.context.store, service.context.store.fetch, 0
 
-    async def counting(sql: str) -> list[tuple[Any, ...]]:
+    async def counting(*statements: str) -> list[tuple[Any, ...]]:
         nonlocal asked
-        asked += "$crowd$" in sql
-        return await fetch(sql)
+        asked += "$crowd$" in statements[-1]
+        return await fetch(*statements)
 
     monkeypatch.setattr(store, "fetch", counting)
     began = asyncio.get_running_loop().time()

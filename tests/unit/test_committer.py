@@ -1,0 +1,168 @@
+"""Group commit: no acknowledgement without a sync behind it, and a disk that fails is survived."""
+
+import asyncio
+import errno
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from shards.errors import WalFailed
+from shards.events import Event, encode_row
+from shards.observer import Observer
+from shards.settings import WalSync
+from shards.wal.committer import Committer
+from shards.wal.log import ShardLog
+from shards.wal.reader import LogReader
+
+
+class FailingLog(ShardLog):
+    """A log on a disk that fails when told to: the one thing that real parts do not do on demand."""
+
+    write_error: OSError | None = None
+    sync_error: OSError | None = None
+    syncs = 0
+
+    def append(self, payloads: Sequence[bytes]) -> int:
+        if self.write_error is not None:
+            raise self.write_error
+        return super().append(payloads)
+
+    def sync(self) -> None:
+        if self.sync_error is not None:
+            raise self.sync_error
+        self.syncs += 1
+        super().sync()
+
+
+class Durable:
+    """Notes what is reported as durable."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, bytes] = {}
+
+    def __call__(self, first_seq: int, rows: Sequence[bytes]) -> None:
+        self.rows.update(enumerate(rows, first_seq))
+
+
+def row(number: int) -> bytes:
+    return encode_row(Event("m", f"id-{number}", "pass", 1, "1", "", "{}", number))
+
+
+def open_log(directory: Path, shard: int = 0) -> FailingLog:
+    log = FailingLog(directory / str(shard), shard=shard, segment_max_bytes=1 << 20)
+    log.recover()
+    return log
+
+
+@asynccontextmanager
+async def running(sync: WalSync = "always") -> AsyncIterator[Committer]:
+    committer = Committer(sync=sync, observer=Observer())
+    committer.start()
+    yield committer
+    await committer.close()
+
+
+def read_back(log: ShardLog) -> dict[int, bytes]:
+    reader = LogReader(log, after_seq=0)
+    records = reader.read(upto_seq=None, max_rows=10_000, max_bytes=1 << 30)
+    reader.close()
+    return {record.seq: record.payload for record in records}
+
+
+async def test_many_appends_share_few_syncs_and_get_numbers_in_order(tmp_path: Path) -> None:
+    log, durable = open_log(tmp_path), Durable()
+    async with running() as committer:
+        await asyncio.gather(*(committer.submit(log, [row(n), row(-n)], durable) for n in range(1, 301)))
+        assert committer.queued_bytes == 0
+
+    assert list(durable.rows) == list(range(1, 601))
+    assert 0 < log.syncs < 300
+    assert read_back(log) == durable.rows
+
+
+async def test_shards_have_numbers_of_their_own(tmp_path: Path) -> None:
+    logs = [open_log(tmp_path, shard) for shard in range(3)]
+    durables = [Durable() for _ in logs]
+    async with running() as committer:
+        await asyncio.gather(
+            *(committer.submit(log, [row(1)], durable) for log, durable in zip(logs, durables, strict=True))
+        )
+    assert [list(durable.rows) for durable in durables] == [[1], [1], [1]]
+
+
+@pytest.mark.parametrize("where", ["write_error", "sync_error"])
+async def test_a_failing_disk_fails_the_request_and_its_numbers_are_used_again(tmp_path: Path, where: str) -> None:
+    log, durable = open_log(tmp_path), Durable()
+    async with running() as committer:
+        await committer.submit(log, [row(1)], durable)
+        setattr(log, where, OSError(errno.EIO, "Input/output error"))
+        with pytest.raises(WalFailed):
+            await committer.submit(log, [row(2)], durable)
+        assert committer.error == "Input/output error"
+        assert list(durable.rows) == [1]
+
+        setattr(log, where, None)
+        await committer.submit(log, [row(3)], durable)
+
+        assert committer.error == ""
+        assert durable.rows == {1: row(1), 2: row(3)}
+    log.close()
+    assert read_back(open_log(tmp_path)) == {1: row(1), 2: row(3)}
+
+
+async def test_a_failing_shard_does_not_fail_another(tmp_path: Path) -> None:
+    broken, sound = open_log(tmp_path, 0), open_log(tmp_path, 1)
+    broken.sync_error = OSError(errno.ENOSPC, "No space left on device")
+    durable = Durable()
+    async with running() as committer:
+        futures = [committer.submit(broken, [row(1)], durable), committer.submit(sound, [row(2)], durable)]
+        results = await asyncio.gather(*futures, return_exceptions=True)
+    assert isinstance(results[0], WalFailed)
+    assert results[1] is None
+    assert durable.rows == {1: row(2)}
+
+
+async def test_what_is_queued_at_the_end_is_committed(tmp_path: Path) -> None:
+    log, durable = open_log(tmp_path), Durable()
+    committer = Committer(sync="always", observer=Observer())
+    committer.start()
+    futures = [committer.submit(log, [row(n)], durable) for n in range(50)]
+    await committer.close()
+    assert all(future.done() for future in futures)
+    assert len(durable.rows) == 50
+
+
+@pytest.mark.parametrize("sync", ["interval", "off"])
+async def test_without_a_sync_before_each_reply_the_rest_is_synced_at_the_end(tmp_path: Path, sync: WalSync) -> None:
+    log, durable = open_log(tmp_path), Durable()
+    async with running(sync) as committer:
+        await committer.submit(log, [row(1)], durable)
+        assert log.syncs == 0
+    assert log.syncs == 1
+    assert read_back(log) == {1: row(1)}
+
+
+async def test_interval_syncs_by_itself(tmp_path: Path) -> None:
+    log, durable = open_log(tmp_path), Durable()
+    async with running("interval") as committer:
+        await committer.submit(log, [row(1)], durable)
+        async with asyncio.timeout(30):
+            while not log.syncs:
+                await asyncio.sleep(0.05)
+
+
+async def test_a_failing_interval_sync_starts_another_segment(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    log, durable = open_log(tmp_path), Durable()
+    async with running("interval") as committer:
+        await committer.submit(log, [row(1)], durable)
+        log.sync_error = OSError(errno.EIO, "Input/output error")
+        async with asyncio.timeout(30):
+            while log.generation == 0:
+                await asyncio.sleep(0.05)
+        log.sync_error = None
+        await committer.submit(log, [row(2)], durable)
+    assert "may be lost" in caplog.text
+    assert list(durable.rows) == [1, 2]
+    assert log.segment_count == 2
