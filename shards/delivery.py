@@ -30,10 +30,14 @@ class Attempt:
 
 @attrs.define
 class Tally:
-    """What became of a shard's rows so far; ``dead_beyond`` are dead letters that no checkpoint covers yet."""
+    """What became of a shard's rows so far; ``dead`` are all its dead letters, ``dead_beyond`` the unchecked ones.
+
+    Unchecked: beyond the checkpoint, so that the log still holds them.
+    """
 
     confirmed: int
     dead_lettered: int
+    dead: set[int]
     dead_beyond: set[int]
 
 
@@ -160,6 +164,7 @@ class Delivery:
         _log.error("shard %d: event %d is a dead letter: %s", self._shard, refusal.seq, error.message)
         self._pending.remove((refusal.seq,))
         self._confirmed_at_refusal.pop(refusal.seq, None)
+        self._tally.dead.add(refusal.seq)
         self._tally.dead_beyond.add(refusal.seq)
         self._tally.dead_lettered += 1
         self._observer.dead_lettered(shard=self._shard)

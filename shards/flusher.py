@@ -106,12 +106,13 @@ class Flusher:
         self.paused = False
         self._wake.set()
 
-    async def flush(self) -> None:
-        """Return when every row that is durable now is done with."""
-        if self._pending.done_upto >= self._pending.last_seq:
+    async def flush(self, upto: int | None = None) -> None:
+        """Return when every row that is durable now, or up to a sequence number, is done with."""
+        target = self._pending.last_seq if upto is None else upto
+        if self._pending.done_upto >= target:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._flush_waiters.append((self._pending.last_seq, future))
+        self._flush_waiters.append((target, future))
         self._wake.set()
         await future
 
@@ -200,6 +201,11 @@ class Flusher:
             await self._checkpoint()
         if self._flush_waiters:
             self._answer_waiters()
+
+    async def preload(self) -> None:
+        """Have the oldest recovered rows in memory, as many as may be, before anybody reads."""
+        while self._may_load:
+            await self._load()
 
     async def _load(self) -> None:
         self._reader.skip_to(self._pending.loaded_seq)

@@ -144,6 +144,15 @@ class PendingRows:
         """Return the bytes of a row that is in memory."""
         return len(self._rows[seq][1])
 
+    def count_between(self, first: int, last: int) -> int:
+        """Return how many rows between two sequence numbers, both included, are not done with."""
+        on_disk_only = max(0, min(last, self.last_seq) - max(first - 1, self.loaded_seq))
+        if last <= self.done_upto:
+            return 0
+        if last - first < len(self._rows):
+            return on_disk_only + sum(seq in self._rows for seq in range(first, last + 1))
+        return on_disk_only + sum(first <= seq <= last for seq in self._rows)
+
     def of_match(self, match_id: str) -> tuple[Sequence[bytes], int]:
         """Return a match's rows in memory, and how many more are on disk only."""
         return tuple(self._by_match.get(match_id, {}).values()), self._unread.get(match_id, 0)

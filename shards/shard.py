@@ -53,10 +53,12 @@ class Shard:
         path = self._settings.data_dir / "deadletters" / f"shard-{self.index:03d}.jsonl"
         dead_letters = DeadLetterFile(path, shard=self.index)
         done = self._log.checkpoint
-        beyond = {letter.seq for letter in dead_letters.load() if letter.seq > done.upto}
+        dead = {letter.seq for letter in dead_letters.load()}
+        beyond = {seq for seq in dead if seq > done.upto}
         self.tally = Tally(
             confirmed=done.upto - done.dead_lettered - done.damaged,
             dead_lettered=done.dead_lettered + len(beyond),
+            dead=dead,
             dead_beyond=beyond,
         )
         delivery = Delivery(
@@ -82,8 +84,8 @@ class Shard:
         )
         return self.flusher
 
-    def append(self, events: Sequence[Event], committer: Committer) -> asyncio.Future[None]:
-        """Hand the events to the committer; the future is done when they are durable, or fails with WalFailed."""
+    def append(self, events: Sequence[Event], committer: Committer) -> asyncio.Future[int]:
+        """Hand the events to the committer; the future gives the first one's sequence number, or fails: WalFailed."""
         match_ids = [event.match_id for event in events]
         rows = [encode_row(event) for event in events]
         return committer.submit(self._log, rows, partial(self._durable, match_ids))
@@ -91,6 +93,11 @@ class Shard:
     def _durable(self, match_ids: Sequence[str], first_seq: int, rows: Sequence[bytes]) -> None:
         self.pending.add_durable(first_seq, match_ids, rows)
         self.flusher.rows_added(len(rows))
+
+    def outcome(self, first: int, last: int) -> tuple[int, int]:
+        """Return how many rows between two sequence numbers, both included, are pending, and are dead letters."""
+        dead = sum(first <= seq <= last for seq in self.tally.dead)
+        return self.pending.count_between(first, last), dead
 
     def snapshot(self) -> ShardSnapshot:
         """Return the shard's present figures."""

@@ -4,8 +4,11 @@ import asyncio
 import fcntl
 import logging
 import os
+import re
+import secrets
 import uuid
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 
 import attrs
 
@@ -14,6 +17,7 @@ from shards.errors import DataDirectoryLocked, NotAccepting, Unavailable
 from shards.events import Event
 from shards.gate import StoreGate
 from shards.observer import Observer
+from shards.receipts import Outcome, Receipt, Stretch
 from shards.room import Room
 from shards.routing import shard_of
 from shards.settings import ShardSettings
@@ -64,6 +68,7 @@ class ShardSet:
         self._tasks: list[asyncio.Task[None]] = []
         self._recovery: asyncio.Task[None] | None = None
         self._lock_fd = -1
+        self._directory_id = ""
         self._accepting = False
         self._refusal = "the write-ahead log is being recovered"
 
@@ -91,6 +96,7 @@ class ShardSet:
             os.close(self._lock_fd)
             self._lock_fd = -1
             raise DataDirectoryLocked(directory) from None
+        self._directory_id = _directory_id(directory / "id")
 
     async def _recover(self) -> None:
         try:
@@ -100,15 +106,17 @@ class ShardSet:
             _log.critical("the write-ahead log cannot be read: %s", error)
             raise
         writer = uuid.uuid4().hex
-        for log, recovery in recovered:
-            shard = Shard(log.shard, self._settings, recovery=recovery, log=log)
-            flusher = shard.attach(writer=writer, store=self._store, gate=self._gate, observer=self._observer)
-            self._logs.append(log)
-            self._shards.append(shard)
-            self._tasks.append(asyncio.create_task(flusher.run(), name=f"flusher-{log.shard}"))
+        shards = [Shard(log.shard, self._settings, recovery=recovery, log=log) for log, recovery in recovered]
+        flushers = [
+            shard.attach(writer=writer, store=self._store, gate=self._gate, observer=self._observer) for shard in shards
+        ]
+        for flusher in flushers:
+            await flusher.preload()
+        self._logs = [log for log, _ in recovered]
+        self._shards = shards
+        self._tasks = [asyncio.create_task(flusher.run(), name="flusher") for flusher in flushers]
         self._tasks.append(asyncio.create_task(self._gate.run(), name="store-gate"))
-        pending = sum(len(shard.pending) for shard in self._shards)
-        _log.info("write-ahead log recovered: %d events to be confirmed", pending)
+        _log.info("write-ahead log recovered: %d events to be confirmed", sum(len(shard.pending) for shard in shards))
         if self._refusal:
             self._refusal = ""
             self._accepting = True
@@ -116,7 +124,7 @@ class ShardSet:
     def _recover_logs(self) -> list[tuple[ShardLog, Recovery]]:
         settings = self._settings
         recovered = []
-        for index in sorted(found_indexes(settings.data_dir) | set(range(settings.shards))):
+        for index in range(max(settings.shards, 1 + max(found_indexes(settings.data_dir), default=0))):
             log = ShardLog(
                 wal_directory(settings.data_dir, index),
                 shard=index,
@@ -131,32 +139,64 @@ class ShardSet:
             raise NotAccepting(self._refusal)
         self._room.check()
 
-    async def append(self, events: Sequence[Event]) -> None:
-        """Return when all events are durable.
+    async def append(self, events: Sequence[Event]) -> Receipt:
+        """Return, with where they are, when all events are durable.
 
         Raises a subclass of :class:`Unavailable`: before anything is appended, or, as
         :class:`~shards.errors.WalFailed`, after a part of them may have become durable.
         """
         self.check_room()
         if len(events) == 1:
-            await self._shard_for(events[0].match_id).append(events, self._committer)
-            return
-        by_shard: dict[int, list[Event]] = {}
-        for event in events:
-            by_shard.setdefault(shard_of(event.match_id, self._settings.shards), []).append(event)
+            by_shard = {self._index_of(events[0]): events}
+        else:
+            by_shard = {}
+            for event in events:
+                by_shard.setdefault(self._index_of(event), []).append(event)  # type: ignore[attr-defined]
         futures = [self._shards[index].append(part, self._committer) for index, part in by_shard.items()]
         await asyncio.wait(futures)
-        for future in futures:
-            future.result()
+        firsts = [future.result() for future in futures]
+        stretches = (
+            Stretch(index, first, first + len(part) - 1, len(part))
+            for (index, part), first in zip(by_shard.items(), firsts, strict=True)
+        )
+        return Receipt(self._directory_id, tuple(stretches))
 
-    def _shard_for(self, match_id: str) -> Shard:
-        return self._shards[shard_of(match_id, self._settings.shards)]
+    def _index_of(self, event: Event) -> int:
+        return shard_of(event.match_id, self._settings.shards)
+
+    def outcome(self, receipt: Receipt) -> Outcome | None:
+        """Return what became of a request's events; None for a receipt of another data directory or of no request.
+
+        Other requests' events between the steps of a ``/bulk`` request can hold its outcome back, never hurry it.
+        """
+        durable = dead = 0
+        if receipt.directory != self._directory_id:
+            return None
+        for stretch in receipt.stretches:
+            if stretch.shard >= len(self._shards) or stretch.last > self._shards[stretch.shard].pending.last_seq:
+                return None
+            waiting, refused = self._shards[stretch.shard].outcome(stretch.first, stretch.last)
+            durable += min(waiting, stretch.count)
+            dead += min(refused, stretch.count - min(waiting, stretch.count))
+        return Outcome(durable=durable, stored=receipt.count - durable - dead, dead_lettered=dead)
+
+    async def settle(self, receipt: Receipt, *, timeout_s: float) -> bool:
+        """Have an early checkpoint of a request's events; False if they were not done with in time."""
+        flushes = [self._shards[s.shard].flusher.flush(s.last) for s in receipt.stretches]
+        try:
+            async with asyncio.timeout(timeout_s):
+                await asyncio.gather(*flushes)
+        except TimeoutError:
+            return False
+        return True
 
     def pending(self, match_ids: Collection[str]) -> Pending:
         """Return what is not confirmed of some matches. For a read: take this first, query then.
 
-        Every shard is asked: after a change of their number a match may have rows in two of them.
+        Every shard is asked: after a change of their number a match may have rows in two of them. Raises
+        :class:`NotAccepting` while the log is recovered: an answer without its rows would go back.
         """
+        self._require_recovered()
         rows: list[bytes] = []
         unread: dict[str, int] = {}
         for shard in self._shards:
@@ -167,8 +207,13 @@ class ShardSet:
                     unread[match_id] = unread.get(match_id, 0) + on_disk
         return Pending(rows=tuple(rows), unread=unread)
 
+    def _require_recovered(self) -> None:
+        if not self._shards:
+            raise NotAccepting(self._refusal)
+
     def pending_matches(self) -> frozenset[str]:
-        """Return the matches that have unconfirmed rows."""
+        """Return the matches that have unconfirmed rows. Raises as :meth:`pending`."""
+        self._require_recovered()
         return frozenset().union(*(shard.pending.matches() for shard in self._shards))
 
     def snapshot(self) -> Snapshot:
@@ -233,6 +278,13 @@ class ShardSet:
         if self._lock_fd != -1:
             os.close(self._lock_fd)
             self._lock_fd = -1
+
+
+def _directory_id(path: Path) -> str:
+    """Return the random id of a data directory, made with its first use: it tells its receipts from others'."""
+    if not path.exists() or not re.fullmatch("[0-9a-f]{8}", path.read_text()):
+        path.write_text(secrets.token_hex(4))
+    return path.read_text()
 
 
 def _segment_max_bytes(settings: ShardSettings) -> int:

@@ -32,7 +32,7 @@ class Append:
     log: ShardLog
     rows: Sequence[bytes]
     size: int
-    future: asyncio.Future[None]
+    future: asyncio.Future[int]
     durable: Durable
     first_seq: int = 0
     error: OSError | None = None
@@ -69,9 +69,9 @@ class Committer:
             await asyncio.to_thread(self._thread.join)
             await asyncio.sleep(0)  # lets the last group's report run
 
-    def submit(self, log: ShardLog, rows: Sequence[bytes], durable: Durable) -> asyncio.Future[None]:
-        """Queue rows; the future is done when they are durable, or fails with :class:`WalFailed`."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    def submit(self, log: ShardLog, rows: Sequence[bytes], durable: Durable) -> asyncio.Future[int]:
+        """Queue rows; the future gives the first one's sequence number once they are durable, or fails: WalFailed."""
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         size = sum(map(len, rows))
         self.queued_bytes += size
         self._queue.put(Append(log, rows, size, future, durable))
@@ -151,7 +151,7 @@ class Committer:
             bytes_ += append.size
             append.durable(append.first_seq, append.rows)
             if not append.future.done():
-                append.future.set_result(None)
+                append.future.set_result(append.first_seq)
         if records:
             self.error = ""
             self._observer.synced(records=records, bytes_=bytes_, seconds=seconds)

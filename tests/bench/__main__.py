@@ -65,6 +65,7 @@ def main() -> int:
     """Run what was picked and return the exit code."""
     arguments = _arguments()
     print(f"seed {arguments.seed}", flush=True)
+    code_before = machine.code()
     names = arguments.only or list(BENCHMARKS)
     done = [asyncio.run(measure(name, engine, arguments)) for name in names for engine in arguments.engine or ENGINES]
     checks = [check for bench in done for check in bench.checks]
@@ -73,7 +74,7 @@ def main() -> int:
             at=datetime.now(UTC),
             seed=arguments.seed,
             quick=arguments.quick,
-            machine=machine.describe(),
+            machine={"Code": _code(code_before, machine.code()), **machine.describe()},
             engines=list(ENGINES),
             titles={name: (title, explanation) for name, (title, explanation, _) in BENCHMARKS.items()},
             figures=[figure for bench in done for figure in bench.figures],
@@ -86,6 +87,11 @@ def main() -> int:
         print(f"FAIL {check.benchmark}/{check.engine}: {check.name}: {check.detail}")
     print(f"{len(checks) - len(failed)} of {len(checks)} checks held")
     return 1 if failed else 0
+
+
+def _code(before: str, after: str) -> str:
+    """Return the commit; both where it changed meanwhile, and the figures are of no one state."""
+    return (before or "unknown") if before == after else f"changed during the run, from {before} to {after}"
 
 
 def _arguments() -> argparse.Namespace:

@@ -2,6 +2,8 @@
 
 import os
 import platform
+import shutil
+import subprocess
 import tempfile
 import time
 from importlib.metadata import version
@@ -9,6 +11,16 @@ from pathlib import Path
 
 SYNC_BYTES = 10_000
 SYNCS = 200
+
+
+def code() -> str:
+    """Return the commit that is measured, ``-dirty`` where files differ from it; empty where git cannot say."""
+    git = shutil.which("git")
+    if git is None:
+        return ""
+    command = [git, "describe", "--always", "--dirty", "--abbrev=10"]
+    found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    return found.stdout.strip()
 
 
 def describe() -> dict[str, str]:

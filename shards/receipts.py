@@ -1,0 +1,93 @@
+"""Receipts: where in the write-ahead log the events of a request are, and what became of them.
+
+A receipt is text that holds all it needs, so none has to be kept: ``<directory>.<shard>-<first>-<last>-<count>…``, with
+the id of the data directory and, per shard, the first and the last sequence number and how many of them are the
+request's. All in between are, except for requests that were appended in several steps (``/bulk``).
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Literal
+
+import attrs
+
+_FORM = re.compile(
+    r"(?P<directory>[0-9a-f]{8})(?P<stretches>(?:\.[0-9]{1,4}-[0-9]{1,18}-[0-9]{1,18}-[0-9]{1,18})+)", re.ASCII
+)
+
+
+@attrs.frozen
+class Stretch:
+    """``count`` rows of one shard between two sequence numbers, both included."""
+
+    shard: int
+    first: int
+    last: int
+    count: int
+
+    def joined(self, other: "Stretch") -> "Stretch":
+        """Return the stretch that covers both, of the same shard."""
+        first, last = min(self.first, other.first), max(self.last, other.last)
+        return Stretch(self.shard, first, last, self.count + other.count)
+
+
+@attrs.frozen
+class Receipt:
+    """What was appended for one request; ``directory`` is the id of the data directory."""
+
+    directory: str
+    stretches: tuple[Stretch, ...]
+
+    @property
+    def count(self) -> int:
+        """Events of the request."""
+        return sum(stretch.count for stretch in self.stretches)
+
+    def joined(self, other: "Receipt") -> "Receipt":
+        """Return the receipt for both."""
+        return Receipt(self.directory, joined((*self.stretches, *other.stretches)))
+
+    def __str__(self) -> str:
+        parts = (f"{s.shard}-{s.first}-{s.last}-{s.count}" for s in self.stretches)
+        return ".".join((self.directory, *parts))
+
+    @classmethod
+    def parse(cls, text: str) -> "Receipt":
+        """Return the receipt that a text holds. Raises ValueError for any other text."""
+        match = _FORM.fullmatch(text)
+        if match is None:
+            raise ValueError("not a receipt")
+        stretches = []
+        for part in match["stretches"][1:].split("."):
+            shard, first, last, count = map(int, part.split("-"))
+            if not 1 <= first <= last or not 1 <= count <= last - first + 1:
+                raise ValueError("not a receipt")
+            stretches.append(Stretch(shard, first, last, count))
+        if len({stretch.shard for stretch in stretches}) != len(stretches):
+            raise ValueError("not a receipt")
+        return cls(match["directory"], tuple(stretches))
+
+
+def joined(stretches: Iterable[Stretch]) -> tuple[Stretch, ...]:
+    """Return one stretch a shard."""
+    by_shard: dict[int, Stretch] = {}
+    for stretch in stretches:
+        known = by_shard.get(stretch.shard)
+        by_shard[stretch.shard] = known.joined(stretch) if known else stretch
+    return tuple(by_shard[shard] for shard in sorted(by_shard))
+
+
+@attrs.frozen(kw_only=True)
+class Outcome:
+    """What became of a request's events: each is in one of the three."""
+
+    durable: int
+    stored: int
+    dead_lettered: int
+
+    @property
+    def status(self) -> Literal["durable", "stored", "dead_lettered"]:
+        """``durable`` while any waits to be stored, then ``dead_lettered`` if any is, else ``stored``."""
+        if self.durable:
+            return "durable"
+        return "dead_lettered" if self.dead_lettered else "stored"
