@@ -196,7 +196,7 @@ class ShardSet:
         Every shard is asked: after a change of their number a match may have rows in two of them. Raises
         :class:`NotAccepting` while the log is recovered: an answer without its rows would go back.
         """
-        self._require_recovered()
+        self.require_recovered()
         rows: list[bytes] = []
         unread: dict[str, int] = {}
         for shard in self._shards:
@@ -207,13 +207,14 @@ class ShardSet:
                     unread[match_id] = unread.get(match_id, 0) + on_disk
         return Pending(rows=tuple(rows), unread=unread)
 
-    def _require_recovered(self) -> None:
+    def require_recovered(self) -> None:
+        """Raise :class:`NotAccepting` while the log is recovered."""
         if not self._shards:
             raise NotAccepting(self._refusal)
 
     def pending_matches(self) -> frozenset[str]:
         """Return the matches that have unconfirmed rows. Raises as :meth:`pending`."""
-        self._require_recovered()
+        self.require_recovered()
         return frozenset().union(*(shard.pending.matches() for shard in self._shards))
 
     def snapshot(self) -> Snapshot:

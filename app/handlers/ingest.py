@@ -6,10 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import attrs
-import msgspec
-import uuid_utils
 from aiohttp import web
 
+from app.acknowledgement import Acknowledgement, acknowledge, requested_acknowledgement
 from app.body import NDJSON_TYPES, body_format, open_body, read_body, too_large, unsupported_type
 from app.context import Context
 from app.keys import CONTEXT, MATCH_ID
@@ -31,6 +30,7 @@ from app.schemas.faults import Fault, FieldError, InvalidEventError
 from app.schemas.fields import checked_match_id
 from shards.errors import Unavailable
 from shards.events import Event
+from shards.receipts import Receipt
 
 ERRORS_MAX = 10_000
 """Rejected events that one reply lists."""
@@ -67,7 +67,7 @@ async def post_bulk(request: web.Request) -> web.Response:
     """Take in lines of any number, as they are read, in bounded memory."""
     context = request.app[CONTEXT]
     context.shards.check_room()
-    origin = _origin(request, match_id=None)
+    origin, acknowledgement = _origin(request, match_id=None), requested_acknowledgement(request)
     if body_format(request, default="ndjson") != "ndjson":
         raise unsupported_type(NDJSON_TYPES)
     limit = context.config.max_body_bytes
@@ -82,20 +82,20 @@ async def post_bulk(request: web.Request) -> web.Response:
     except LineTooLongError as error:
         context.metrics.rejected("too_large", 1)
         raise _stopped(too_large(limit), done, origin) from error
-    if not done.accepted:
+    if done.receipt is None:
         raise _none_valid(done.batch, empty="The body has no lines; send at least one event.", members=done.view())
-    return _accepted(done.view() | {"receipt": _receipt()})
+    return await acknowledge(context, done.receipt, acknowledgement, done.view())
 
 
 async def _ingest(request: web.Request, *, match_id: str | None) -> web.Response:
     context = request.app[CONTEXT]
     context.shards.check_room()
-    origin = _origin(request, match_id=match_id)
+    origin, acknowledgement = _origin(request, match_id=match_id), requested_acknowledgement(request)
     format_ = body_format(request)
     body = await read_body(request, limit=context.config.max_body_bytes)
     body = body.removeprefix(BOM).strip(_BLANK)
     if format_ == "json" and body[:1] == b"{":
-        return await _ingest_one(request, context, body, origin)
+        return await _ingest_one(request, context, body, origin, acknowledgement)
     batch = Batch(ERRORS_MAX)
     pieces = lines(body) if format_ == "ndjson" else enumerate(await _elements(context, body))
     await validate(context.events_schema, pieces, origin=origin, into=batch)
@@ -105,34 +105,28 @@ async def _ingest(request: web.Request, *, match_id: str | None) -> web.Response
         raise _none_valid(batch, empty="There is no event in the body; send at least one.")
     if len({event.match_id for event in batch.events}) == 1:
         request[MATCH_ID] = batch.events[0].match_id
-    await _append(context, batch.events)
-    return _accepted(
-        {
-            "accepted": len(batch.events),
-            "rejected": batch.rejected,
-            "eventIds": [event.event_id for event in batch.events],
-            "errors": [rejection.view() for rejection in batch.rejections],
-            "receipt": _receipt(),
-        }
-    )
+    receipt = await _append(context, batch.events)
+    view = {
+        "accepted": len(batch.events),
+        "rejected": batch.rejected,
+        "eventIds": [event.event_id for event in batch.events],
+        "errors": [rejection.view() for rejection in batch.rejections],
+    }
+    return await acknowledge(context, receipt, acknowledgement, view)
 
 
-async def _ingest_one(request: web.Request, context: Context, body: bytes, origin: Origin) -> web.Response:
+async def _ingest_one(
+    request: web.Request, context: Context, body: bytes, origin: Origin, acknowledgement: Acknowledgement
+) -> web.Response:
     try:
         event = context.events_schema.parse(body, origin=origin)
     except InvalidEventError as error:
         context.metrics.rejected("invalid", 1)
         raise _invalid("The event breaks the rules below.", [fault.view() for fault in error.faults]) from None
     request[MATCH_ID] = event.match_id
-    await _append(context, [event])
-    return _accepted(
-        {
-            "eventId": event.event_id,
-            "status": "accepted",
-            "timestamp": _instant(event.received_ns),
-            "receipt": _receipt(),
-        }
-    )
+    receipt = await _append(context, [event])
+    view = {"eventId": event.event_id, "status": "accepted", "timestamp": _instant(event.received_ns)}
+    return await acknowledge(context, receipt, acknowledgement, view)
 
 
 async def _elements(context: Context, body: bytes) -> list[Any]:
@@ -150,15 +144,16 @@ async def _elements(context: Context, body: bytes) -> list[Any]:
     raise Problem(400, "Not JSON", "The body cannot be read as JSON.", [fault.view()], kind="not-json")
 
 
-async def _append(context: Context, events: list[Event]) -> None:
+async def _append(context: Context, events: list[Event]) -> Receipt:
     """Make events durable, and only then tell those who follow."""
     try:
-        await context.shards.append(events)
+        receipt = await context.shards.append(events)
     except Unavailable:
         context.metrics.rejected("unavailable", len(events))
         raise
     context.metrics.ingested(events)
     context.live.accepted(events)
+    return receipt
 
 
 @attrs.define
@@ -168,6 +163,7 @@ class _BulkProgress:
     batch: Batch = attrs.field(factory=lambda: Batch(BULK_ERRORS_MAX))
     accepted: int = 0
     durable_lines: int = 0
+    receipt: Receipt | None = None
 
     def view(self) -> dict[str, Any]:
         return {
@@ -184,7 +180,8 @@ async def _take_slices(context: Context, parts: AsyncIterator[Lines], origin: Or
         await validate(context.events_schema, part.pieces, origin=origin, into=done.batch)
         context.metrics.rejected("invalid", done.batch.rejected - rejected)
         if done.batch.events:
-            await _append(context, done.batch.events)
+            receipt = await _append(context, done.batch.events)
+            done.receipt = done.receipt.joined(receipt) if done.receipt else receipt
         done.accepted += len(done.batch.events)
         done.batch.events = []
         done.durable_lines = part.end
@@ -209,8 +206,6 @@ def _stopped(problem: Problem, done: _BulkProgress, origin: Origin) -> Problem:
 
 
 def _origin(request: web.Request, *, match_id: str | None) -> Origin:
-    if request.query_string and "ack" in request.query:
-        raise _unknown_ack(request.query["ack"])
     key = request.headers.get(IDEMPOTENCY_KEY)
     if key is None:
         return Origin(match_id=match_id)
@@ -218,13 +213,6 @@ def _origin(request: web.Request, *, match_id: str | None) -> Origin:
         fault = Fault(IDEMPOTENCY_KEY, f"must have 1 to {KEY_MAX_CHARS} characters; leave it out otherwise")
         raise _invalid("A header cannot be used.", [fault.view()])
     return Origin(match_id=match_id, idempotency_key=key)
-
-
-def _unknown_ack(value: str) -> Problem:
-    message = "must be left out: this value is not known"
-    if value == "stored":
-        message = "must be left out: waiting until events are stored is not supported yet"
-    return _invalid("A parameter cannot be used.", [Fault("ack", message).view()])
 
 
 def _none_valid(batch: Batch, *, empty: str, members: dict[str, Any] | None = None) -> Problem:
@@ -236,14 +224,6 @@ def _none_valid(batch: Batch, *, empty: str, members: dict[str, Any] | None = No
 
 def _invalid(detail: str, errors: list[dict[str, Any]], members: dict[str, Any] | None = None) -> Problem:
     return Problem(400, "Invalid events", detail, errors, kind="validation", members=members)
-
-
-def _accepted(view: dict[str, Any]) -> web.Response:
-    return web.Response(body=msgspec.json.encode(view), status=202, content_type="application/json")
-
-
-def _receipt() -> str:
-    return str(uuid_utils.uuid7())
 
 
 def _instant(received_ns: int) -> str:

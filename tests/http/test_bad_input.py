@@ -208,13 +208,21 @@ async def test_bodies_that_are_refused_whole(service: Service, body: Body) -> No
     assert service.appended == before
 
 
-@pytest.mark.parametrize("ack", ["stored", "durable", ""])
-async def test_a_promise_that_cannot_be_kept_is_not_made(service: Service, ack: str) -> None:
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("ack=", "ack must be durable or stored"),
+        ("ack=both", "ack must be durable or stored"),
+        ("ack=stored&timeout=0", "timeout must be a number"),
+        ("ack=stored&timeout=61", "timeout must be a number"),
+        ("timeout=nan", "timeout must be a number"),
+        ("timeout=soon", "timeout must be a number"),
+    ],
+)
+async def test_a_promise_that_is_not_known_is_not_made(service: Service, query: str, says: str) -> None:
     before = service.appended
     for path in ("/api/events", "/api/events/bulk", "/api/matches/m/events"):
-        assert_problem(
-            await service.post(f"{path}?ack={ack}", TEXT, content_type=NDJSON), 400, says="ack must be left out"
-        )
+        assert_problem(await service.post(f"{path}?{query}", TEXT, content_type=NDJSON), 400, says=says)
     assert service.appended == before
 
 

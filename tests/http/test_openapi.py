@@ -23,6 +23,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 BASE = "urn:openapi"
 NOT_PROVOKED = {
+    ("GET", "/api/receipts/{receipt}", "503"),  # the same
     ("GET", "/health/startup", "503"),  # recovery of an empty log is over before the first request
     # A body that stalls for 30 s: test_bad_input.py provokes it with a shorter patience.
     ("POST", "/api/events", "408"),
@@ -202,6 +203,14 @@ async def test_ingestion_answers_as_documented(witness: Witness) -> None:
     await witness.post(path, b"<", template, content_type="application/xml")
     await witness.post(path, b" " * (MAX_BODY_BYTES + 1), template)
     await witness.post("/api/matches/%00/events", event(), template)
+    await witness.post(f"{path}?ack=stored&timeout=30", event(), template)
+    await witness.post("/api/events?ack=stored&timeout=30", event(), "/api/events")
+    stored = await witness.post(
+        "/api/events/bulk?ack=stored&timeout=30", lines, "/api/events/bulk", content_type="application/x-ndjson"
+    )
+    template = "/api/receipts/{receipt}"
+    await witness.get(f"/api/receipts/{stored.json['receipt']}", template)
+    await witness.get("/api/receipts/none", template)
 
 
 async def test_reads_answer_as_documented(witness: Witness, service: Service) -> None:

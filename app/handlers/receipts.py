@@ -1,0 +1,33 @@
+"""`GET /api/receipts/{receipt}`: what became of a request's events."""
+
+from aiohttp import hdrs, web
+
+from app.keys import CONTEXT
+from app.problems import Problem
+from shards.receipts import Receipt
+
+routes = web.RouteTableDef()
+
+
+@routes.get("/api/receipts/{receipt:[^/]+}")
+async def receipt_outcome(request: web.Request) -> web.Response:
+    """Answer with how many of the events are durable only, stored, and dead letters."""
+    shards = request.app[CONTEXT].shards
+    shards.require_recovered()
+    text = request.match_info["receipt"]
+    try:
+        receipt = Receipt.parse(text)
+        outcome = shards.outcome(receipt)
+    except ValueError:
+        outcome = None
+    if outcome is None:
+        raise Problem(404, "Not found", "No request to this service was given this receipt.")
+    body = {
+        "receipt": text,
+        "status": outcome.status,
+        "events": receipt.count,
+        "durable": outcome.durable,
+        "stored": outcome.stored,
+        "deadLettered": outcome.dead_lettered,
+    }
+    return web.json_response(body, headers={hdrs.CACHE_CONTROL: "no-store"})
