@@ -21,6 +21,6 @@ class ShardSettings:
     wal_max_bytes: int = 8 << 30
     wal_min_free_bytes: int = 512 << 20
     segment_max_bytes: int = 64 << 20
-    memory_max_rows: int = 50_000
-    memory_max_bytes: int = 16 << 20
+    memory_max_rows: int = 32_000
+    memory_max_bytes: int = 12 << 20
     queue_max_bytes: int = 32 << 20
