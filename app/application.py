@@ -7,7 +7,7 @@ from aiohttp import web
 from app import dashboard
 from app.config import Config
 from app.context import Context
-from app.handlers import health, ingest, matches, openapi, prometheus, receipts, status, stream
+from app.handlers import deadletters, health, ingest, matches, openapi, prometheus, receipts, status, stream
 from app.keys import CONTEXT
 from app.middlewares import MIDDLEWARES, send_request_id
 from app.monitor import monitor_context
@@ -24,7 +24,7 @@ def create_app(config: Config) -> web.Application:
     """
     app = web.Application(middlewares=MIDDLEWARES, client_max_size=config.max_body_bytes)
     app[CONTEXT] = Context.create(config)
-    for module in (ingest, receipts, matches, stream, health, prometheus, status, openapi):
+    for module in (ingest, receipts, deadletters, matches, stream, health, prometheus, status, openapi):
         app.add_routes(module.routes)
     dashboard.setup(app)
     app.on_response_prepare.append(send_request_id)

@@ -160,7 +160,7 @@ class _State(Collector):
         yield from _wal(snapshot)
         yield from _per_shard(snapshot.shards)
         yield _gauge("fanfinity_clickhouse_up", "1 while ClickHouse can be used.", int(snapshot.store.up))
-        yield _gauge("fanfinity_dead_letters", "Events put aside as dead letters.", snapshot.dead_lettered)
+        yield _gauge("fanfinity_dead_letters", "Dead letters that nobody has settled yet.", snapshot.dead_lettered)
         yield _gauge(
             *("fanfinity_matches_active", "Matches with an event in the last 15 minutes, in this process."),
             self._live.active_matches(),
@@ -169,10 +169,19 @@ class _State(Collector):
 
 
 def _wal(snapshot: Snapshot) -> Iterator[Metric]:
-    """Appended = confirmed + pending + dead-lettered + damaged, in records (= events), across restarts."""
+    """Appended = confirmed + pending + dead-lettered + damaged, in records (= events), across restarts.
+
+    Dead-lettered = open dead letters (``fanfinity_dead_letters``) + requeued + discarded.
+    """
+    settled = snapshot.requeued + snapshot.discarded
     yield _counter("fanfinity_wal_appended_records", "Events appended, ever.", snapshot.appended)
     yield _counter("fanfinity_wal_confirmed_records", "Events shown to be in ClickHouse, ever.", snapshot.confirmed)
-    yield _counter("fanfinity_wal_dead_lettered_records", "Events put aside, ever.", snapshot.dead_lettered)
+    yield _counter(
+        *("fanfinity_wal_dead_lettered_records", "Events put aside, ever, settled ones too."),
+        snapshot.dead_lettered + settled,
+    )
+    yield _counter("fanfinity_wal_requeued_records", "Dead letters appended again by hand, ever.", snapshot.requeued)
+    yield _counter("fanfinity_wal_discarded_records", "Dead letters given up by hand, ever.", snapshot.discarded)
     yield _counter("fanfinity_wal_damaged_records", "Events that the disk lost, ever.", snapshot.damaged)
     yield _gauge("fanfinity_wal_pending_records", "Events not confirmed yet.", snapshot.pending)
     yield _gauge("fanfinity_wal_bytes", "Bytes of the log on disk.", snapshot.wal_bytes)

@@ -1,4 +1,4 @@
-"""Commands of the monitor's console: ``shards``, ``wal``, ``flush [SHARD]``.
+"""Commands of the monitor's console: ``shards``, ``wal``, ``flush [SHARD]``, ``deadletters``.
 
 The console has a thread and an event loop of its own. Commands are called in it; whatever touches the shard
 set is run in the service's loop.
@@ -13,19 +13,24 @@ from typing import Any, TypeVar
 import click
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from shards.deadletter import FiledLetter
 from shards.errors import ShardsError
 from shards.shardset import ShardSet
 from shards.snapshot import Snapshot
 
 T = TypeVar("T")
 
-WIDTH = 120
+WIDTH = 140
 SHARD_COLUMNS = (
-    *("shard", "appended", "confirmed", "dead letters", "pending"),
+    *("shard", "appended", "confirmed", "dead letters", "requeued", "discarded", "pending"),
     *("depth", "in flight", "on disk only", "retries", "state"),
 )
+LETTER_COLUMNS = ("id", "put aside", "code", "error")
+LETTERS_SHOWN = 20
+_WORDS = ("state", "error")
 WAL_COLUMNS = ("shard", "segments", "bytes", "oldest unconfirmed, s")
 
 
@@ -41,6 +46,9 @@ def service_commands(shards: ShardSet, loop: asyncio.AbstractEventLoop) -> list[
     async def show_wal() -> str:
         return wal_text(await _in(loop, snapshot()))
 
+    async def show_letters() -> str:
+        return letters_text(await _in(loop, shards.dead_letters(limit=LETTERS_SHOWN)), await _in(loop, snapshot()))
+
     async def flush(shard: int | None) -> str:
         await _in(loop, shards.flush(shard))
         return shards_text(await _in(loop, snapshot()))
@@ -48,6 +56,7 @@ def service_commands(shards: ShardSet, loop: asyncio.AbstractEventLoop) -> list[
     return [
         _command("shards", show_shards, "Show what each shard holds"),
         _command("wal", show_wal, "Show the write-ahead log"),
+        _command("deadletters", show_letters, "Show the newest dead letters that nobody has settled"),
         _command(
             "flush",
             flush,
@@ -80,7 +89,7 @@ def _command(name: str, work: Callable[..., Awaitable[str]], help_: str, *params
 async def _print(text: Awaitable[str], done: asyncio.Event) -> None:
     try:
         click.echo(await text)
-    except ShardsError as error:
+    except (ShardsError, OSError) as error:
         click.echo(f"failed: {error}")
     except IndexError:
         click.echo("failed: there is no such shard")
@@ -96,6 +105,8 @@ def shards_text(snapshot: Snapshot) -> str:
             shard.appended,
             shard.confirmed,
             shard.dead_lettered,
+            shard.requeued,
+            shard.discarded,
             shard.pending,
             shard.depth,
             shard.in_flight,
@@ -127,12 +138,19 @@ def wal_text(snapshot: Snapshot) -> str:
     return f"{_table(WAL_COLUMNS, rows)}{snapshot.wal_bytes} bytes in all, {waiting}; {state}"
 
 
+def letters_text(letters: Sequence[FiledLetter], snapshot: Snapshot) -> str:
+    """Return dead letters as a table, and what became of all of them in one line."""
+    rows = ((one.id, f"{one.letter.at:%Y-%m-%d %H:%M:%SZ}", one.letter.code, one.letter.error) for one in letters)
+    counts = f"{snapshot.dead_lettered} open, {snapshot.requeued} requeued, {snapshot.discarded} discarded"
+    return f"{_table(LETTER_COLUMNS, rows)}{counts}; see to them with: fanfinity deadletters"
+
+
 def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     table = Table(box=box.ASCII2)
     for column in columns:
-        table.add_column(column, justify="left" if column == "state" else "right")
+        table.add_column(column, justify="left" if column in _WORDS else "right")
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+        table.add_row(*(escape(str(cell)) for cell in row))
     text = StringIO()
     Console(file=text, width=WIDTH).print(table)
     return text.getvalue()

@@ -32,7 +32,8 @@ class Attempt:
 class Tally:
     """What became of a shard's rows so far; ``dead`` are all its dead letters, ``dead_beyond`` the unchecked ones.
 
-    Unchecked: beyond the checkpoint, so that the log still holds them.
+    Unchecked: beyond the checkpoint, so that the log still holds them. A dead letter stays one here when it is settled
+    by hand; its file tells of that.
     """
 
     confirmed: int
@@ -144,7 +145,8 @@ class Delivery:
     async def _settle(self, outcome: _Outcome) -> None:
         """Put refused rows aside, but only those that failed while others got in.
 
-        If none did, it is not the rows that are at fault (a constraint that nothing can meet, say).
+        If none did, it is not the rows that are at fault (a constraint that nothing can meet, say). And if others got
+        in only after a row had failed, its fault may have been mended in between: so each is tried once more.
         """
         await self._store.check()  # a column of another type refuses rows, too
         proven: list[_Refusal] = []
@@ -153,9 +155,19 @@ class Delivery:
             if outcome.confirmed or self._tally.confirmed > before:
                 proven.append(refusal)
         for refusal in proven:
-            await self._put_aside(refusal)
+            if (refused_again := await self._send_alone(refusal.seq)) is not None:
+                await self._put_aside(refused_again)
         if len(proven) < len(outcome.refusals):
             raise outcome.refusals[-1].error
+
+    async def _send_alone(self, seq: int) -> _Refusal | None:
+        """Return the refusal of one row; None where it got in."""
+        try:
+            await self._send_direct([seq], replayed=True)
+        except RowsRefused as error:
+            return _Refusal(seq, error)
+        self._confirmed_at_refusal.pop(seq, None)
+        return None
 
     async def _put_aside(self, refusal: _Refusal) -> None:
         (row,) = self._pending.rows((refusal.seq,))

@@ -9,6 +9,10 @@
     │   ├── WalFull            ``WAL_MAX_BYTES`` or ``WAL_MIN_FREE_BYTES`` reached
     │   └── WalFailed          the disk refused a write or a sync
     ├── DataDirectoryLocked    another process works on this data directory
+    ├── LetterError            a dead letter cannot be settled so
+    │   ├── UnknownLetter      there is none of this id
+    │   ├── LetterSettled      it was requeued or discarded before
+    │   └── KeyChanged         a repair names another match or event
     └── StoreError             ClickHouse did not do what was asked
         ├── StoreUnavailable   not reachable, or it went away; retry
         ├── SchemaMismatch     a database object is not as needed; mend it, then retry
@@ -57,6 +61,33 @@ class DataDirectoryLocked(ShardsError):
             f"{path} is in use by another fanfinity process; stop it, or set FANFINITY_DATA_DIR to another directory"
         )
         self.path = path
+
+
+class LetterError(ShardsError):
+    """A dead letter cannot be settled as asked."""
+
+    def __init__(self, letter_id: str, reason: str) -> None:
+        super().__init__(f"dead letter {letter_id}: {reason}")
+        self.letter_id = letter_id
+        self.reason = reason
+
+
+class UnknownLetter(LetterError):
+    """There is no dead letter of this id."""
+
+    def __init__(self, letter_id: str) -> None:
+        super().__init__(letter_id, "there is none of this id")
+
+
+class LetterSettled(LetterError):
+    """It is done with; ``reason`` is what was done, as ``requeued``."""
+
+
+class KeyChanged(LetterError):
+    """The repaired event has another match or event id: it would count as another event."""
+
+    def __init__(self, letter_id: str) -> None:
+        super().__init__(letter_id, "a repair must keep its match and event id")
 
 
 class StoreError(ShardsError):

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from zlib import crc32
 
 from shards.deadletter import DeadLetterFile
 from shards.delivery import Delivery, Tally
@@ -18,6 +19,7 @@ from shards.snapshot import ShardSnapshot
 from shards.stores.base import Store
 from shards.wal.committer import Committer
 from shards.wal.log import Recovery, ShardLog
+from shards.wal.reader import LogReader
 
 WAL_DIRECTORY = "wal"
 
@@ -32,6 +34,23 @@ def found_indexes(data_dir: Path) -> set[int]:
     return {int(path.name.removeprefix("shard-")) for path in (data_dir / WAL_DIRECTORY).glob("shard-[0-9]*")}
 
 
+def _still_logged(log: ShardLog, rows: set[tuple[int, int]]) -> set[int]:
+    """Return the numbers of those rows, as number and CRC-32, that the log holds under the same number.
+
+    A log that is not synced can lose its end and give the numbers out again: a dead letter of the lost row must not
+    pass for the one that has its number now.
+    """
+    found: set[int] = set()
+    if not rows:
+        return found
+    last_seq = max(seq for seq, _ in rows)
+    reader = LogReader(log, after_seq=log.checkpoint.upto)
+    while records := reader.read(upto_seq=last_seq, max_rows=4096, max_bytes=4 << 20):
+        found |= {record.seq for record in records if (record.seq, crc32(record.payload)) in rows}
+    reader.close()
+    return found
+
+
 class Shard:
     """Routes one shard's rows from the handlers to the log and on to the flusher.
 
@@ -40,6 +59,7 @@ class Shard:
     """
 
     def __init__(self, index: int, settings: ShardSettings, *, recovery: Recovery, log: ShardLog) -> None:
+        """Take over a recovered log, and read the dead letters. Blocking; raises OSError."""
         self.index = index
         self.retired = index >= settings.shards
         self._settings = settings
@@ -47,26 +67,28 @@ class Shard:
         self.pending = PendingRows(max_rows=settings.memory_max_rows, max_bytes=settings.memory_max_bytes)
         age_s = max(0.0, (time.time_ns() - recovery.oldest_ns) / 1e9) if recovery.oldest_ns else 0.0
         self.pending.recover(upto=log.checkpoint.upto, last_seq=log.durable_seq, unread=recovery.pending, age_s=age_s)
+        path = settings.data_dir / "deadletters" / f"shard-{index:03d}.jsonl"
+        self.dead_letters = DeadLetterFile(path, shard=index)
+        self.dead_letters.recover()
+        self._dead_beyond = _still_logged(log, self.dead_letters.rows_after(log.checkpoint.upto))
 
     def attach(self, *, writer: str, store: Store, gate: StoreGate, observer: Observer) -> Flusher:
         """Make the shard's flusher; its :meth:`~shards.flusher.Flusher.run` is for the caller to start."""
-        path = self._settings.data_dir / "deadletters" / f"shard-{self.index:03d}.jsonl"
-        dead_letters = DeadLetterFile(path, shard=self.index)
         done = self._log.checkpoint
-        dead = {letter.seq for letter in dead_letters.load()}
-        beyond = {seq for seq in dead if seq > done.upto}
+        # A checkpoint that could not be written does not know of all letters, and one that was cut off of none.
+        dead_lettered = max(done.dead_lettered, self.dead_letters.count_upto(done.upto))
         self.tally = Tally(
-            confirmed=done.upto - done.dead_lettered - done.damaged,
-            dead_lettered=done.dead_lettered + len(beyond),
-            dead=dead,
-            dead_beyond=beyond,
+            confirmed=done.upto - dead_lettered - done.damaged,
+            dead_lettered=dead_lettered + len(self._dead_beyond),
+            dead=self.dead_letters.seqs(),
+            dead_beyond=self._dead_beyond,
         )
         delivery = Delivery(
             shard=self.index,
             writer=writer,
             pending=self.pending,
             tally=self.tally,
-            dead_letters=dead_letters,
+            dead_letters=self.dead_letters,
             store=store,
             observer=observer,
         )
@@ -101,13 +123,15 @@ class Shard:
 
     def snapshot(self) -> ShardSnapshot:
         """Return the shard's present figures."""
-        flusher, pending, tally = self.flusher, self.pending, self.tally
+        flusher, pending, tally, letters = self.flusher, self.pending, self.tally, self.dead_letters
         return ShardSnapshot(
             index=self.index,
             appended=pending.last_seq,
             confirmed=tally.confirmed,
             pending=len(pending),
-            dead_lettered=tally.dead_lettered,
+            dead_lettered=tally.dead_lettered - letters.requeued - letters.discarded,
+            requeued=letters.requeued,
+            discarded=letters.discarded,
             damaged=pending.last_seq - tally.confirmed - len(pending) - tally.dead_lettered,
             depth=flusher.depth,
             in_flight=flusher.in_flight,

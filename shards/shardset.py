@@ -13,9 +13,11 @@ from pathlib import Path
 import attrs
 
 from shards.clock import ReceiptClock
+from shards.deadletter import FiledLetter, Place
 from shards.errors import DataDirectoryLocked, NotAccepting, Unavailable
 from shards.events import Event
 from shards.gate import StoreGate
+from shards.letters import DeadLetters
 from shards.observer import Observer
 from shards.receipts import Outcome, Receipt, Stretch
 from shards.room import Room
@@ -25,7 +27,7 @@ from shards.shard import Shard, found_indexes, wal_directory
 from shards.snapshot import Snapshot
 from shards.stores.base import Store
 from shards.wal.committer import Committer
-from shards.wal.log import Recovery, ShardLog
+from shards.wal.log import ShardLog
 
 _log = logging.getLogger(__name__)
 
@@ -65,6 +67,7 @@ class ShardSet:
         self._room = Room(settings, self._committer, lambda: sum(log.size_bytes for log in self._logs))
         self._logs: list[ShardLog] = []
         self._shards: list[Shard] = []
+        self._letters = DeadLetters(self.append)
         self._tasks: list[asyncio.Task[None]] = []
         self._recovery: asyncio.Task[None] | None = None
         self._lock_fd = -1
@@ -106,7 +109,8 @@ class ShardSet:
             _log.critical("the write-ahead log cannot be read: %s", error)
             raise
         writer = uuid.uuid4().hex
-        shards = [Shard(log.shard, self._settings, recovery=recovery, log=log) for log, recovery in recovered]
+        shards = [shard for _, shard in recovered]
+        self._letters.take([shard.dead_letters for shard in shards])
         flushers = [
             shard.attach(writer=writer, store=self._store, gate=self._gate, observer=self._observer) for shard in shards
         ]
@@ -121,7 +125,7 @@ class ShardSet:
             self._refusal = ""
             self._accepting = True
 
-    def _recover_logs(self) -> list[tuple[ShardLog, Recovery]]:
+    def _recover_logs(self) -> list[tuple[ShardLog, Shard]]:
         settings = self._settings
         recovered = []
         for index in range(max(settings.shards, 1 + max(found_indexes(settings.data_dir), default=0))):
@@ -130,7 +134,7 @@ class ShardSet:
                 shard=index,
                 segment_max_bytes=_segment_max_bytes(settings),
             )
-            recovered.append((log, log.recover()))
+            recovered.append((log, Shard(index, settings, recovery=log.recover(), log=log)))
         return recovered
 
     def check_room(self) -> None:
@@ -189,6 +193,31 @@ class ShardSet:
         except TimeoutError:
             return False
         return True
+
+    async def dead_letters(
+        self, *, limit: int, before: Place | None = None, settled: bool = False
+    ) -> Sequence[FiledLetter]:
+        """Return dead letters, newest first, from behind ``before``; with ``settled`` also those done with.
+
+        Raises :class:`NotAccepting` while the log is recovered, and OSError; so do the three methods that follow.
+        """
+        self.require_recovered()
+        return await self._letters.newest(limit=limit, before=before, settled=settled)
+
+    async def dead_letter(self, letter_id: str) -> FiledLetter:
+        """Return one dead letter. Raises :class:`~shards.errors.UnknownLetter`."""
+        self.require_recovered()
+        return await self._letters.read(letter_id)
+
+    async def requeue(self, letter_id: str, event: Event | None = None) -> FiledLetter:
+        """Append a dead letter's row anew, or a repaired event; see :meth:`shards.letters.DeadLetters.requeue`."""
+        self.require_recovered()
+        return await self._letters.requeue(letter_id, event)
+
+    async def discard(self, letter_id: str) -> FiledLetter:
+        """Give a dead letter up; see :meth:`shards.letters.DeadLetters.discard`."""
+        self.require_recovered()
+        return await self._letters.discard(letter_id)
 
     def pending(self, match_ids: Collection[str]) -> Pending:
         """Return what is not confirmed of some matches. For a read: take this first, query then.
@@ -274,6 +303,7 @@ class ShardSet:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         await self._committer.close()
+        await self._letters.close()
         for shard in self._shards:
             shard.close()
         if self._lock_fd != -1:

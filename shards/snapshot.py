@@ -9,8 +9,10 @@ from shards.gate import StoreState
 class ShardSnapshot:
     """One shard, in rows (= events) unless the name says otherwise; ``appended`` is its last sequence number.
 
-    ``appended`` = ``confirmed`` + ``pending`` + ``dead_lettered`` + ``damaged``; of the pending ones ``in_flight`` were
-    sent and wait for the next checkpoint, ``depth`` wait to be sent, and ``unread`` are on disk only.
+    ``appended`` = ``confirmed`` + ``pending`` + ``dead_lettered`` + ``requeued`` + ``discarded`` + ``damaged``. A dead
+    letter is in ``dead_lettered`` until somebody requeues it (its row then is a new one, appended under a number of
+    its own) or discards it. Of the pending ones ``in_flight`` were sent and wait for the next checkpoint, ``depth``
+    wait to be sent, and ``unread`` are on disk only.
     """
 
     index: int
@@ -18,6 +20,8 @@ class ShardSnapshot:
     confirmed: int
     pending: int
     dead_lettered: int
+    requeued: int
+    discarded: int
     damaged: int
     depth: int
     in_flight: int
@@ -59,8 +63,18 @@ class Snapshot:
 
     @property
     def dead_lettered(self) -> int:
-        """Rows put aside."""
+        """Rows put aside, and not settled by hand since: the open dead letters."""
         return sum(shard.dead_lettered for shard in self.shards)
+
+    @property
+    def requeued(self) -> int:
+        """Dead letters that were appended again by hand, as rows of their own."""
+        return sum(shard.requeued for shard in self.shards)
+
+    @property
+    def discarded(self) -> int:
+        """Dead letters that were given up by hand."""
+        return sum(shard.discarded for shard in self.shards)
 
     @property
     def damaged(self) -> int:

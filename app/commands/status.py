@@ -16,7 +16,7 @@ from rich.table import Table
 
 _TIMEOUT_S: Final = 10
 _EXIT_NOT_READY: Final = 1
-_COLUMNS: Final = ("appended", "confirmed", "pending", "dead", "unsent", "WAL bytes", "oldest s")
+_COLUMNS: Final = ("appended", "confirmed", "pending", "dead", "by hand", "unsent", "WAL bytes", "oldest s")
 _COLOURS: Final = {"ready": "green", "degraded": "yellow"}
 
 
@@ -65,9 +65,10 @@ def _show(answers: Answers, console: Console) -> None:
     console.print(f"[bold {_COLOURS.get(word, 'red')}]{escape(word)}[/]")
     for name, state in answers.ready.get("checks", {}).items():
         console.print(f"  {name}: {escape(str(state))}", highlight=False)
-    table = Table("shard", *_COLUMNS, "state", box=box.SIMPLE, padding=(0, 0, 0, 1))
+    table = Table("shard", *_COLUMNS, "state", box=box.SIMPLE, padding=(0, 0, 0, 1), show_edge=False, pad_edge=False)
     for column in table.columns[:-1]:
         column.justify = "right"
+        column.overflow = "fold"  # no digit is hidden where there is little room
     for shard in answers.status["shards"]:
         table.add_row(*_cells(shard["shard"], shard), escape(_state(shard)))
     if len(answers.status["shards"]) > 1:
@@ -81,6 +82,7 @@ def _cells(name: object, row: Mapping[str, Any]) -> Iterator[str]:
     yield str(name)
     for key in ("appended", "confirmed", "pending", "deadLettered"):
         yield f"{row['accounting'][key]:,}"
+    yield f"{row['accounting']['requeued'] + row['accounting']['discarded']:,}"
     for key in ("depth", "walBytes"):
         yield f"{row[key]:,}" if key in row else ""
     yield f"{row['oldestUnconfirmedSeconds']:.1f}" if "oldestUnconfirmedSeconds" in row else ""

@@ -51,10 +51,11 @@ def readiness(context: Context) -> tuple[str, dict[str, str]]:
         "recovery": HEALTHY if snapshot.recovered else "the write-ahead log is being read",
         "wal": _wal(snapshot, stopping=stopping),
         "clickhouse": _clickhouse(snapshot.store),
+        "flush": _flush(snapshot),
     }
     if stopping or checks["recovery"] != HEALTHY or checks["wal"] != HEALTHY:
         return "not ready", checks
-    return ("ready" if checks["clickhouse"] == HEALTHY else "degraded"), checks
+    return ("ready" if set(checks.values()) == {HEALTHY} else "degraded"), checks
 
 
 def _wal(snapshot: Snapshot, *, stopping: bool) -> str:
@@ -70,6 +71,18 @@ def _clickhouse(store: StoreState) -> str:
         return HEALTHY
     since = store.since.isoformat(timespec="seconds").replace("+00:00", "Z")
     return f"away since {since}, events are kept on disk: {store.error}"
+
+
+def _flush(snapshot: Snapshot) -> str:
+    """Say what ClickHouse answers instead of storing, while it is there: read-only, too many parts, a failing view."""
+    stuck = [shard for shard in snapshot.shards if shard.last_error and shard.pending]
+    if not stuck or not snapshot.store.up:
+        return HEALTHY
+    worst = max(stuck, key=lambda shard: shard.oldest_unconfirmed_s)
+    return (
+        f"shard {worst.index} could not store for {worst.oldest_unconfirmed_s:.0f} s, events are kept on disk and sent "
+        f"again: {worst.last_error}"
+    )
 
 
 def _now() -> str:

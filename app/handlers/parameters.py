@@ -16,7 +16,7 @@ LIMIT_DEFAULT = 20
 LIMIT_MAX = 100
 
 Position = tuple[int, str]
-"""(last receipt in ms, match id) of the last match of a page."""
+"""(last receipt in ms, match id) of the last match of a page; (µs, id) of the last dead letter of one."""
 
 _position = msgspec.json.Decoder(tuple[int, str])
 
@@ -26,6 +26,15 @@ class Page:
     """Which matches to list: ``active`` None means all; ``after`` None means from the newest."""
 
     active: bool | None
+    limit: int
+    after: Position | None
+
+
+@attrs.frozen
+class LettersPage:
+    """Which dead letters to list: ``settled`` ones too; ``after`` None means from the newest."""
+
+    settled: bool
     limit: int
     after: Position | None
 
@@ -46,6 +55,18 @@ def page_of(query: Mapping[str, str]) -> Page:
         limit=_limit(query.get("limit"), faults),
         after=_after(query.get("cursor"), faults),
     )
+    if faults:
+        raise _bad_request(faults)
+    return page
+
+
+def letters_page_of(query: Mapping[str, str]) -> LettersPage:
+    """Return the page of dead letters that a query asks for. Raises as `page_of`."""
+    faults: list[Fault] = []
+    settled = query.get("all", "false")
+    if settled not in ("true", "false"):
+        faults.append(Fault("all", "must be true or false, or left out for open ones only"))
+    page = LettersPage(settled == "true", _limit(query.get("limit"), faults), _after(query.get("cursor"), faults))
     if faults:
         raise _bad_request(faults)
     return page

@@ -44,6 +44,8 @@ def _accounting(counts: Snapshot | ShardSnapshot) -> dict[str, int]:
         "confirmed": counts.confirmed,
         "pending": counts.pending,
         "deadLettered": counts.dead_lettered,
+        "requeued": counts.requeued,
+        "discarded": counts.discarded,
         "damaged": counts.damaged,
     }
 

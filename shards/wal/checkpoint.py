@@ -6,14 +6,17 @@ from pathlib import Path
 import attrs
 import msgspec
 
-from shards.wal.segment import sync_directory
+from shards.wal.segment import sync_directory, write_all
 
 FILE_NAME = "checkpoint.json"
 
 
 @attrs.frozen(kw_only=True)
 class Checkpoint:
-    """Every number up to ``upto`` is done with; ``dead_lettered`` and ``damaged`` of them were not confirmed."""
+    """Every number up to ``upto`` is done with; ``dead_lettered`` and ``damaged`` of them were not confirmed.
+
+    A dead letter stays counted in ``dead_lettered`` when it is settled by hand: that is in its own file.
+    """
 
     upto: int = 0
     dead_lettered: int = 0
@@ -36,7 +39,7 @@ def write_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
     temporary = directory / f"{FILE_NAME}.new"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
     try:
-        os.write(fd, msgspec.json.encode(checkpoint))
+        write_all(fd, msgspec.json.encode(checkpoint))
         os.fsync(fd)
     finally:
         os.close(fd)

@@ -1,5 +1,6 @@
 """One segment file: writing it, reading it."""
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,16 @@ def sync_directory(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of it, or raise OSError: a disk that is getting full takes a part and reports no error."""
+    view = memoryview(data)
+    while view:
+        written = os.write(fd, view)
+        if not written:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        view = view[written:]
 
 
 class SegmentWriter:
@@ -37,11 +48,8 @@ class SegmentWriter:
 
     def append(self, data: bytes) -> None:
         """Write all of ``data``; nothing is durable before :meth:`sync`."""
-        view = memoryview(data)
-        while view:
-            written = os.write(self._fd, view)
-            self.size += written
-            view = view[written:]
+        write_all(self._fd, data)
+        self.size += len(data)
 
     def sync(self) -> None:
         """Make durable what was appended."""

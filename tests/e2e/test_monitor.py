@@ -88,6 +88,7 @@ async def test_its_commands_show_and_flush_the_shards(start: Start, http: aiohtt
     async with console(port) as monitor:
         assert "appended" in await monitor.run("shards", until="ClickHouse (embedded) up")
         assert "segments" in await monitor.run("wal", until="accepting")
+        assert "put aside" in await monitor.run("deadletters", until="0 open, 0 requeued, 0 discarded")
         await monitor.run("flush", until="ClickHouse (embedded) up")
         async with http.get(f"{url}/api/status") as reply:
             accounting = (await reply.json())["accounting"]

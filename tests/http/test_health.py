@@ -28,7 +28,7 @@ async def test_is_ready_once_clickhouse_answers(service: Service, path: str) -> 
     reply = await service.get(path)
     assert reply.status == 200
     assert reply.json["status"] == "ready"
-    assert reply.json["checks"] == {"recovery": "healthy", "wal": "healthy", "clickhouse": "healthy"}
+    assert reply.json["checks"] == dict.fromkeys(("recovery", "wal", "clickhouse", "flush"), "healthy")
 
 
 async def test_has_started_once_the_log_is_recovered(service: Service) -> None:
@@ -80,7 +80,7 @@ async def test_status_accounts_for_every_event(service: Service) -> None:
     status = (await service.get("/api/status")).json
     assert status["accounting"]["appended"] == before + 50
     for counts in [status["accounting"], *(shard["accounting"] for shard in status["shards"])]:
-        parts = [counts[part] for part in ("confirmed", "pending", "deadLettered", "damaged")]
+        parts = [counts[part] for part in ("confirmed", "pending", "deadLettered", "requeued", "discarded", "damaged")]
         assert counts["appended"] == sum(parts)
     assert status["status"] == "ready"
     assert status["store"]["kind"] == "embedded"

@@ -11,22 +11,24 @@ import attrs
 import pytest
 import pytest_asyncio
 from jsonschema import Draft202012Validator
-from referencing import Registry, Resource
-from referencing.jsonschema import DRAFT202012
 
 from app.config import Config
 from app.handlers.openapi import document
 from tests.http.conftest import MAX_BODY_BYTES
+from tests.http.documented import assert_documented, resolve, validate
 from tests.http.service import Reply, Service, eventually, running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-BASE = "urn:openapi"
 NOT_PROVOKED = {
     ("GET", "/api/receipts/{receipt}", "503"),  # the same
     ("GET", "/health/startup", "503"),  # recovery of an empty log is over before the first request
+    ("GET", "/api/deadletters", "503"),  # the same
+    ("GET", "/api/deadletters/{id}", "503"),
+    ("DELETE", "/api/deadletters/{id}", "503"),
     # A body that stalls for 30 s: test_bad_input.py provokes it with a shorter patience.
     ("POST", "/api/events", "408"),
+    ("POST", "/api/deadletters/{id}/retry", "408"),
     ("POST", "/api/events/bulk", "408"),
     ("POST", "/api/matches/{matchId}/events", "408"),
 }
@@ -34,63 +36,11 @@ Operation = tuple[str, str, str]
 """Method, path with placeholders, status."""
 
 
-def registry() -> Registry[Any]:
-    return Registry().with_resource(BASE, Resource.from_contents(document(), default_specification=DRAFT202012))
-
-
-def resolve(node: dict[str, Any]) -> dict[str, Any]:
-    """Return what a reference points to, or the node itself."""
-    while "$ref" in node:
-        target: Any = document()
-        for part in node["$ref"].removeprefix("#/").split("/"):
-            target = target[part]
-        node = target
-    return node
-
-
-def validate(pointer: str, body: Any) -> None:
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$ref": f"{BASE}#{pointer}"}
-    validator = Draft202012Validator(schema, registry=registry(), format_checker=Draft202012Validator.FORMAT_CHECKER)
-    faults = [f"{fault.json_path}: {fault.message}" for fault in validator.iter_errors(body)]
-    assert not faults, f"{pointer}: {faults}\n{body}"
-
-
-def escape(key: str) -> str:
-    return key.replace("~", "~0").replace("/", "~1")
-
-
-def pointer_to(node: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
-    """Follow references, keeping the pointer at which the node really lies."""
-    while "$ref" in node:
-        path = node["$ref"].removeprefix("#")
-        node = resolve(node)
-    return node, path
-
-
 def operations() -> Iterator[Operation]:
     for path, item in document()["paths"].items():
         for method, operation in item.items():
             for status in operation["responses"]:
                 yield method.upper(), path, status
-
-
-def assert_documented(method: str, path: str, reply: Reply) -> None:
-    """Check a reply against the document: status, content type, headers, body."""
-    operation = document()["paths"][path][method.lower()]
-    status = str(reply.status)
-    assert status in operation["responses"], f"{method} {path}: {status} {reply.text}"
-    node = operation["responses"][status]
-    response, pointer = pointer_to(node, f"/paths/{escape(path)}/{method.lower()}/responses/{status}")
-    for name, header in response.get("headers", {}).items():
-        if resolve(header).get("required"):
-            assert reply.headers.get(name), f"{method} {path} {status}: no {name}"
-    if "content" not in response:
-        assert reply.text == ""
-        return
-    content_type = reply.headers["Content-Type"].partition(";")[0]
-    assert content_type in response["content"], f"{method} {path} {status}: {content_type}"
-    if content_type.endswith("json"):
-        validate(f"{pointer}/content/{escape(content_type)}/schema", json.loads(reply.text))
 
 
 def event(match_id: str = "documented", event_type: str = "goal", **fields: Any) -> dict[str, Any]:
@@ -109,6 +59,9 @@ class Witness:
 
     async def post(self, path: str, body: Any, template: str = "", **options: Any) -> Reply:
         return self._check("POST", template or path, await self.service.post(path, body, **options))
+
+    async def delete(self, path: str, template: str, **options: Any) -> Reply:
+        return self._check("DELETE", template, await self.service.request("DELETE", path, **options))
 
     async def stream(self, path: str, template: str) -> None:
         """Look at the head of a stream, and at its first message."""
@@ -248,6 +201,41 @@ async def test_messages_of_the_stream_are_as_documented(service: Service) -> Non
                 break
 
 
+async def two_dead_letters(service: Service) -> list[str]:
+    """Return the ids of two events that ClickHouse refused, for a constraint of this match alone."""
+    store = service.context.store
+    constraint = "CONSTRAINT c CHECK match_id != 'dead' OR event_type = 'view'"
+    await store._run(f"ALTER TABLE {store.database}.events ADD {constraint}", lane="schema", timeout_s=30)
+    await service.post("/api/events", [event("dead"), event("dead", metadata={"a": 1}, more=2), event("dead", "view")])
+    await service.context.shards.flush()
+    return [letter["id"] for letter in (await service.get("/api/deadletters")).json["deadLetters"]]
+
+
+async def test_dead_letters_answer_as_documented(witness: Witness, service: Service) -> None:
+    first, second = await two_dead_letters(service)
+    one, again = "/api/deadletters/{id}", "/api/deadletters/{id}/retry"
+    await witness.get("/api/deadletters?limit=1")
+    await witness.get("/api/deadletters?limit=none")
+    await witness.get(f"/api/deadletters/{first}", one)
+    await witness.get("/api/deadletters/none", one)
+    await witness.delete("/api/deadletters/none", one)
+    await witness.post("/api/deadletters/none/retry", b"", again)
+    path = f"/api/deadletters/{first}/retry"
+    await witness.post(path, {"eventType": 7}, again)
+    await witness.post(path, b"<", again, content_type="application/xml")
+    await witness.post(path, b" " * (MAX_BODY_BYTES + 1), again)
+    proxy = {"X-Forwarded-For": "192.0.2.1"}
+    await witness.get("/api/deadletters", headers=proxy)
+    await witness.get(f"/api/deadletters/{first}", one, headers=proxy)
+    await witness.delete(f"/api/deadletters/{first}", one, headers=proxy)
+    await witness.post(path, b"", again, X_Forwarded_For="192.0.2.1")
+    await witness.post(path, {"eventType": "view"}, again)
+    await witness.post(path, b"", again)
+    await witness.delete(f"/api/deadletters/{second}", one)
+    await witness.delete(f"/api/deadletters/{second}", one)
+    await witness.get("/api/deadletters?all=true")
+
+
 async def test_operation_and_pages_answer_as_documented(witness: Witness) -> None:
     await witness.service.post("/api/events", event("paged"))
     for path in (
@@ -272,6 +260,9 @@ async def test_operation_and_pages_answer_as_documented(witness: Witness) -> Non
     for path in set(re.findall(r'"(/static/[^"]+)"', page)):
         reply = await witness.get(path, "/static/{path}")
         await witness.get(path, "/static/{path}", headers={"If-None-Match": reply.headers["ETag"]})
+        for range_ in ("bytes=0-9", "bytes=9999999-"):
+            await witness.get(path, "/static/{path}", headers={"Range": range_})
+        await witness.get(path, "/static/{path}", headers={"If-Match": '"other"'})
     await witness.get("/static/none.css", "/static/{path}")
 
 
@@ -281,6 +272,7 @@ async def test_unavailability_is_as_documented(shut: Service, seen: set[Operatio
         ("/api/events", ""),
         ("/api/events/bulk", ""),
         ("/api/matches/m/events", "/api/matches/{matchId}/events"),
+        ("/api/deadletters/0-1/retry", "/api/deadletters/{id}/retry"),
     ):
         assert (await witness.post(path, event("m"), template)).status == 503
     for path, template in (

@@ -23,6 +23,13 @@ class FailingLog(ShardLog):
     write_error: OSError | None = None
     sync_error: OSError | None = None
     syncs = 0
+    reopenings = 0
+
+    def reopen(self) -> None:
+        self.reopenings += 1
+        if self.write_error is not None:
+            raise self.write_error
+        super().reopen()
 
     def append(self, payloads: Sequence[bytes]) -> int:
         if self.write_error is not None:
@@ -166,3 +173,24 @@ async def test_a_failing_interval_sync_starts_another_segment(tmp_path: Path, ca
     assert "may be lost" in caplog.text
     assert list(durable.rows) == [1, 2]
     assert log.segment_count == 2
+
+
+async def test_a_disk_that_works_again_is_found_out_without_an_append(tmp_path: Path) -> None:
+    """While the log is said to be broken nobody sends anything, so nothing else would find out."""
+    log, durable = open_log(tmp_path), Durable()
+    async with running() as committer:
+        await committer.submit(log, [row(1)], durable)
+        log.write_error = OSError(errno.ENOSPC, "No space left on device")
+        with pytest.raises(WalFailed):
+            await committer.submit(log, [row(2)], durable)
+        async with asyncio.timeout(30):
+            while log.reopenings < 2:
+                await asyncio.sleep(0.05)
+            assert committer.error
+
+            log.write_error = None
+            while committer.error:
+                await asyncio.sleep(0.05)
+
+        await committer.submit(log, [row(3)], durable)
+    assert read_back(log) == durable.rows == {1: row(1), 2: row(3)}

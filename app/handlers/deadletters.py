@@ -1,0 +1,168 @@
+"""`/api/deadletters`: what ClickHouse refused, for operators to read, repair and requeue, or discard."""
+
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+from aiohttp import hdrs, web
+
+from app.admin import require_admin
+from app.body import JSON_TYPES, body_format, read_body, unsupported_type
+from app.context import Context
+from app.engagement import iso_ms
+from app.handlers.parameters import cursor_of, letters_page_of
+from app.keys import CONTEXT
+from app.problems import Problem
+from app.schemas.batch import BOM
+from app.schemas.events import Origin, decode_fields
+from app.schemas.faults import Fault, FieldError, InvalidEventError
+from app.schemas.fields import is_absent, parse_event_id, text_of
+from app.schemas.outgoing import as_sent
+from shards.deadletter import FiledLetter
+from shards.errors import LetterSettled, UnknownLetter
+from shards.events import Event, decode_row
+
+_BLANK = b" \t\r\n"
+_UNREADABLE_RETRY_AFTER_S = 5
+_PATH = "/api/deadletters/{id:[^/]+}"
+
+T = TypeVar("T")
+
+routes = web.RouteTableDef()
+
+
+@routes.get("/api/deadletters")
+async def list_letters(request: web.Request) -> web.Response:
+    """List dead letters, newest first."""
+    require_admin(request)
+    page = letters_page_of(request.query)
+    # One more than wanted tells whether there is a next page.
+    found = await _reading(
+        request.app[CONTEXT].shards.dead_letters(limit=page.limit + 1, before=page.after, settled=page.settled)
+    )
+    shown = found[: page.limit]
+    cursor = cursor_of(shown[-1].place) if len(found) > page.limit else None
+    return _answer({"deadLetters": [_view(letter) for letter in shown], "nextCursor": cursor})
+
+
+@routes.get(_PATH)
+async def read_letter(request: web.Request) -> web.Response:
+    """Answer with one dead letter."""
+    require_admin(request)
+    return _answer(_view(await _letter(request)))
+
+
+@routes.post(f"{_PATH}/retry")
+async def retry_letter(request: web.Request) -> web.Response:
+    """Append a dead letter's event again: as it was, or as the body has it."""
+    require_admin(request)
+    context = request.app[CONTEXT]
+    context.shards.check_room()
+    filed = await _letter(request)
+    body = (await read_body(request, limit=context.config.max_body_bytes)).removeprefix(BOM).strip(_BLANK)
+    event = None
+    if body:
+        if body_format(request) != "json":
+            raise unsupported_type(JSON_TYPES)
+        event = _repaired(context, body, decode_row(filed.letter.row.encode()))
+    return _answer(_view(await _settling(context.shards.requeue(filed.id, event))), status=202)
+
+
+@routes.delete(_PATH)
+async def discard_letter(request: web.Request) -> web.Response:
+    """Give a dead letter up."""
+    require_admin(request)
+    filed = await _letter(request)
+    return _answer(_view(await _settling(request.app[CONTEXT].shards.discard(filed.id))))
+
+
+async def _letter(request: web.Request) -> FiledLetter:
+    return await _reading(request.app[CONTEXT].shards.dead_letter(request.match_info["id"]))
+
+
+async def _reading(work: Awaitable[T]) -> T:
+    try:
+        return await work
+    except UnknownLetter:
+        raise Problem(404, "Unknown dead letter", "There is no dead letter of this id.") from None
+    except (OSError, msgspec.DecodeError) as error:
+        raise Problem(
+            503,
+            "Service unavailable",
+            "The file of dead letters cannot be read now; the log of the service says why.",
+            headers={hdrs.RETRY_AFTER: str(_UNREADABLE_RETRY_AFTER_S)},
+        ) from error
+
+
+async def _settling(work: Awaitable[FiledLetter]) -> FiledLetter:
+    try:
+        return await _reading(work)
+    except LetterSettled as error:
+        detail = f"This dead letter is done with: {error.reason}. Read it for what was done, and when."
+        raise Problem(409, "Already settled", detail, kind="already-settled") from None
+
+
+def _repaired(context: Context, body: bytes, first: Event) -> Event:
+    """Return the event that the body holds, by the rules for every event. It stays the event it was.
+
+    ``matchId`` and ``eventId`` may be left out; a ``timestamp`` left out is when the event was first received.
+    """
+    faults: list[Fault] = []
+    try:
+        fields = decode_fields(body)
+        faults += _key_faults(fields, first)
+        received = iso_ms(first.received_ns // 1_000_000)
+        for name, value in (("matchId", first.match_id), ("eventId", first.event_id), ("timestamp", received)):
+            if is_absent(fields.get(name)):
+                fields[name] = msgspec.Raw(msgspec.json.encode(value))
+        event = context.events_schema.parse(msgspec.json.encode(fields), origin=Origin())
+    except InvalidEventError as error:
+        raise _invalid([*faults, *error.faults]) from None
+    if faults:
+        raise _invalid(faults)
+    return event
+
+
+def _key_faults(fields: Mapping[str, msgspec.Raw], first: Event) -> Iterator[Fault]:
+    """Name the parts of the key that differ; what cannot be read is named where it is parsed."""
+    message = "differs from the dead letter's, and would make it another event; leave it out, or make both agree"
+    if text_of(fields.get("matchId")) not in (None, first.match_id):
+        yield Fault("$.matchId", message)
+    try:
+        event_id = parse_event_id(fields["eventId"]) if "eventId" in fields else ""
+    except FieldError:
+        return
+    if event_id not in ("", first.event_id):
+        yield Fault("$.eventId", message)
+
+
+def _invalid(faults: Sequence[Fault]) -> Problem:
+    errors = [fault.view() for fault in faults]
+    return Problem(400, "Invalid events", "The repaired event breaks the rules below.", errors, kind="validation")
+
+
+def _view(filed: FiledLetter) -> dict[str, Any]:
+    letter, settlement = filed.letter, filed.settlement
+    event = decode_row(letter.row.encode())
+    return {
+        "id": filed.id,
+        "status": settlement.action if settlement else "open",
+        "at": iso_ms(letter.at_us // 1000),
+        "shard": letter.shard,
+        "seq": letter.seq,
+        "code": letter.code,
+        "error": letter.error,
+        "event": as_sent(event),
+        "receivedAt": iso_ms(event.received_ns // 1_000_000),
+        "settledAt": iso_ms(round(settlement.at.timestamp() * 1000)) if settlement else None,
+        "requeuedAs": as_sent(decode_row(settlement.row.encode())) if settlement and settlement.row else None,
+    }
+
+
+def _answer(view: dict[str, Any], *, status: int = 200) -> web.Response:
+    return web.Response(
+        body=msgspec.json.encode(view),
+        status=status,
+        content_type="application/json",
+        headers={hdrs.CACHE_CONTROL: "no-store"},
+    )
