@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 CLICKHOUSE := tests/node_modules/.package-lock.json
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help install run test lint bench lock browser
+.PHONY: help install run test torture lint bench lock browser
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -39,6 +39,10 @@ browser:
 test: $(INSTALLED) $(CLICKHOUSE) browser ## run all tests, against a real ClickHouse, with coverage
 	$(BIN)/python -m pytest --cov --cov-report=term --cov-report=xml
 	$(BIN)/python -m coverage report --include='shards/*' --fail-under=90
+
+# How long, and what to repeat: make torture MINUTES=30 SEED=1
+torture: $(INSTALLED) $(CLICKHOUSE) ## cause every fault under load for MINUTES (10), and count what is lost
+	$(BIN)/python -m tests.torture --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
 lint: $(INSTALLED) ## check style and types
 	$(BIN)/ruff check .

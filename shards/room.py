@@ -29,16 +29,20 @@ class Room:
             raise Saturated("more events are waiting for the disk than may wait", retry_after_s=1)
         if self._committer.error and now - self._committer.failed_at < FAILED_PAUSE_S:
             raise WalFailed("the write-ahead log cannot be written", retry_after_s=2)
-        if now - self._looked_at >= LOOK_EVERY_S:
-            self._looked_at = now
-            self._full = self._look()
-        if self._full:
-            raise WalFull(self._full, retry_after_s=5)
+        if full := self._found_full():
+            raise WalFull(full, retry_after_s=5)
 
     @property
     def problem(self) -> str:
-        """Why the write-ahead log cannot take events now; empty where it can."""
-        return self._full or self._committer.error
+        """Why the write-ahead log cannot take events now; empty where it can, whether events come or not."""
+        return self._found_full() or self._committer.error
+
+    def _found_full(self) -> str:
+        now = monotonic()
+        if now - self._looked_at >= LOOK_EVERY_S:
+            self._looked_at = now
+            self._full = self._look()
+        return self._full
 
     def _look(self) -> str:
         if self._wal_bytes() >= self._settings.wal_max_bytes:

@@ -41,6 +41,7 @@ class ClickHouseServer:
         self.path = path
         self.tcp_port = free_port()
         self.http_port = free_port()
+        self.options: tuple[str, ...] = ()  # of the server, from the next start on
         self._start_timeout_s = start_timeout_s
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -64,6 +65,7 @@ class ClickHouseServer:
         # A killed process leaves its status file; the kernel has released the lock on it.
         with (self.path / "output.log").open("ab") as log:
             arguments = [sys.executable, __file__, str(self.path / "data"), str(self.tcp_port), str(self.http_port)]
+            arguments += self.options
             self._process = subprocess.Popen(
                 arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.path, start_new_session=True
             )
@@ -130,11 +132,11 @@ class ClickHouseServer:
         assert process.returncode == -with_signal, f"ended with {process.returncode}:\n{self.log}"
 
 
-def _run(path: str, tcp_port: str, http_port: str) -> int:
+def _run(path: str, tcp_port: str, http_port: str, *options: str) -> int:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     library = ctypes.CDLL(str(LIBRARY))
     arguments = ["clickhouse", "--path", path, "--query", _LISTEN, "--", "--listen_host=127.0.0.1"]
-    arguments += [f"--tcp_port={tcp_port}", f"--http_port={http_port}"]
+    arguments += [f"--tcp_port={tcp_port}", f"--http_port={http_port}", *options]
     argv = (ctypes.c_char_p * (len(arguments) + 1))(*(a.encode() for a in arguments), None)
     code: int = library.chdb_query_cmdline(len(arguments), argv)
     return code

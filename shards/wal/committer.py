@@ -51,6 +51,7 @@ class Committer:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._unsynced: set[ShardLog] = set()
+        self._failed: set[ShardLog] = set()
         self._synced_at = monotonic()
         self.queued_bytes = 0
         self.error = ""
@@ -82,13 +83,14 @@ class Committer:
             if group:
                 self._commit(group)
             self._sync_by_interval()
+            self._reopen_failed()
         for log in self._unsynced:
             log.sync()
 
     def _next_group(self) -> list[Append] | None:
-        """Return what is queued, waiting for the first one; empty: an interval sync may be due; None: end."""
+        """Return what is queued, waiting for the first one; empty: something else may be due; None: end."""
         try:
-            first = self._queue.get(timeout=SYNC_INTERVAL_S if self._sync == "interval" else None)
+            first = self._queue.get(timeout=SYNC_INTERVAL_S if self._sync == "interval" or self._failed else None)
         except Empty:
             return []
         group: list[Append] = []
@@ -111,8 +113,10 @@ class Committer:
             try:
                 self._write(log, appends)
                 log.acknowledge()
+                self._failed.discard(log)
             except OSError as error:
                 log.abandon()
+                self._failed.add(log)
                 for append in appends:
                     append.error = error
         assert self._loop is not None  # noqa: S101 - for the type checker
@@ -140,6 +144,24 @@ class Committer:
                 _log.exception("shard %d: sync failed; the last second of acknowledged events may be lost", log.shard)
                 log.abandon()
 
+    def _reopen_failed(self) -> None:
+        """Find out whether the disk takes writes again: while events are refused, nothing else would."""
+        if not self._failed or monotonic() - self.failed_at < SYNC_INTERVAL_S:
+            return
+        try:
+            for log in self._failed:
+                log.reopen()
+        except OSError:
+            return
+        self._failed.clear()
+        assert self._loop is not None  # noqa: S101 - for the type checker
+        self._loop.call_soon_threadsafe(self._disk_is_back)
+
+    def _disk_is_back(self) -> None:
+        if self.error:
+            _log.info("the write-ahead log can be written again")
+        self.error = ""
+
     def _report(self, group: list[Append], seconds: float) -> None:
         records = bytes_ = 0
         for append in group:
@@ -153,7 +175,7 @@ class Committer:
             if not append.future.done():
                 append.future.set_result(append.first_seq)
         if records:
-            self.error = ""
+            self._disk_is_back()
             self._observer.synced(records=records, bytes_=bytes_, seconds=seconds)
 
     def _fail(self, append: Append, error: OSError) -> None:

@@ -164,6 +164,11 @@ class ShardLog:
         self._next_seq = self.durable_seq + 1
         self.generation += 1
 
+    def reopen(self) -> None:
+        """Start a segment after :meth:`abandon`, if none was started since. Raises OSError: the disk still refuses."""
+        if self._writer is None:
+            self._rotate()
+
     def segment_of(self, seq: int) -> tuple[Path, int] | None:
         """Return path and ordinal of the segment that holds a number, or else of the first one."""
         with self._lock:
@@ -198,16 +203,15 @@ class ShardLog:
             self._remove_done(checkpoint.upto)
 
     def _remove_done(self, upto: int) -> None:
-        with self._lock:
-            done = 0
-            while done + 1 < len(self._segments) and self._segments[done + 1].first_seq <= upto + 1:
-                done += 1
-            removed, self._segments = self._segments[:done], self._segments[done:]
-        for segment in removed:
+        """Remove segments from the oldest on. One that cannot be removed is tried again the next time."""
+        while len(self._segments) > 1 and self._segments[1].first_seq <= upto + 1:
+            segment = self._segments[0]
             if segment.damaged:
                 self._set_aside(segment.path)
             else:
                 segment.path.unlink(missing_ok=True)
+            with self._lock:
+                self._segments.pop(0)
 
     def _set_aside(self, path: Path) -> Path:
         kept = self.directory / DAMAGED_DIRECTORY

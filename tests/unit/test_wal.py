@@ -88,6 +88,26 @@ def test_a_full_segment_is_followed_by_another_and_goes_when_it_is_done_with(tmp
     assert log.size_bytes == sum(path.stat().st_size for path in segment_files(tmp_path))
 
 
+def test_a_segment_that_cannot_be_removed_is_removed_later(tmp_path: Path) -> None:
+    log = open_log(tmp_path, segment_max_bytes=200)
+    for number in range(1, 10):
+        append(log, row(number))
+    stubborn = segment_files(tmp_path)[0]
+    content = stubborn.read_bytes()
+    stubborn.unlink()
+    stubborn.mkdir()  # cannot be unlinked, not even by root
+    with pytest.raises(OSError, match=str(stubborn)):
+        log.truncate(Checkpoint(upto=5))
+    stubborn.rmdir()
+    stubborn.write_bytes(content)
+
+    log.truncate(Checkpoint(upto=6))
+
+    assert not stubborn.exists()
+    assert log.size_bytes == sum(path.stat().st_size for path in segment_files(tmp_path))
+    assert [seq for seq, _ in read_all(log, after=6)] == [7, 8, 9]
+
+
 def test_segments_gone_count_as_done_even_when_the_checkpoint_was_lost(tmp_path: Path) -> None:
     log = open_log(tmp_path, segment_max_bytes=200)
     for number in range(1, 10):
