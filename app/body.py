@@ -4,6 +4,7 @@ The server must be run with ``auto_decompress=False``.
 """
 
 import asyncio
+import time
 import zlib
 from collections.abc import AsyncGenerator, Iterator
 from typing import Literal
@@ -11,6 +12,7 @@ from typing import Literal
 from aiohttp import StreamReader, hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from app.patience import Pace, Waiting
 from app.problems import Problem
 
 Format = Literal["json", "ndjson"]
@@ -18,8 +20,7 @@ Format = Literal["json", "ndjson"]
 JSON_TYPES = frozenset({"application/json"})
 NDJSON_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 
-IDLE_S = 30.0
-"""How long a body may pause."""
+PACE = Pace()
 
 _CHARSETS = frozenset({"utf-8", "utf8", "us-ascii"})
 _GZIP = frozenset({"gzip", "x-gzip"})
@@ -49,18 +50,18 @@ def unsupported_type(accepted: frozenset[str]) -> Problem:
     return _unsupported(f"This content type is not accepted; send one of {', '.join(sorted(accepted))}.")
 
 
-async def read_body(request: web.BaseRequest, *, limit: int, idle_s: float = IDLE_S) -> bytes:
+async def read_body(request: web.BaseRequest, *, limit: int, pace: Pace = PACE) -> bytes:
     """Return the whole body, decompressed.
 
     Raises Problem: 413 as soon as there are more than ``limit`` bytes, 415 for an encoding that is not known,
-    400 where the body is cut off or its compression is broken, 408 where nothing comes for ``idle_s``.
+    400 where the body is cut off or its compression is broken, 408 where it does not keep the pace.
     """
     decompressor = _decompressor(request)
     if decompressor is None and (request.content_length or 0) > limit:
         raise too_large(limit)
     pieces = []
     size = 0
-    async for piece in iter_body(request, decompressor, idle_s=idle_s):
+    async for piece in iter_body(request, decompressor, pace=pace):
         size += len(piece)
         if size > limit:
             raise too_large(limit)
@@ -74,12 +75,14 @@ def open_body(request: web.BaseRequest) -> AsyncGenerator[bytes, None]:
 
 
 async def iter_body(
-    request: web.BaseRequest, decompressor: "Decompressor | None", *, idle_s: float = IDLE_S
+    request: web.BaseRequest, decompressor: "Decompressor | None", *, pace: Pace = PACE
 ) -> AsyncGenerator[bytes, None]:
     """Yield the body as it comes in, through ``decompressor`` if there is one."""
     content = request.content
+    waiting = Waiting(pace)
     try:
-        while chunk := content.read_nowait() or await _wait_for_more(content, idle_s):
+        while chunk := content.read_nowait() or await _wait_for_more(content, waiting):
+            waiting.received(len(chunk))
             if decompressor is None:
                 yield chunk
                 continue
@@ -95,9 +98,12 @@ async def iter_body(
         raise _bad_compression("ends too early")
 
 
-async def _wait_for_more(content: StreamReader, idle_s: float) -> bytes:
-    async with asyncio.timeout(idle_s):
-        return await content.readany()
+async def _wait_for_more(content: StreamReader, waiting: Waiting) -> bytes:
+    began = time.monotonic()
+    async with asyncio.timeout(waiting.left_s):
+        chunk = await content.readany()
+    waiting.waited(time.monotonic() - began)
+    return chunk
 
 
 def too_large(limit: int) -> Problem:
@@ -197,7 +203,7 @@ def _timed_out() -> Problem:
     return Problem(
         408,
         "Body timed out",
-        "The body stopped before its announced length; check Content-Length, and send the request again.",
+        "The body stopped, or came too slowly; check Content-Length, and send the request again.",
         headers={hdrs.CONNECTION: "close"},
         kind="timed-out",
     )

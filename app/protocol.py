@@ -1,40 +1,197 @@
-"""The HTTP server below the application: what it answers to requests that never reach a handler."""
+"""The HTTP server below the application: requests that never reach a handler, and clients that hold a connection."""
 
+import asyncio
 import logging
+import resource
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
+import attrs
+import msgspec
 import uuid_utils
 from aiohttp import hdrs, web
+from aiohttp.http import RawRequestMessage
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from app.middlewares import REQUEST_ID_HEADER, SERVER
-from app.problems import Problem, problem_response
+from app.patience import Patience
+from app.problems import CONTENT_TYPE, Problem, problem_response
+
+RESERVED_FILES = 512
+"""Of the files a process may open, so many are kept for the log, for ClickHouse and for what is at hand."""
+
+CONNECTIONS_MIN = 64
+FULL_RETRY_AFTER_S = 5
+FULL_LOG_INTERVAL_S = 10.0
+
+_CONTINUE = "100-continue"
+_LINGER_NOT = struct.pack("ii", 1, 0)
 
 _log = logging.getLogger(__name__)
 
 
+def connections_for(files: int) -> int:
+    """Return how many connections a process that may open so many files can hold."""
+    return sys.maxsize if files == resource.RLIM_INFINITY else max(files - RESERVED_FILES, CONNECTIONS_MIN)
+
+
 class ServiceRunner(web.AppRunner):
-    """Runs the application so that malformed HTTP is answered by a problem too, and bodies stay compressed."""
+    """Runs the application so that malformed HTTP is answered by a problem too, and bodies stay compressed.
 
-    __slots__ = ()
+    No client can hold a connection without using it for longer than `patience` says, and those that come when
+    ``connections_max`` are open are refused: who is connected goes on being served.
+    """
 
-    def __init__(self, app: web.Application, **options: Any) -> None:
-        super().__init__(app, auto_decompress=False, **options)
+    __slots__ = ("_connections_max", "_patience")
+
+    def __init__(
+        self,
+        app: web.Application,
+        *,
+        patience: Patience = Patience(),  # noqa: B008 (frozen)
+        connections_max: int | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            app,
+            auto_decompress=False,
+            keepalive_timeout=patience.idle_s,
+            lingering_time=patience.linger_s,
+            **options,
+        )
+        self._patience = patience
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._connections_max = connections_for(files) if connections_max is None else connections_max
 
     async def _make_server(self) -> web.Server:
         plain = await super()._make_server()
-        return _Server(plain.request_handler, request_factory=plain.request_factory, **self._kwargs)
+        make_request = _without_odd_expectations(plain.request_factory)
+        server = _Server(plain.request_handler, request_factory=make_request, **self._kwargs)
+        server.patience = self._patience
+        server.connections_max = self._connections_max
+        return server
 
 
 class _Server(web.Server):
+    patience: Patience
+    connections_max: int
+    _full_logged_s = float("-inf")
+
     def __call__(self) -> web.RequestHandler:
         return _Connection(self, loop=self._loop, **self._kwargs)
 
+    @property
+    def full(self) -> bool:
+        return len(self._connections) >= self.connections_max
+
+    def refuse(self, transport: asyncio.Transport) -> None:
+        """Tell a client that there is no room for it. It may not hear it: its request is not read."""
+        transport.write(_refusal())
+        transport.close()
+        if time.monotonic() - self._full_logged_s >= FULL_LOG_INTERVAL_S:
+            self._full_logged_s = time.monotonic()
+            _log.warning(
+                "%d connections are open, as many as there is room for; more are refused. Allow more open files"
+                " (ulimit -n), or find out who holds them",
+                len(self._connections),
+            )
+
+
+@attrs.define
+class _Timer:
+    """Calls something once, unless stopped before."""
+
+    _loop: asyncio.AbstractEventLoop
+    _handle: asyncio.TimerHandle | None = None
+
+    @property
+    def runs(self) -> bool:
+        return self._handle is not None
+
+    def start(self, delay_s: float, call: Callable[[], None]) -> None:
+        self.stop()
+        self._handle = self._loop.call_later(delay_s, call)
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
 
 class _Connection(web.RequestHandler):
-    """One connection. aiohttp itself answers malformed HTTP in plain text, quotes it, and logs a traceback."""
+    """One connection.
 
-    __slots__ = ()
+    aiohttp itself answers malformed HTTP in plain text, quotes it, and logs a traceback. It cuts off who sends
+    nothing for long, and waits for ever for who does not take its answers.
+    """
+
+    __slots__ = ("_close_timer", "_head_timer", "_server", "_transport", "_unread_timer")
+
+    def __init__(self, server: _Server, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._server = server
+        self._transport: asyncio.Transport | None = None  # until it is lost; aiohttp's own ends when it is closed
+        self._head_timer = _Timer(self._loop)
+        self._unread_timer = _Timer(self._loop)
+        self._close_timer = _Timer(self._loop)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        if self._server.full:
+            self._force_close = True  # what still comes is not looked at
+            self._server.refuse(self._transport)
+        else:
+            super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        for timer in (self._head_timer, self._unread_timer, self._close_timer):
+            timer.stop()
+        self._transport = None
+        super().connection_lost(exc)
+
+    async def start(self) -> None:
+        try:
+            await super().start()
+        finally:
+            # A transport that is closed waits for its last bytes to be taken, however long that lasts.
+            if self._transport is not None:
+                self._close_timer.start(self._server.patience.unread_s, self._cut_off)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if not self._awaits_request:
+            self._head_timer.stop()
+        elif data and not self._head_timer.runs:
+            self._head_timer.start(self._server.patience.head_s, self._head_overdue)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread_timer.start(self._server.patience.unread_s, self._cut_off)
+
+    def resume_writing(self) -> None:
+        self._unread_timer.stop()
+        super().resume_writing()
+
+    @property
+    def _awaits_request(self) -> bool:
+        return self._waiter is not None and not self._waiter.done()
+
+    def _cut_off(self) -> None:
+        """End the connection at once, with what still waits in the kernel: nobody takes it."""
+        if self._transport is not None:
+            sock = self._transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+            self._transport.abort()
+
+    def _head_overdue(self) -> None:
+        self._head_timer.stop()
+        if self._awaits_request:
+            self.force_close()
 
     def handle_error(
         self,
@@ -53,9 +210,38 @@ class _Connection(web.RequestHandler):
             status,
             "Malformed HTTP",
             f"The request is not HTTP as it should be ({reason}): mend its first line, its headers or its chunks.",
-            headers={REQUEST_ID_HEADER: str(uuid_utils.uuid7()), hdrs.SERVER: SERVER},
+            headers={REQUEST_ID_HEADER: str(uuid_utils.uuid7()), hdrs.SERVER: SERVER, hdrs.CONNECTION: "close"},
             kind="malformed-http",
         )
         response = problem_response(request, problem)
         response.force_close()
         return response
+
+
+def _without_odd_expectations(make_request: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:
+    """Ignore an ``Expect`` that nobody knows, as RFC 9110 (10.1.1) allows: aiohttp answers 417 in plain text."""
+
+    def make(message: RawRequestMessage, *others: Any) -> web.BaseRequest:
+        if message.headers.get(hdrs.EXPECT, _CONTINUE).lower() != _CONTINUE:
+            headers = CIMultiDict(message.headers)
+            headers.popall(hdrs.EXPECT)
+            message = message._replace(headers=CIMultiDictProxy(headers))
+        return make_request(message, *others)
+
+    return make
+
+
+def _refusal() -> bytes:
+    detail = "As many connections are open as there is room for. Connect again after Retry-After."
+    problem = Problem(503, "Service unavailable", detail)
+    body = msgspec.json.encode(problem.body("/"))
+    lines = (
+        "HTTP/1.1 503 Service Unavailable",
+        f"{hdrs.CONTENT_TYPE}: {CONTENT_TYPE}",
+        f"{hdrs.CONTENT_LENGTH}: {len(body)}",
+        f"{hdrs.RETRY_AFTER}: {FULL_RETRY_AFTER_S}",
+        f"{hdrs.SERVER}: {SERVER}",
+        f"{REQUEST_ID_HEADER}: {uuid_utils.uuid7()}",
+        f"{hdrs.CONNECTION}: close",
+    )
+    return "\r\n".join([*lines, "", ""]).encode() + body

@@ -5,8 +5,10 @@ signal where a second one cut the shutdown short.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
+import resource
 import signal
 import sys
 from ipaddress import ip_address
@@ -29,6 +31,11 @@ _log = logging.getLogger(__name__)
 EXIT_NOT_STARTED = 1
 EXIT_WRONG_SETTING = 2
 
+CONNECTS_WAITING = 1024
+"""Connections that may wait to be accepted: a crowd that comes within milliseconds must not be turned away."""
+
+FILES_MAX = 1 << 20
+
 SAME_REQUEST_S = 0.5
 """Who ends a process and then its group, as ``timeout`` does, sends two signals and means one."""
 
@@ -48,10 +55,20 @@ def serve() -> None:
     except ConfigError as error:
         _fail(str(error), EXIT_WRONG_SETTING)
     logs.configure(config)
+    _raise_file_limit()
     try:
         uvloop.run(_serve(config))
     except StartError as error:
         _fail(str(error), EXIT_NOT_STARTED)
+
+
+def _raise_file_limit() -> None:
+    """Allow as many open files, so connections, as this process may have: the default is often 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES_MAX if hard == resource.RLIM_INFINITY else min(hard, FILES_MAX)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):  # the system has limits that it does not tell
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _fail(message: str, code: int) -> NoReturn:
@@ -88,7 +105,7 @@ async def _start(runner: web.AppRunner, config: Config) -> None:
         where = config.data_dir.resolve()
         raise StartError(f"cannot use {where}: {reason}; see FANFINITY_DATA_DIR") from error
     try:
-        await web.TCPSite(runner, config.host, config.port).start()
+        await web.TCPSite(runner, config.host, config.port, backlog=CONNECTS_WAITING).start()
     except OSError as error:
         wanted = Address(config.host, config.port)
         reason = error.strerror or str(error)

@@ -166,6 +166,8 @@ async def _match_updates(board: Board, messages: AsyncIterable[Message]) -> Asyn
 
 async def _send(request: web.Request, updates: AsyncGenerator[str, None]) -> EventSourceResponse:
     """Send every update; ends quietly when the viewer is gone, or takes nothing for too long."""
+    if request.transport is None:
+        raise ConnectionResetError("the viewer left before the stream began")
     response = EventSourceResponse(sep="\n", send_timeout=SEND_TIMEOUT_S)
     with contextlib.suppress(ConnectionResetError, TimeoutError):
         await response.prepare(request)

@@ -30,6 +30,8 @@ async def match_stream(request: web.Request) -> web.StreamResponse:
 
 
 async def _send(request: web.Request, messages: Subscription) -> web.StreamResponse:
+    if request.transport is None:
+        raise ConnectionResetError("the viewer left before the stream began")
     response = EventSourceResponse(sep="\n", ping_interval=HEARTBEAT_S, send_timeout=SEND_TIMEOUT_S)
     await response.prepare(request)
     try:

@@ -128,11 +128,11 @@ async def eventually(condition: Callable[[], Any], state: Callable[[], str]) -> 
 
 
 @asynccontextmanager
-async def running(config: Config, *, routes: Iterable[web.RouteDef] = ()) -> AsyncIterator[Service]:
-    """Run the service, with some more routes, until the block ends."""
+async def running(config: Config, *, routes: Iterable[web.RouteDef] = (), **options: Any) -> AsyncIterator[Service]:
+    """Run the service, with some more routes and options of its runner, until the block ends."""
     app = create_app(config)
     app.add_routes(routes)
-    runner = ServiceRunner(app, access_log=None, shutdown_timeout=1)
+    runner = ServiceRunner(app, access_log=None, shutdown_timeout=1, **options)
     await runner.setup()
     try:
         await web.TCPSite(runner, config.host, config.port).start()

@@ -13,6 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from app.body import read_body
+from app.patience import Pace
 from app.problems import Problem, problem_response
 from tests.http.problem import assert_problem
 from tests.http.service import Reply, Service
@@ -290,7 +291,7 @@ async def test_a_connection_cut_within_the_body_takes_nothing(service: Service, 
 async def test_a_body_that_stalls_times_out() -> None:
     async def handler(request: web.Request) -> web.Response:
         try:
-            await read_body(request, limit=1000, idle_s=0.05)
+            await read_body(request, limit=1000, pace=Pace(within_s=0.05))
         except Problem as problem:
             return problem_response(request, problem)
         return web.Response()

@@ -1,0 +1,29 @@
+"""A short run of the fuzzer against the service as a process; ``python -m tests.torture.fuzz`` is the long one."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+from tests.e2e.process import Process
+from tests.fuzz.campaign import Campaign
+
+REQUESTS = 500
+SEED = int(os.environ.get("FUZZ_SEED", "1"))
+
+
+async def test_every_reply_is_documented_whatever_is_sent(tmp_path: Path) -> None:
+    print(f"FUZZ_SEED={SEED}")
+    settings = {"PORT": 0, "DATA_DIR": tmp_path, "MONITOR": "", "CHECKPOINT_INTERVAL_MS": 200}
+    process = await Process.start("serve", settings=settings)
+    try:
+        campaign = Campaign(await process.url(), SEED)
+        await asyncio.to_thread(campaign.run, REQUESTS)
+        assert not campaign.failures, "\n\n".join(campaign.failures)
+        assert campaign.sent >= REQUESTS
+        assert {200, 202, 400, 404, 405, 415} <= set(campaign.statuses)
+        assert await asyncio.to_thread(campaign.appended) == campaign.accepted
+        assert not [line for line in process.lines if "ERROR" in line or "Traceback" in line]
+        assert await process.ends(signal.SIGTERM) == 0
+    finally:
+        await process.close()
