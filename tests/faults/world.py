@@ -15,7 +15,7 @@ from tests.bench.engines import DATABASE, Row, Server
 from tests.bench.sender import Account
 from tests.bench.service import Service
 from tests.faults.clock import MovedClock
-from tests.faults.disk import SmallDisk
+from tests.faults.disk import MountRefused, SmallDisk
 from tests.faults.proxy import Proxy
 from tests.faults.traffic import MATCHES, Record, Traffic, match_of
 
@@ -82,7 +82,11 @@ class World:
 
     async def __aenter__(self) -> Self:
         if self.disk is not None:
-            await self.disk.mount()
+            try:
+                await self.disk.mount()
+            except MountRefused:
+                self.record.close()
+                raise
         try:
             await self.server.start()
             # The proxy has its port from here on.
