@@ -1,8 +1,8 @@
-"""Reading matches: the destination table and what is still pending, counted in one statement.
+"""Reading matches: the destination table and what is still pending, counted together.
 
-Pending rows are taken *before* the statement is sent, and travel with it. A row that lands in ``events`` meanwhile
-is in both, and counts once; so an answer holds everything that was acknowledged before it was asked for, and never
-less than the answer before. Buffer tables are not read: they undercount while they flush.
+Pending rows are taken *before* the statement is sent, and travel ahead of it as a temporary table. A row that lands in
+``events`` meanwhile is in both, and counts once; so an answer holds everything that was acknowledged before it was
+asked for, and never less than the answer before. Buffer tables are not read: they undercount while they flush.
 
 A retraction withdraws the event it names, of the same match, whichever of the two was received first. To find that
 out in one pass, the statement keeps each event that *any* stored or pending version of a retraction names in groups
