@@ -5,91 +5,107 @@ from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
+from shards.aggregates import HIGHLIGHT_TYPES, HIGHLIGHTS, NOBODY
 from shards.stores.base import heredoc, rows_source
 from shards.stores.schema import ROW_STRUCTURE
 
-HIGHLIGHT_TYPES = (
-    *("goal", "own_goal", "penalty", "yellow_card", "red_card", "var_review", "retraction"),
-    *("match_start", "match_end", "half_start", "half_end", "shootout_goal", "shootout_miss"),
-)
-"""Types of events that are worth a line in the feed."""
+NO_ID = f"toUUID('{NOBODY}')"
+COLUMNS = "event_id, event_type, happened, team_id, player_id, metadata, received, version"
+"""An event's columns in these statements: ``happened`` and ``received`` are in ms."""
 
-HIGHLIGHTS = 100
-"""How many of them an answer holds."""
+STORED_COLUMNS = """event_id, event_type, toInt64(toUnixTimestamp64Milli(timestamp)) AS happened, team_id,
+    player_id, metadata, toInt64(toUnixTimestamp64Milli(received_at)) AS received, version"""
+"""The same, as they are made from those of the destination table."""
 
-NOBODY = "00000000-0000-0000-0000-000000000000"
-"""The id in rows of the answer that are not about one event."""
-
-_NO_ID = f"toUUID('{NOBODY}')"
-_COLUMNS = ("event_type", "happened", "team_id", "player_id", "metadata", "received", "version")
-_STORED = """SELECT match_id, event_id, event_type, toUnixTimestamp64Milli(timestamp) AS happened, team_id,
-    player_id, metadata, toUnixTimestamp64Milli(received_at) AS received, version
-  FROM {database}.events FINAL WHERE match_id IN ({matches})"""
+IS_HIGHLIGHT = f"event_type IN {HIGHLIGHT_TYPES!r}"
 # The first one received stands among the pending rows too.
 _PENDING = """CREATE OR REPLACE TEMPORARY TABLE pending ENGINE = Memory AS
   SELECT match_id, event_id, CAST(event_type, 'LowCardinality(String)') AS event_type,
     timestamp AS happened, team_id, player_id, metadata, toInt64(intDiv(received_ns, 1000000)) AS received,
     bitNot(toUInt64(received_ns)) AS version
   FROM {source} ORDER BY version DESC LIMIT 1 BY match_id, event_id"""
-# A row that is on one side only has version 0 on the other. Few rows are pending, so they are the side kept in memory.
-_FIRST_RECEIVED = ", ".join(f"if(p.version > s.version, p.{name}, s.{name}) AS {name}" for name in _COLUMNS)
-_EITHER = f"""SELECT match_id, event_id, {_FIRST_RECEIVED}
-  FROM ({{stored}}) AS s FULL JOIN pending AS p USING (match_id, event_id)"""
+_STORED = f"SELECT match_id, {STORED_COLUMNS} FROM {{database}}.events FINAL WHERE match_id IN ({{matches}})"
+_BUT_PENDING = "AND event_id NOT IN (SELECT event_id FROM pending)"
+# Events with a pending version: which of the versions was received first shows when they are side by side.
+_CONTESTED = f"""SELECT match_id, {COLUMNS} FROM (
+    SELECT match_id, {STORED_COLUMNS} FROM {{database}}.events
+      WHERE match_id IN ({{matches}}) AND event_id IN (SELECT event_id FROM pending)
+    UNION ALL SELECT match_id, {COLUMNS} FROM pending)
+  ORDER BY version DESC LIMIT 1 BY match_id, event_id"""
 # The spellings that uuid.UUID() reads too.
 _TARGET = "toUUIDOrZero(replaceRegexpAll(lower(JSONExtractString(metadata, 'eventId')), 'urn:|uuid:|[{}-]', ''))"
 # Any version of a retraction, wherever it is: which of them stand, and so withdraw, shows only in the whole answer.
-_NAMED = f"""SELECT match_id, {_TARGET.replace("{}", "{{}}")} AS event_id FROM {{database}}.events
+_NAMED = f"""SELECT {_TARGET.replace("{}", "{{}}")} AS event_id FROM {{database}}.events
   WHERE match_id IN ({{matches}}) AND event_type = 'retraction'"""
-_GROUPS = f"""SELECT match_id,
-    if((match_id, event_id) IN (SELECT match_id, event_id FROM named), event_id, {_NO_ID}) AS about,
-    intDiv(happened, 60000) * 60000 AS minute, event_type, team_id,
-    count() AS events, min(happened) AS first, max(happened) AS last, max(received) AS last_received,
-    minIf((happened, bitNot(version), metadata), event_type = 'match_start') AS start,
-    groupArrayIf(if(event_type = 'retraction', {_TARGET}, {_NO_ID}), event_type = 'retraction') AS targets,
-    groupArraySortedIf({HIGHLIGHTS})((-happened, -received, event_id, player_id, metadata),
-      event_type IN ({", ".join(f"'{name}'" for name in HIGHLIGHT_TYPES)})) AS feed
-  FROM rows GROUP BY match_id, about, minute, event_type, team_id"""
-_ANSWER = f"""SELECT match_id, toString(about), toInt64(minute), toString(event_type), team_id,
-    toInt64(sum(events)), min(first), max(last), max(last_received),
-    arrayMin(groupArrayIf(start, groups.event_type = 'match_start' AND start.3 != '')) AS earliest,
-    if(minute = 0, arrayMap(id -> toString(id), groupArrayArray(targets)), []),
-    if(minute = 0, arrayMap(h -> (h.1, h.2, toString(h.3), h.4, h.5),
-      arraySlice(arraySort(groupArrayArray(feed)), 1, {HIGHLIGHTS})), [])
-  FROM groups GROUP BY GROUPING SETS ((match_id, about, minute), (match_id, about, event_type, team_id))"""
+# An id that was named in one match gets a group of its own in all of them; which one it was named in shows later.
+_UNITS = f"""SELECT match_id, if(event_id IN (SELECT event_id FROM named), event_id, {NO_ID}) AS about,
+    intDiv(happened, {{bucket_ms}}) * {{bucket_ms}} AS bucket, 1 AS n, happened AS first, happened AS last,
+    true AS mark, {COLUMNS} FROM rows"""
 
-# As this statement needs them, whatever the profile of the user says. Copies of an event may lie in two partitions.
-_SETTINGS = "SETTINGS join_use_nulls = 0, do_not_merge_across_partitions_select_final = 0"
+ANSWER = f"""SELECT match_id, toString(about), toInt64(bucket), toString(event_type), team_id,
+    toInt64(sum(n)), minIf(first, n >= 0), maxIf(last, n >= 0), maxIf(received, n >= 0),
+    minIf((first, bitNot(version), metadata), mark AND units.event_type = 'match_start'),
+    if(bucket = 0, arrayMap(id -> toString(id),
+      groupArrayIf({_TARGET}, mark AND units.event_type = 'retraction')), []),
+    if(bucket = 0, arrayMap(h -> (h.1, h.2, toString(h.3), h.4, h.5), groupArraySortedIf({HIGHLIGHTS})(
+      (-first, -received, event_id, player_id, metadata), mark AND units.{IS_HIGHLIGHT})), [])"""
+"""Columns of :class:`shards.aggregates.Group`, of ``units`` grouped by :data:`GROUPING`.
+
+``units`` has match_id, about, bucket, n (how many events; below 0: to be taken off), first, last, mark (a row that is
+one whole event), and :data:`COLUMNS`.
+"""
+
+GROUPING = "GROUP BY GROUPING SETS ((match_id, about, bucket, team_id), (match_id, about, event_type, team_id))"
+
+SETTINGS = "SETTINGS do_not_merge_across_partitions_select_final = 0, enable_shared_storage_snapshot_in_query = 1"
+"""What these statements need, whatever the profile of the user says.
+
+Copies of an event may lie in two partitions, and every part of a statement has to see the same parts of the table.
+"""
+
 # Answered from the projection "activity".
 _ACTIVITY = """SELECT match_id, toUnixTimestamp64Milli(newest) AS last
   FROM (SELECT match_id, max(received_at) AS newest FROM {database}.events GROUP BY match_id)"""
 
 
+def pending_statement(pending: Sequence[bytes]) -> str:
+    """Return the statement that makes the temporary table ``pending`` of payloads of WAL records.
+
+    Inside of a SELECT the rows would cost ten times as much: the analyzer hashes the text again for every name.
+    """
+    return _PENDING.format(source=rows_source(pending, ROW_STRUCTURE))
+
+
 def aggregates_statements(
-    database: str, match_ids: Sequence[str], pending: Sequence[bytes], pending_targets: Collection[tuple[str, str]]
+    database: str,
+    match_ids: Sequence[str],
+    pending: Sequence[bytes],
+    pending_targets: Collection[tuple[str, str]],
+    *,
+    bucket_ms: int,
 ) -> tuple[str, ...]:
     """Return the statements that count some matches: a temporary table of what is pending, if any is, and a SELECT.
 
-    Inside of the SELECT the rows would cost ten times as much: the analyzer hashes the text again for every name.
-
     The rows of the answer are, per match and "about" (the id of an event that a retraction names, else
-    :data:`NOBODY`), one for each minute (``event_type`` empty) and one for each type and team (``minute`` 0, which
-    no event has).
+    :data:`NOBODY`), one for each bucket and team, and one for each type and team (bucket 0, which no event has).
 
     Args:
         database: its name.
         match_ids: at least one.
         pending: payloads of WAL records.
         pending_targets: (match id, event id) that pending retractions name, ids canonical.
+        bucket_ms: length of a bucket of the curve.
     """
     names = {"database": database, "matches": ", ".join(map(heredoc, match_ids))}
     rows, named = _STORED.format(**names), _NAMED.format(**names)
     if pending:
-        rows = _EITHER.format(stored=rows)
+        rows = f"{rows} {_BUT_PENDING} UNION ALL SELECT * FROM ({_CONTESTED.format(**names)})"
     if pending_targets:
-        lines = [msgspec.json.encode({"match_id": m, "event_id": e}) for m, e in pending_targets]
-        named += f" UNION ALL SELECT * FROM {rows_source(lines, 'match_id String, event_id UUID')}"
-    answer = f"WITH named AS ({named}), rows AS ({rows}), groups AS ({_GROUPS}) {_ANSWER} {_SETTINGS}"
-    return (_PENDING.format(source=rows_source(pending, ROW_STRUCTURE)), answer) if pending else (answer,)
+        lines = [msgspec.json.encode({"event_id": event_id}) for _, event_id in pending_targets]
+        named += f" UNION ALL SELECT * FROM {rows_source(lines, 'event_id UUID')}"
+    units = _UNITS.format(bucket_ms=bucket_ms)
+    answer = f"WITH named AS ({named}), rows AS ({rows}), units AS ({units}) {ANSWER} FROM units {GROUPING} {SETTINGS}"
+    return (pending_statement(pending), answer) if pending else (answer,)
 
 
 def recent_statement(database: str, pending: Mapping[str, int], *, limit: int, before: tuple[int, str] | None) -> str:

@@ -14,73 +14,17 @@ import json
 import time
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import attrs
 import msgspec
 
-from shards.read_statements import HIGHLIGHT_TYPES, HIGHLIGHTS, NOBODY, aggregates_statements, recent_statement
+from shards.aggregates import HIGHLIGHT_TYPES, MINUTE_MS, Group, Highlight, MatchAggregates, aggregates_of
+from shards.large_matches import LARGE_EVENTS, LargeMatches
+from shards.read_statements import aggregates_statements, recent_statement
 from shards.stores.base import Store
 
 __all__ = ["HIGHLIGHT_TYPES", "Highlight", "MatchAggregates", "MatchReads"]
-
-
-@attrs.frozen
-class Highlight:
-    """An event worth a line in the feed.
-
-    Attributes:
-        event_id: canonical UUID.
-        event_type: one of :data:`HIGHLIGHT_TYPES`.
-        timestamp: when it happened, ms since the epoch.
-        team_id: empty where absent.
-        player_id: empty where absent.
-        metadata: JSON text as it was sent.
-        retracted: withdrawn by a retraction; shown struck out.
-        received_ms: when it was received, ms since the epoch.
-    """
-
-    event_id: str
-    event_type: str
-    timestamp: int
-    team_id: str
-    player_id: str
-    metadata: str
-    retracted: bool
-    received_ms: int = 0
-
-
-@attrs.frozen(kw_only=True)
-class MatchAggregates:
-    """What was counted over the distinct, not retracted events of one match.
-
-    Attributes:
-        match_id: the match.
-        total: events; the sums of ``by_type_team`` and of ``by_minute`` equal it.
-        first_ms: earliest ``timestamp``, ms since the epoch; 0 if ``total`` is.
-        last_ms: latest ``timestamp``; 0 if ``total`` is.
-        last_received_ms: when an event of the match was last received, retracted ones included.
-        by_type_team: (event type, team id or "", count), sorted.
-        by_minute: (start of the UTC minute in ms, count), sorted.
-        start_metadata: metadata of the earliest ``match_start``, "" if there is none.
-        ended: there is a ``match_end``.
-        highlights: newest first, at most 100; retracted ones are kept and marked.
-        pending_events: accepted, but on disk only, and not in these figures yet.
-        as_of_ms: when counting began: whatever was acknowledged before is in. Not part of equality.
-    """
-
-    match_id: str
-    total: int
-    first_ms: int
-    last_ms: int
-    last_received_ms: int
-    by_type_team: tuple[tuple[str, str, int], ...]
-    by_minute: tuple[tuple[int, int], ...]
-    start_metadata: str = ""
-    ended: bool = False
-    highlights: tuple[Highlight, ...] = ()
-    pending_events: int = 0
-    as_of_ms: int = attrs.field(default=0, eq=False)
 
 
 class PendingRows(Protocol):
@@ -105,29 +49,57 @@ class MatchReads:
     Methods raise :class:`shards.errors.StoreError` when ClickHouse fails or is away.
     """
 
-    def __init__(self, store: Store, shards: PendingSource) -> None:
+    def __init__(self, store: Store, shards: PendingSource, *, large_events: int = LARGE_EVENTS) -> None:
         self._store = store
         self._shards = shards
+        self._large = LargeMatches(store, large_events=large_events)
 
-    async def aggregates(self, match_ids: Sequence[str]) -> dict[str, MatchAggregates]:
-        """Return the aggregates of each match; those nothing was ever received of are absent."""
+    async def aggregates(self, match_ids: Sequence[str], *, bucket_ms: int = MINUTE_MS) -> dict[str, MatchAggregates]:
+        """Return the aggregates of each match; those nothing was ever received of are absent.
+
+        Args:
+            match_ids: which.
+            bucket_ms: length of the buckets of the curve: 10,000, or a multiple of it that divides a minute.
+        """
         wanted = list(dict.fromkeys(match_ids))
-        if not wanted:
+        found: dict[str, MatchAggregates] = {}
+        for match_id in await self._large.among(wanted) if wanted else ():
+            found |= await self._large_one(match_id, bucket_ms)
+        found |= await self._row_by_row([match_id for match_id in wanted if match_id not in found], bucket_ms)
+        return {match_id: found[match_id] for match_id in wanted if match_id in found}
+
+    async def _large_one(self, match_id: str, bucket_ms: int) -> dict[str, MatchAggregates]:
+        as_of_ms = time.time_ns() // 1_000_000
+        pending = self._shards.pending([match_id])
+        targets = {target for _, target in _targets(pending.rows)}
+        aggregates = await self._large.aggregates(
+            match_id, pending=pending.rows, targets=targets, bucket_ms=bucket_ms, as_of_ms=as_of_ms
+        )
+        if aggregates is None:
+            return {}
+        return {match_id: attrs.evolve(aggregates, pending_events=pending.unread.get(match_id, 0))}
+
+    async def _row_by_row(self, match_ids: Sequence[str], bucket_ms: int) -> dict[str, MatchAggregates]:
+        if not match_ids:
             return {}
         as_of_ms = time.time_ns() // 1_000_000
-        pending = self._shards.pending(wanted)
-        answer = await self._store.fetch(
-            *aggregates_statements(self._store.database, wanted, pending.rows, _targets(pending.rows))
+        pending = self._shards.pending(match_ids)
+        statements = aggregates_statements(
+            self._store.database, match_ids, pending.rows, _targets(pending.rows), bucket_ms=bucket_ms
         )
-        groups: dict[str, list[_Group]] = {}
-        for values in answer:
-            group = _Group(*values)
+        groups: dict[str, list[Group]] = {}
+        for values in await self._store.fetch(*statements):
+            group = Group(*values)
             groups.setdefault(group.match_id, []).append(group)
-        return {
-            match_id: _aggregates(match_id, groups.get(match_id, ()), pending.unread.get(match_id, 0), as_of_ms)
-            for match_id in wanted
-            if match_id in groups or pending.unread.get(match_id, 0)
-        }
+        found = {}
+        for match_id in match_ids:
+            unread = pending.unread.get(match_id, 0)
+            if match_id in groups or unread:
+                found[match_id] = aggregates_of(
+                    match_id, groups.get(match_id, ()), bucket_ms=bucket_ms, as_of_ms=as_of_ms, unread=unread
+                )
+                self._large.note(match_id, found[match_id].total)
+        return found
 
     async def recent_matches(self, *, limit: int, before: tuple[int, str] | None = None) -> list[tuple[str, int]]:
         """Return (match id, last receipt in ms since the epoch), newest activity first.
@@ -141,9 +113,6 @@ class MatchReads:
         last = _last_receipts(matches, pending.rows)
         statement = recent_statement(self._store.database, last, limit=limit, before=before)
         return [(match_id, last) for match_id, last in await self._store.fetch(statement)]
-
-
-_Key = TypeVar("_Key")
 
 
 class _Receipt(msgspec.Struct):
@@ -162,78 +131,6 @@ class _Correction(msgspec.Struct):
 
 _receipt = msgspec.json.Decoder(_Receipt)
 _correction = msgspec.json.Decoder(_Correction)
-
-
-@attrs.frozen
-class _Group:
-    """One row of the answer: a minute (then ``event_type`` is empty) or a type and team, of one match.
-
-    ``named`` is the event's id if a retraction may have withdrawn it, then the group is of that event alone.
-    """
-
-    match_id: str
-    named: str
-    minute_ms: int
-    event_type: str
-    team_id: str
-    count: int
-    first_ms: int
-    last_ms: int
-    received_ms: int
-    start: tuple[int, int, str]  # timestamp, rank by receipt, metadata; of the earliest match_start, else 0, 0, ""
-    targets: Sequence[str]
-    highlights: Sequence[tuple[int, int, str, str, str]]
-
-
-def _aggregates(match_id: str, groups: Sequence[_Group], unread: int, as_of_ms: int) -> MatchAggregates:
-    """Put the groups of one match together, leaving out what was withdrawn."""
-    withdrawn = {target for group in groups for target in group.targets}
-    counted = [group for group in groups if group.named == NOBODY or group.named not in withdrawn]
-    typed = [group for group in counted if group.event_type]
-    starts = [group.start for group in typed if group.start[2]]
-    by_minute = _sums((group.minute_ms, group.count) for group in counted if not group.event_type)
-    by_type_team = _sums(((group.event_type, group.team_id), group.count) for group in typed)
-    return MatchAggregates(
-        match_id=match_id,
-        total=sum(group.count for group in typed),
-        first_ms=min((group.first_ms for group in typed), default=0),
-        last_ms=max((group.last_ms for group in typed), default=0),
-        last_received_ms=max((group.received_ms for group in groups), default=as_of_ms),
-        by_type_team=tuple((event_type, team, n) for (event_type, team), n in sorted(by_type_team.items())),
-        by_minute=tuple(sorted(by_minute.items())),
-        start_metadata=min(starts)[2] if starts else "",
-        ended=any(group.event_type == "match_end" for group in typed),
-        highlights=_highlights(groups, withdrawn),
-        pending_events=unread,
-        as_of_ms=as_of_ms,
-    )
-
-
-def _sums(counts: Iterable[tuple[_Key, int]]) -> dict[_Key, int]:
-    sums: dict[_Key, int] = {}
-    for key, count in counts:
-        sums[key] = sums.get(key, 0) + count
-    return sums
-
-
-def _highlights(groups: Iterable[_Group], withdrawn: Collection[str]) -> tuple[Highlight, ...]:
-    """Newest first; of the same time, the one received later first."""
-    found = [(*values, group.event_type, group.team_id) for group in groups for values in group.highlights]
-    return tuple(
-        Highlight(
-            event_id=event_id,
-            event_type=event_type,
-            timestamp=-negative_at,
-            team_id=team_id,
-            player_id=player_id,
-            metadata=metadata,
-            retracted=event_id in withdrawn,
-            received_ms=-negative_received,
-        )
-        for negative_at, negative_received, event_id, player_id, metadata, event_type, team_id in sorted(found)[
-            :HIGHLIGHTS
-        ]
-    )
 
 
 def _targets(rows: Iterable[bytes]) -> set[tuple[str, str]]:

@@ -14,7 +14,7 @@ the list of matches is served by a projection, which is committed with the part,
 
 import attrs
 
-VERSION = 1
+VERSION = 2
 """Number of the last migration."""
 
 ROW_STRUCTURE = (
@@ -29,6 +29,17 @@ BUFFER_THRESHOLDS = (60, 300, 1_000_000, 10_000_000, 256 << 20, 1 << 30)
 _DURABLE = ("fsync_after_insert = 1", "fsync_part_directory = 1")
 # Makes "newest receipt of every match" cheap. Only a shortcut: answers are the same without it.
 _ACTIVITY = "PROJECTION activity (SELECT match_id, max(received_at) GROUP BY match_id)"
+CURVE_BUCKET_MS = 10_000
+"""Length of the buckets in which each part of ``events`` counts its own rows."""
+
+# Each part's own counts; copies of an event in other parts are in those of the others too (shards/large_matches.py).
+_CURVE = (
+    f"PROJECTION curve (SELECT match_id, intDiv(toUnixTimestamp64Milli(timestamp), {CURVE_BUCKET_MS}) AS tick, "
+    "event_type, team_id, count(), min(timestamp), max(timestamp), max(received_at) "
+    "GROUP BY match_id, tick, event_type, team_id)"
+)
+# Finds the few highlights among millions of fans' reactions.
+_KINDS = "INDEX kinds event_type TYPE set(0) GRANULARITY 1"
 _EVENT_COLUMNS = {
     "match_id": "String",
     "event_id": "UUID",
@@ -60,7 +71,7 @@ class Table:
     sorting_key: str = ""
     partition_key: str = ""
     ttl: str = ""
-    projections: tuple[str, ...] = ()
+    shortcuts: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
 
     @property
@@ -70,7 +81,7 @@ class Table:
 
     def ddl(self, database: str) -> str:
         """Return the statement that creates the table where it is missing."""
-        columns = ", ".join([f"{name} {type_}" for name, type_ in self.columns.items()] + list(self.projections))
+        columns = ", ".join([f"{name} {type_}" for name, type_ in self.columns.items()] + list(self.shortcuts))
         clauses = [f"CREATE TABLE IF NOT EXISTS {database}.{self.name} ({columns}) ENGINE = {self.engine}"]
         if self.partition_key:
             clauses.append(f"PARTITION BY {self.partition_key}")
@@ -117,7 +128,7 @@ EVENTS = Table(
     columns=_EVENT_COLUMNS,
     sorting_key="match_id, event_id",
     partition_key="toYYYYMM(received_at)",
-    projections=(_ACTIVITY,),
+    shortcuts=(_ACTIVITY, _CURVE, _KINDS),
     settings=(
         *_DURABLE,
         "deduplicate_merge_projection_mode = 'rebuild'",
@@ -156,7 +167,17 @@ VIEWS = (
         ),
     ),
 )
-MIGRATIONS: tuple[Migration, ...] = ()
+MIGRATIONS = (
+    Migration(
+        2,
+        (
+            f"ALTER TABLE {{database}}.events ADD {_CURVE.replace('PROJECTION', 'PROJECTION IF NOT EXISTS', 1)}",
+            f"ALTER TABLE {{database}}.events ADD {_KINDS.replace('INDEX', 'INDEX IF NOT EXISTS', 1)}",
+            "ALTER TABLE {database}.events MATERIALIZE PROJECTION curve",
+            "ALTER TABLE {database}.events MATERIALIZE INDEX kinds",
+        ),
+    ),
+)
 """Steps 2, 3, … in order: what changes a database that an older release made. A fresh one is made in its last form."""
 
 

@@ -5,7 +5,7 @@ import json
 import random
 import uuid
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -51,9 +51,37 @@ def unconfirmed() -> Unconfirmed:
     return Unconfirmed()
 
 
+class ByParts(MatchReads):
+    """Reads every match as a large one."""
+
+    def __init__(self, store: Store, unconfirmed: Unconfirmed) -> None:
+        super().__init__(store, unconfirmed, large_events=1)
+
+    async def _row_by_row(self, match_ids: Sequence[str], bucket_ms: int) -> dict[str, MatchAggregates]:
+        assert not await self._large.among(match_ids), "fell back to reading row by row"
+        return await super()._row_by_row(match_ids, bucket_ms)
+
+
+class BothWays(MatchReads):
+    """Reads each match row by row, and as a large one: the answers must be equal."""
+
+    def __init__(self, store: Store, unconfirmed: Unconfirmed) -> None:
+        super().__init__(store, unconfirmed)
+        self.by_parts = ByParts(store, unconfirmed)
+
+    async def aggregates(self, match_ids: Sequence[str], **options: Any) -> dict[str, MatchAggregates]:
+        by_parts = await self.by_parts.aggregates(match_ids, **options)
+        by_rows = await super().aggregates(match_ids, **options)
+        assert by_rows.keys() == by_parts.keys()
+        assert [answer for answer in by_rows.values() if answer.total] == [
+            answer for answer in by_parts.values() if answer.total
+        ]
+        return by_rows
+
+
 @pytest.fixture
 def reads(store: Store, unconfirmed: Unconfirmed) -> MatchReads:
-    return MatchReads(store, unconfirmed)
+    return BothWays(store, unconfirmed)
 
 
 def event(event_type: str = "pass", at: int = 0, *, match: str = "m", team: str = "", **fields: Any) -> Event:

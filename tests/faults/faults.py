@@ -344,12 +344,12 @@ LEDGER_COLUMN = Statements(
 )
 DESTINATION_COLUMN = Statements(
     name="column of the destination of another type",
-    says=r"column events\.team_id is LowCardinality\(String\), needed String",
+    says=r"column events\.player_id is LowCardinality\(String\), needed String",
     damage=(
         "DROP TABLE {db}.ledger_view SYNC",
-        "ALTER TABLE {db}.events MODIFY COLUMN team_id LowCardinality(String)",
+        "ALTER TABLE {db}.events MODIFY COLUMN player_id LowCardinality(String)",
     ),
-    mend=("ALTER TABLE {db}.events MODIFY COLUMN team_id String",),
+    mend=("ALTER TABLE {db}.events MODIFY COLUMN player_id String",),
 )
 DESTINATION_RENAMED = Statements(
     name="destination renamed, something else in its place",

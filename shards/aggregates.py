@@ -1,0 +1,201 @@
+"""What was counted of a match, and how it is put together from the rows of an answer. Pure functions."""
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import TypeVar
+
+import attrs
+
+HIGHLIGHT_TYPES = (
+    *("goal", "own_goal", "penalty", "yellow_card", "red_card", "var_review", "retraction"),
+    *("match_start", "match_end", "half_start", "half_end", "shootout_goal", "shootout_miss"),
+)
+"""Types of events that are worth a line in the feed."""
+
+HIGHLIGHTS = 100
+"""How many of them an answer holds."""
+
+NOBODY = "00000000-0000-0000-0000-000000000000"
+"""The id in rows of an answer that are not about one event."""
+
+MINUTE_MS = 60_000
+
+
+@attrs.frozen
+class Highlight:
+    """An event worth a line in the feed.
+
+    Attributes:
+        event_id: canonical UUID.
+        event_type: one of :data:`HIGHLIGHT_TYPES`.
+        timestamp: when it happened, ms since the epoch.
+        team_id: empty where absent.
+        player_id: empty where absent.
+        metadata: JSON text as it was sent.
+        retracted: withdrawn by a retraction; shown struck out.
+        received_ms: when it was received, ms since the epoch.
+    """
+
+    event_id: str
+    event_type: str
+    timestamp: int
+    team_id: str
+    player_id: str
+    metadata: str
+    retracted: bool
+    received_ms: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class MatchAggregates:
+    """What was counted over the distinct, not retracted events of one match.
+
+    Attributes:
+        match_id: the match.
+        total: events; the sums of ``by_type_team``, ``by_minute`` and ``curve`` equal it.
+        first_ms: earliest ``timestamp``, ms since the epoch; 0 if ``total`` is.
+        last_ms: latest ``timestamp``; 0 if ``total`` is.
+        last_received_ms: when an event of the match was last received, retracted ones included.
+        by_type_team: (event type, team id or "", count), sorted.
+        by_minute: (start of the UTC minute in ms, count), sorted.
+        curve: (start of the bucket in ms, team id or "", count), sorted.
+        bucket_ms: length of a bucket of ``curve``; divides a minute.
+        start_metadata: metadata of the earliest ``match_start``, "" if there is none.
+        ended: there is a ``match_end``.
+        highlights: newest first, at most 100; retracted ones are kept and marked.
+        pending_events: accepted, but on disk only, and not in these figures yet.
+        as_of_ms: when counting began: whatever was acknowledged before is in. Not part of equality.
+    """
+
+    match_id: str
+    total: int
+    first_ms: int
+    last_ms: int
+    last_received_ms: int
+    by_type_team: tuple[tuple[str, str, int], ...]
+    by_minute: tuple[tuple[int, int], ...]
+    curve: tuple[tuple[int, str, int], ...] = ()
+    bucket_ms: int = MINUTE_MS
+    start_metadata: str = ""
+    ended: bool = False
+    highlights: tuple[Highlight, ...] = ()
+    pending_events: int = 0
+    as_of_ms: int = attrs.field(default=0, eq=False)
+
+
+@attrs.frozen
+class Group:
+    """One row of an answer: a bucket and team (``bucket_ms`` not 0), or a type and team, of one match.
+
+    ``named`` is the event's id if a retraction may have withdrawn it, then the group is of that event alone.
+    """
+
+    match_id: str
+    named: str
+    bucket_ms: int
+    event_type: str
+    team_id: str
+    count: int
+    first_ms: int
+    last_ms: int
+    received_ms: int
+    start: tuple[int, int, str]  # timestamp, rank by receipt, metadata; of the earliest match_start, else 0, 0, ""
+    targets: Sequence[str]
+    highlights: Sequence[tuple[int, int, str, str, str]]
+
+
+@attrs.frozen
+class Extremes:
+    """Earliest and latest timestamp of the counted events, and the last receipt of any; ms, 0 for none."""
+
+    first_ms: int
+    last_ms: int
+    received_ms: int
+
+
+_Key = TypeVar("_Key")
+
+
+def aggregates_of(
+    match_id: str,
+    groups: Sequence[Group],
+    *,
+    bucket_ms: int,
+    as_of_ms: int,
+    unread: int = 0,
+    extremes: Extremes | None = None,
+) -> MatchAggregates:
+    """Put the groups of one match together, leaving out what was withdrawn.
+
+    Args:
+        match_id: the match.
+        groups: of this match.
+        bucket_ms: length of the groups' buckets.
+        as_of_ms: when counting began.
+        unread: pending events that are on disk only.
+        extremes: where the groups' own are not to be believed.
+    """
+    withdrawn = withdrawn_by(groups)
+    counted = [group for group in groups if group.count and group.named not in withdrawn]
+    typed = [group for group in counted if not group.bucket_ms]
+    starts = [group.start for group in typed if group.start[2]]
+    by_type_team = _sums(((group.event_type, group.team_id), group.count) for group in typed)
+    curve = _sums(((group.bucket_ms, group.team_id), group.count) for group in counted if group.bucket_ms)
+    by_minute = _sums((start // MINUTE_MS * MINUTE_MS, count) for (start, _), count in curve.items())
+    if extremes is None:
+        extremes = _extremes(typed, groups)
+    return MatchAggregates(
+        match_id=match_id,
+        total=sum(group.count for group in typed),
+        first_ms=extremes.first_ms,
+        last_ms=extremes.last_ms,
+        last_received_ms=extremes.received_ms or as_of_ms,
+        by_type_team=tuple((event_type, team, n) for (event_type, team), n in sorted(by_type_team.items()) if n),
+        by_minute=tuple((start, n) for start, n in sorted(by_minute.items()) if n),
+        curve=tuple((start, team, n) for (start, team), n in sorted(curve.items()) if n),
+        bucket_ms=bucket_ms,
+        start_metadata=min(starts)[2] if starts else "",
+        ended=any(group.event_type == "match_end" for group in typed),
+        highlights=_highlights(groups, withdrawn),
+        pending_events=unread,
+        as_of_ms=as_of_ms,
+    )
+
+
+def withdrawn_by(groups: Iterable[Group]) -> set[str]:
+    """Return the ids of the events that retractions name."""
+    return {target for group in groups for target in group.targets} - {NOBODY}
+
+
+def _extremes(counted: Sequence[Group], groups: Sequence[Group]) -> Extremes:
+    return Extremes(
+        first_ms=min((group.first_ms for group in counted), default=0),
+        last_ms=max((group.last_ms for group in counted), default=0),
+        received_ms=max((group.received_ms for group in groups), default=0),
+    )
+
+
+def _sums(counts: Iterable[tuple[_Key, int]]) -> dict[_Key, int]:
+    sums: dict[_Key, int] = {}
+    for key, count in counts:
+        sums[key] = sums.get(key, 0) + count
+    return sums
+
+
+def _highlights(groups: Iterable[Group], withdrawn: Collection[str]) -> tuple[Highlight, ...]:
+    """Newest first; of the same time, the one received later first."""
+    found = [(*values, group.event_type, group.team_id) for group in groups for values in group.highlights]
+    return tuple(
+        Highlight(
+            event_id=event_id,
+            event_type=event_type,
+            timestamp=-negative_at,
+            team_id=team_id,
+            player_id=player_id,
+            metadata=metadata,
+            retracted=event_id in withdrawn,
+            received_ms=-negative_received,
+        )
+        for negative_at, negative_received, event_id, player_id, metadata, event_type, team_id in sorted(found)[
+            :HIGHLIGHTS
+        ]
+    )

@@ -1,0 +1,247 @@
+"""Counting matches that are too large to be read row by row: from what each part of the table counted itself.
+
+The parts' own counts hold every copy of an event that lies in two parts, so one must know which events those are. To
+find them all takes a look at every id of the match; but only once. From then on only rows in new parts are looked for
+among the others. What is known is kept in memory and is never needed: without it the next read finds it out again.
+
+Each answer is proven by itself: it says which parts it was counted from, and counts only if the copies among exactly
+these are known, and the retractions in it too.
+"""
+
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Collection, Sequence
+from typing import Any, TypeVar
+
+import attrs
+
+from shards.aggregates import Extremes, Group, MatchAggregates, aggregates_of, withdrawn_by
+from shards.known_parts import KnownParts
+from shards.large_statements import copies_statement, count_statements, sizes_statement, state_statement
+from shards.stores.base import Store
+
+_log = logging.getLogger(__name__)
+
+LARGE_EVENTS = 100_000
+"""From how many events on a match is counted this way; measured in ``make bench``."""
+
+COPIES_MAX = 20_000
+"""A match with more events in several rows than this is read row by row until merges have removed some."""
+
+NEW_ROWS_MAX = 300_000
+"""With more new rows than this, looking at all ids at once is cheaper."""
+
+PAUSE_S = 30.0
+TRIES = 4
+LARGE_KEPT = 256
+SMALL_KEPT = 16_384
+RESTART_TOLERANCE_S = 2
+
+
+@attrs.frozen
+class _State:
+    """From which parts of the table a statement was answered.
+
+    Attributes:
+        parts: name to rows of the match.
+        table: id of the table; another one has other parts under the same names.
+        started_s: start of the server, s since the epoch: after it names of emptied tables may come again.
+    """
+
+    parts: dict[str, int]
+    table: str
+    started_s: int
+
+    @classmethod
+    def of(cls, parts: Sequence[str], table: str, started_s: int) -> "_State":
+        """Return what a statement said of itself."""
+        split = (entry.rpartition(":") for entry in parts)
+        return cls({name: int(rows) for name, _, rows in split}, table, started_s)
+
+
+@attrs.define
+class _Known:
+    """What is known of one match.
+
+    Attributes:
+        table: id of the table that all this is about.
+        started_s: start of its server, s since the epoch.
+        parts: that were looked at.
+        copied: has every event with more than one row in ``parts``.
+        named: every event that a retraction was seen to name.
+        exact_extremes: the extremes cannot be told from the parts' own.
+        until: up to this moment of the monotonic clock the match is read row by row.
+    """
+
+    table: str = ""
+    started_s: int = 0
+    parts: KnownParts = attrs.field(factory=KnownParts)
+    copied: set[str] = attrs.field(factory=set)
+    named: set[str] = attrs.field(factory=set)
+    exact_extremes: bool = False
+    until: float = 0.0
+
+    def forget(self, state: _State) -> None:
+        """Begin anew, with nothing but the identity of the table."""
+        self.table, self.started_s = state.table, state.started_s
+        self.parts, self.copied = KnownParts(), set()
+
+    def is_of(self, state: _State) -> bool:
+        """Say whether all this is about the same table."""
+        return self.table == state.table and abs(self.started_s - state.started_s) <= RESTART_TOLERANCE_S
+
+    def covers(self, state: _State) -> bool:
+        """Say whether the copies among all the rows are known."""
+        return self.is_of(state) and all(map(self.parts.covers, state.parts))
+
+
+class LargeMatches:
+    """The large matches that were asked for lately.
+
+    Args:
+        store: where they are.
+        large_events: from how many events on a match is one of them.
+    """
+
+    def __init__(self, store: Store, *, large_events: int = LARGE_EVENTS) -> None:
+        self._store = store
+        self._large_events = large_events
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._small: OrderedDict[str, None] = OrderedDict()
+
+    async def among(self, match_ids: Collection[str]) -> list[str]:
+        """Return the large ones, but for those that have to be read row by row for now. StoreError: as below."""
+        unknown = [match_id for match_id in match_ids if match_id not in self._known and match_id not in self._small]
+        if unknown:
+            rows = dict(await self._store.fetch(sizes_statement(self._store.database, unknown)))
+            for match_id in unknown:
+                self.note(match_id, rows.get(match_id, 0))
+        now = time.monotonic()
+        return [match_id for match_id in match_ids if match_id in self._known and self._known[match_id].until <= now]
+
+    def note(self, match_id: str, events: int) -> None:
+        """Remember how large a match is."""
+        if events >= self._large_events:
+            self._small.pop(match_id, None)
+            _keep(self._known, match_id, self._known.get(match_id) or _Known(), most=LARGE_KEPT)
+        else:
+            _keep(self._small, match_id, None, most=SMALL_KEPT)
+
+    async def aggregates(
+        self, match_id: str, *, pending: Sequence[bytes], targets: Collection[str], bucket_ms: int, as_of_ms: int
+    ) -> MatchAggregates | None:
+        """Return what was counted, or None: this match has to be read row by row this time.
+
+        Args:
+            match_id: one that was :meth:`among` others.
+            pending: payloads of its WAL records, taken before the call.
+            targets: ids of events that these retract.
+            bucket_ms: length of a bucket of the curve.
+            as_of_ms: when ``pending`` was taken.
+
+        Raises:
+            StoreError: ClickHouse failed or is away.
+        """
+        known = self._known[match_id]
+        database = self._store.database
+        [row] = await self._store.fetch(state_statement(database, match_id))
+        state = _State.of(*row)
+        for _ in range(TRIES):
+            if not await self._learn(match_id, known, state):
+                return None
+            named = known.named | set(targets)
+            statements = count_statements(
+                database,
+                match_id,
+                pending=pending,
+                copied=known.copied,
+                named=named,
+                bucket_ms=bucket_ms,
+                exact_extremes=known.exact_extremes,
+            )
+            state, groups, extremes = _taken_apart(await self._store.fetch(*statements), exact=known.exact_extremes)
+            withdrawn = withdrawn_by(groups)
+            if known.covers(state) and withdrawn <= named and extremes is not None:
+                return aggregates_of(match_id, groups, bucket_ms=bucket_ms, as_of_ms=as_of_ms, extremes=extremes)
+            known.named |= withdrawn
+            known.exact_extremes = known.exact_extremes or extremes is None
+        return None
+
+    async def _learn(self, match_id: str, known: _Known, state: _State) -> bool:
+        """Find the copies among the rows of parts that are not known yet. False: there are too many of them."""
+        if not known.is_of(state):
+            known.forget(state)
+        old = [part for part in state.parts if known.parts.covers(part)]
+        new_rows = sum(rows for part, rows in state.parts.items() if not known.parts.covers(part))
+        if not new_rows:
+            return True
+        if old and new_rows <= NEW_ROWS_MAX and await self._learn_copies(match_id, known, old=old):
+            return True
+        known.forget(state)
+        if await self._learn_copies(match_id, known, old=()):
+            return True
+        _log.info("a match has more than %d events in several rows: it is read row by row for now", COPIES_MAX)
+        known.forget(state)
+        known.until = time.monotonic() + PAUSE_S
+        return False
+
+    async def _learn_copies(self, match_id: str, known: _Known, *, old: Collection[str]) -> bool:
+        statement = copies_statement(self._store.database, match_id, known=old, limit=COPIES_MAX + 1)
+        [(parts, table, started_s, copied)] = await self._store.fetch(statement)
+        known.copied.update(copied)
+        if len(known.copied) > COPIES_MAX:
+            return False
+        state = _State.of(parts, table, started_s)
+        if known.is_of(state):
+            known.parts.add(state.parts)
+        return True
+
+
+_Value = TypeVar("_Value")
+
+
+def _keep(kept: OrderedDict[str, _Value], key: str, value: _Value, *, most: int) -> None:
+    """Keep the newest."""
+    kept[key] = value
+    kept.move_to_end(key)
+    while len(kept) > most:
+        kept.popitem(last=False)
+
+
+def _taken_apart(rows: Sequence[tuple[Any, ...]], *, exact: bool) -> tuple[_State, list[Group], Extremes | None]:
+    """Return what the answer of :func:`shards.large_statements.count_statements` holds; see :func:`_extremes`."""
+    groups, spans = [], []
+    for row in rows:
+        if row[0]:
+            groups.append(Group(*row[:-1]))
+            spans.append(row[-1])
+        else:
+            state = _State.of(row[10], row[4], row[6])
+    return state, groups, _extremes(groups, spans, exact=exact)
+
+
+def _extremes(groups: Sequence[Group], spans: Sequence[Sequence[int]], *, exact: bool) -> Extremes | None:
+    """Return the extremes of what counts; None if only rows that were taken off may have reached as far.
+
+    ``exact``: those of the uncontested events were looked up.
+    """
+    withdrawn = withdrawn_by(groups)
+    counted = [span for group, span in zip(groups, spans, strict=True) if group.named not in withdrawn]
+    first = _highest([[-span[kind] for span in counted if span[kind]] for kind in range(4)], exact=exact)
+    last = _highest([[span[4 + kind] for span in counted if span[4 + kind]] for kind in range(4)], exact=exact)
+    received = _highest([[span[8 + kind] for span in spans if span[8 + kind]] for kind in range(4)], exact=exact)
+    if first is None or last is None or received is None:
+        return None
+    return Extremes(-first, last, received)
+
+
+def _highest(kinds: Sequence[list[int]], *, exact: bool) -> int | None:
+    """Return the highest value of the rows that count, of the kinds that the statement tells apart."""
+    summed, taken_off, standing, uncontested = kinds
+    if exact or not summed:
+        return max(uncontested + standing, default=0)
+    highest = max(summed)
+    if highest in taken_off and highest not in standing:
+        return None
+    return max([highest, *standing])

@@ -1,0 +1,165 @@
+# ruff: noqa: S608 (names are constants; text of others enters by heredoc() only)
+"""The statements of :mod:`shards.large_matches`: one match that is too large to be read row by row.
+
+Each part of the table carries counts of its own rows (projection "curve"), so a sum over the parts counts every copy
+of every event. An event is *contested* if more than one row may be its own, or if it may be withdrawn. All rows of
+contested events are taken off the sum again, and the one that stands is added.
+"""
+
+from collections.abc import Collection, Sequence
+
+import msgspec
+
+from shards.read_statements import (
+    ANSWER,
+    COLUMNS,
+    GROUPING,
+    IS_HIGHLIGHT,
+    NO_ID,
+    SETTINGS,
+    STORED_COLUMNS,
+    pending_statement,
+)
+from shards.stores.base import heredoc, rows_source
+from shards.stores.schema import CURVE_BUCKET_MS, EVENTS
+
+# Names of parts are unique for one table in one life of its server.
+_PARTS = """(SELECT groupArray(p) FROM (SELECT concat(_part, ':', toString(count())) AS p FROM {events}
+    WHERE match_id = {match} GROUP BY _part))"""
+_TABLE = "(SELECT toString(uuid) FROM system.tables WHERE database = {database} AND name = {table})"
+_STARTED = "toInt64(toUnixTimestamp(now())) - toInt64(uptime())"
+_CONTESTED = """CREATE OR REPLACE TEMPORARY TABLE contested ENGINE = Memory AS
+  SELECT DISTINCT event_id, named FROM ({sources})"""
+# As the projection "curve" has it, or it is not used.
+_SUMS = f"""SELECT intDiv(toUnixTimestamp64Milli(timestamp), {CURVE_BUCKET_MS}) AS tick, event_type, team_id,
+    count() AS events, min(timestamp) AS earliest, max(timestamp) AS latest, max(received_at) AS newest
+  FROM {{events}} WHERE match_id = {{match}} GROUP BY tick, event_type, team_id"""
+_BUCKET = "intDiv({time}, {bucket_ms}) * {bucket_ms}"
+_UNITS_OF_SUMS = f"""SELECT {NO_ID} AS about,
+    {_BUCKET.format(time=f"(tick * {CURVE_BUCKET_MS})", bucket_ms="{bucket_ms}")} AS bucket, toInt64(events) AS n,
+    toInt64(toUnixTimestamp64Milli(earliest)) AS first, toInt64(toUnixTimestamp64Milli(latest)) AS last,
+    false AS mark, {NO_ID} AS event_id, event_type, first AS happened, team_id, '' AS player_id, '' AS metadata,
+    toInt64(toUnixTimestamp64Milli(newest)) AS received, toUInt64(0) AS version FROM ({_SUMS})"""
+_UNITS_OF_MARKS = f"""SELECT {NO_ID}, {_BUCKET.format(time="happened", bucket_ms="{bucket_ms}")}, toInt64(0),
+    happened, happened, true, {COLUMNS}
+  FROM (SELECT {STORED_COLUMNS} FROM {{events}} WHERE match_id = {{match}} AND {IS_HIGHLIGHT} {{but_contested}})"""
+_BUT_CONTESTED = "AND event_id NOT IN (SELECT event_id FROM contested)"
+# Per contested event: the row that stands, once; and every stored one, taken off.
+_UNITS_OF_CONTESTED = f"""SELECT
+    if(unit.1 > 0 AND event_id IN (SELECT event_id FROM contested WHERE named), event_id, {NO_ID}),
+    {_BUCKET.format(time="unit.2.2", bucket_ms="{bucket_ms}")}, toInt64(unit.1), unit.2.2, unit.2.2, unit.1 > 0,
+    event_id, unit.2.1, unit.2.2, unit.2.3, unit.2.4, unit.2.5, unit.2.6, unit.2.7
+  FROM (SELECT event_id, arrayJoin(arrayPushFront(
+      groupArrayIf((toInt8(-1), (event_type, happened, team_id, '', '', received, version)), stored),
+      (toInt8(1), argMax((event_type, happened, team_id, player_id, metadata, received, version), version)))) AS unit
+    FROM (SELECT true AS stored, {STORED_COLUMNS} FROM {{events}}
+        WHERE match_id = {{match}} AND event_id IN (SELECT event_id FROM contested) {{pending}})
+    GROUP BY event_id)"""
+_PENDING = f" UNION ALL SELECT false, {COLUMNS} FROM pending"
+# Of uncontested events every row is one event, so no copy can be an extreme.
+_UNITS_OF_EXTREMES = f"""SELECT {NO_ID}, toInt64(-1), toInt64(0), min(first), max(last), false,
+    {NO_ID}, '', min(first), '', '', '', max(received), toUInt64(0)
+  FROM (SELECT happened AS first, happened AS last, received FROM (SELECT {STORED_COLUMNS} FROM {{events}}
+    WHERE match_id = {{match}} {_BUT_CONTESTED}))"""
+# Highest and lowest of: the sums, the rows taken off them, the rows that stand, and what _UNITS_OF_EXTREMES found.
+_KINDS = ("n > 0 AND NOT mark", "n < 0", "n > 0 AND mark", "bucket_of_unit < 0")
+_SPANS = [
+    f"{extreme}If({column}, {kind})"
+    for extreme, column in (("min", "first"), ("max", "last"), ("max", "received"))
+    for kind in _KINDS
+]
+_ROW_OF_STATE = f"""SELECT '', '', toInt64(0), '', {{table}}, toInt64(0), {{started}}, toInt64(0), toInt64(0),
+    (toInt64(0), toUInt64(0), ''), {{parts}}, [], ({", ".join(["toInt64(0)"] * len(_SPANS))})"""
+
+
+def sizes_statement(database: str, match_ids: Collection[str]) -> str:
+    """Return the statement for (match id, rows) of those matches that have any."""
+    matches = ", ".join(map(heredoc, match_ids))
+    return f"SELECT match_id, count() FROM {database}.{EVENTS.name} WHERE match_id IN ({matches}) GROUP BY match_id"
+
+
+def state_statement(database: str, match_id: str) -> str:
+    """Return the statement for one row, about how it is answered.
+
+    Its columns are: the parts with rows of the match as "name:rows", id of the table, start of the server in s.
+    """
+    return f"SELECT {', '.join(_state(database, match_id).values())} {SETTINGS}"
+
+
+def copies_statement(database: str, match_id: str, *, known: Collection[str], limit: int) -> str:
+    """Return the statement for one row: as :func:`state_statement`, and ids of events that have more than one row.
+
+    Args:
+        database: its name.
+        match_id: the match.
+        known: names of parts; events with rows in these only are left out. Empty: none are.
+        limit: how many ids at most; which ones is left open.
+    """
+    names = _names(database, match_id)
+    of_match = f"FROM {names['events']} WHERE match_id = {names['match']}"
+    among = ""
+    if known:
+        parts = ", ".join(map(heredoc, known))
+        among = f"AND event_id IN (SELECT event_id {of_match} AND _part NOT IN ({parts}))"
+    copies = f"SELECT event_id {of_match} {among} GROUP BY event_id HAVING count() > 1 LIMIT {limit:d}"
+    state = ", ".join(_state(database, match_id).values())
+    return f"SELECT {state}, (SELECT groupArray(toString(event_id)) FROM ({copies})) {SETTINGS}"
+
+
+def count_statements(
+    database: str,
+    match_id: str,
+    *,
+    pending: Sequence[bytes],
+    copied: Collection[str],
+    named: Collection[str],
+    bucket_ms: int,
+    exact_extremes: bool,
+) -> tuple[str, ...]:
+    """Return the statements that count a match, temporary tables first.
+
+    The rows of the answer are those of :func:`shards.read_statements.aggregates_statements`, each with a tuple more
+    (twelve extremes, see ``_SPANS``); and one with match id "", which has the parts, the id and the start of
+    :func:`state_statement` as ``targets``, ``team_id`` and ``first_ms``.
+
+    Args:
+        database: its name.
+        match_id: the match.
+        pending: payloads of WAL records of this match.
+        copied: ids of events that may have more than one stored row; all that have must be in it.
+        named: ids of events that retractions may have withdrawn, canonical.
+        bucket_ms: length of a bucket of the curve, a multiple of :data:`shards.stores.schema.CURVE_BUCKET_MS`.
+        exact_extremes: read the extremes of the uncontested events row by row.
+    """
+    names = _names(database, match_id) | {"bucket_ms": str(bucket_ms), "pending": _PENDING if pending else ""}
+    statements = [pending_statement(pending)] if pending else []
+    units = [_UNITS_OF_SUMS.format(**names)]
+    contested = bool(pending or copied or named)
+    units.append(_UNITS_OF_MARKS.format(**names, but_contested=_BUT_CONTESTED if contested else ""))
+    if contested:
+        statements.append(_contested_statement(copied, named, pending=bool(pending)))
+        units.append(_UNITS_OF_CONTESTED.format(**names))
+        if exact_extremes:
+            units.append(_UNITS_OF_EXTREMES.format(**names))
+    rows = f"SELECT {heredoc(match_id)} AS match_id, bucket AS bucket_of_unit, * FROM ({' UNION ALL '.join(units)})"
+    counts = f"WITH units AS ({rows}) {ANSWER}, ({', '.join(_SPANS)}) FROM units {GROUPING}"
+    state = _ROW_OF_STATE.format(**_state(database, match_id))
+    return (*statements, f"SELECT * FROM ({counts} UNION ALL {state}) {SETTINGS}")
+
+
+def _contested_statement(copied: Collection[str], named: Collection[str], *, pending: bool) -> str:
+    lines = [msgspec.json.encode({"event_id": event_id, "named": False}) for event_id in copied]
+    lines += [msgspec.json.encode({"event_id": event_id, "named": True}) for event_id in named]
+    sources = [f"SELECT event_id, named FROM {rows_source(lines, 'event_id UUID, named Bool')}"] if lines else []
+    if pending:
+        sources.append("SELECT event_id, false AS named FROM pending")
+    return _CONTESTED.format(sources=" UNION ALL ".join(sources))
+
+
+def _state(database: str, match_id: str) -> dict[str, str]:
+    names = _names(database, match_id) | {"database": heredoc(database), "table": heredoc(EVENTS.name)}
+    return {"parts": _PARTS.format(**names), "table": _TABLE.format(**names), "started": _STARTED}
+
+
+def _names(database: str, match_id: str) -> dict[str, str]:
+    return {"events": f"{database}.{EVENTS.name}", "match": heredoc(match_id)}

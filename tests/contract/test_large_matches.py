@@ -1,0 +1,167 @@
+"""Matches that are counted by the parts of the table, over both stores: equal to a count of distinct events, always."""
+
+import asyncio
+import random
+import uuid
+
+import attrs
+import pytest
+
+from shards import large_matches, large_statements
+from shards.aggregates import MatchAggregates
+from shards.events import Event
+from shards.large_matches import LargeMatches
+from shards.stores.base import Store
+from tests.contract.rows import batch, event
+
+MATCH = "m"
+
+
+async def counted(large: LargeMatches, match_id: str = MATCH) -> MatchAggregates | None:
+    assert await large.among([match_id]) == [match_id]
+    return await large.aggregates(match_id, pending=(), targets=(), bucket_ms=10_000, as_of_ms=1)
+
+
+async def total(large: LargeMatches) -> int:
+    answer = await counted(large)
+    assert answer is not None
+    assert sum(n for *_, n in answer.by_type_team) == sum(n for *_, n in answer.curve) == answer.total
+    return answer.total
+
+
+def events(how_many: int) -> list[Event]:
+    return [event(match_id=MATCH, event_id=str(uuid.uuid4())) for _ in range(how_many)]
+
+
+@pytest.fixture
+async def large(store: Store) -> LargeMatches:
+    """Keeps every part as it was inserted, until a test says otherwise."""
+    await store._schema(f"SYSTEM STOP MERGES {store.database}.events")
+    return LargeMatches(store, large_events=1)
+
+
+async def merge(store: Store) -> None:
+    await store._schema(f"SYSTEM START MERGES {store.database}.events")
+    await store._schema(f"OPTIMIZE TABLE {store.database}.events FINAL")
+
+
+async def test_only_matches_with_many_rows_are_large(store: Store) -> None:
+    large = LargeMatches(store, large_events=3)
+    await store.insert_direct(batch([*events(3), event(match_id="small")]))
+    assert await large.among(["small", MATCH, "unknown"]) == [MATCH]
+    large.note("small", 3)
+    assert await large.among(["small", MATCH]) == ["small", MATCH]
+
+
+async def test_copies_in_parts_that_come_later_count_once(store: Store, large: LargeMatches) -> None:
+    sent = events(50)
+    await store.insert_direct(batch(sent[:30], number=1))
+    assert await total(large) == 30
+    await store.insert_direct(batch(sent[20:], number=2))
+    assert await total(large) == 50
+    await store.insert_direct(batch(sent, number=3))
+    assert await total(large) == 50
+    await merge(store)
+    assert await total(large) == 50
+    await store.insert_direct(batch([*sent[:5], *events(1)], number=4))
+    assert await total(large) == 51
+
+
+async def test_any_order_of_inserts_merges_and_reads_counts_the_distinct(store: Store, large: LargeMatches) -> None:
+    rng = random.Random(4)
+    sent: list[Event] = []
+    for number in range(1, 25):
+        again = rng.sample(sent, min(len(sent), rng.randrange(20)))
+        new = events(rng.randrange(1, 20))
+        rows = [*(attrs.evolve(row, received_ns=row.received_ns + rng.randrange(3)) for row in again), *new]
+        await store.insert_direct(batch(rows, number=number))
+        sent += new
+        if rng.random() < 0.2:
+            await merge(store)
+        if rng.random() < 0.7:
+            assert await total(large) == len(sent)
+    assert await total(LargeMatches(store, large_events=1)) == len(sent)
+
+
+async def test_reads_beside_inserts_and_merges_never_count_a_copy(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An INSERT has ten times more first copies than new events, and each look at the table is slow."""
+    slow = f"{large_statements.SETTINGS}, merge_tree_storage_snapshot_sleep_ms = 5"
+    monkeypatch.setattr(large_statements, "SETTINGS", slow)
+    large = LargeMatches(store, large_events=1)
+    sent = events(4_000)
+    await store.insert_direct(batch(sent, number=1))
+    begun = landed = len(sent)
+
+    async def send() -> None:
+        nonlocal begun, landed
+        for number in range(2, 40):
+            new = events(10)
+            begun += len(new)
+            await store.insert_direct(batch([*new, *sent[100 * number : 100 * number + 100]], number=number))
+            landed += len(new)
+            if number % 10 == 0:
+                await merge(store)
+
+    sending = asyncio.create_task(send())
+    answers = 0
+    while not sending.done():
+        before = landed
+        answer = await counted(large)
+        if answer is not None:  # else the parts changed under each of the tries
+            assert before <= answer.total <= begun
+            answers += 1
+    await sending
+    assert answers
+    assert await total(large) == landed
+
+
+async def test_events_that_clickhouse_lost_or_got_back_are_found_out(store: Store, large: LargeMatches) -> None:
+    sent = events(10)
+    await store.insert_direct(batch(sent, number=1))
+    await store.insert_direct(batch(sent, number=2))
+    assert await total(large) == 10
+    await store._schema(f"SYSTEM START MERGES {store.database}.events")
+    await store._schema(
+        f"ALTER TABLE {store.database}.events DELETE WHERE event_id = '{sent[0].event_id}' SETTINGS mutations_sync = 2"
+    )
+    assert await total(large) == 9
+    await store._schema(f"DELETE FROM {store.database}.events WHERE event_id = '{sent[1].event_id}'")
+    assert await total(large) == 8
+    await store._schema(f"TRUNCATE TABLE {store.database}.events")
+    assert await counted(large) == (await counted(LargeMatches(store, large_events=0)))
+    await store.insert_direct(batch(sent, number=3))
+    assert await total(large) == 10
+
+
+async def test_another_table_under_the_name_is_looked_at_anew(store: Store, large: LargeMatches) -> None:
+    sent = events(10)
+    await store.insert_direct(batch(sent, number=1))
+    await store.insert_direct(batch(sent[:5], number=2))
+    assert await total(large) == 10
+    for name in ("ledger_view", "events"):
+        await store._schema(f"DROP TABLE {store.database}.{name} SYNC")
+    await store.open()
+    await store._schema(f"SYSTEM STOP MERGES {store.database}.events")
+    other = events(6)
+    await store.insert_direct(batch(other, number=1))
+    await store.insert_direct(batch(other, number=2))
+    assert await total(large) == 6
+
+
+async def test_too_many_copies_are_left_to_the_other_way_until_they_are_merged(
+    store: Store, large: LargeMatches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(large_matches, "COPIES_MAX", 9)
+    monkeypatch.setattr(large_matches, "PAUSE_S", 0.0)
+    sent = events(20)
+    for number, rows in enumerate((sent, sent[:9]), start=1):
+        await store.insert_direct(batch(rows, number=number))
+        assert await total(large) == 20
+    await store.insert_direct(batch(sent[9:11], number=3))
+    assert await counted(large) is None
+    await merge(store)
+    assert await total(large) == 20
+    await store.insert_direct(batch(sent[:1], number=4))
+    assert await total(large) == 20
