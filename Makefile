@@ -41,8 +41,8 @@ test: $(INSTALLED) $(CLICKHOUSE) browser ## run all tests, against a real ClickH
 	$(BIN)/python -m coverage report --include='shards/*' --fail-under=90
 
 # How long, and what to repeat: make torture MINUTES=30 SEED=1
-torture: $(INSTALLED) $(CLICKHOUSE) ## cause every fault under load for MINUTES (10), and count what is lost
-	$(BIN)/python -m tests.torture --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
+torture: $(INSTALLED) $(CLICKHOUSE) ## cause every fault under load for MINUTES (8), and count what is lost
+	$(BIN)/python -m tests.torture --minutes $(or $(MINUTES),8) $(if $(SEED),--seed $(SEED)) --report
 
 lint: $(INSTALLED) ## check style and types
 	$(BIN)/ruff check .

@@ -13,12 +13,14 @@ from tests.bench.sender import Account
 
 @attrs.frozen
 class Figure:
-    """One measured value, as the report shows it. Figures never fail a run."""
+    """One measured value, as the report shows it. Figures never fail a run, also where ``target`` is not ``met``."""
 
     benchmark: str
     engine: str
     name: str
     value: str
+    target: str = ""
+    met: bool = True
 
 
 @attrs.frozen
@@ -52,10 +54,11 @@ class Bench:
         """Print what is going on."""
         print(f"[{self.benchmark}/{self.engine}] {text}", flush=True)
 
-    def figure(self, name: str, value: str) -> None:
-        """Record a measured value."""
-        self.say(f"{name}: {value}")
-        self.figures.append(Figure(self.benchmark, self.engine, name, value))
+    def figure(self, name: str, value: str, *, target: str = "", met: bool = True) -> None:
+        """Record a measured value, and what it should be, where somebody asked for something."""
+        asked = f" (asked: {target}{'' if met else ', MISSED'})" if target else ""
+        self.say(f"{name}: {value}{asked}")
+        self.figures.append(Figure(self.benchmark, self.engine, name, value, target, met))
 
     def check(self, name: str, held: bool, detail: str) -> None:
         """Record whether something held."""

@@ -86,14 +86,14 @@ class Requests:
     def __init__(self, options: LoadOptions) -> None:
         parts = urlsplit(options.url)
         ids = str(uuid.UUID(int=random.Random(options.seed).getrandbits(128), version=4))
-        self._id_prefix = ids[:24]
+        self.id_prefix = ids[:24]
         self._templates = [
             _template(parts.netloc, parts.path, options.match_id, event_type) for event_type in SPIKE_TYPES
         ]
 
     def event_id(self, index: int) -> str:
         """Return the event id of request ``index``."""
-        return f"{self._id_prefix}{index:012x}"
+        return f"{self.id_prefix}{index:012x}"
 
     def request(self, index: int) -> bytes:
         """Return request ``index``, head and body."""

@@ -23,6 +23,12 @@ def code() -> str:
     return found.stdout.strip()
 
 
+def measured(before: str) -> str:
+    """Return the commit; both where it is no more the one of ``before``, and the figures are of no one state."""
+    after = code()
+    return (before or "unknown") if before == after else f"changed during the run, from {before} to {after}"
+
+
 def describe() -> dict[str, str]:
     """Return name and value of each line."""
     return {

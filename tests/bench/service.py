@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -37,6 +38,8 @@ class Service:
         }
         self._process: asyncio.subprocess.Process | None = None
         self._session: aiohttp.ClientSession | None = None
+        self._up_s = 0.0
+        self._up_since = 0.0
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(self.url)
@@ -65,6 +68,11 @@ class Service:
         return self._process.pid
 
     @property
+    def up_s(self) -> float:
+        """Return how long it was up, over all its starts: from when it was ready until it was told to end."""
+        return self._up_s + (time.monotonic() - self._up_since if self._up_since else 0.0)
+
+    @property
     def log(self) -> str:
         """Return the end of what the service logged, over all its starts."""
         return self._log.read_text(encoding="utf-8", errors="replace")[-6000:] if self._log.exists() else ""
@@ -82,6 +90,7 @@ class Service:
                     await asyncio.sleep(0.02)
         except TimeoutError:
             raise AssertionError(f"the service is not ready after {START_TIMEOUT_S} s:\n{self.log}") from None
+        self._up_since = time.monotonic()
 
     async def _ready(self) -> bool:
         assert self._process is not None
@@ -112,6 +121,7 @@ class Service:
         assert process is not None, "not started"
         assert process.returncode is None, f"ended by itself with {process.returncode}:\n{self.log}"
         process.send_signal(with_signal)
+        self._up_s, self._up_since = self.up_s, 0.0
         try:
             code = await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
         except TimeoutError:

@@ -12,6 +12,7 @@ from tests.bench.service import Service
 MATCH = "spike"
 RATE = 1_000
 CONNECTIONS = 64
+P99_MAX_MS = 200
 
 
 class Reader:
@@ -67,6 +68,8 @@ async def _measure(bench: Bench, service: Service, options: LoadOptions) -> Jour
     bench.figure(
         "latency p50 / p95 / p99 / max, from the scheduled moment",
         f"{result.p50_ms:.1f} / {result.p95_ms:.1f} / {result.p99_ms:.1f} / {result.max_ms:.1f} ms",
+        target=f"p99 < {P99_MAX_MS} ms",
+        met=result.p99_ms < P99_MAX_MS,
     )
     took = sorted(reader.took_ms)
     bench.figure("GET metrics beside it p50 / max", f"{percentile(took, 0.5):.1f} / {percentile(took, 1.0):.1f} ms")

@@ -158,11 +158,24 @@ async def test_a_port_in_use_is_named_in_one_line(start: Start, tmp_path: Path) 
     assert not any("Traceback" in line for line in second.lines)
 
 
-async def test_a_data_directory_that_cannot_be_used_is_named_in_one_line(start: Start, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        pytest.param("file", "File exists", id="a file"),
+        pytest.param("file/below", "Not a directory", id="below a file"),
+        pytest.param("/proc", ".+", id="nobody may write"),  # not even root
+    ],
+)
+async def test_a_data_directory_that_cannot_be_used_is_named_in_one_line(
+    start: Start, tmp_path: Path, place: str, reason: str
+) -> None:
     (tmp_path / "file").write_text("not a directory")
-    process = await start(DATA_DIR=tmp_path / "file")
+    process = await start(DATA_DIR=tmp_path / place)
     assert await process.ends() == 1
-    assert process.lines == [f"fanfinity: cannot use {tmp_path / 'file'}: File exists; see FANFINITY_DATA_DIR"]
+    (line,) = process.lines
+    assert re.fullmatch(
+        f"fanfinity: cannot use {re.escape(str(tmp_path / place))}: {reason}; see FANFINITY_DATA_DIR", line
+    )
 
 
 async def test_a_wrong_setting_is_named_in_one_line(start: Start) -> None:

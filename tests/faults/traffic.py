@@ -99,6 +99,8 @@ class Traffic:
         urls: where the service listens; each connection uses one of them, in turn.
         rate: requests a second that are due, whatever becomes of them.
         statuses: replies by status; ``0`` counts requests without a reply.
+        unconnected: of those without a reply, the ones that nobody listened to.
+        refusals: replies with 503, by what they say.
         faults: replies that no service may give.
     """
 
@@ -107,6 +109,8 @@ class Traffic:
     rate: float
     seed: int
     statuses: Counter[int] = attrs.field(factory=Counter)
+    unconnected: int = 0
+    refusals: Counter[str] = attrs.field(factory=Counter)
     faults: list[str] = attrs.field(factory=list)
     _at: float = 0.0
     _ended: bool = False
@@ -164,7 +168,7 @@ class Traffic:
                 numbers = self.record.take(BATCH if self._chance.random() < 0.02 else 1)
                 request = client.request([event(number, event_id=self.record.event_id(number)) for number in numbers])
                 while not (acknowledged := await self._acknowledged(client, request)) and not self._given_up:
-                    await asyncio.sleep(RETRY_PAUSE_S)
+                    await self._wait_to_repeat(client)
                 if not acknowledged:
                     return
                 self.record.note(numbers)
@@ -179,15 +183,25 @@ class Traffic:
         self._at = max(self._at + 1 / self.rate, now - CATCH_UP_S)
         await asyncio.sleep(self._at - now)
 
+    async def _wait_to_repeat(self, client: "_Client") -> None:
+        """Wait as for any request where the service answered: one that refuses is offered no less."""
+        if client.connected:
+            await self._wait_for_turn()
+        else:
+            await asyncio.sleep(RETRY_PAUSE_S)
+
     async def _acknowledged(self, client: "_Client", request: bytes) -> bool:
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
                 status, head, body = await client.exchange(request)
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
+            self.unconnected += not client.connected
             client.close()
             self.statuses[0] += 1
             return False
         self.statuses[status] += 1
+        if status == 503:
+            self.refusals[json.loads(body)["detail"]] += 1
         if status == 503 and b"retry-after:" not in head.lower():
             self.faults.append(f"503 without Retry-After: {head!r}")
         elif status not in (202, 503):
@@ -204,6 +218,10 @@ class _Client:
         self._host, _, port = url.removeprefix("http://").partition(":")
         self._port = int(port)
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    @property
+    def connected(self) -> bool:
+        return self._streams is not None
 
     def request(self, events: Sequence[dict[str, object]]) -> bytes:
         body = json.dumps(events[0] if len(events) == 1 else events).encode()

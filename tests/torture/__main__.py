@@ -3,7 +3,7 @@
 One service and one ClickHouse as processes, a load over HTTP with a record of its own, a reader. At the end the
 account: events acknowledged and not stored (lost), stored and never sent (extra), counted more than once (twice), and
 answers that showed less than an earlier one (went back). Exits with 1 unless all are 0. A process that ends without
-having been told to ends the run. The same seed gives the same faults in the same order.
+having been told to ends the run. The same seed gives the same faults in the same order. ``--report`` writes the totals.
 """
 
 import argparse
@@ -13,17 +13,21 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import attrs
 
-from tests.bench.sender import Account
+from tests.bench import machine
 from tests.faults.clock import MovedClock, NoCompiler
 from tests.faults.disk import MountRefused, SmallDisk
 from tests.faults.faults import Fault
 from tests.faults.traffic import Traffic
-from tests.faults.world import CLEAN, World
-from tests.torture.deck import rounds
+from tests.faults.world import World
+from tests.torture import report
+from tests.torture.deck import one_round
+from tests.torture.report import Totals
 from tests.torture.watch import Watch
 
 SETTLE_S = 180.0
@@ -36,38 +40,66 @@ SETTINGS = {
 
 @attrs.define
 class Torture:
-    """One run."""
+    """One run.
+
+    Attributes:
+        minutes: how long faults are caused.
+        whole_round: go on until each fault of the deck was caused, also when the time is over.
+    """
 
     world: World
     minutes: float
     rate: float
+    whole_round: bool
     caused: Counter[str] = attrs.field(factory=Counter)
     together: int = 0
 
-    async def run(self) -> tuple[Account, Traffic, Watch]:
+    async def run(self, machine: Mapping[str, str]) -> Totals:
         """Cause faults until the time is over, let all heal, and take the account."""
         watch = Watch(self.world)
+        began, up_before = time.monotonic(), self.world.service.up_s
         async with self.world.load(rate=self.rate) as load:
             watching = asyncio.create_task(watch.run())
             await load.more(1)
-            await self._cause(load)
+            await self._cause(load, watch)
             watching.cancel()
             await asyncio.wait({watching})
             if not watching.cancelled():
                 watching.result()
+        load_s, up_s = time.monotonic() - began, self.world.service.up_s - up_before
         await self.world.healthy(deadline_s=SETTLE_S)
-        return await self.world.settled(deadline_s=SETTLE_S), load, watch
+        account = await self.world.settled(deadline_s=SETTLE_S)
+        return Totals(
+            at=datetime.now(UTC),
+            seed=self.world.seed,
+            rate=self.rate,
+            load_s=load_s,
+            up_s=up_s,
+            machine=machine,
+            caused=self.caused,
+            together=self.together,
+            load=load,
+            watch=watch,
+            account=account,
+            dead_letters=int(await self.world.gauge("fanfinity_dead_letters")),
+        )
 
-    async def _cause(self, load: Traffic) -> None:
+    async def _cause(self, load: Traffic, watch: Watch) -> None:
         chance = random.Random(self.world.seed)
         began = time.monotonic()
-        for faults in rounds(self.world, chance):
-            if time.monotonic() - began > self.minutes * 60:
-                return
-            minutes, seconds = divmod(int(time.monotonic() - began), 60)
-            print(f"{minutes:3d}:{seconds:02d} {' + '.join(fault.name for fault in faults)}", flush=True)
-            await self._one(faults, chance)
-            await load.more(int(chance.uniform(0.1, 1.0) * self.rate))
+        first_round = True
+        while True:
+            for faults in one_round(self.world, chance):
+                seconds = int(time.monotonic() - began)
+                if seconds >= self.minutes * 60 and not (first_round and self.whole_round):
+                    return
+                names = " + ".join(fault.name for fault in faults)
+                print(f"{seconds // 60:3d}:{seconds % 60:02d} {names}", flush=True)
+                watch.during = names
+                await self._one(faults, chance)
+                watch.during = ""
+                await load.more(int(chance.uniform(0.1, 1.0) * self.rate))
+            first_round = False
 
     async def _one(self, faults: tuple[Fault, ...], chance: random.Random) -> None:
         for fault in faults:
@@ -98,35 +130,33 @@ async def _world(directory: Path, seed: int) -> World:
 
 
 async def _main(options: argparse.Namespace) -> bool:
+    code_before = machine.code()
+    about = machine.describe()
     with tempfile.TemporaryDirectory(prefix="torture-", dir=options.directory) as directory:
         world = await _world(Path(directory), options.seed)
-        began = time.monotonic()
         async with world:
-            torture = Torture(world, minutes=options.minutes, rate=options.rate)
-            account, load, watch = await torture.run()
-        # Leaving the world has checked how both processes ended.
-        _report(torture, account, load, watch, seconds=time.monotonic() - began)
-    return account == CLEAN and not watch.went_back
-
-
-def _report(torture: Torture, account: Account, load: Traffic, watch: Watch, *, seconds: float) -> None:
-    record, statuses = torture.world.record, load.statuses
-    print(f"\nseed {torture.world.seed}, {seconds:.0f} s, {torture.rate:g} requests a second wanted")
-    for name, count in sorted(torture.caused.items()):
-        print(f"  {count:4d} x {name}")
-    print(f"{sum(torture.caused.values())} faults, {torture.together} times two at once; no process ended by itself")
-    print(
-        f"requests: {statuses[202]} answered 202, {statuses[503]} answered 503, {statuses[0]} without an answer; "
-        f"other: {sum(n for status, n in statuses.items() if status not in (0, 202, 503))}"
-    )
-    print(f"events: {record.sent} sent, {record.acknowledged} acknowledged")
-    print(f"reads: {watch.answers} answered, {watch.without} not; resident memory {watch.resident_mb:.0f} MB at most")
-    print(f"lost {account.lost}, extra {account.extra}, twice {account.twice}, went back {watch.went_back}")
+            torture = Torture(world, options.minutes, options.rate, options.whole_round)
+            totals = await torture.run({"Code": machine.measured(code_before), **about})
+    # Leaving the world has checked how both processes ended.
+    print(report.summary(totals))
+    if options.report:
+        report.write(totals, options.report)
+        print(f"wrote {options.report}")
+    return totals.clean
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=10.0, help="how long faults are caused (default: 10)")
+    parser.add_argument("--minutes", type=float, default=8.0, help="how long faults are caused (default: 8)")
+    parser.add_argument(
+        "--whole-round",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="go on when the time is over until every fault was caused, as often as a long run must have it",
+    )
+    parser.add_argument(
+        "--report", type=Path, nargs="?", const=report.REPORT, help=f"write the totals (default: {report.REPORT})"
+    )
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 31), help="default: another one each time")
     parser.add_argument("--rate", type=float, default=1000.0, help="requests a second (default: 1000)")
     parser.add_argument("--directory", help="where the run's files go (default: the system's temporary directory)")

@@ -3,6 +3,8 @@
 import random
 from collections.abc import Iterator
 
+import attrs
+
 from tests.faults import faults
 from tests.faults.faults import Fault
 from tests.faults.world import World
@@ -10,6 +12,19 @@ from tests.faults.world import World
 DAY_S = 86_400
 TWO_AT_A_TIME = 0.6
 HANG_S = 30.0
+READ_ONLY_S = 60.0
+
+ASKED: dict[str, tuple[int, tuple[type[Fault], ...]]] = {
+    "kills of the service": (20, (faults.ServiceKilled,)),
+    "kills of ClickHouse": (
+        10,
+        (faults.ClickHouseKilled, faults.KilledBeforeCheckpoint, faults.KilledInCheckpoint),
+    ),
+    "kills of both at once": (5, (faults.BothKilled,)),
+    "cut connections": (5, (faults.Cut, faults.CutInAnswer)),
+    "full disks": (3, (faults.DiskFull, faults.KilledOnFullDisk)),
+}
+"""What a long run has to hold: how many of which faults. One round of the deck has them all."""
 
 
 def deck(world: World) -> list[Fault]:
@@ -28,7 +43,7 @@ def deck(world: World) -> list[Fault]:
         faults.Throttled(lasts_s=6.0),
         faults.WrongPassword(lasts_s=1.0),
         faults.MemoryLimit(lasts_s=1.0),
-        faults.READ_ONLY,
+        attrs.evolve(faults.READ_ONLY, name=f"destination read-only for {READ_ONLY_S:g} s", lasts_s=READ_ONLY_S),
         faults.TOO_MANY_PARTS,
         faults.VIEW_FAILS,
         faults.VIEW_DROPPED,
@@ -46,15 +61,14 @@ def deck(world: World) -> list[Fault]:
     return cards
 
 
-def rounds(world: World, chance: random.Random) -> Iterator[tuple[Fault, ...]]:
-    """Yield for ever what comes next: one fault, or a second one while the first lasts."""
-    while True:
-        cards = deck(world)
-        chance.shuffle(cards)
-        while cards:
-            first = cards.pop()
-            second = _companion(first, cards) if chance.random() < TWO_AT_A_TIME else None
-            yield (first,) if second is None else (first, second)
+def one_round(world: World, chance: random.Random) -> Iterator[tuple[Fault, ...]]:
+    """Yield each fault of the deck once: alone, or a second one while the first lasts."""
+    cards = deck(world)
+    chance.shuffle(cards)
+    while cards:
+        first = cards.pop()
+        second = _companion(first, cards) if chance.random() < TWO_AT_A_TIME else None
+        yield (first,) if second is None else (first, second)
 
 
 def _companion(first: Fault, cards: list[Fault]) -> Fault | None:
