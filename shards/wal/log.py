@@ -16,9 +16,10 @@ import attrs
 import msgspec
 
 from shards.wal.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from shards.wal.journal import Journal, Reason
 from shards.wal.reader import LogReader
 from shards.wal.record import HEADER_BYTES, encode_records
-from shards.wal.segment import SegmentReader, SegmentWriter, sync_directory
+from shards.wal.segment import SegmentReader, SegmentWriter, sync_directory, sync_file
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class ShardLog:
     def __init__(self, directory: Path, *, shard: int, segment_max_bytes: int) -> None:
         self.directory = directory
         self.shard = shard
+        self.journal = Journal(directory, shard=shard)
         self.generation = 0
         self.checkpoint = Checkpoint()
         self.durable_seq = 0
@@ -66,6 +68,7 @@ class ShardLog:
         self._writer: SegmentWriter | None = None
         self._next_seq = 1
         self._ordinal = 0
+        self._first_was_set_aside = False
 
     @property
     def size_bytes(self) -> int:
@@ -81,12 +84,10 @@ class ShardLog:
     def recover(self) -> Recovery:
         """Read what is there. Blocking; called once, before anything else. Raises OSError."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.checkpoint = read_checkpoint(self.directory)
+        written = self.checkpoint = read_checkpoint(self.directory)
         self._segments = self._list_segments()
         if self._segments:
-            # Segments go only when every record in them is done with, also when no checkpoint could be written.
-            upto = max(self.checkpoint.upto, self._segments[0].first_seq - 1)
-            self.checkpoint = attrs.evolve(self.checkpoint, upto=upto)
+            self._pass_over(upto=self._segments[0].first_seq - 1)
         self.durable_seq = self.checkpoint.upto
         pending: Counter[str] = Counter()
         oldest_ns = 0
@@ -97,24 +98,58 @@ class ShardLog:
             pending.update(head.match_id for head in heads)
             self.durable_seq = records[-1].seq
         reader.close()
+        if self._segments:  # a segment begins behind what was durable, also if that is damaged and nothing follows it
+            self.durable_seq = max(self.durable_seq, self._segments[-1].first_seq - 1)
         self._next_seq = self.durable_seq + 1
+        self._sync_last()
         self._report_missing(pending.total())
-        self.truncate(self.checkpoint)
+        passed_over: Reason = "damaged" if self._first_was_set_aside else "not_noted"
+        self.journal.recover(written_upto=written.upto, upto=self.checkpoint.upto, passed_over=passed_over)
+        try:
+            self.truncate(self.checkpoint)
+        except OSError as error:
+            _log.warning("shard %d: starting, although the checkpoint cannot be written: %s", self.shard, error)
         return Recovery(pending=pending, oldest_ns=oldest_ns)
 
     def _list_segments(self) -> list[_Segment]:
-        segments = []
-        for path in sorted(self.directory.glob("*.wal")):
+        segments: list[_Segment] = []
+        paths = sorted(self.directory.glob("*.wal"))
+        for path in paths:
             self._ordinal = int(path.stem)
+            size = path.stat().st_size
             with SegmentReader(path) as reader:
                 first_seq = reader.first_seq
+                first = next(reader.records(), None) if first_seq is None else None
             if first_seq is not None:
-                segments.append(_Segment(path, self._ordinal, first_seq, path.stat().st_size))
-            elif path.stat().st_size <= HEADER_BYTES:
+                segments.append(_Segment(path, self._ordinal, first_seq, size))
+            elif first is not None:
+                _log.error("%s has a damaged header; its whole records are used, and the file is kept", path)
+                # Of the first segment more may be damaged than the header: what nothing says is done with is missing.
+                first_seq = first.seq if segments else min(first.seq, self.checkpoint.upto + 1)
+                segments.append(_Segment(path, self._ordinal, first_seq, size, damaged=True))
+            elif size <= HEADER_BYTES and path == paths[-1]:
                 path.unlink()  # created, but the crash came before its header: it never held a record
             else:
-                _log.error("%s has a damaged header; the file is kept in %s", path, self._set_aside(path))
+                _log.error("%s is damaged from its start; the file is kept in %s", path, self._set_aside(path))
+                self._first_was_set_aside = self._first_was_set_aside or not segments
         return segments
+
+    def _pass_over(self, *, upto: int) -> None:
+        """Count numbers before the first segment as done with, or as damaged if a segment before it was set aside.
+
+        Segments go only when every record in them is done with, also when no checkpoint could be written.
+        """
+        passed = max(0, upto - self.checkpoint.upto)
+        lost = passed if self._first_was_set_aside else 0
+        if lost:
+            _log.error("shard %d: %d logged records are damaged and cannot be read back", self.shard, lost)
+        damaged = self.checkpoint.damaged + lost
+        self.checkpoint = attrs.evolve(self.checkpoint, upto=self.checkpoint.upto + passed, damaged=damaged)
+
+    def _sync_last(self) -> None:
+        """Make durable what was read at the end: a crash may have come before the sync, and it counts from now on."""
+        if self._segments:
+            sync_file(self._segments[-1].path)
 
     def _report_missing(self, found: int) -> None:
         self.missing = self.durable_seq - self.checkpoint.upto - found
@@ -133,15 +168,18 @@ class ShardLog:
         return first_seq
 
     def _rotate(self) -> SegmentWriter:
+        after_abandon = self._writer is None and self.generation > 0
         if self._writer is not None:
+            self._writer.sync()  # without a sync before each reply nothing else would ever sync this segment
             self._writer.close()
             self._writer = None
-        ordinal = self._ordinal + 1
-        path = self.directory / f"{ordinal:012d}.wal"
+        self._ordinal += 1  # even if the file cannot be made: what is left of it must not be in the way
+        path = self.directory / f"{self._ordinal:012d}.wal"
         self._writer = SegmentWriter(path, shard=self.shard, first_seq=self._next_seq)
-        self._ordinal = ordinal
         with self._lock:
-            self._segments.append(_Segment(path, ordinal, self._next_seq, self._writer.size))
+            self._segments.append(_Segment(path, self._ordinal, self._next_seq, self._writer.size))
+        if after_abandon:
+            self.generation += 1  # who read on meanwhile may hold records whose numbers are given out again now
         return self._writer
 
     def sync(self) -> None:
@@ -191,13 +229,14 @@ class ShardLog:
                 segment.damaged = segment.damaged or segment.ordinal == ordinal
 
     def truncate(self, checkpoint: Checkpoint) -> None:
-        """Write the checkpoint, then remove the segments that it makes superfluous. Blocking.
+        """Write the journal and the checkpoint, then remove the segments that it makes superfluous. Blocking.
 
-        Raises OSError when the checkpoint cannot be written; the segments go all the same, or a full disk
-        would never empty.
+        Raises OSError when one of them cannot be written; the segments go all the same, or a full disk would never
+        empty. A checkpoint is written only behind the journal: so the next start knows what is missing there.
         """
         self.checkpoint = checkpoint
         try:
+            self.journal.write()
             write_checkpoint(self.directory, checkpoint)
         finally:
             self._remove_done(checkpoint.upto)

@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import shutil
 import signal
 import threading
 import time
@@ -17,6 +18,11 @@ from shards.wal.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from shards.wal.log import ShardLog
 from shards.wal.reader import LogReader
 from shards.wal.record import HEADER_BYTES, RecordScanner, decode_header, encode_header, encode_records
+from shards.wal.segment import SegmentReader, SegmentWriter
+from tests.unit.file_limit import largest_file
+
+BIT_STEP = 1 if "WAL_EXAMPLES" in os.environ else 7
+"""With seven, every byte has one bit of its own flipped."""
 
 
 def row(number: int, *, match_id: str = "m1", metadata: str = "{}") -> bytes:
@@ -204,6 +210,163 @@ def test_a_torn_tail_of_an_older_segment_is_noticed(tmp_path: Path) -> None:
     assert again.missing == 1
     again.truncate(Checkpoint(upto=7))
     assert len(list((tmp_path / "damaged").iterdir())) == 1
+
+
+def test_a_reader_in_between_an_abandoned_segment_and_the_next_one_forgets_it_too(tmp_path: Path) -> None:
+    """What a reader has in hand beyond what it may give out is void once the numbers are given out again."""
+    log = open_log(tmp_path)
+    append(log, row(1))
+    reader = LogReader(log, after_seq=0)
+    log.append([row(2)])
+    log.abandon()
+    assert [r.seq for r in reader.read(upto_seq=1, max_rows=9, max_bytes=1 << 20)] == [1]
+    assert append(log, row(3)) == 2
+
+    records = reader.read(upto_seq=2, max_rows=9, max_bytes=1 << 20)
+
+    assert [record.payload for record in records] == [row(3)]
+    reader.close()
+
+
+def test_a_damaged_header_costs_no_record(tmp_path: Path) -> None:
+    log = open_log(tmp_path, segment_max_bytes=400)
+    for number in range(1, 8):
+        append(log, row(number))
+    log.close()
+    content = {}
+    for path in segment_files(tmp_path):
+        content[path.stem] = b"x" + path.read_bytes()[1:]
+        path.write_bytes(content[path.stem])
+
+    again = open_log(tmp_path, segment_max_bytes=400)
+
+    assert read_all(again) == [(number, row(number)) for number in range(1, 8)]
+    assert again.missing == 0
+    assert append(again, row(8)) == 8
+    again.truncate(Checkpoint(upto=8))
+    kept = {path.stem.split("-")[0]: path.read_bytes() for path in (tmp_path / "damaged").iterdir()}
+    assert kept == content
+
+
+@pytest.mark.parametrize("left", [b"", b"x" * 500], ids=["empty", "nothing whole"])
+def test_a_first_segment_that_is_lost_whole_is_counted_and_not_taken_for_done(tmp_path: Path, left: bytes) -> None:
+    log = open_log(tmp_path, segment_max_bytes=400)
+    for number in range(1, 8):
+        append(log, row(number))
+    log.close()
+    first, second = segment_files(tmp_path)[:2]
+    with SegmentReader(second) as reader:
+        held = reader.first_seq
+    assert held is not None
+    first.write_bytes(left)
+
+    for _ in range(2):  # the second start finds the file set aside already
+        again = open_log(tmp_path, segment_max_bytes=400)
+        assert again.checkpoint == Checkpoint(upto=held - 1, damaged=held - 1)
+        assert [seq for seq, _ in read_all(again, after=held - 1)] == list(range(held, 8))
+    assert [path.read_bytes() for path in (tmp_path / "damaged").iterdir()] == [left]
+
+
+def test_numbers_of_a_lost_end_are_not_given_out_again_if_a_segment_says_that_they_were_used(tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    append(log, row(1), row(2))
+    log.close()
+    (first,) = segment_files(tmp_path)
+    (tmp_path / "000000000002.wal").write_bytes(encode_header(0, 3))  # made, but nothing came into it
+    first.write_bytes(first.read_bytes()[:-1])
+
+    again = open_log(tmp_path)
+
+    assert (again.durable_seq, again.missing) == (2, 1)
+    assert append(again, row(3)) == 3
+
+
+def test_a_disk_that_takes_nothing_does_not_keep_the_log_from_being_read(tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    append(log, row(1))
+    log.close()
+
+    with largest_file(0):
+        again = open_log(tmp_path)
+
+    assert read_all(again) == [(1, row(1))]
+
+
+def test_what_is_left_of_a_segment_that_could_not_be_made_is_not_in_the_way(tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    append(log, row(1))
+    log.abandon()
+    (tmp_path / "000000000002.wal").touch()
+    with pytest.raises(FileExistsError):
+        log.reopen()
+    log.reopen()
+    assert append(log, row(2)) == 2
+    log.close()
+
+    assert read_all(open_log(tmp_path)) == [(1, row(1)), (2, row(2))]
+
+
+def test_a_full_segment_is_synced_before_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a sync before each reply: afterwards only the new segment would ever be synced."""
+    synced: list[Path] = []
+    monkeypatch.setattr(SegmentWriter, "sync", lambda self: synced.append(self.path))
+    log = open_log(tmp_path, segment_max_bytes=1)
+    log.append([row(1)])
+    log.append([row(2)])
+    assert synced == segment_files(tmp_path)[:1]
+
+
+def small_log(directory: Path) -> dict[Path, bytes]:
+    """Make a log of two segments with two short rows each; return its files."""
+    log = open_log(directory, segment_max_bytes=120)
+    for number in range(1, 5):
+        append(log, b'{"match_id":"m","received_ns":%d}' % number)
+    log.close()
+    files = {path: path.read_bytes() for path in segment_files(directory)}
+    assert len(files) == 2
+    return files
+
+
+def recovered(directory: Path, files: dict[Path, bytes]) -> tuple[ShardLog, list[int]]:
+    """Put these files in place of whatever is there, recover, and return which of the small log's rows came back."""
+    shutil.rmtree(directory)
+    directory.mkdir()
+    for path, content in files.items():
+        path.write_bytes(content)
+    log = open_log(directory)
+    found = read_all(log, after=log.checkpoint.upto)
+    assert all(payload == b'{"match_id":"m","received_ns":%d}' % seq for seq, payload in found)
+    log.close()
+    return log, [seq for seq, _ in found]
+
+
+def test_the_last_segment_cut_at_every_byte(tmp_path: Path) -> None:
+    """What a crash leaves of a write: a prefix comes back, and nothing is called damaged."""
+    directory = tmp_path / "log"
+    first, last = small_log(directory).items()
+    record_bytes = (len(last[1]) - HEADER_BYTES) // 2
+    for cut in range(len(last[1])):
+        log, found = recovered(directory, dict([first, (last[0], last[1][:cut])]))
+        whole = max(0, cut - HEADER_BYTES) // record_bytes
+        assert found == list(range(1, 3 + whole)), cut
+        assert (log.missing, log.checkpoint.damaged) == (0, 0)
+        assert not (directory / "damaged").exists()
+
+
+def test_every_bit_flipped(tmp_path: Path) -> None:
+    """It costs one record at most, and that is counted, but for the very last one: that might be a torn write."""
+    directory = tmp_path / "log"
+    files = small_log(directory)
+    for path, content in files.items():
+        for bit in range(0, len(content) * 8, BIT_STEP):
+            flipped = bytearray(content)
+            flipped[bit // 8] ^= 1 << bit % 8
+            log, found = recovered(directory, {**files, path: bytes(flipped)})
+            lost = 4 - len(found)
+            assert lost == (bit // 8 >= HEADER_BYTES), bit
+            assert found == [1, 2, 3] or log.missing == lost, bit
+            assert append(log, row(9)) == (4 if found == [1, 2, 3] else 5)
+            log.close()
 
 
 def test_a_segment_without_a_whole_header_never_held_a_record(tmp_path: Path) -> None:
