@@ -20,8 +20,14 @@
         └── StoreFailed        any other error of the server; retry with an alarm
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
+
+_ROW_VALUES = "Column values:"
+"""What ClickHouse puts before the row that violates a constraint."""
+
+_QUOTED = re.compile(r"'(?:[^'\\]|\\.)*(?:'|\\?$)")
 
 
 class ShardsError(Exception):
@@ -91,11 +97,16 @@ class KeyChanged(LetterError):
 
 
 class StoreError(ShardsError):
-    """ClickHouse did not do what was asked. ``code`` is ClickHouse's error code, 0 where there is none."""
+    """ClickHouse did not do what was asked. ``code`` is ClickHouse's error code, 0 where there is none.
 
-    def __init__(self, message: str, *, code: int = 0) -> None:
+    ``message`` is for logs and for everybody who may ask how the service is: it quotes no event. ``full_message`` is
+    all that ClickHouse said, for who may read events.
+    """
+
+    def __init__(self, message: str, *, code: int = 0, full_message: str = "") -> None:
         super().__init__(message)
         self.message = message
+        self.full_message = full_message or message
         self.code = code
 
 
@@ -114,6 +125,15 @@ class SchemaMismatch(StoreError):
 class RowsRefused(StoreError):
     """ClickHouse refuses the rows themselves; sending them again cannot help."""
 
+    def __init__(self, message: str, *, code: int = 0) -> None:
+        super().__init__(_without_values(message), code=code, full_message=message)
+
 
 class StoreFailed(StoreError):
     """Any other server error: read-only, too many parts, memory limit, unknown. Retried, never bisected at first."""
+
+
+def _without_values(message: str) -> str:
+    """Return ClickHouse's refusal of rows without what it quotes of them; a constraint's own text stays."""
+    reason, quotes_row, _ = message.partition(_ROW_VALUES)
+    return reason.rstrip() if quotes_row else _QUOTED.sub("'…'", message)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import attrs
 
-from shards.errors import StoreError
+from shards.errors import StoreError, StoreUnavailable
 from shards.observer import Observer
 from shards.stores.base import Store
 
@@ -16,6 +16,8 @@ _log = logging.getLogger(__name__)
 BACKOFF_FIRST_S = 0.1
 BACKOFF_MAX_S = 2.0
 CHECK_INTERVAL_S = 5.0
+CHECK_TIMEOUT_S = 10.0
+"""A ClickHouse that hangs is known to be away within this and the interval, not only when an INSERT fails."""
 
 
 @attrs.frozen(kw_only=True)
@@ -45,6 +47,7 @@ class StoreGate:
         self._stopped = asyncio.Event()
         self._since = datetime.now(UTC)
         self._error = "not connected yet"
+        self._unreachable = False
         self._was_up = False
 
     @property
@@ -56,6 +59,11 @@ class StoreGate:
     def is_up(self) -> bool:
         """Whether ClickHouse can be used, as far as is known."""
         return self._up.is_set()
+
+    @property
+    def is_away(self) -> bool:
+        """Whether ClickHouse did not answer when it was last asked."""
+        return self._unreachable and not self._up.is_set()
 
     async def wait_up(self, *, timeout_s: float | None = None) -> None:
         """Return once ClickHouse can be used, or after ``timeout_s``."""
@@ -69,6 +77,7 @@ class StoreGate:
         if self._up.is_set():
             self._since = datetime.now(UTC)
         self._error = error.message
+        self._unreachable = isinstance(error, StoreUnavailable)
         self._up.clear()
         self._down.set()
 
@@ -87,7 +96,7 @@ class StoreGate:
                     await self._store.open()
                     self._opened()
                 else:
-                    await self._store.check()
+                    await self._check()
                 tries = 0
             except StoreError as error:
                 self.report(error)
@@ -96,6 +105,13 @@ class StoreGate:
             else:
                 await self._wait(self._stopped, backoff_s(tries))
                 tries += 1
+
+    async def _check(self) -> None:
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT_S):
+                await self._store.check()
+        except TimeoutError:
+            raise StoreUnavailable(f"no answer within {CHECK_TIMEOUT_S:g} s") from None
 
     @staticmethod
     async def _wait(event: asyncio.Event, timeout_s: float | None) -> None:

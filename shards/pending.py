@@ -31,7 +31,7 @@ class PendingRows:
 
     def recover(self, *, upto: int, last_seq: int, unread: Counter[str], age_s: float) -> None:
         """Start from a recovered log: everything after ``upto`` is on disk only."""
-        self.loaded_seq, self.last_seq = upto, last_seq
+        self.loaded_seq, self.last_seq = upto if unread else last_seq, last_seq
         self._unread, self._unread_rows = unread, unread.total()
         if unread:
             self._durable_since.append((upto + 1, monotonic() - age_s))

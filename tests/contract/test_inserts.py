@@ -163,8 +163,12 @@ async def test_a_poison_row_is_refused_and_takes_nothing_in(store: Store) -> Non
     await store._schema(f"ALTER TABLE {store.database}.events ADD CONSTRAINT no_poison CHECK player_id != 'poison'")
     events = [event() for _ in range(50)]
     events[20] = event(player_id="poison")
-    with pytest.raises(RowsRefused, match="no_poison"):
+    with pytest.raises(RowsRefused, match="no_poison") as refused:
         await store.insert_direct(batch(events, number=1))
+    # What the log is told names the constraint and quotes no event; the dead letter is told all.
+    assert "player_id != 'poison'" in refused.value.message
+    assert "Column values" not in f"{refused.value.message} {refused.value}"
+    assert "Column values: player_id = 'poison'" in refused.value.full_message
     assert await store.landed("w1", 0, [1]) == {}
     assert await count(store) == 0
     await store.insert_direct(batch(events[:20] + events[21:], number=2))
@@ -203,6 +207,14 @@ async def test_a_row_of_another_form_is_refused_and_not_coerced(store: Store, ro
     with pytest.raises(RowsRefused):
         await store.insert_direct(Batch(writer="w1", shard=0, number=1, rows=[encode_row(event()), row]))
     assert await count(store) == 0
+
+
+async def test_what_is_told_of_a_row_that_cannot_be_read_does_not_quote_it(store: Store) -> None:
+    with pytest.raises(RowsRefused) as refused:
+        await store.insert_direct(Batch(writer="w1", shard=0, number=1, rows=[b'{"timestamp":"it\'s private"}']))
+    assert "private" in refused.value.full_message
+    assert "private" not in f"{refused.value.message} {refused.value}"
+    assert "Cannot parse" in refused.value.message
 
 
 async def test_a_failed_insert_leaves_its_lane_usable(store: Store) -> None:
