@@ -23,6 +23,8 @@ from shards.wal.segment import sync_directory, write_all
 _log = logging.getLogger(__name__)
 
 Action = Literal["requeued", "discarded"]
+Record = tuple[int, int]
+"""A row of the log: shard and sequence number."""
 Place = tuple[int, str]
 """Where a letter stands in the order of all: when it was put aside, in µs since the epoch, and its id."""
 
@@ -46,12 +48,16 @@ class DeadLetter:
 
 @attrs.frozen(kw_only=True)
 class Settlement:
-    """What was done with a letter by hand; ``row`` is what a requeued one was appended again as."""
+    """What was done with a letter by hand; ``row`` is what a requeued one was appended again as, under ``again``.
+
+    ``again`` is None for a letter that an older release requeued.
+    """
 
     letter: str
     action: Action
     at: datetime
     row: str = ""
+    again: Record | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -78,6 +84,7 @@ class _Entry:
     row_crc: int
     offset: int
     settled_offset: int | None = None
+    again: Record | None = None
 
     @property
     def place(self) -> Place:
@@ -152,11 +159,17 @@ class DeadLetterFile:
             _log.warning("%s: %s was %s, but is not there", self._path, settlement.letter, settlement.action)
         elif entry.settled_offset is None:
             entry.settled_offset = offset
+            entry.again = settlement.again
             self._settled[settlement.action] += 1
 
     def seqs(self) -> set[int]:
         """Return the sequence numbers whose rows were put aside."""
         return {entry.seq for entry in self._entries.values()}
+
+    def requeued_as(self, seq: int) -> Record | None:
+        """Return the row that a letter was appended again as; None where it was not, or nobody knows."""
+        entry = self._entries.get(f"{self._shard}-{seq}")
+        return entry.again if entry else None
 
     def rows_after(self, seq: int) -> set[tuple[int, int]]:
         """Return number and CRC-32 of the rows beyond ``seq`` that were put aside."""
@@ -175,9 +188,9 @@ class DeadLetterFile:
         with self._lock:
             self._enter(letter, self._write(msgspec.json.encode(letter) + b"\n"))
 
-    async def settle(self, letter_id: str, action: Action, *, row: bytes = b"") -> None:
+    async def settle(self, letter_id: str, action: Action, *, row: bytes = b"", again: Record | None = None) -> None:
         """Note, durably, what was done with a letter. Raises OSError."""
-        settlement = Settlement(letter=letter_id, action=action, at=datetime.now(UTC), row=row.decode())
+        settlement = Settlement(letter=letter_id, action=action, at=datetime.now(UTC), row=row.decode(), again=again)
         await asyncio.to_thread(self._settle, settlement)
 
     def _settle(self, settlement: Settlement) -> None:

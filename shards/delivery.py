@@ -4,16 +4,20 @@ Every attempt has a batch number of its own, so that the ledger can tell two of 
 """
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from time import monotonic
 
 import attrs
+import msgspec
 
 from shards.deadletter import DeadLetterFile
 from shards.errors import RowsRefused, StoreFailed
 from shards.observer import Observer
 from shards.pending import PendingRows
+from shards.runs import runs_of
 from shards.stores.base import Batch, Store
+from shards.wal.journal import Confirmed, Journal
 
 _log = logging.getLogger(__name__)
 
@@ -22,10 +26,11 @@ LONE_REFUSALS_MAX = 8
 
 @attrs.frozen
 class Attempt:
-    """Rows that were sent to the Buffer table under one batch number."""
+    """Rows that were sent under one batch number; ``sample`` is one of them."""
 
     number: int
     seqs: Sequence[int]
+    sample: bytes
 
 
 @attrs.define
@@ -40,6 +45,14 @@ class Tally:
     dead_lettered: int
     dead: set[int]
     dead_beyond: set[int]
+
+
+class _Sample(msgspec.Struct):
+    event_id: str
+    received_ns: int
+
+
+_sample_of: Callable[[bytes], _Sample] = msgspec.json.Decoder(_Sample).decode
 
 
 @attrs.frozen
@@ -67,6 +80,7 @@ class Delivery:
         pending: PendingRows,
         tally: Tally,
         dead_letters: DeadLetterFile,
+        journal: Journal,
         store: Store,
         observer: Observer,
     ) -> None:
@@ -75,6 +89,7 @@ class Delivery:
         self._pending = pending
         self._tally = tally
         self._dead_letters = dead_letters
+        self._journal = journal
         self._store = store
         self._observer = observer
         self._number = 0
@@ -95,7 +110,7 @@ class Delivery:
         started = monotonic()
         await self._store.insert_buffered(batch)
         self._observer.flushed(shard=self._shard, rows=len(seqs), seconds=monotonic() - started, replayed=False)
-        return Attempt(batch.number, seqs)
+        return Attempt(batch.number, seqs, batch.rows[0])
 
     async def deliver(self, seqs: Sequence[int], *, replayed: bool = False, split_unknown: bool = False) -> None:
         """Send rows straight into the destination table until they are confirmed or dead letters.
@@ -140,7 +155,24 @@ class Delivery:
             await self._store.check()
             raise StoreFailed(f"the ledger shows {found} of {len(seqs)} rows after an INSERT into events")
         self._observer.flushed(shard=self._shard, rows=len(seqs), seconds=monotonic() - started, replayed=replayed)
-        self._tally.confirmed += self._pending.remove(seqs)
+        self.confirm(Attempt(batch.number, seqs, batch.rows[0]))
+
+    def confirm(self, attempt: Attempt) -> None:
+        """Count an attempt that the ledger shows whole, and note it in the journal."""
+        sample = _sample_of(attempt.sample)
+        self._journal.note(
+            Confirmed(
+                writer=self._writer,
+                first_batch=attempt.number,
+                last_batch=attempt.number,
+                rows=len(attempt.seqs),
+                runs=runs_of(attempt.seqs),
+                at_s=int(time.time()),
+                event_id=sample.event_id,
+                received_s=sample.received_ns // 1_000_000_000,
+            )
+        )
+        self._tally.confirmed += self._pending.remove(attempt.seqs)
 
     async def _settle(self, outcome: _Outcome) -> None:
         """Put refused rows aside, but only those that failed while others got in.
@@ -172,7 +204,7 @@ class Delivery:
     async def _put_aside(self, refusal: _Refusal) -> None:
         (row,) = self._pending.rows((refusal.seq,))
         error = refusal.error
-        await self._dead_letters.append(seq=refusal.seq, row=row, code=error.code, error=error.message)
+        await self._dead_letters.append(seq=refusal.seq, row=row, code=error.code, error=error.full_message)
         _log.error("shard %d: event %d is a dead letter: %s", self._shard, refusal.seq, error.message)
         self._pending.remove((refusal.seq,))
         self._confirmed_at_refusal.pop(refusal.seq, None)

@@ -8,7 +8,6 @@ ledger shows it. Rows that ClickHouse refuses are found by bisection and become 
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Iterable
 from itertools import islice
 from time import monotonic
@@ -16,18 +15,18 @@ from time import monotonic
 from shards.delivery import Attempt, Delivery, Tally
 from shards.errors import RowsRefused, SchemaMismatch, StoreError, StoreUnavailable
 from shards.gate import StoreGate, backoff_s
+from shards.loader import Loader
 from shards.observer import Observer
 from shards.pending import PendingRows
+from shards.replay_queue import ReplayQueue
 from shards.settings import ShardSettings
 from shards.stores.base import Store
 from shards.wal.checkpoint import Checkpoint
 from shards.wal.log import ShardLog
-from shards.wal.reader import LogReader
 
 _log = logging.getLogger(__name__)
 
 BATCH_MAX_BYTES = 8 << 20
-LOAD_MAX_BYTES = 4 << 20
 UNKNOWN_ERROR_TRIES = 5
 
 
@@ -58,15 +57,13 @@ class Flusher:
         self._gate = gate
         self._observer = observer
         self._has_buffer = has_buffer
-        self._reader = LogReader(log, after_seq=pending.loaded_seq)
+        self._loader = Loader(log, pending, max_rows=settings.flush_max_rows)
         self._sent_seq = log.checkpoint.upto
         self._recovered_seq = log.durable_seq
-        self._replay: deque[int] = deque()
+        self._replay = ReplayQueue()
         self._attempts: list[Attempt] = []
         self._unsent_since = monotonic()
         self._checkpoint_at = monotonic()
-        self._replay_at = 0.0
-        self._replay_failures = 0
         self._failures = 0
         self._wake = asyncio.Event()
         self._flush_waiters: list[tuple[int, asyncio.Future[None]]] = []
@@ -131,7 +128,7 @@ class Flusher:
             try:
                 await self._step()
                 self._failures = 0
-                if not self._replay_failures:
+                if not self._replay.failures:
                     self.last_error = ""
             except (StoreUnavailable, SchemaMismatch) as error:
                 self._note(error)
@@ -167,20 +164,14 @@ class Flusher:
         """Return the seconds until there is something to do; None where nothing is in sight."""
         if self.paused:
             return None
-        if self._may_load or (self._flush_waiters and (self._unsent or self._attempts)):
+        if self._loader.may_load or (self._flush_waiters and (self._unsent or self._attempts)):
             return 0
-        delays = []
-        if self._replay:
-            delays.append(self._replay_at - monotonic())
+        delays = [] if (replay_delay_s := self._replay.delay_s) is None else [replay_delay_s]
         if self._unsent:
             delays.append(self._flush_delay_s)
         if self._attempts:
             delays.append(0 if self._pending.crowded else self._checkpoint_at - monotonic())
         return min(delays, default=None)
-
-    @property
-    def _may_load(self) -> bool:
-        return self._pending.unread > 0 and not self._pending.crowded
 
     @property
     def _flush_delay_s(self) -> float:
@@ -189,9 +180,9 @@ class Flusher:
         return self._unsent_since + self._settings.flush_interval_ms / 1000 - monotonic()
 
     async def _step(self) -> None:
-        if self._may_load:
+        if self._loader.may_load:
             await self._load()
-        if self._replay and self._replay_at <= monotonic():
+        if self._replay.due:
             await self._replay_next()
         if self._unsent and self._flush_delay_s <= 0:
             await self._send_next()
@@ -204,22 +195,14 @@ class Flusher:
 
     async def preload(self) -> None:
         """Have the oldest recovered rows in memory, as many as may be, before anybody reads."""
-        while self._may_load:
+        while self._loader.may_load:
             await self._load()
 
     async def _load(self) -> None:
-        self._reader.skip_to(self._pending.loaded_seq)
-        records = await asyncio.to_thread(
-            self._reader.read,
-            upto_seq=self._pending.last_seq,
-            max_rows=self._settings.flush_max_rows,
-            max_bytes=LOAD_MAX_BYTES,
-        )
-        if not records:
-            self._pending.loading_ended()
-            return
         unsent_before = self._unsent
-        loaded = self._pending.add_loaded(records, skip=self._tally.dead_beyond)
+        loaded = await self._loader.load(skip=self._tally.dead_beyond)
+        if loaded is None:
+            return
         again = [seq for seq in loaded if seq <= self._recovered_seq]
         if again or not loaded:
             self._replay.extend(again)
@@ -272,23 +255,18 @@ class Flusher:
         seqs = self._take(self._replay)
         try:
             if seqs:
-                split_unknown = self._replay_failures >= UNKNOWN_ERROR_TRIES
+                split_unknown = self._replay.failures >= UNKNOWN_ERROR_TRIES
                 await self._delivery.deliver(seqs, replayed=True, split_unknown=split_unknown)
-            self._replay_failures = 0
+            self._replay.succeeded()
         except (StoreUnavailable, SchemaMismatch):
             raise
         except StoreError as error:
             self._note(error)
             self._observer.store_error(code=error.code)
-            self._replay_failures += 1
-            self._replay_at = monotonic() + backoff_s(self._replay_failures)
+            self._replay.failed()
         finally:
-            self._forget_done()
+            self._replay.forget(self._pending.holds)
         await self._save()
-
-    def _forget_done(self) -> None:
-        while self._replay and not self._pending.holds(self._replay[0]):
-            self._replay.popleft()
 
     async def _checkpoint(self) -> None:
         """Flush the Buffer table, then believe the ledger only."""
@@ -304,7 +282,7 @@ class Flusher:
         missing: list[int] = []
         for attempt in self._attempts:
             if landed.get(attempt.number, 0) == len(attempt.seqs):
-                self._tally.confirmed += self._pending.remove(attempt.seqs)
+                self._delivery.confirm(attempt)
             else:
                 missing += attempt.seqs
         self._attempts = []
@@ -354,4 +332,4 @@ class Flusher:
 
     def close(self) -> None:
         """Close the reader of the log."""
-        self._reader.close()
+        self._loader.close()

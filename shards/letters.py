@@ -11,6 +11,7 @@ import attrs
 from shards.deadletter import Action, DeadLetterFile, FiledLetter, Place
 from shards.errors import KeyChanged, LetterSettled, UnknownLetter, WalFailed
 from shards.events import Event, decode_row, encode_row
+from shards.receipts import Receipt
 
 _log = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ class DeadLetters:
     key.
     """
 
-    def __init__(self, append: Callable[[Sequence[Event]], Awaitable[object]]) -> None:
+    def __init__(self, append: Callable[[Sequence[Event]], Awaitable[Receipt]]) -> None:
         self._append = append
         self._files: list[DeadLetterFile] = []
         self._settling: dict[str, asyncio.Task[None]] = {}
@@ -86,13 +87,13 @@ class DeadLetters:
         filed = await asyncio.to_thread(file.read, letter_id)
         if filed.settlement is not None:
             raise LetterSettled(letter_id, filed.settlement.action)
-        row = b""
+        row, again = b"", None
         if action == "requeued":
-            again = _again(letter_id, decode_row(filed.letter.row.encode()), event)
-            await self._append([again])
-            row = encode_row(again)
+            sent = _again(letter_id, decode_row(filed.letter.row.encode()), event)
+            (stretch,) = (await self._append([sent])).stretches
+            row, again = encode_row(sent), (stretch.shard, stretch.first)
         try:
-            await file.settle(letter_id, action, row=row)
+            await file.settle(letter_id, action, row=row, again=again)
         except OSError as error:
             _log.error("dead letter %s could not be noted as %s: %s", letter_id, action, error)
             raise WalFailed(error.strerror or str(error)) from error

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from zlib import crc32
 
+from shards.audit import Books
 from shards.deadletter import DeadLetterFile
 from shards.delivery import Delivery, Tally
 from shards.events import Event, encode_row
@@ -89,6 +90,7 @@ class Shard:
             pending=self.pending,
             tally=self.tally,
             dead_letters=self.dead_letters,
+            journal=self._log.journal,
             store=store,
             observer=observer,
         )
@@ -116,10 +118,17 @@ class Shard:
         self.pending.add_durable(first_seq, match_ids, rows)
         self.flusher.rows_added(len(rows))
 
-    def outcome(self, first: int, last: int) -> tuple[int, int]:
-        """Return how many rows between two sequence numbers, both included, are pending, and are dead letters."""
-        dead = sum(first <= seq <= last for seq in self.tally.dead)
+    def outcome(self, first: int, last: int) -> tuple[int, list[int]]:
+        """Return how many rows between two sequence numbers, both included, are pending, and the dead letters' own."""
+        dead = [seq for seq in self.tally.dead if first <= seq <= last]
         return self.pending.count_between(first, last), dead
+
+    async def books(self) -> Books:
+        """Return what the shard says of its rows, for an audit. Raises OSError."""
+        # Taken before the journal is read: what is done with by then has been noted by then.
+        upto, dead = self._log.checkpoint.upto, frozenset(self.tally.dead)
+        entries = await asyncio.to_thread(self._log.journal.entries)
+        return Books(shard=self.index, appended=self.pending.last_seq, upto=upto, dead=dead, entries=entries)
 
     def snapshot(self) -> ShardSnapshot:
         """Return the shard's present figures."""

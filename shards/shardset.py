@@ -1,24 +1,23 @@
 """All shards together: routing, recovery, start and drain. The one class that the service works with."""
 
 import asyncio
-import fcntl
 import logging
-import os
-import re
-import secrets
 import uuid
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 
 import attrs
 
+from shards.audit import Audit, audit
 from shards.clock import ReceiptClock
 from shards.deadletter import FiledLetter, Place
-from shards.errors import DataDirectoryLocked, NotAccepting, Unavailable
+from shards.directory import DataDirectory
+from shards.errors import NotAccepting, Unavailable
 from shards.events import Event
+from shards.evidence import gather
 from shards.gate import StoreGate
 from shards.letters import DeadLetters
 from shards.observer import Observer
+from shards.outcomes import outcome_of
 from shards.receipts import Outcome, Receipt, Stretch
 from shards.room import Room
 from shards.routing import shard_of
@@ -70,8 +69,8 @@ class ShardSet:
         self._letters = DeadLetters(self.append)
         self._tasks: list[asyncio.Task[None]] = []
         self._recovery: asyncio.Task[None] | None = None
-        self._lock_fd = -1
-        self._directory_id = ""
+        self._directory = DataDirectory(settings.data_dir)
+        self._auditing = asyncio.Lock()
         self._accepting = False
         self._refusal = "the write-ahead log is being recovered"
 
@@ -79,27 +78,15 @@ class ShardSet:
         """Lock the data directory, recover the log, open the store.
 
         A long recovery goes on in the background, and so does opening a store that is away: neither is needed to
-        start. Raises :class:`DataDirectoryLocked`, and OSError where the directory cannot be used.
+        start. Raises :class:`~shards.errors.DataDirectoryLocked`, and OSError where the directory cannot be used.
         """
-        self._lock()
+        self._directory.lock()
         self._committer.start()
         self._recovery = asyncio.create_task(self._recover(), name="wal-recovery")
         done, _ = await asyncio.wait({self._recovery}, timeout=RECOVERY_HEAD_START_S)
         if done:
             self._recovery.result()
             await self._gate.wait_up(timeout_s=STORE_HEAD_START_S)
-
-    def _lock(self) -> None:
-        directory = self._settings.data_dir
-        directory.mkdir(parents=True, exist_ok=True)
-        self._lock_fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        try:
-            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._lock_fd)
-            self._lock_fd = -1
-            raise DataDirectoryLocked(directory) from None
-        self._directory_id = _directory_id(directory / "id")
 
     async def _recover(self) -> None:
         try:
@@ -163,7 +150,7 @@ class ShardSet:
             Stretch(index, first, first + len(part) - 1, len(part))
             for (index, part), first in zip(by_shard.items(), firsts, strict=True)
         )
-        return Receipt(self._directory_id, tuple(stretches))
+        return Receipt(self._directory.id, tuple(stretches))
 
     def _index_of(self, event: Event) -> int:
         return shard_of(event.match_id, self._settings.shards)
@@ -173,16 +160,7 @@ class ShardSet:
 
         Other requests' events between the steps of a ``/bulk`` request can hold its outcome back, never hurry it.
         """
-        durable = dead = 0
-        if receipt.directory != self._directory_id:
-            return None
-        for stretch in receipt.stretches:
-            if stretch.shard >= len(self._shards) or stretch.last > self._shards[stretch.shard].pending.last_seq:
-                return None
-            waiting, refused = self._shards[stretch.shard].outcome(stretch.first, stretch.last)
-            durable += min(waiting, stretch.count)
-            dead += min(refused, stretch.count - min(waiting, stretch.count))
-        return Outcome(durable=durable, stored=receipt.count - durable - dead, dead_lettered=dead)
+        return outcome_of(receipt, self._shards) if receipt.directory == self._directory.id else None
 
     async def settle(self, receipt: Receipt, *, timeout_s: float) -> bool:
         """Have an early checkpoint of a request's events; False if they were not done with in time."""
@@ -219,6 +197,18 @@ class ShardSet:
         self.require_recovered()
         return await self._letters.discard(letter_id)
 
+    async def audit(self, *, retention_days: int = 0) -> Audit:
+        """Check the accounting against ClickHouse; ``retention_days`` is how long ``events`` keeps rows (0: for ever).
+
+        Raises :class:`NotAccepting` while the log is recovered, OSError where a journal cannot be read, and
+        :class:`~shards.errors.StoreError` where the ledger cannot.
+        """
+        self.require_recovered()
+        async with self._auditing:
+            books = [await shard.books() for shard in self._shards]
+            evidence = await gather(self._store, [(book.shard, a) for book in books for a in book.confirmed])
+        return await asyncio.to_thread(audit, books, evidence, retention_days=retention_days)
+
     def pending(self, match_ids: Collection[str]) -> Pending:
         """Return what is not confirmed of some matches. For a read: take this first, query then.
 
@@ -245,6 +235,11 @@ class ShardSet:
         """Return the matches that have unconfirmed rows. Raises as :meth:`pending`."""
         self.require_recovered()
         return frozenset().union(*(shard.pending.matches() for shard in self._shards))
+
+    @property
+    def store_is_away(self) -> bool:
+        """Whether ClickHouse is known to be out of reach; one that answers with errors is not. Cheap."""
+        return self._gate.is_away
 
     def snapshot(self) -> Snapshot:
         """Return the present state."""
@@ -306,16 +301,7 @@ class ShardSet:
         await self._letters.close()
         for shard in self._shards:
             shard.close()
-        if self._lock_fd != -1:
-            os.close(self._lock_fd)
-            self._lock_fd = -1
-
-
-def _directory_id(path: Path) -> str:
-    """Return the random id of a data directory, made with its first use: it tells its receipts from others'."""
-    if not path.exists() or not re.fullmatch("[0-9a-f]{8}", path.read_text()):
-        path.write_text(secrets.token_hex(4))
-    return path.read_text()
+        self._directory.close()
 
 
 def _segment_max_bytes(settings: ShardSettings) -> int:

@@ -14,6 +14,7 @@ import pytest
 from shards.deadletter import DeadLetterFile, FiledLetter
 from shards.errors import KeyChanged, LetterSettled, NotAccepting, UnknownLetter
 from shards.events import Event, decode_row
+from shards.receipts import Outcome
 from shards.settings import ShardSettings
 from shards.shardset import ShardSet
 from shards.stores.base import Store
@@ -321,3 +322,32 @@ async def test_letters_of_a_lost_log_hold_no_row_of_the_next_one_back(settings: 
             assert await stored(store, one) == as_stored(one)
         assert figures(shards) == (0, 0, 0)
         assert [found.id for found in await letters(shards)] == [letter.id]
+
+
+async def test_a_receipt_follows_what_was_requeued(settings: ShardSettings, store: Store) -> None:
+    await refuse(store)
+    async with running(settings, store) as shards:
+        bad = [event(shards, metadata=BAD) for _ in range(3)]
+        receipt = await shards.append([*bad, event(shards)])
+        await shards.flush()
+        assert shards.outcome(receipt) == Outcome(durable=0, stored=1, dead_lettered=3)
+        given_up, again, mended = await letters(shards)
+        await shards.discard(given_up.id)
+        await shards.requeue(again.id)
+        await shards.append([event(shards)])
+        await shards.flush()
+        assert shards.outcome(receipt) == Outcome(durable=0, stored=1, dead_lettered=3), "refused once more"
+        for shard in (0, 1):
+            shards.pause(shard)
+        mended_event = attrs.evolve(decode_row(mended.letter.row.encode()), metadata=GOOD)
+        await shards.requeue(mended.id, mended_event)
+        assert shards.outcome(receipt) == Outcome(durable=1, stored=1, dead_lettered=2)
+    await allow(store)
+    async with running(attrs.evolve(settings, shards=5), store) as shards:
+        await store.ensure_buffers(5)
+        await shards.flush()
+        assert shards.outcome(receipt) == Outcome(durable=0, stored=2, dead_lettered=2)
+        [open_letter] = await letters(shards)
+        await shards.requeue(open_letter.id)
+        await shards.flush()
+        assert shards.outcome(receipt) == Outcome(durable=0, stored=3, dead_lettered=1), "one was given up"

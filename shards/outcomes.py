@@ -1,0 +1,45 @@
+"""What became of the events of a request, followed through the shards that hold them."""
+
+from collections.abc import Sequence
+
+from shards.deadletter import Record
+from shards.receipts import Outcome, Receipt
+from shards.shard import Shard
+
+
+def outcome_of(receipt: Receipt, shards: Sequence[Shard]) -> Outcome | None:
+    """Return what became of a request's events; None where no request can have had this receipt."""
+    durable = dead = 0
+    for stretch in receipt.stretches:
+        if stretch.shard >= len(shards) or stretch.last > shards[stretch.shard].pending.last_seq:
+            return None
+        waiting, refused = _fate(shards, stretch.shard, stretch.first, stretch.last)
+        durable += min(waiting, stretch.count)
+        dead += min(refused, stretch.count - min(waiting, stretch.count))
+    return Outcome(durable=durable, stored=receipt.count - durable - dead, dead_lettered=dead)
+
+
+def _fate(shards: Sequence[Shard], index: int, first: int, last: int) -> tuple[int, int]:
+    """Return how many rows wait, and how many are dead letters; one that was requeued is what its new row is."""
+    waiting, letters = shards[index].outcome(first, last)
+    dead = 0
+    for seq in letters:
+        row = _requeued_as(shards, (index, seq))
+        if row is None:
+            dead += 1
+        else:
+            waiting += shards[row[0]].pending.count_between(row[1], row[1])
+    return waiting, dead
+
+
+def _requeued_as(shards: Sequence[Shard], letter: Record) -> Record | None:
+    """Return the row that a dead letter was requeued as in the end; None if that is one, too."""
+    index, seq = letter
+    seen = {letter}
+    while seq in shards[index].tally.dead:
+        again = shards[index].dead_letters.requeued_as(seq)
+        if again is None or again in seen or again[0] >= len(shards):
+            return None
+        seen.add(again)
+        index, seq = again
+    return index, seq

@@ -1,0 +1,50 @@
+"""Sets of sequence numbers as runs: (first, last), both included. A set of runs is sorted, with gaps between them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+Run = tuple[int, int]
+
+
+def runs_of(seqs: Sequence[int]) -> tuple[Run, ...]:
+    """Return the runs of distinct numbers in any order. Quick where they are one run, however long."""
+    if not seqs:
+        return ()
+    first, last = min(seqs), max(seqs)
+    return ((first, last),) if last - first + 1 == len(seqs) else union((seq, seq) for seq in seqs)
+
+
+def union(runs: Iterable[Run]) -> tuple[Run, ...]:
+    """Return the numbers that are in any of the runs, which may overlap and come in any order."""
+    joined: list[Run] = []
+    for first, last in sorted(runs):
+        if joined and first <= joined[-1][1] + 1:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], last))
+        else:
+            joined.append((first, last))
+    return tuple(joined)
+
+
+def minus(runs: Sequence[Run], others: Sequence[Run]) -> tuple[Run, ...]:
+    """Return the numbers that are in the one set and not in the other; both as :func:`union` returns them."""
+    return tuple(_minus(runs, others))
+
+
+def _minus(runs: Sequence[Run], others: Sequence[Run]) -> Iterator[Run]:
+    at = 0
+    for start, last in runs:
+        first = start
+        while at < len(others) and others[at][1] < first:
+            at += 1
+        ahead = at
+        while ahead < len(others) and others[ahead][0] <= last:
+            if first < others[ahead][0]:
+                yield first, others[ahead][0] - 1
+            first = others[ahead][1] + 1
+            ahead += 1
+        if first <= last:
+            yield first, last
+
+
+def size(runs: Iterable[Run]) -> int:
+    """Return how many numbers there are in a set."""
+    return sum(last - first + 1 for first, last in runs)

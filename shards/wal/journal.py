@@ -1,0 +1,236 @@
+"""The journal of one shard: which attempt brought which rows into ClickHouse, for as long as that can be checked.
+
+One file beside the checkpoint, of lines with a checksum. What a checkpoint says is done with was noted and fsynced
+here before: rows beyond it are sent again after a crash, and noted again. So a torn end never matters, and what
+counts is which sequence numbers are covered, not how often.
+
+It only grows by a line or so a checkpoint, and is rewritten when it has doubled: the attempts of an hour become one
+entry, and what the ledger no longer shows one for all.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+from zlib import crc32
+
+import msgspec
+
+from shards.runs import Run, union
+from shards.wal.segment import sync_directory, write_all
+
+_log = logging.getLogger(__name__)
+
+FILE_NAME = "confirmed"
+KEEP_S = 29 * 86_400
+"""How long an entry can be checked: a day less than the ledger keeps its rows, as clocks differ."""
+MERGED_S = 3_600
+REWRITE_BYTES = 1 << 20
+
+Reason = Literal["expired", "no_journal", "not_noted", "damaged"]
+"""Why rows cannot be checked: the ledger has forgotten them; they are older than the journal; the disk took no
+note of them; their records could not be read back from the log."""
+
+
+class Confirmed(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag="confirmed"):
+    """Attempts with consecutive batch numbers that the ledger has shown whole, with the rows they brought.
+
+    ``event_id`` is that of one of these rows, ``received_s`` when that one was received, ``at_s`` when the first
+    attempt was confirmed, both since the epoch.
+    """
+
+    writer: str
+    first_batch: int
+    last_batch: int
+    rows: int
+    runs: tuple[Run, ...]
+    at_s: int
+    event_id: str
+    received_s: int
+
+
+class Unprovable(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag="unprovable"):
+    """Rows that are done with, of which no attempt can be checked; ``at_s`` is the last time one was noted."""
+
+    reason: Reason
+    runs: tuple[Run, ...]
+    at_s: int
+
+
+Entry = Confirmed | Unprovable
+_decode: Callable[[bytes], Entry] = msgspec.json.Decoder(Entry).decode
+
+
+class Journal:
+    """Noted in by the event loop, written and read by threads."""
+
+    def __init__(self, directory: Path, *, shard: int) -> None:
+        self._path = directory / FILE_NAME
+        self._shard = shard
+        self._lock = threading.Lock()
+        self._unwritten: list[Entry] = []
+        self._rewrite_at = REWRITE_BYTES
+
+    def recover(self, *, written_upto: int, upto: int, passed_over: Reason = "not_noted") -> None:
+        """Find out what it does not hold, and note that. Blocking; called once, before anything else.
+
+        A file that cannot be read is left as it is: that is for who asks for :meth:`entries`, and stops no start.
+
+        Args:
+            written_upto: the checkpoint as it was read.
+            upto: what is done with, which is more if segments went and no checkpoint could be written.
+            passed_over: why there is nothing between the two.
+        """
+        now_s = int(time.time())
+        if not self._path.exists():
+            if upto:
+                self.note(Unprovable(reason="no_journal", runs=((1, upto),), at_s=now_s))
+        else:
+            try:
+                self._rewrite(self._read())
+            except OSError as error:
+                _log.warning("shard %d: the journal cannot be read: %s", self._shard, error)
+            if written_upto < upto:
+                self.note(Unprovable(reason=passed_over, runs=((written_upto + 1, upto),), at_s=now_s))
+
+    def note(self, entry: Entry) -> None:
+        """Take an entry; it is durable after the next :meth:`write`. Cheap."""
+        self._unwritten.append(entry)
+
+    def write(self) -> None:
+        """Make durable what was noted; without effect where nothing was. Blocking.
+
+        Raises OSError; then all of it is kept, and due again.
+        """
+        with self._lock:
+            taken = len(self._unwritten)
+            if not taken:
+                return
+            entries = merged(self._unwritten[:taken])
+            try:
+                size = self._append(b"".join(map(_line, entries)))
+            except OSError:
+                self._unwritten[:taken] = entries
+                raise
+            del self._unwritten[:taken]
+            if size >= self._rewrite_at:
+                self._rewrite(self._read())
+
+    def entries(self) -> list[Entry]:
+        """Return all that was noted, written or not, as it can be checked now. Blocking; raises OSError."""
+        with self._lock:
+            return _checkable([*self._read(), *self._unwritten], now_s=int(time.time()))
+
+    def _read(self) -> list[Entry]:
+        try:
+            data = self._path.read_bytes()
+        except FileNotFoundError:
+            return []
+        found = (_entry(line) for line in data.split(b"\n"))
+        return [entry for entry in found if entry is not None]
+
+    def _append(self, lines: bytes) -> int:
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        try:
+            size = os.fstat(fd).st_size
+            # Lines of their own even behind one that a crash or a full disk tore off.
+            torn = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
+            write_all(fd, b"\n" + lines if torn else lines)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        if not size:
+            sync_directory(self._path.parent)
+        return size + torn + len(lines)
+
+    def _rewrite(self, entries: list[Entry]) -> None:
+        """Replace the file by a shorter one, durably and all or nothing; where that fails it stays as it is."""
+        data = b"".join(map(_line, merged(_checkable(entries, now_s=int(time.time())))))
+        temporary = self._path.with_suffix(".new")
+        try:
+            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+            try:
+                write_all(fd, data)
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            temporary.replace(self._path)
+            sync_directory(self._path.parent)
+        except OSError as error:
+            _log.warning("shard %d: the journal could not be rewritten: %s", self._shard, error)
+            with suppress(OSError):
+                temporary.unlink()
+        self._rewrite_at = max(REWRITE_BYTES, 2 * len(data))
+
+
+def _line(entry: Entry) -> bytes:
+    text = msgspec.json.encode(entry)
+    return b"%08x %s\n" % (crc32(text), text)
+
+
+def _entry(line: bytes) -> Entry | None:
+    """Return the entry of a line; None for one that is torn or damaged."""
+    checksum, _, text = line.partition(b" ")
+    if checksum != b"%08x" % crc32(text):
+        return None
+    try:
+        return _decode(text)
+    except msgspec.DecodeError:
+        return None
+
+
+def merged(entries: Iterable[Entry]) -> list[Entry]:
+    """Return the same in fewer entries: one for consecutive attempts of an hour, and one for each reason."""
+    confirmed: dict[tuple[str, int], list[Confirmed]] = {}
+    unprovable: dict[Reason, Unprovable] = {}
+    for entry in dict.fromkeys(entries):
+        if isinstance(entry, Confirmed):
+            confirmed.setdefault((entry.writer, entry.at_s // MERGED_S), []).append(entry)
+        else:
+            known = unprovable.get(entry.reason, entry)
+            runs, at_s = union((*known.runs, *entry.runs)), max(known.at_s, entry.at_s)
+            unprovable[entry.reason] = Unprovable(reason=entry.reason, runs=runs, at_s=at_s)
+    result: list[Entry] = list(unprovable.values())
+    for attempts in confirmed.values():
+        result += _joined(sorted(attempts, key=lambda entry: entry.first_batch))
+    return result
+
+
+def _joined(attempts: Iterable[Confirmed]) -> list[Confirmed]:
+    result: list[Confirmed] = []
+    for entry in attempts:
+        last = result[-1] if result else None
+        if last is None or entry.first_batch != last.last_batch + 1:
+            result.append(entry)
+            continue
+        result[-1] = Confirmed(
+            writer=last.writer,
+            first_batch=last.first_batch,
+            last_batch=entry.last_batch,
+            rows=last.rows + entry.rows,
+            runs=union((*last.runs, *entry.runs)),
+            at_s=min(last.at_s, entry.at_s),
+            event_id=last.event_id,
+            received_s=last.received_s,
+        )
+    return result
+
+
+def _checkable(entries: Iterable[Entry], *, now_s: int) -> list[Entry]:
+    """Return the entries with those that the ledger may have forgotten turned into unprovable ones.
+
+    A time in the future, of a clock that was set wrong, is now.
+    """
+    result: list[Entry] = []
+    for entry in entries:
+        if isinstance(entry, Confirmed) and entry.at_s < now_s - KEEP_S:
+            result.append(Unprovable(reason="expired", runs=entry.runs, at_s=entry.at_s))
+        elif entry.at_s > now_s:
+            result.append(msgspec.structs.replace(entry, at_s=now_s))
+        else:
+            result.append(entry)
+    return result

@@ -1,0 +1,186 @@
+"""The journal of confirmed attempts: nothing that was written is lost or made up, whatever the file went through."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from shards.runs import union
+from shards.stores.schema import LEDGER_DAYS
+from shards.wal import journal
+from shards.wal.checkpoint import read_checkpoint
+from shards.wal.journal import Confirmed, Entry, Journal, Unprovable
+from shards.wal.log import ShardLog
+
+NOW_S = int(time.time())
+HOUR_S = NOW_S - NOW_S % 3_600 - 3_600
+
+
+def attempt(batch: int, *, first: int | None = None, writer: str = "w", at_s: int = HOUR_S) -> Confirmed:
+    """Ten rows under a batch number, in the order of the batches unless ``first`` says otherwise."""
+    start = 10 * batch - 9 if first is None else first
+    return Confirmed(
+        writer=writer,
+        first_batch=batch,
+        last_batch=batch,
+        rows=10,
+        runs=((start, start + 9),),
+        at_s=at_s,
+        event_id=f"{batch:032x}",
+        received_s=at_s,
+    )
+
+
+def written(directory: Path, *groups: list[Entry]) -> Journal:
+    made = Journal(directory, shard=0)
+    for group in groups:
+        for entry in group:
+            made.note(entry)
+        made.write()
+    return made
+
+
+def test_cut_anywhere_it_holds_a_prefix_and_goes_on(tmp_path: Path) -> None:
+    # Every second batch, so that none are merged.
+    entries: list[Entry] = [attempt(batch) for batch in (1, 3)]
+    written(tmp_path, *([entry] for entry in entries))
+    path = tmp_path / journal.FILE_NAME
+    whole = path.read_bytes()
+    ends = [index + 1 for index, byte in enumerate(whole) if byte == ord("\n")]
+    for cut in range(len(whole) + 1):
+        path.write_bytes(whole[:cut])
+        # A line is whole without its newline, too.
+        held = entries[: sum(end - 1 <= cut for end in ends)]
+        cut_off = Journal(tmp_path, shard=0)
+        assert cut_off.entries() == held, cut
+        cut_off.note(attempt(7))
+        cut_off.write()
+        assert Journal(tmp_path, shard=0).entries() == [*held, attempt(7)], cut
+
+
+def test_a_flipped_bit_costs_its_entry_and_no_other(tmp_path: Path) -> None:
+    entries: list[Entry] = [attempt(1), attempt(3)]
+    written(tmp_path, entries)
+    path = tmp_path / journal.FILE_NAME
+    whole = path.read_bytes()
+    for index in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[index] ^= 1 << index % 8
+        path.write_bytes(damaged)
+        found = Journal(tmp_path, shard=0).entries()
+        assert len(found) < 2 or found == entries
+        assert set(found) <= set(entries)
+
+
+def test_attempts_between_two_checkpoints_become_one_entry_where_they_can(tmp_path: Path) -> None:
+    made = written(
+        tmp_path,
+        [attempt(1), attempt(2), attempt(4), attempt(1, writer="v", first=21), attempt(5, at_s=HOUR_S + 3_600)],
+    )
+    [first, alone, of_another, an_hour_later] = made.entries()
+    assert isinstance(first, Confirmed)
+    assert (first.first_batch, first.last_batch, first.rows, first.runs) == (1, 2, 20, ((1, 20),))
+    assert first.event_id == attempt(1).event_id
+    assert {alone, of_another, an_hour_later} == {
+        attempt(4),
+        attempt(1, writer="v", first=21),
+        attempt(5, at_s=HOUR_S + 3_600),
+    }
+
+
+def test_it_stays_small_and_covers_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "REWRITE_BYTES", 4_000)
+    made = Journal(tmp_path, shard=0)
+    for batch in range(1, 201):
+        made.note(attempt(batch))
+        made.write()
+    assert (tmp_path / journal.FILE_NAME).stat().st_size < 5_000
+    found = [entry for entry in made.entries() if isinstance(entry, Confirmed)]
+    assert union(run for entry in found for run in entry.runs) == ((1, 2_000),)
+    assert sum(entry.rows for entry in found) == 2_000
+    again = Journal(tmp_path, shard=0)
+    again.recover(written_upto=2_000, upto=2_000)
+    assert len(again.entries()) == 1
+
+
+def test_what_the_ledger_has_forgotten_is_told_apart(tmp_path: Path) -> None:
+    assert journal.KEEP_S < LEDGER_DAYS * 86_400
+    old = NOW_S - journal.KEEP_S - 60
+    written(tmp_path, [attempt(1, at_s=old), attempt(2, at_s=old), attempt(3), attempt(4, at_s=NOW_S + 86_400)])
+    again = Journal(tmp_path, shard=0)
+    for rewritten in (False, True):
+        if rewritten:
+            again.recover(written_upto=40, upto=40)
+        expired, kept, clamped = sorted(again.entries(), key=lambda entry: entry.at_s)
+        assert expired == Unprovable(reason="expired", runs=((1, 20),), at_s=old)
+        assert kept == attempt(3)
+        assert NOW_S <= clamped.at_s <= time.time()
+
+
+def test_a_directory_without_one(tmp_path: Path) -> None:
+    fresh = Journal(tmp_path, shard=0)
+    fresh.recover(written_upto=0, upto=0)
+    assert fresh.entries() == []
+    older = Journal(tmp_path, shard=0)
+    older.recover(written_upto=50, upto=50)
+    [entry] = older.entries()
+    assert isinstance(entry, Unprovable)
+    assert (entry.reason, entry.runs) == ("no_journal", ((1, 50),))
+
+
+def test_a_disk_that_takes_nothing_loses_nothing_while_the_process_lives(tmp_path: Path) -> None:
+    made = written(tmp_path, [attempt(1)])
+    path = tmp_path / journal.FILE_NAME
+    whole = path.read_bytes()
+    made.note(attempt(3))
+    path.unlink()
+    path.mkdir()  # cannot be opened for writing, not even by root
+    for batch in (5, 6):
+        made.note(attempt(batch))
+        with pytest.raises(OSError, match="directory"):
+            made.write()
+    path.rmdir()
+    path.write_bytes(whole)
+    made.write()
+    found = Journal(tmp_path, shard=0).entries()
+    assert [e.first_batch for e in found if isinstance(e, Confirmed)] == [1, 3, 5]
+    assert found[-1].runs == ((41, 60),)
+
+
+def test_one_that_cannot_be_read_stops_no_start(tmp_path: Path) -> None:
+    (tmp_path / journal.FILE_NAME).mkdir()
+    log = ShardLog(tmp_path, shard=0, segment_max_bytes=100)
+    log.recover()
+    with pytest.raises(OSError, match="directory"):
+        log.journal.entries()
+    log.close()
+
+
+def test_segments_that_went_without_a_note_are_known_at_the_next_start(tmp_path: Path) -> None:
+    """The disk takes neither journal nor checkpoint; the log is truncated all the same, and the process is killed."""
+    log = ShardLog(tmp_path, shard=0, segment_max_bytes=100)
+    log.recover()
+    row = b'{"match_id":"m","received_ns":1,"metadata":"some more text"}'
+    for _ in range(6):
+        log.append([row])
+        log.sync()
+        log.acknowledge()
+    done = read_checkpoint(tmp_path)
+    path = tmp_path / journal.FILE_NAME
+    path.mkdir()
+    log.journal.note(attempt(1, first=1))
+    with pytest.raises(OSError, match="directory"):
+        log.truncate(type(done)(upto=4))
+    log.close()
+    assert read_checkpoint(tmp_path) == done, "no checkpoint without a note of what is behind it"
+    path.rmdir()
+    path.write_bytes(b"")
+
+    again = ShardLog(tmp_path, shard=0, segment_max_bytes=100)
+    again.recover()
+    gone = again.checkpoint.upto
+    assert gone >= 3
+    [entry] = again.journal.entries()
+    assert isinstance(entry, Unprovable)
+    assert (entry.reason, entry.runs) == ("not_noted", ((1, gone),))
+    again.close()
