@@ -9,6 +9,7 @@ COMMANDS = {
     "simulate": "Send a lively made-up match, or many, to a running service.",
     "replay": "Send a recorded match to a running service.",
     "status": "Show how a running service is doing.",
+    "audit": "Check that ClickHouse holds what the service counts as stored.",
     "deadletters": "See to events that ClickHouse refused: read, repair, requeue, discard.",
 }
 

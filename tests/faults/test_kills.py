@@ -107,18 +107,3 @@ async def test_both_killed_in_the_middle(server: Server, tmp_path: Path) -> None
         sending = Sending(service, seed=3)
         await sending.run(kill_both)
     assert await settled_account(server, MATCH, sending.journal) == CLEAN
-
-
-async def test_service_terminated_while_clickhouse_is_away(server: Server, tmp_path: Path) -> None:
-    """What waits in the log at the end of one process is stored by the next."""
-    events = make_events(seed=4, count=500, match_id=MATCH)
-    journal = Journal()
-    async with Service(tmp_path, server, environment=BUSY) as service:
-        await send_all(service.url, events[:100], journal, batch=BATCH)
-        await server.kill()
-        await send_all(service.url, events[100:], journal, batch=BATCH)
-        await service.stop()
-        await service.start()
-        await server.start()
-        await shown(service, len(events))
-    assert await settled_account(server, MATCH, journal) == CLEAN

@@ -61,9 +61,14 @@ async def test_what_the_operator_sees_while_clickhouse_is_away(world: World) -> 
         backlog = await world.gauge("fanfinity_wal_pending_records")
         await load.more(STEP)
         await asyncio.sleep(1.2)
-        assert await world.gauge(AGE) > first + 1
+        grown = await world.gauge(AGE)
+        assert grown > first + 1
         assert await world.gauge("fanfinity_wal_pending_records") >= backlog + STEP
         assert "events are kept in the write-ahead log" in world.service.log
+        await world.service.kill()
+        await world.service.start()
+        await world.says("clickhouse", fault.says)
+        assert await world.gauge(AGE) > grown, "a restart does not make the events younger"
         await fault.heal(world)
     assert await world.settled() == CLEAN
     await world.healthy()

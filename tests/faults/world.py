@@ -54,6 +54,7 @@ class World:
         chance: decides everything that is left to chance; the same seed does the same again.
         disk: the data directory's own file system; None unless ``small_disk``.
         clock: moves the service's clock; None unless ``moved_clock``.
+        ledger_dropped: somebody did, so that audits cannot find there what was confirmed before.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class World:
             self._environment["FANFINITY_WAL_MIN_FREE_BYTES"] = "0"
         if self.clock is not None:
             self._environment |= self.clock.environment
+        self.ledger_dropped = False
         self.service: Service
 
     async def __aenter__(self) -> Self:
@@ -134,6 +136,7 @@ class World:
 
     async def sql(self, statement: str) -> list[Row]:
         """Ask ClickHouse from outside; ``{db}`` in the statement is the database."""
+        self.ledger_dropped |= statement.startswith("DROP TABLE {db}.ingest_ledger")
         return await self.server.query(statement.replace("{db}", DATABASE))
 
     async def ready(self) -> tuple[int, dict[str, Any]]:
@@ -171,9 +174,13 @@ class World:
         return (await self.service.gauges())[name]
 
     async def settled(self, *services: Service, deadline_s: float = DEADLINE_S) -> Account:
-        """Wait until nothing is unconfirmed any more, then take the account; no dead letter may be there."""
+        """Wait until nothing is unconfirmed any more, then take the account and have each service audit itself.
+
+        No dead letter may be there.
+        """
         for service in services or (self.service,):
             await self._confirmed(service, deadline_s)
+            await self._audited(service)
         account = await self._account(services or (self.service,))
         assert self.server.clickhouse.running
         return account
@@ -189,6 +196,13 @@ class World:
         assert gauges["fanfinity_dead_letters"] == 0
         assert gauges["fanfinity_wal_damaged_records_total"] == 0
         assert gauges["fanfinity_wal_appended_records_total"] == gauges["fanfinity_wal_confirmed_records_total"]
+
+    async def _audited(self, service: Service) -> None:
+        async with service.session.get("/api/audit", raise_for_status=True) as reply:
+            found = await reply.json()
+        differences = [one for one in found["differences"] if not (self.ledger_dropped and one["kind"] == "ledger")]
+        assert not differences, f"{differences}\n{service.log}"
+        assert found["verdict"] == ("different" if found["differencesTotal"] else "whole")
 
     async def _account(self, services: Sequence[Service]) -> Account:
         stored = await stored_events(self.server, self.record)

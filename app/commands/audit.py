@@ -1,0 +1,104 @@
+"""``fanfinity audit``: have a running service check its accounting against ClickHouse, over HTTP."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import aiohttp
+import click
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+_TIMEOUT_S: Final = 120
+_EXIT_DIFFERENT: Final = 1
+_EXIT_NOT_CHECKED: Final = 2
+_VERDICTS: Final = {"whole": ("green", 0), "different": ("red", _EXIT_DIFFERENT)}
+_COLUMNS: Final = {
+    "appended": "appended",
+    "checkpoint": "checkpoint",
+    "confirmed": "confirmed",
+    "deadLettered": "dead letters",
+    "missing": "missing",
+}
+_UNCHECKABLE: Final = {
+    "damaged": "could not be read back from the log: its disk had damaged them",
+    "expired": "were confirmed, but so long ago that the ledger no longer shows them",
+    "beforeJournal": "are older than the journal, of an earlier release: nothing tells their attempts",
+    "notNoted": "went to ClickHouse while the disk took no note of it",
+}
+
+
+class NotChecked(click.ClickException):
+    """Nothing can be said: the service or its ClickHouse does not answer."""
+
+    exit_code = _EXIT_NOT_CHECKED
+
+
+@click.command
+@click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="Root of the service.")
+@click.option("--json", "as_json", is_flag=True, help="Print what /api/audit says.")
+def audit(*, url: str, as_json: bool) -> None:
+    """Check that ClickHouse holds every event that the service counts as stored, and name what differs.
+
+    Must run on the machine of the service. Exits with 0 where all is there, 1 where something differs, 2 where it
+    could not be checked.
+    """
+    try:
+        found = asyncio.run(_ask(url.rstrip("/")))
+        if as_json:
+            click.echo(json.dumps(found, indent=2))
+        else:
+            _show(found, Console())
+        _, code = _VERDICTS.get(found["verdict"], ("", _EXIT_NOT_CHECKED))
+    except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, OSError) as error:
+        raise NotChecked(f"{url} does not answer as the service does: {error}") from error
+    sys.exit(code)
+
+
+async def _ask(url: str) -> dict[str, Any]:
+    timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
+    async with (
+        aiohttp.ClientSession(timeout=timeout) as session,
+        session.get(f"{url}/api/audit") as reply,
+    ):
+        answer: dict[str, Any] = await reply.json(content_type=None)
+        if reply.ok:
+            return answer
+        raise NotChecked(f"{answer.get('detail') or answer.get('title') or 'no reason given'} (status {reply.status})")
+
+
+def _show(found: Mapping[str, Any], console: Console) -> None:
+    colour, _ = _VERDICTS.get(found["verdict"], ("yellow", 0))
+    console.print(f"[bold {colour}]{escape(found['verdict'])}[/]")
+    table = Table("shard", *_COLUMNS.values(), box=box.SIMPLE, padding=(0, 0, 0, 1), show_edge=False, pad_edge=False)
+    for column in table.columns:
+        column.justify = "right"
+        column.overflow = "fold"  # no digit is hidden where there is little room
+    for shard in found["shards"]:
+        table.add_row(str(shard["shard"]), *(f"{shard[name]:,}" for name in _COLUMNS))
+    console.print(table)
+    for sentence in _remarks(found):
+        console.print(escape(sentence), highlight=False, soft_wrap=True)
+    for difference in found["differences"]:
+        console.print(f"[red]{escape(difference['text'])}[/]", highlight=False, soft_wrap=True)
+    if more := found["differencesTotal"] - len(found["differences"]):
+        console.print(f"… and {more:,} more differences", highlight=False)
+
+
+def _remarks(found: Mapping[str, Any]) -> Iterator[str]:
+    """Say what is not a difference, and yet worth knowing."""
+    if waiting := sum(shard["appended"] - shard["checkpoint"] for shard in found["shards"]):
+        yield f"{waiting:,} events are beyond the checkpoints: the log still holds them"
+    for name, sentence in _UNCHECKABLE.items():
+        if rows := sum(shard[name] for shard in found["shards"]):
+            yield f"{rows:,} events {sentence}"
+    clickhouse = found["clickhouse"]
+    if clickhouse["eventsRows"] is None:
+        yield f"the table events could not be read: {clickhouse['eventsError']}"
+    else:
+        rows, shown = clickhouse["eventsRows"], clickhouse["ledgerRows"]
+        yield f"the ledger shows {shown:,} rows, the table events holds {rows:,} of them (of copies one stays)"

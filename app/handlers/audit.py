@@ -1,0 +1,72 @@
+"""`GET /api/audit`: the accounting, checked against ClickHouse."""
+
+from typing import Any
+
+import msgspec
+from aiohttp import hdrs, web
+
+from app.admin import require_admin
+from app.engagement import iso_ms
+from app.keys import CONTEXT
+from app.problems import Problem
+from shards.audit import Audit, Difference, ShardAccount
+
+DIFFERENCES_SHOWN = 100
+_UNREADABLE_RETRY_AFTER_S = 5
+
+routes = web.RouteTableDef()
+
+
+@routes.get("/api/audit")
+async def audit(request: web.Request) -> web.Response:
+    """Check every row up to the checkpoints, and answer with what differs."""
+    require_admin(request)
+    context = request.app[CONTEXT]
+    try:
+        found = await context.shards.audit(retention_days=context.config.retention_days)
+    except OSError as error:
+        raise Problem(
+            503,
+            "Service unavailable",
+            "A journal of confirmed events cannot be read now; the disk may be failing.",
+            headers={hdrs.RETRY_AFTER: str(_UNREADABLE_RETRY_AFTER_S)},
+        ) from error
+    return web.Response(
+        body=msgspec.json.encode(_view(found)),
+        content_type="application/json",
+        headers={hdrs.CACHE_CONTROL: "no-store"},
+    )
+
+
+def _view(found: Audit) -> dict[str, Any]:
+    return {
+        "verdict": found.verdict,
+        "timestamp": iso_ms(round(found.at.timestamp() * 1000)),
+        "shards": [_account(account) for account in found.shards],
+        "clickhouse": {
+            "ledgerRows": found.ledger_rows,
+            "eventsRows": found.events_rows,
+            "eventsError": found.events_error,
+        },
+        "differencesTotal": len(found.differences),
+        "differences": [_difference(one) for one in found.differences[:DIFFERENCES_SHOWN]],
+    }
+
+
+def _account(account: ShardAccount) -> dict[str, Any]:
+    return {
+        "shard": account.shard,
+        "appended": account.appended,
+        "checkpoint": account.upto,
+        "confirmed": account.confirmed,
+        "deadLettered": account.dead_lettered,
+        "damaged": account.unprovable["damaged"],
+        "expired": account.unprovable["expired"],
+        "beforeJournal": account.unprovable["no_journal"],
+        "notNoted": account.unprovable["not_noted"],
+        "missing": account.missing,
+    }
+
+
+def _difference(one: Difference) -> dict[str, Any]:
+    return {"kind": one.kind, "shard": one.shard, "rows": one.rows, "runs": one.runs, "text": one.text}

@@ -1,0 +1,75 @@
+"""The audit over HTTP and by the command line: who may ask, what it names, what it cannot say."""
+
+import json
+import uuid
+from typing import Any
+
+import pytest
+
+from tests.clickhouse import free_port
+from tests.http.command import run
+from tests.http.problem import assert_problem
+from tests.http.service import Service, eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def execute(service: Service, sql: str) -> None:
+    store = service.context.store
+    await store._run(sql.format(db=store.database), lane="schema", timeout_s=30)
+
+
+async def store_events(service: Service, count: int) -> None:
+    sent = [{"matchId": "audited", "eventType": "cheer", "eventId": str(uuid.uuid4())} for _ in range(count)]
+    assert (await service.post("/api/events?ack=stored&timeout=30", sent)).status == 200
+
+
+async def audited(service: Service) -> dict[str, Any]:
+    reply = await service.get("/api/audit")
+    assert reply.status == 200, reply.text
+    assert reply.headers["Cache-Control"] == "no-store"
+    return dict(reply.json)
+
+
+async def test_only_operators_may_ask(service: Service) -> None:
+    assert_problem(await service.get("/api/audit", headers={"X-Forwarded-For": "192.0.2.1"}), 403, says="proxy")
+
+
+async def test_the_command_names_what_differs(service: Service) -> None:
+    await store_events(service, 30)
+
+    async def checked() -> bool:
+        return sum(shard["checkpoint"] for shard in (await audited(service))["shards"]) == 30
+
+    await eventually(checked, lambda: "no checkpoint")
+    whole = await run("audit", "--url", service.url)
+    assert (whole.code, whole.out.splitlines()[0]) == (0, "whole")
+
+    await execute(service, "TRUNCATE TABLE {db}.events")
+    different = await run("audit", "--url", service.url)
+    assert (different.code, different.out.splitlines()[0]) == (1, "different")
+    assert "the ledger shows them, the table events holds none of them" in different.out
+
+    await execute(service, "TRUNCATE TABLE {db}.ingest_ledger")
+    found = json.loads((await run("audit", "--url", service.url, "--json")).out)
+    assert found == await audited(service) | {"timestamp": found["timestamp"]}
+    assert {one["kind"] for one in found["differences"]} == {"ledger"}
+    assert found["differencesTotal"] == len(found["differences"])
+    assert sum(shard["missing"] for shard in found["shards"]) == 30
+
+
+async def test_what_cannot_be_checked_has_an_exit_code_of_its_own(service: Service) -> None:
+    await store_events(service, 1)
+    await execute(service, "RENAME TABLE {db}.ingest_ledger TO {db}.away")
+    try:
+        assert_problem(await service.get("/api/audit"), 503, says="")
+        refused = await run("audit", "--url", service.url)
+        assert (refused.code, refused.out) == (2, "")
+        assert "status 503" in refused.err
+    finally:
+        await execute(service, "RENAME TABLE {db}.away TO {db}.ingest_ledger")
+    url = f"http://127.0.0.1:{free_port()}"
+    alone = await run("audit", "--url", url)
+    assert (alone.code, alone.out) == (2, "")
+    assert alone.err.startswith(f"Error: {url} does not answer")
+    assert len(alone.err.splitlines()) == 1
