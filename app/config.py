@@ -25,6 +25,7 @@ from app.setting_kinds import (
     hide_password,
 )
 from shards.settings import ShardSettings, WalSync
+from shards.stores.retention import DAYS_MAX
 
 PREFIX = "FANFINITY_"
 
@@ -34,7 +35,6 @@ NOT_BUILT = (
     "RATE_LIMIT",
     "TRUSTED_PROXIES",
     "CLICKHOUSE_CLUSTER",
-    "RETENTION_DAYS",
 )
 """Settings of the contract that this version does not act on: refused, so that nobody relies on them."""
 
@@ -124,6 +124,14 @@ class Config:
     max_body_bytes: int = attrs.field(
         default=10 << 20,
         metadata=_row(Bytes(1 << 10), "The largest body of a request, counted after decompression."),
+    )
+    retention_days: int = attrs.field(
+        default=0,
+        metadata=_row(
+            Integer(0, DAYS_MAX, unit="days"),
+            "Time ClickHouse keeps an event after its receipt, at least; it goes up to a month later, and with it "
+            "what it counted for. 0: for ever.",
+        ),
     )
     event_types: frozenset[str] = attrs.field(
         default=frozenset(),

@@ -7,9 +7,12 @@ import attrs
 
 from app.config import Config
 from app.live import Live
+from app.live.patience import Patience
+from app.live.shared import Shared
 from app.metrics import Metrics
 from app.response_times import ResponseTimes
 from app.schemas.events import EventSchema
+from shards.event_reads import EventPage, EventQuery, EventReads
 from shards.reads import MatchReads
 from shards.shardset import ShardSet
 from shards.stores.base import Store
@@ -57,6 +60,7 @@ class Context:
     shards: ShardSet
     reads: MatchReads
     live: Live
+    event_pages: Shared[EventQuery, EventPage | None]
     response_times: ResponseTimes
     events_schema: EventSchema
     shutdown: Shutdown
@@ -69,7 +73,8 @@ class Context:
         shards = ShardSet(config.shard_settings(), store, observer=metrics)
         reads = MatchReads(store, shards)
         response_times = ResponseTimes()
-        live = Live(reads, response_times)
+        patience = Patience(lambda: shards.store_is_away)
+        live = Live(reads, response_times, patience=patience)
         metrics.watch(shards=shards, live=live)
         return cls(
             config=config,
@@ -78,6 +83,7 @@ class Context:
             shards=shards,
             reads=reads,
             live=live,
+            event_pages=Shared(EventReads(store, shards).page, patience),
             response_times=response_times,
             events_schema=EventSchema(clock=shards.clock, extra_types=config.event_types),
             shutdown=Shutdown(config.shutdown_timeout_s),
@@ -98,6 +104,7 @@ class Context:
     async def end_streams(self) -> None:
         """Say that the service is not ready any more, and end every stream of a viewer."""
         self.shutdown.begin()
+        await self.event_pages.close()
         await self.live.close()
 
     async def close(self) -> None:
@@ -119,5 +126,6 @@ class Context:
 
 def _store(config: Config) -> Store:
     if config.clickhouse_url:
-        return ServerStore(config.clickhouse_url, shards=config.shards)
-    return EmbeddedStore(config.data_dir / EMBEDDED_DIRECTORY, shards=config.shards)
+        return ServerStore(config.clickhouse_url, shards=config.shards, retention_days=config.retention_days)
+    path = config.data_dir / EMBEDDED_DIRECTORY
+    return EmbeddedStore(path, shards=config.shards, retention_days=config.retention_days)

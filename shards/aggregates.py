@@ -1,5 +1,7 @@
 """What was counted of a match, and how it is put together from the rows of an answer. Pure functions."""
 
+import json
+import uuid
 from collections.abc import Collection, Iterable, Sequence
 from typing import TypeVar
 
@@ -164,6 +166,18 @@ def aggregates_of(
 def withdrawn_by(groups: Iterable[Group]) -> set[str]:
     """Return the ids of the events that retractions name."""
     return {target for group in groups for target in group.targets} - {NOBODY}
+
+
+def retracted_id(metadata: str) -> str:
+    """Return the id of the event that a retraction's metadata names, canonical; "" if that is none.
+
+    As ``TARGET`` in :mod:`shards.read_statements` finds it in stored rows: of a key given twice the first one counts.
+    """
+    try:
+        fields = json.loads(metadata, object_pairs_hook=lambda pairs: dict(reversed(pairs)))
+        return str(uuid.UUID(fields["eventId"]))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return ""
 
 
 def _extremes(counted: Sequence[Group], groups: Sequence[Group]) -> Extremes:

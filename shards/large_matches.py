@@ -143,10 +143,13 @@ class LargeMatches:
         Raises:
             StoreError: ClickHouse failed or is away.
         """
-        known = self._known[match_id]
+        known = self._known.get(match_id) or _Known()
         database = self._store.database
         [row] = await self._store.fetch(state_statement(database, match_id))
         state = _State.of(*row)
+        if not state.parts and not pending:
+            self._known.pop(match_id, None)  # nothing is left of it
+            return None
         for _ in range(TRIES):
             if not await self._learn(match_id, known, state):
                 return None

@@ -33,9 +33,9 @@ _CONTESTED = f"""SELECT match_id, {COLUMNS} FROM (
     UNION ALL SELECT match_id, {COLUMNS} FROM pending)
   ORDER BY version DESC LIMIT 1 BY match_id, event_id"""
 # The spellings that uuid.UUID() reads too.
-_TARGET = "toUUIDOrZero(replaceRegexpAll(lower(JSONExtractString(metadata, 'eventId')), 'urn:|uuid:|[{}-]', ''))"
+TARGET = "toUUIDOrZero(replaceRegexpAll(lower(JSONExtractString(metadata, 'eventId')), 'urn:|uuid:|[{}-]', ''))"
 # Any version of a retraction, wherever it is: which of them stand, and so withdraw, shows only in the whole answer.
-_NAMED = f"""SELECT {_TARGET.replace("{}", "{{}}")} AS event_id FROM {{database}}.events
+_NAMED = f"""SELECT {TARGET.replace("{}", "{{}}")} AS event_id FROM {{database}}.events
   WHERE match_id IN ({{matches}}) AND event_type = 'retraction'"""
 # An id that was named in one match gets a group of its own in all of them; which one it was named in shows later.
 _UNITS = f"""SELECT match_id, if(event_id IN (SELECT event_id FROM named), event_id, {NO_ID}) AS about,
@@ -46,7 +46,7 @@ ANSWER = f"""SELECT match_id, toString(about), toInt64(bucket), toString(event_t
     toInt64(sum(n)), minIf(first, n >= 0), maxIf(last, n >= 0), maxIf(received, n >= 0),
     minIf((first, bitNot(version), metadata), mark AND units.event_type = 'match_start'),
     if(bucket = 0, arrayMap(id -> toString(id),
-      groupArrayIf({_TARGET}, mark AND units.event_type = 'retraction')), []),
+      groupArrayIf({TARGET}, mark AND units.event_type = 'retraction')), []),
     if(bucket = 0, arrayMap(h -> (h.1, h.2, toString(h.3), h.4, h.5), groupArraySortedIf({HIGHLIGHTS})(
       (-first, -received, event_id, player_id, metadata), mark AND units.{IS_HIGHLIGHT})), [])"""
 """Columns of :class:`shards.aggregates.Group`, of ``units`` grouped by :data:`GROUPING`.

@@ -10,16 +10,22 @@ of its own ("about"); which of those are withdrawn is decided here, by the retra
 withdrawn itself has withdrawn its event all the same.
 """
 
-import json
 import time
-import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import attrs
 import msgspec
 
-from shards.aggregates import HIGHLIGHT_TYPES, MINUTE_MS, Group, Highlight, MatchAggregates, aggregates_of
+from shards.aggregates import (
+    HIGHLIGHT_TYPES,
+    MINUTE_MS,
+    Group,
+    Highlight,
+    MatchAggregates,
+    aggregates_of,
+    retracted_id,
+)
 from shards.large_matches import LARGE_EVENTS, LargeMatches
 from shards.read_statements import aggregates_statements, recent_statement
 from shards.stores.base import Store
@@ -142,18 +148,10 @@ def _targets(rows: Iterable[bytes]) -> set[tuple[str, str]]:
     for row in rows:
         if b'"event_type":"retraction"' in row:
             correction = _correction.decode(row)
-            target = _canonical(correction.metadata)
+            target = retracted_id(correction.metadata)
             if target:
                 targets.add((correction.match_id, target))
     return targets
-
-
-def _canonical(metadata: str) -> str:
-    """Return the id that a retraction's metadata names, "" if it is none."""
-    try:
-        return str(uuid.UUID(json.loads(metadata)["eventId"]))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return ""
 
 
 def _last_receipts(matches: Iterable[str], rows: Iterable[bytes]) -> dict[str, int]:

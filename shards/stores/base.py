@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 import attrs
 
 from shards.errors import SchemaMismatch
-from shards.stores import inspection, schema
+from shards.stores import inspection, retention, schema
 from shards.stores.sql import heredoc, rows_source
 
 __all__ = ["Batch", "Lane", "Store", "heredoc", "rows_source"]
@@ -82,8 +82,10 @@ class Store(ABC):
 
     kind: ClassVar[str]
 
-    def __init__(self, *, database: str, shards: int) -> None:
+    def __init__(self, *, database: str, shards: int, retention_days: int = 0) -> None:
         """Connect to nothing yet. ``shards`` Buffer tables will exist after :meth:`open`.
+
+        Rows of ``events`` will expire ``retention_days`` after their receipt; 0: never.
 
         Raises:
             ValueError: ``database`` is not a plain name.
@@ -92,6 +94,7 @@ class Store(ABC):
             raise ValueError(f"database {database!r}: allowed are letters, digits and _, 64 characters at most")
         self.database = database
         self._shards = shards
+        self._retention_days = retention_days
         self._opening = asyncio.Lock()
 
     @abstractmethod
@@ -116,6 +119,7 @@ class Store(ABC):
             await self._migrate()
             await self._create_missing()
             await self.check()
+            await self._retain()
             await self._flush_old_buffers()
 
     async def _migrate(self) -> None:
@@ -142,6 +146,12 @@ class Store(ABC):
                 _log.info("created %s.%s", self.database, name)
         if not await self._schema(f"SELECT 1 FROM {self.database}.{schema.SCHEMA_VERSION.name} LIMIT 1"):
             await self._note_version(schema.VERSION)
+
+    async def _retain(self) -> None:
+        events = (await self._found()).objects[schema.EVENTS.name]
+        for alteration in retention.alterations(events.engine_full, days=self._retention_days):
+            await self._schema(f"ALTER TABLE {self.database}.{events.name} {alteration}")
+            _log.info("%s.%s: %s", self.database, events.name, alteration)
 
     async def _note_version(self, version: int) -> None:
         table = f"{self.database}.{schema.SCHEMA_VERSION.name}"

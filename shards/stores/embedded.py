@@ -1,4 +1,7 @@
-"""ClickHouse in this process: chDB, on one thread of its own."""
+"""ClickHouse in this process: chDB, on one thread of its own.
+
+chDB is loaded when a store is opened: its library takes memory that a service with a ClickHouse server has no use for.
+"""
 
 import asyncio
 import re
@@ -7,8 +10,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
-from chdb import ChdbError
-from chdb.session import Session
 
 from shards.errors import StoreError, StoreFailed, StoreUnavailable
 from shards.stores.base import QUERY_MAX_BYTES, Lane, Store
@@ -24,13 +25,13 @@ class EmbeddedStore(Store):
 
     kind: ClassVar[str] = "embedded"
 
-    def __init__(self, path: Path, *, shards: int, database: str = "fanfinity") -> None:
+    def __init__(self, path: Path, *, shards: int, database: str = "fanfinity", retention_days: int = 0) -> None:
         """Open nothing yet; ``path`` is made where it is missing.
 
         Raises:
             ValueError: chDB cannot be told of such a path.
         """
-        super().__init__(database=database, shards=shards)
+        super().__init__(database=database, shards=shards, retention_days=retention_days)
         if "?" in str(path):
             raise ValueError(f"{path}: the path must not hold a question mark")
         self._path = path.absolute()
@@ -54,6 +55,8 @@ class EmbeddedStore(Store):
         return []
 
     def _opened(self) -> Any:
+        from chdb.session import Session
+
         try:
             return Session(str(self._path))  # type: ignore[no-untyped-call]
         except RuntimeError as error:
@@ -94,7 +97,7 @@ class EmbeddedStore(Store):
 
     def _query(self, *statements: str) -> list[tuple[Any, ...]]:
         if self._session is None:
-            raise ChdbError("the embedded engine is not open")
+            raise StoreUnavailable("the embedded engine is not open")
         answer = [self._session.query(sql, "JSONCompactEachRow") for sql in statements][-1]
         lines = answer.bytes().splitlines()
         return [tuple(self._decoder.decode(line)) for line in lines if line]

@@ -216,6 +216,19 @@ async def test_a_retraction_that_came_second_under_its_id_withdraws_nothing(
     assert types(await count_of(reads)) == {"goal": 1, "comment": 1}
 
 
+async def test_of_a_name_given_twice_the_first_counts_wherever_the_retraction_is(
+    store: Store, reads: MatchReads, unconfirmed: Unconfirmed
+) -> None:
+    goal, shot = event("goal", team="1"), event("shot", team="1")
+    twice = event("retraction", metadata=f'{{"eventId":"{goal.event_id}","eventId":"{shot.event_id}"}}')
+    await insert(store, goal, shot)
+    unconfirmed.hold(twice)
+    assert types(await count_of(reads)) == {"retraction": 1, "shot": 1}
+    await insert(store, twice)
+    unconfirmed.rows = ()
+    assert types(await count_of(reads)) == {"retraction": 1, "shot": 1}
+
+
 @pytest.mark.parametrize("metadata", ["{}", '{"eventId":7}', '{"eventId":"none"}', '{"eventId":null}', "[]"])
 async def test_a_retraction_of_nothing_is_an_event_like_others(
     store: Store, reads: MatchReads, unconfirmed: Unconfirmed, metadata: str
