@@ -4,13 +4,32 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from app import dashboard
+from app import cors, dashboard
+from app.conditional import forbid_storing
 from app.config import Config
 from app.context import Context
-from app.handlers import deadletters, health, ingest, matches, openapi, prometheus, receipts, status, stream
+from app.handlers import (
+    audit,
+    deadletters,
+    docs,
+    health,
+    ingest,
+    match_events,
+    matches,
+    openapi,
+    prometheus,
+    receipts,
+    status,
+    stream,
+)
 from app.keys import CONTEXT
 from app.middlewares import MIDDLEWARES, send_request_id
 from app.monitor import monitor_context
+
+HANDLERS = (
+    *(ingest, match_events, receipts, deadletters, matches, stream),
+    *(health, prometheus, status, audit, openapi, docs),
+)
 
 HANDLERS_SHARE = 0.2
 """Part of the shutdown's time that requests in progress may take before they are cut off."""
@@ -24,10 +43,11 @@ def create_app(config: Config) -> web.Application:
     """
     app = web.Application(middlewares=MIDDLEWARES, client_max_size=config.max_body_bytes)
     app[CONTEXT] = Context.create(config)
-    for module in (ingest, receipts, deadletters, matches, stream, health, prometheus, status, openapi):
+    for module in HANDLERS:
         app.add_routes(module.routes)
     dashboard.setup(app)
-    app.on_response_prepare.append(send_request_id)
+    cors.setup(app)
+    app.on_response_prepare.extend((send_request_id, forbid_storing))
     app.on_shutdown.append(_end_streams)
     app.cleanup_ctx.extend((_context, monitor_context))
     return app

@@ -9,6 +9,16 @@ from typing import Any, Literal
 import attrs
 import msgspec
 
+from app.curves import (
+    MOMENTUM_MS,
+    CurveWanted,
+    leader_of,
+    momentum_start_ms,
+    peak_periods,
+    points_of,
+    team_shares,
+    view_of_shares,
+)
 from shards.reads import Highlight, MatchAggregates
 
 Status = Literal["live", "finished"]
@@ -17,8 +27,8 @@ Percentiles = Mapping[str, float | None]
 QUIET_MS = 15 * 60 * 1000
 """A match that received nothing for so long is finished, ``match_end`` or not."""
 
-PEAK_PERIODS = 5
-"""How many of the busiest minutes are named."""
+BUSIEST_MINUTES = 5
+"""How many of them are named."""
 
 NO_PERCENTILES: Percentiles = {"p50": None, "p95": None, "p99": None}
 """Nobody asked about the match in the last five minutes."""
@@ -88,7 +98,11 @@ def match_score(aggregates: MatchAggregates) -> dict[str, int] | None:
 
 
 def metrics_view(
-    aggregates: MatchAggregates, *, now: datetime, percentiles: Percentiles = NO_PERCENTILES
+    aggregates: MatchAggregates,
+    *,
+    now: datetime,
+    percentiles: Percentiles = NO_PERCENTILES,
+    curve: CurveWanted | None = None,
 ) -> dict[str, Any]:
     """Return the reply of ``GET /api/matches/{matchId}/metrics``, ready for JSON.
 
@@ -96,10 +110,12 @@ def metrics_view(
         aggregates: what :class:`shards.reads.MatchReads` counted; ``asOf`` is when it began to.
         now: decides ``status``; with a time zone.
         percentiles: ``p50 p95 p99`` in ms, None where nobody asked about the match lately.
+        curve: what to add as ``curve``; its buckets must not be shorter than those of ``aggregates``.
     """
     by_type, by_team = _counts_by_type(aggregates), _counts_by_team(aggregates)
-    busiest = sorted(aggregates.by_minute, key=lambda minute: (-minute[1], minute[0]))[:PEAK_PERIODS]
-    return {
+    busiest = sorted(aggregates.by_minute, key=lambda minute: (-minute[1], minute[0]))[:BUSIEST_MINUTES]
+    names = _team_names(aggregates)
+    view = {
         "matchId": aggregates.match_id,
         "status": match_status(aggregates, now=now),
         "asOf": iso_ms(aggregates.as_of_ms),
@@ -116,8 +132,12 @@ def metrics_view(
         "eventsPerMinute": [_period("minute", start, count) for start, count in sorted(aggregates.by_minute)],
         "peakMinute": _period("minute", *busiest[0]) if busiest else None,
         "peakEngagementPeriods": [_period("timestamp", start, count) for start, count in busiest],
+        "peakPeriods": _peak_periods(aggregates),
+        "engagementByTeam": view_of_shares(team_shares(aggregates), names),
+        "momentum": _momentum(aggregates, names),
         "responseTimePercentiles": dict(percentiles),
     }
+    return view if curve is None else view | {"curve": _curve(aggregates, curve)}
 
 
 def match_summary(aggregates: MatchAggregates, *, now: datetime) -> dict[str, Any]:
@@ -159,7 +179,7 @@ def iso_ms(timestamp_ms: int) -> str:
 
 
 def iso_minute(timestamp_ms: int) -> str:
-    """Return the start of a minute as ISO 8601 in UTC without a fraction: ``2024-01-15T14:00:00Z``."""
+    """Return the start of a minute or bucket as ISO 8601 in UTC without a fraction: ``2024-01-15T14:00:00Z``."""
     return _moment(timestamp_ms).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
@@ -191,6 +211,48 @@ def _largest_first(counts: Mapping[str, int]) -> dict[str, int]:
 
 def _period(name: str, start_ms: int, count: int) -> dict[str, Any]:
     return {name: iso_minute(start_ms), "eventCount": count}
+
+
+def _peak_periods(aggregates: MatchAggregates) -> list[dict[str, Any]]:
+    return [
+        {
+            "from": iso_minute(period.start_ms),
+            "to": iso_minute(period.end_ms),
+            "eventCount": period.count,
+            "excess": round(period.excess, 1),
+        }
+        for period in peak_periods(aggregates.by_minute)
+    ]
+
+
+def _momentum(aggregates: MatchAggregates, names: Mapping[str, str]) -> dict[str, Any] | None:
+    if not aggregates.total:
+        return None
+    start_ms = momentum_start_ms(aggregates)
+    shares = team_shares(aggregates, from_ms=start_ms)
+    return {
+        "from": iso_minute(start_ms),
+        "to": iso_minute(start_ms + MOMENTUM_MS),
+        "teams": view_of_shares(shares, names),
+        "leader": leader_of(shares),
+    }
+
+
+def _curve(aggregates: MatchAggregates, wanted: CurveWanted) -> dict[str, Any]:
+    return {
+        "bucket": wanted.bucket,
+        "from": None if wanted.from_ms is None else iso_ms(wanted.from_ms),
+        "to": None if wanted.to_ms is None else iso_ms(wanted.to_ms),
+        "points": [
+            {"timestamp": iso_minute(point.start_ms), "eventCount": point.count, "eventsByTeam": point.by_team}
+            for point in points_of(aggregates, wanted)
+        ],
+    }
+
+
+def _team_names(aggregates: MatchAggregates) -> dict[str, str]:
+    sides = match_sides(aggregates.start_metadata)
+    return {side.id: side.name for side in (sides.home, sides.away)} if sides else {}
 
 
 def _object(text: str) -> dict[str, Any]:

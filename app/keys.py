@@ -15,3 +15,6 @@ REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 
 MATCH_ID: web.RequestKey[str] = web.RequestKey("match_id", str)
 """The match a request is about, set by its handler; the response time is counted for that match."""
+
+ESSENCE: web.RequestKey[bytes] = web.RequestKey("essence", bytes)
+"""What an answer says but for what changes with every answer, set by its handler; its ETag is made of this."""

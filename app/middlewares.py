@@ -9,9 +9,12 @@ from http import HTTPStatus
 import uuid_utils
 from aiohttp import hdrs, web
 
+from app.compression import compress
+from app.conditional import validate
 from app.keys import CONTEXT, MATCH_ID, REQUEST_ID
 from app.logs import REQUEST
 from app.problems import Problem, problem_response
+from app.queries import check_query
 from shards.errors import NotAccepting, Saturated, StoreError, Unavailable, WalFailed, WalFull
 
 REQUEST_ID_HEADER = "X-Request-ID"
@@ -63,8 +66,7 @@ async def measure(request: web.Request, handler: Handler) -> web.StreamResponse:
     seconds = time.perf_counter() - began
     context = request.app[CONTEXT]
     context.metrics.request(_method(request), path_template(request), response.status, seconds)
-    if (match_id := request.get(MATCH_ID)) is not None:
-        context.response_times.record(match_id, seconds)
+    context.response_times.record(request.get(MATCH_ID), seconds)
     return response
 
 
@@ -86,7 +88,7 @@ async def explain(request: web.Request, handler: Handler) -> web.StreamResponse:
         return problem_response(request, problem)
 
 
-MIDDLEWARES = (identify, measure, explain)
+MIDDLEWARES = (identify, measure, compress, validate, explain, check_query)
 
 
 def path_template(request: web.Request) -> str:

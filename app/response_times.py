@@ -1,4 +1,4 @@
-"""How long the service took to answer requests about a match, over the last five minutes."""
+"""How long the service took to answer requests, all of them and those about a match, over the last five minutes."""
 
 import time
 from collections import OrderedDict
@@ -23,7 +23,7 @@ class _Slot:
 
 
 class ResponseTimes:
-    """Percentiles per match from DDSketches (relative error 1 %), one per half minute.
+    """Percentiles of all requests and per match, from DDSketches (relative error 1 %), one per half minute.
 
     Bounded: at most ``max_matches``, the one that was not asked about for longest goes first; each holds at most
     eleven sketches of 512 bins.
@@ -32,23 +32,35 @@ class ResponseTimes:
     def __init__(self, *, max_matches: int = 1000, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._max_matches = max_matches
         self._monotonic = monotonic
+        self._all: list[_Slot] = []
         self._slots: OrderedDict[str, list[_Slot]] = OrderedDict()
 
-    def record(self, match_id: str, seconds: float) -> None:
-        """Count one request about the match that took so many seconds."""
-        period = int(self._monotonic() // SLOT_S)
-        slots = self._slots.setdefault(match_id, [])
+    def record(self, match_id: str | None, seconds: float) -> None:
+        """Count one request that took so many seconds; ``match_id`` if it was about a match."""
+        self._count(self._all, seconds)
+        if match_id is None:
+            return
+        self._count(self._slots.setdefault(match_id, []), seconds)
         self._slots.move_to_end(match_id)
+        if len(self._slots) > self._max_matches:
+            self._slots.popitem(last=False)
+
+    def _count(self, slots: list[_Slot], seconds: float) -> None:
+        period = int(self._monotonic() // SLOT_S)
         if not slots or slots[-1].period != period:
             _expire(slots, period)
             slots.append(_Slot(period, _new_sketch()))
         slots[-1].sketch.add(seconds * 1000)
-        if len(self._slots) > self._max_matches:
-            self._slots.popitem(last=False)
+
+    def overall(self) -> dict[str, float | None]:
+        """Return ``p50 p95 p99`` in ms of all requests; None where none ended in the last five minutes."""
+        return self._percentiles(self._all)
 
     def percentiles(self, match_id: str) -> dict[str, float | None]:
-        """Return ``p50 p95 p99`` in ms over the last five minutes; None where no request about the match ended."""
-        slots = self._slots.get(match_id, [])
+        """Return the same of the requests about a match."""
+        return self._percentiles(self._slots.get(match_id, []))
+
+    def _percentiles(self, slots: list[_Slot]) -> dict[str, float | None]:
         _expire(slots, int(self._monotonic() // SLOT_S))
         if not slots:
             return dict.fromkeys(QUANTILES)

@@ -45,7 +45,11 @@ class Board:
 
     async def page(self) -> OverviewPage:
         """Return the overview now. Works with ClickHouse away."""
-        service = service_state(self.context.shards.snapshot(), per_second=self.throughput.per_second)
+        service = service_state(
+            self.context.shards.snapshot(),
+            per_second=self.throughput.per_second,
+            p99_ms=self.context.response_times.overall()["p99"],
+        )
         try:
             overview = await self.context.live.overview()
         except StoreError as error:

@@ -30,6 +30,11 @@ def size(bytes_: int) -> str:
     return f"{value:.0f} {SIZE_UNITS[unit]}" if unit == 0 else f"{value:.1f} {SIZE_UNITS[unit]}"
 
 
+def milliseconds(value: float | None) -> str:
+    """Return a duration given in ms: ``12.3 ms``; :data:`UNKNOWN` for None."""
+    return UNKNOWN if value is None else f"{value:.1f} ms"
+
+
 def match_minute_text(minute: int) -> str:
     """Return a minute of a match: ``63`` and the sign for it."""
     return f"{minute}{MINUTE_SIGN}"

@@ -2,12 +2,12 @@
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 import attrs
 
-from app.dashboard.formats import number, rate, size
+from app.dashboard.formats import milliseconds, number, rate, size
 from app.dashboard.views import Figure
 from shards.snapshot import Snapshot
 
@@ -16,11 +16,15 @@ WINDOW_S = 10
 
 @attrs.frozen(kw_only=True)
 class ServiceState:
-    """What a visitor should know of the service. ``condition`` is ``healthy``, ``degraded`` or ``failing``."""
+    """What a visitor should know of the service. ``condition`` is ``healthy``, ``degraded`` or ``failing``.
+
+    ``accounting`` says where the events are: the first figure is the sum of the others.
+    """
 
     condition: str
     sentence: str
     figures: tuple[Figure, ...]
+    accounting: tuple[Figure, ...]
 
 
 class Throughput:
@@ -46,21 +50,41 @@ class Throughput:
         return (last - first) / (ended - began) if ended > began else None
 
 
-def service_state(snapshot: Snapshot, *, per_second: float | None) -> ServiceState:
-    """Return the state for people: one sentence on what works, and the figures behind it."""
+def service_state(snapshot: Snapshot, *, per_second: float | None, p99_ms: float | None) -> ServiceState:
+    """Return the state for people: one sentence on what works, the figures behind it, and where the events are."""
     condition, sentence = _condition(snapshot)
     return ServiceState(
         condition=condition,
         sentence=sentence,
         figures=(
             Figure(name="Events a second", value=rate(per_second)),
-            Figure(name="Events kept so far", value=number(snapshot.appended)),
-            Figure(name="To be confirmed", value=number(snapshot.pending)),
-            Figure(name="Oldest of them", value=f"{snapshot.oldest_unconfirmed_s:.0f} s"),
+            Figure(name="Answers, p99", value=milliseconds(p99_ms)),
+            Figure(name="Lag", value=f"{snapshot.oldest_unconfirmed_s:.0f} s"),
+            Figure(name="Backlog", value=number(snapshot.pending)),
             Figure(name="Log on disk", value=size(snapshot.wal_bytes)),
-            Figure(name="ClickHouse", value="up" if snapshot.store.up else "away", kind=condition),
+            _clickhouse(up=snapshot.store.up),
         ),
+        accounting=tuple(_accounting(snapshot)),
     )
+
+
+def _clickhouse(*, up: bool) -> Figure:
+    return Figure(name="ClickHouse", value="up" if up else "away", kind="healthy" if up else "degraded")
+
+
+def _accounting(snapshot: Snapshot) -> Iterator[Figure]:
+    """Yield the sum and its parts; those that an operator has to bring about, or a disk, only where there are any."""
+    yield Figure(name="kept", value=number(snapshot.appended))
+    yield Figure(name="confirmed", value=number(snapshot.confirmed))
+    yield Figure(name="to be confirmed", value=number(snapshot.pending))
+    open_letters = snapshot.dead_lettered
+    yield Figure(name="dead letters", value=number(open_letters), kind="degraded" if open_letters else "")
+    if snapshot.requeued:
+        yield Figure(name="requeued", value=number(snapshot.requeued))
+    if snapshot.discarded:
+        yield Figure(name="discarded", value=number(snapshot.discarded))
+    if snapshot.damaged:
+        yield Figure(name="damaged", value=number(snapshot.damaged), kind="failing")
 
 
 def _condition(snapshot: Snapshot) -> tuple[str, str]:

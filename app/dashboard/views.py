@@ -7,7 +7,7 @@ from urllib.parse import quote
 import attrs
 
 from app.dashboard.feed import FeedItem, Mark, feed_items, label, latest_that_stands, marks, match_minute, team_names
-from app.dashboard.formats import UNKNOWN, match_minute_text, number
+from app.dashboard.formats import UNKNOWN, match_minute_text, milliseconds, number
 from app.dashboard.timeline import Timeline, curve, sparkline
 from app.engagement import Sides, match_details, match_provider, match_sides
 from shards.reads import MatchAggregates
@@ -226,9 +226,7 @@ def _shares(counts: Mapping[str, int], *, limit: int) -> tuple[Share, ...]:
 
 
 def _response_times(percentiles: Mapping[str, float | None]) -> tuple[Figure, ...]:
-    return tuple(
-        Figure(name=name, value=UNKNOWN if value is None else f"{value:.1f} ms") for name, value in percentiles.items()
-    )
+    return tuple(Figure(name=name, value=milliseconds(value)) for name, value in percentiles.items())
 
 
 def cards(matches: Sequence[tuple[MatchAggregates, Mapping[str, Any]]]) -> tuple[MatchCard, ...]:

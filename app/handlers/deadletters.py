@@ -10,7 +10,7 @@ from app.admin import require_admin
 from app.body import JSON_TYPES, body_format, read_body, unsupported_type
 from app.context import Context
 from app.engagement import iso_ms
-from app.handlers.parameters import cursor_of, letters_page_of
+from app.handlers.parameters import letters_cursor, letters_page_of
 from app.keys import CONTEXT
 from app.problems import Problem
 from app.schemas.batch import BOM
@@ -41,7 +41,7 @@ async def list_letters(request: web.Request) -> web.Response:
         request.app[CONTEXT].shards.dead_letters(limit=page.limit + 1, before=page.after, settled=page.settled)
     )
     shown = found[: page.limit]
-    cursor = cursor_of(shown[-1].place) if len(found) > page.limit else None
+    cursor = letters_cursor(shown[-1].place, settled=page.settled) if len(found) > page.limit else None
     return _answer({"deadLetters": [_view(letter) for letter in shown], "nextCursor": cursor})
 
 

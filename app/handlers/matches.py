@@ -8,13 +8,19 @@ from typing import Any
 import msgspec
 from aiohttp import hdrs, web
 
+from app.conditional import essence
 from app.context import Context
 from app.engagement import QUIET_MS, match_status, match_summary, metrics_view
-from app.handlers.parameters import Page, Position, cursor_of, page_of, path_match_id
-from app.keys import CONTEXT, MATCH_ID
+from app.handlers.parameters import Page, Position, curve_of, matches_cursor, page_of, path_match_id
+from app.keys import CONTEXT, ESSENCE, MATCH_ID
 from app.live import UnknownMatch
 from app.problems import Problem
+from shards.aggregates import MINUTE_MS
 from shards.reads import MatchAggregates
+
+FRESH_MS = 2_000
+CHANGING = {True: ("asOf", "responseTimePercentiles"), False: ("responseTimePercentiles",)}
+"""What of the metrics is no reason to send them again, by whether they are fresh: of old ones it shows how old."""
 
 routes = web.RouteTableDef()
 
@@ -28,7 +34,7 @@ async def list_matches(request: web.Request) -> web.Response:
     return _answer(
         {
             "matches": [match_summary(match, now=now) for match in matches],
-            "nextCursor": cursor_of(last) if last else None,
+            "nextCursor": matches_cursor(last, active=page.active) if last else None,
         }
     )
 
@@ -36,14 +42,20 @@ async def list_matches(request: web.Request) -> web.Response:
 @routes.get("/api/matches/{matchId:[^/]+}/metrics")
 async def match_metrics(request: web.Request) -> web.Response:
     """Answer with the engagement metrics of a match."""
-    context, match_id = request.app[CONTEXT], path_match_id(request)
+    context, match_id, curve = request.app[CONTEXT], path_match_id(request), curve_of(request.query)
     try:
-        aggregates = await context.live.metrics(match_id)
+        aggregates = await context.live.metrics(match_id, bucket_ms=curve.bucket_ms if curve else MINUTE_MS)
     except UnknownMatch:
         raise unknown_match() from None
     request[MATCH_ID] = match_id
-    percentiles = context.response_times.percentiles(match_id)
-    return _answer(metrics_view(aggregates, now=datetime.now(UTC), percentiles=percentiles))
+    now, percentiles = datetime.now(UTC), context.response_times.percentiles(match_id)
+    view = metrics_view(aggregates, now=now, percentiles=percentiles, curve=curve)
+    request[ESSENCE] = essence(view, without=CHANGING[_is_fresh(aggregates, now)])
+    return _answer(view)
+
+
+def _is_fresh(aggregates: MatchAggregates, now: datetime) -> bool:
+    return now.timestamp() * 1000 - aggregates.as_of_ms < FRESH_MS
 
 
 def unknown_match() -> Problem:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from aiohttp import web
+from aiohttp import hdrs, web
 
 SOURCE = Path(__file__).parent.parent / "openapi.yaml"
 
@@ -20,6 +20,16 @@ def document() -> dict[str, Any]:
     return loaded
 
 
+def resolve(node: dict[str, Any]) -> dict[str, Any]:
+    """Return what a reference within the document points to, or the node itself."""
+    while "$ref" in node:
+        target: Any = document()
+        for part in node["$ref"].removeprefix("#/").split("/"):
+            target = target[part]
+        node = target
+    return node
+
+
 @cache
 def _text() -> str:
     return json.dumps(document(), ensure_ascii=False)
@@ -28,4 +38,4 @@ def _text() -> str:
 @routes.get("/openapi.json")
 async def openapi(_: web.Request) -> web.Response:
     """Answer with the document, as JSON."""
-    return web.Response(text=_text(), content_type="application/json")
+    return web.Response(text=_text(), content_type="application/json", headers={hdrs.CACHE_CONTROL: "no-cache"})

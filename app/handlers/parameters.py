@@ -1,16 +1,16 @@
 """Parameters of the reads: from text in a path or a query to values, every fault named."""
 
-import base64
-import binascii
 from collections.abc import Mapping
 
 import attrs
 import msgspec
 from aiohttp import web
 
+from app.curves import BUCKETS_MS, CurveWanted
+from app.handlers.cursors import Scope, cursor_of, position_of
 from app.problems import Problem
 from app.schemas.faults import Fault, FieldError
-from app.schemas.fields import checked_match_id
+from app.schemas.fields import checked_match_id, milliseconds_of
 
 LIMIT_DEFAULT = 20
 LIMIT_MAX = 100
@@ -39,42 +39,79 @@ class LettersPage:
     after: Position | None
 
 
+@attrs.frozen
+class TimeRange:
+    """Of the events' ``timestamp``: ``from_ms`` is included, ``to_ms`` is not; None where there is no bound."""
+
+    from_ms: int | None = None
+    to_ms: int | None = None
+
+
 def path_match_id(request: web.Request) -> str:
     """Return the match id of the path. Problem 400 if it cannot be one."""
     try:
         return checked_match_id(request.match_info["matchId"])
     except FieldError as error:
-        raise _bad_request([Fault("matchId", str(error))]) from None
+        raise bad_request([Fault("matchId", str(error))]) from None
 
 
 def page_of(query: Mapping[str, str]) -> Page:
     """Return the page that a query asks for. Problem 400 that names every parameter at fault."""
     faults: list[Fault] = []
-    page = Page(
-        active=_active(query.get("active"), faults),
-        limit=_limit(query.get("limit"), faults),
-        after=_after(query.get("cursor"), faults),
-    )
+    active = _active(query.get("active"), faults)
+    limit = limit_of(query.get("limit"), faults)
+    page = Page(active, limit, _after(query.get("cursor"), ("matches", active), faults))
     if faults:
-        raise _bad_request(faults)
+        raise bad_request(faults)
     return page
 
 
 def letters_page_of(query: Mapping[str, str]) -> LettersPage:
     """Return the page of dead letters that a query asks for. Raises as `page_of`."""
     faults: list[Fault] = []
-    settled = query.get("all", "false")
-    if settled not in ("true", "false"):
+    if query.get("all", "false") not in ("true", "false"):
         faults.append(Fault("all", "must be true or false, or left out for open ones only"))
-    page = LettersPage(settled == "true", _limit(query.get("limit"), faults), _after(query.get("cursor"), faults))
+    settled = query.get("all") == "true"
+    limit = limit_of(query.get("limit"), faults)
+    page = LettersPage(settled, limit, _after(query.get("cursor"), ("deadletters", settled), faults))
     if faults:
-        raise _bad_request(faults)
+        raise bad_request(faults)
     return page
 
 
-def cursor_of(position: Position) -> str:
-    """Return the opaque text for a position: clients hand it back as it is."""
-    return base64.urlsafe_b64encode(msgspec.json.encode(position)).decode().rstrip("=")
+def time_range_of(query: Mapping[str, str], faults: list[Fault]) -> TimeRange:
+    """Return the range that ``from`` and ``to`` name, both optional; what is at fault is added to ``faults``."""
+    range_ = TimeRange(_moment("from", query.get("from"), faults), _moment("to", query.get("to"), faults))
+    if range_.from_ms is not None and range_.to_ms is not None and range_.from_ms >= range_.to_ms:
+        faults.append(Fault("to", "must be later than from: the range begins at from and ends before to"))
+    return range_
+
+
+def curve_of(query: Mapping[str, str]) -> CurveWanted | None:
+    """Return the curve that ``bucket``, ``from`` and ``to`` ask for, None where none of them is given.
+
+    Raises as `page_of`.
+    """
+    faults: list[Fault] = []
+    bucket = query.get("bucket", "1m")
+    if bucket not in BUCKETS_MS:
+        faults.append(Fault("bucket", f"must be one of {', '.join(BUCKETS_MS)}"))
+    range_ = time_range_of(query, faults)
+    if faults:
+        raise bad_request(faults)
+    if query.keys().isdisjoint(("bucket", "from", "to")):
+        return None
+    return CurveWanted(bucket, range_.from_ms, range_.to_ms)
+
+
+def matches_cursor(position: Position, *, active: bool | None) -> str:
+    """Return the cursor of the page of matches behind a position."""
+    return cursor_of(position, scope=("matches", active))
+
+
+def letters_cursor(position: Position, *, settled: bool) -> str:
+    """Return the cursor of the page of dead letters behind a position."""
+    return cursor_of(position, scope=("deadletters", settled))
 
 
 def _active(text: str | None, faults: list[Fault]) -> bool | None:
@@ -83,30 +120,42 @@ def _active(text: str | None, faults: list[Fault]) -> bool | None:
     return None if text is None else text == "true"
 
 
-def _limit(text: str | None, faults: list[Fault]) -> int:
+def limit_of(text: str | None, faults: list[Fault], *, default: int = LIMIT_DEFAULT, largest: int = LIMIT_MAX) -> int:
+    """Return how much a page is to hold; what is at fault is added to ``faults``."""
     if text is None:
-        return LIMIT_DEFAULT
-    if text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= LIMIT_MAX:
+        return default
+    if text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= largest:
         return int(text)
-    faults.append(Fault("limit", f"must be a whole number from 1 to {LIMIT_MAX}"))
-    return LIMIT_DEFAULT
+    faults.append(Fault("limit", f"must be a whole number from 1 to {largest}"))
+    return default
 
 
-def _after(text: str | None, faults: list[Fault]) -> Position | None:
+def _after(text: str | None, scope: Scope, faults: list[Fault]) -> Position | None:
     if text is None:
         return None
     try:
-        decoded = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        last_ms, match_id = _position.decode(decoded)
-        if not 0 <= last_ms < 1 << 62:
-            raise ValueError("out of range")
-        return last_ms, checked_match_id(match_id)
-    except (ValueError, binascii.Error, msgspec.DecodeError, FieldError):
-        faults.append(Fault("cursor", "must be the nextCursor of an earlier page, unchanged"))
+        at, name = position_of(text, scope=scope, decoder=_position)
+        if not 0 <= at < 1 << 62:
+            raise FieldError("lies nowhere")
+        return at, checked_match_id(name)
+    except FieldError as error:
+        faults.append(Fault("cursor", str(error)))
         return None
 
 
-def _bad_request(faults: list[Fault]) -> Problem:
+def _moment(name: str, text: str | None, faults: list[Fault]) -> int | None:
+    if text is None:
+        return None
+    try:
+        return milliseconds_of(text)
+    except FieldError as error:
+        hint = "; the + of an offset is written %2B in a URL" if " " in text else ""
+        faults.append(Fault(name, f"{error}{hint}"))
+        return None
+
+
+def bad_request(faults: list[Fault]) -> Problem:
+    """Return the problem 400 that names every parameter at fault."""
     return Problem(
         400,
         "Invalid parameters",

@@ -1,8 +1,9 @@
 """`GET /api/matches/{matchId}/stream`: one match, followed by server-sent events."""
 
 import asyncio
+import random
 
-from aiohttp import web
+from aiohttp import HttpVersion11, hdrs, web
 from aiohttp_sse import EventSourceResponse
 
 from app.handlers.matches import unknown_match
@@ -13,6 +14,9 @@ from app.live import Subscription, UnknownMatch
 HEARTBEAT_S = 15.0
 SEND_TIMEOUT_S = 10.0
 """A viewer that takes nothing for so long is cut off."""
+
+RETRY_MS = (1000, 3000)
+"""A client is to wait for so long before it connects again; not all the same, or a restart brings all at once."""
 
 routes = web.RouteTableDef()
 
@@ -33,9 +37,14 @@ async def _send(request: web.Request, messages: Subscription) -> web.StreamRespo
     if request.transport is None:
         raise ConnectionResetError("the viewer left before the stream began")
     response = EventSourceResponse(sep="\n", ping_interval=HEARTBEAT_S, send_timeout=SEND_TIMEOUT_S)
+    if request.version < HttpVersion11:
+        # Without chunks only the end of the connection tells the end of the stream.
+        response.headers[hdrs.CONNECTION] = "close"
+        response.force_close()
     await response.prepare(request)
     try:
         async with response:
+            await response.write(b"retry: %d\n\n" % random.randint(*RETRY_MS))
             async for message in messages:
                 async with asyncio.timeout(SEND_TIMEOUT_S):
                     await response.write(message.encoded)

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 import attrs
 
+from app.live.patience import Patience
 from shards.errors import StoreError, StoreUnavailable
 from shards.reads import MatchAggregates
 
@@ -14,9 +15,6 @@ Load = Callable[[Sequence[str]], Awaitable[dict[str, MatchAggregates]]]
 
 MAX_AGE_S = 0.5
 """Between two loads of one match lies at least this; so an answer may be so old."""
-
-PATIENCE_S = 2.0
-"""Who waits longer for a load is given the last good answer, if there is one."""
 
 UNKNOWN_FACTOR = 4
 """Outcomes are remembered of so many times more matches than answers: asking about made-up ids evicts no answer."""
@@ -37,8 +35,16 @@ class Answers:
     Loads of one match never overlap, so its answers are published in the order in which they were counted.
     """
 
-    def __init__(self, load: Load, *, max_matches: int = 1024, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        load: Load,
+        *,
+        patience: Patience | None = None,
+        max_matches: int = 1024,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._load = load
+        self._patience = patience or Patience()
         self._max_matches = max_matches
         self._monotonic = monotonic
         self._answers: OrderedDict[str, MatchAggregates] = OrderedDict()
@@ -48,16 +54,14 @@ class Answers:
     async def get(self, match_ids: Sequence[str]) -> dict[str, MatchAggregates]:
         """Return the answers of those matches that are known.
 
-        Raises StoreError if one of them cannot be loaded and no earlier answer of it is at hand.
+        Raises StoreError if one of them cannot be loaded, or not soon, and no earlier answer of it is at hand.
         """
         due = [match_id for match_id in match_ids if self._is_due(match_id)]
         if due:
             self._start(due)
         flights = {self._flights[match_id] for match_id in match_ids if match_id in self._flights}
-        if flights:
-            at_hand = all(match_id in self._answers for match_id in match_ids)
-            landed, _ = await asyncio.wait(flights, timeout=PATIENCE_S if at_hand else None)
-            _raise_faults(landed)
+        at_hand = all(match_id in self._answers for match_id in match_ids)
+        _raise_faults(await self._patience.wait(flights, at_hand=at_hand))
         found = {match_id: self._last(match_id) for match_id in match_ids}
         return {match_id: answer for match_id, answer in found.items() if answer is not None}
 
@@ -132,7 +136,7 @@ class Answers:
         return None
 
 
-def _raise_faults(flights: Iterable[asyncio.Task[None]]) -> None:
+def _raise_faults(flights: Iterable[asyncio.Future[None]]) -> None:
     """A load keeps errors of the store to itself; anything else is a fault of ours that must show."""
     for flight in flights:
         if flight.cancelled():

@@ -12,17 +12,27 @@ import msgspec
 from app.engagement import metrics_view
 from app.live.answers import Answers
 from app.live.overview import Overview, Overviews
+from app.live.patience import Patience
 from app.live.shared import Shared
 from app.live.topic import Topic
 from app.live.viewers import Subscription
 from app.response_times import ResponseTimes
+from shards.aggregates import MINUTE_MS
+from shards.errors import StoreUnavailable
 from shards.events import Event
 from shards.reads import MatchAggregates, MatchReads
+from shards.stores.schema import CURVE_BUCKET_MS
 
 ACTIVE_S = 15 * 60
 ACTIVE_MAX = 100_000
 """Matches whose last event is remembered; the count of active ones ends here."""
 
+RESTING_S = 60.0
+RESTING_MAX = 64
+"""Up to so long, and of so many matches, the feed is kept when the last viewer has left: for those who come back."""
+
+FINE_S = 10.0
+"""So long after somebody asked for buckets of 10 s a match is counted with them."""
 
 _Page = tuple[int, tuple[int, str] | None]
 """Limit, and after which match."""
@@ -35,29 +45,47 @@ class UnknownMatch(LookupError):
 class Live:
     """Answers about matches that do not multiply, however many ask, and streams of what changes.
 
-    ClickHouse sees at most two queries a second for one match, and none for a match that nobody looks at. While it is
-    away the last good answer is given again; ``as_of_ms`` tells its age.
+    A match is counted at most twice a second, and never if nobody looks at it. While ClickHouse is away the last good
+    answer is given again; ``as_of_ms`` tells its age.
     """
 
-    def __init__(self, reads: MatchReads, response_times: ResponseTimes) -> None:
+    def __init__(self, reads: MatchReads, response_times: ResponseTimes, *, patience: Patience | None = None) -> None:
+        patience = patience or Patience()
         self._response_times = response_times
-        self._answers = Answers(reads.aggregates)
+        self._reads = reads
+        self._fine: dict[str, float] = {}
+        self._answers = Answers(self._load, patience=patience)
         self._recent: Shared[_Page, list[tuple[str, int]]] = Shared(
-            lambda page: reads.recent_matches(limit=page[0], before=page[1])
+            lambda page: reads.recent_matches(limit=page[0], before=page[1]), patience
         )
-        self._overviews = Overviews(reads, self._answers)
+        self._overviews = Overviews(reads, self._answers, patience)
         self._topics: dict[str, Topic] = {}
+        self._resting: OrderedDict[str, Topic] = OrderedDict()
         self._active: OrderedDict[str, float] = OrderedDict()
         self._closed = False
 
-    async def metrics(self, match_id: str) -> MatchAggregates:
+    async def metrics(self, match_id: str, *, bucket_ms: int = MINUTE_MS) -> MatchAggregates:
         """Return the match's aggregates, at most 0.5 s old.
 
-        Raises UnknownMatch, and StoreError if ClickHouse is away and no earlier answer is at hand.
+        Args:
+            match_id: the match.
+            bucket_ms: how long the buckets of its curve may be: 10,000 or more.
+
+        Raises:
+            UnknownMatch: nothing was received of it.
+            StoreError: ClickHouse is away and no earlier answer is at hand, or none with such buckets.
         """
+        asked_at = time.monotonic()
+        if bucket_ms < MINUTE_MS:
+            self._fine[match_id] = asked_at + FINE_S
         answer = (await self._answers.get([match_id])).get(match_id)
         if answer is None:
+            self._fine.pop(match_id, None)
             raise UnknownMatch(match_id)
+        if answer.bucket_ms > bucket_ms:
+            answer = await self._answers.get_newer(match_id, asked_at)
+        if answer is None or answer.bucket_ms > bucket_ms:
+            raise StoreUnavailable("no answer with buckets of 10 s is at hand")
         return answer
 
     async def metrics_of(self, match_ids: Sequence[str]) -> dict[str, MatchAggregates]:
@@ -87,7 +115,8 @@ class Live:
         viewer = Subscription()
         topic = self._topics.get(match_id)
         if topic is None:
-            topic = self._topics[match_id] = Topic(match_id, self._answers, self._render)
+            topic = self._resting.pop(match_id, None) or Topic(match_id, self._answers, self._render)
+            self._topics[match_id] = topic
         # Others may have been answered while this viewer waited: it must not start behind them.
         topic.open(viewer, snapshot=self._answers.last(match_id) or snapshot, last_event_id=last_event_id)
         try:
@@ -98,7 +127,26 @@ class Live:
             topic.viewers.discard(viewer)
             if not topic.viewers and self._topics.get(match_id) is topic:
                 del self._topics[match_id]
+                self._rest(match_id, topic)
                 await topic.close()
+
+    async def _load(self, match_ids: Sequence[str]) -> dict[str, MatchAggregates]:
+        """Load matches, with short buckets those for which they were asked for lately."""
+        now = time.monotonic()
+        self._fine = {match_id: until for match_id, until in self._fine.items() if until > now}
+        fine = [match_id for match_id in match_ids if match_id in self._fine]
+        found = await self._reads.aggregates([match_id for match_id in match_ids if match_id not in self._fine])
+        return found | await self._reads.aggregates(fine, bucket_ms=CURVE_BUCKET_MS)
+
+    def _rest(self, match_id: str, topic: Topic) -> None:
+        self._resting[match_id] = topic
+        while len(self._resting) > RESTING_MAX:
+            self._resting.popitem(last=False)
+        asyncio.get_running_loop().call_later(RESTING_S, self._forget, match_id, topic)
+
+    def _forget(self, match_id: str, topic: Topic) -> None:
+        if self._resting.get(match_id) is topic:
+            del self._resting[match_id]
 
     def accepted(self, events: Sequence[Event]) -> None:
         """Tell that these events are durable; highlights of watched matches go out at once. Cheap."""
@@ -107,12 +155,12 @@ class Live:
         for event in events:
             self._active[event.match_id] = now
             self._active.move_to_end(event.match_id)
-            if event.match_id in self._topics:
+            if event.match_id in self._topics or event.match_id in self._resting:
                 watched.setdefault(event.match_id, []).append(event)
         while len(self._active) > ACTIVE_MAX:
             self._active.popitem(last=False)
         for match_id, of_match in watched.items():
-            self._topics[match_id].accepted(of_match)
+            (self._topics.get(match_id) or self._resting[match_id]).accepted(of_match)
 
     @property
     def viewers(self) -> int:

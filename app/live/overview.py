@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import attrs
 
-from app.live.answers import PATIENCE_S, Answers
+from app.live.answers import Answers
+from app.live.patience import Patience
 from shards.errors import StoreError, StoreUnavailable
 from shards.reads import MatchAggregates, MatchReads
 
@@ -25,8 +26,9 @@ class Overview:
 class Overviews:
     """The present overview, at most :data:`MAX_AGE_S` old; the last good one while ClickHouse is away."""
 
-    def __init__(self, reads: MatchReads, answers: Answers) -> None:
+    def __init__(self, reads: MatchReads, answers: Answers, patience: Patience) -> None:
         self._reads = reads
+        self._patience = patience
         self._answers = answers
         self._last: Overview | None = None
         self._error = StoreError("not read yet")
@@ -34,13 +36,13 @@ class Overviews:
         self._flight: asyncio.Task[None] | None = None
 
     async def get(self) -> Overview:
-        """Return the overview. StoreError if ClickHouse is away and there is no earlier one."""
+        """Return the overview. StoreError if ClickHouse does not answer, or not soon, and there is no earlier one."""
         if self._flight is None and time.monotonic() - self._began >= MAX_AGE_S:
             self._began = time.monotonic()
             self._flight = asyncio.create_task(self._fly(), name="load overview")
         if self._flight is not None:
             flight = self._flight
-            await asyncio.wait({flight}, timeout=PATIENCE_S if self._last else None)
+            await self._patience.wait({flight}, at_hand=self._last is not None)
             if flight.cancelled():
                 raise StoreUnavailable("the service is shutting down")
             if flight.done():

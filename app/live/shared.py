@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
+from app.live.patience import Patience
 from shards.errors import StoreUnavailable
 
 K = TypeVar("K")
@@ -16,23 +17,27 @@ KEYS_MAX = 256
 
 
 class Shared(Generic[K, V]):
-    """Results by key, at most :data:`MAX_AGE_S` old; errors are shared too. Bounded: the oldest key goes first."""
+    """Results by key, at most :data:`MAX_AGE_S` old, and then forgotten; errors are shared too.
 
-    def __init__(self, load: Callable[[K], Awaitable[V]]) -> None:
+    Bounded: the oldest key goes first.
+    """
+
+    def __init__(self, load: Callable[[K], Awaitable[V]], patience: Patience) -> None:
         self._load = load
+        self._patience = patience
         self._calls: OrderedDict[K, tuple[float, asyncio.Future[V]]] = OrderedDict()
 
     async def get(self, key: K) -> V:
-        """Return the result for a key, or raise what its load raised."""
+        """Return the result for a key, or raise what its load raised; StoreUnavailable if it takes too long."""
         began, call = self._calls.get(key, (float("-inf"), None))
         if call is None or (call.done() and time.monotonic() - began >= MAX_AGE_S):
             call = asyncio.ensure_future(self._load(key))
-            call.add_done_callback(_note)
+            call.add_done_callback(lambda done: self._note(key, done))
             self._calls[key] = (time.monotonic(), call)
             self._calls.move_to_end(key)
         while len(self._calls) > KEYS_MAX:
             self._calls.popitem(last=False)
-        await asyncio.wait({call})
+        await self._patience.wait({call}, at_hand=False)
         if call.cancelled():
             raise StoreUnavailable("the service is shutting down")
         return call.result()
@@ -44,8 +49,12 @@ class Shared(Generic[K, V]):
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
 
+    def _note(self, key: K, call: asyncio.Future[V]) -> None:
+        """Take notice of an error, also if everyone who waited for it has gone; forget the result in a while."""
+        if not call.cancelled():
+            call.exception()
+        asyncio.get_running_loop().call_later(MAX_AGE_S, self._forget, key, call)
 
-def _note(call: asyncio.Future[V]) -> None:
-    """Take notice of an error, also if everyone who waited for it has gone."""
-    if not call.cancelled():
-        call.exception()
+    def _forget(self, key: K, call: asyncio.Future[V]) -> None:
+        if self._calls.get(key, (0.0, None))[1] is call:
+            del self._calls[key]

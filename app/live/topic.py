@@ -5,6 +5,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 
+import attrs
 import msgspec
 
 from app.engagement import highlight_view
@@ -30,7 +31,11 @@ Render = Callable[[MatchAggregates], bytes]
 
 
 class Topic:
-    """One watched match. Made with its first viewer, closed with its last."""
+    """One watched match. Opened with its first viewer, closed with its last, and opened again by a next one.
+
+    The feed holds highlights in the order in which they were sent, so whoever comes back with the id of one goes on
+    behind it. Of those that were there before, "seeded", the order is that of their receipt.
+    """
 
     def __init__(self, match_id: str, answers: Answers, render: Render) -> None:
         self.viewers: set[Subscription] = set()
@@ -38,6 +43,7 @@ class Topic:
         self._answers = answers
         self._render = render
         self._feed: OrderedDict[str, Message] = OrderedDict()
+        self._seeded = 0
         self._changed = asyncio.Event()
         self._changed_at = 0.0
         self._poller: asyncio.Task[None] | None = None
@@ -45,13 +51,12 @@ class Topic:
     def open(self, viewer: Subscription, *, snapshot: MatchAggregates, last_event_id: str) -> None:
         """Send a viewer the snapshot and what it missed, and everything from now on."""
         if self._poller is None:
-            for highlight in reversed(snapshot.highlights):
-                self._remember(highlight)
+            self._seed(snapshot.highlights)
             self._poller = asyncio.create_task(self._poll(snapshot), name="poll match")
-        missed = _after(last_event_id, self._feed.values())
-        viewer.put(self._snapshot(snapshot))
-        for message in missed:
-            viewer.put(message)
+        missed = self._missed(last_event_id)
+        first = self._snapshot(snapshot)
+        # Where the stream breaks off before the last one of them, what is left of them must be sent once more.
+        viewer.begin([attrs.evolve(first, id="") if missed else first, *missed])
         self.viewers.add(viewer)
 
     def accepted(self, events: Iterable[Event]) -> None:
@@ -63,12 +68,34 @@ class Topic:
                 self._announce(_highlight_of(event))
 
     async def close(self) -> None:
-        """End the poller and every viewer's stream."""
+        """End the poller and every viewer's stream. The feed goes on to take what is accepted."""
         for viewer in self.viewers:
             viewer.end()
-        if self._poller is not None:
-            self._poller.cancel()
-            await asyncio.gather(self._poller, return_exceptions=True)
+        poller, self._poller = self._poller, None
+        if poller is not None:
+            poller.cancel()
+            await asyncio.gather(poller, return_exceptions=True)
+
+    def _seed(self, highlights: Sequence[Highlight]) -> None:
+        """Take what was accepted before; if the topic was open before, only what it does not know is new to viewers."""
+        is_new = not self._feed
+        for highlight in sorted(highlights, key=_receipt):
+            self._remember(highlight)
+        if is_new:
+            self._seeded = len(self._feed)
+
+    def _missed(self, last_event_id: str) -> list[Message]:
+        """Return what a viewer has not seen who saw this id last; nothing for an id that is none of ours."""
+        received, _, event_id = last_event_id.partition("-")
+        if not (received.isascii() and received.isdigit() and len(received) < 20):
+            return []
+        sent = list(self._feed.values())
+        place = next((place for place, message in enumerate(sent) if message.id == last_event_id), -1)
+        if place >= self._seeded:
+            return sent[place + 1 :]
+        # In which order the seeded ones were sent is not known; within a millisecond better twice than not at all.
+        seeded = (m for m in sent[: self._seeded] if m.value.received_ms >= int(received))
+        return [*(m for m in seeded if m.value.event_id != event_id), *sent[self._seeded :]]
 
     def _announce_others(self, highlights: Sequence[Highlight], *, received_since_ms: int) -> None:
         """Send what another process accepted; note what was retracted."""
@@ -93,6 +120,7 @@ class Topic:
         self._feed[highlight.event_id] = message
         if len(self._feed) > FEED_LIMIT:
             self._feed.popitem(last=False)
+            self._seeded = max(0, self._seeded - 1)
         return message
 
     def _publish(self, message: Message) -> None:
@@ -100,15 +128,20 @@ class Topic:
             viewer.put(message)
 
     def _snapshot(self, aggregates: MatchAggregates) -> Message:
-        newest = max(self._feed.values(), key=lambda message: message.value.received_ms, default=None)
-        return Message(event="metrics", data=self._render(aggregates), value=aggregates, id=newest.id if newest else "")
+        last = next(reversed(self._feed.values()), None)
+        return Message(event="metrics", data=self._render(aggregates), value=aggregates, id=last.id if last else "")
 
     async def _poll(self, shown: MatchAggregates) -> None:
-        """Publish whatever changed, for as long as there are viewers."""
+        """Publish whatever changed, for as long as there are viewers.
+
+        The interval lies between the beginnings of two counts, not between two messages: else an event that just missed
+        one count would wait for the interval and for two counts.
+        """
         shown_at = time.monotonic()
+        due = _next_due(shown)
         while True:
             await self._wait_for_change(timeout_s=INTERVAL_S)
-            await asyncio.sleep(shown_at + INTERVAL_S - time.monotonic())
+            await asyncio.sleep(due - time.monotonic())
             self._changed.clear()
             try:
                 newest = await self._answers.get_newer(self._match_id, self._changed_at)
@@ -117,7 +150,7 @@ class Topic:
             if newest is None or (newest == shown and time.monotonic() - shown_at < REPEAT_S):
                 continue
             self._announce_others(newest.highlights, received_since_ms=shown.as_of_ms - RECENT_MS)
-            shown, shown_at = newest, time.monotonic()
+            shown, shown_at, due = newest, time.monotonic(), _next_due(newest)
             self._publish(self._snapshot(newest))
 
     async def _wait_for_change(self, *, timeout_s: float) -> None:
@@ -126,6 +159,12 @@ class Topic:
                 await self._changed.wait()
         except TimeoutError:
             return
+
+
+def _next_due(shown: MatchAggregates) -> float:
+    """Return when the count after this one may begin, on the monotonic clock; the other one may have been set."""
+    age_s = time.time() - shown.as_of_ms / 1000
+    return time.monotonic() + INTERVAL_S - max(0.0, min(age_s, INTERVAL_S))
 
 
 def _highlight_of(event: Event) -> Highlight:
@@ -141,11 +180,5 @@ def _highlight_of(event: Event) -> Highlight:
     )
 
 
-def _after(last_event_id: str, feed: Iterable[Message]) -> list[Message]:
-    """Return the highlights received after the one a viewer saw last, in that order; none for an id not of ours."""
-    received, _, event_id = last_event_id.partition("-")
-    if not (received.isascii() and received.isdigit() and len(received) < 20):
-        return []
-    since = int(received)
-    missed = [m for m in feed if m.value.received_ms >= since and m.value.event_id != event_id]
-    return sorted(missed, key=lambda message: (message.value.received_ms, message.value.event_id))
+def _receipt(highlight: Highlight) -> tuple[int, str]:
+    return highlight.received_ms, highlight.event_id

@@ -107,12 +107,17 @@ def parse_identifier(raw: msgspec.Raw, _: object = None) -> Identifier:
         text = _text.decode(value)
     else:
         raise FieldError(f"must be a string or an integer, not {_kind(value)}")
+    return checked_identifier(text)
+
+
+def checked_identifier(text: str) -> Identifier:
+    """Check a team's or a player's id, from a body or from a query."""
     if not text:
-        raise FieldError("must not be empty; leave the field out instead")
+        raise FieldError("must not be empty; leave it out instead")
     if len(text) > IDENTIFIER_MAX_CHARS:
         raise FieldError(f"has {len(text)} characters; at most {IDENTIFIER_MAX_CHARS} are allowed")
-    if _CONTROL.search(text):
-        raise FieldError("must not contain control characters")
+    if _CONTROL.search(text) or not _encodable(text):
+        raise FieldError("must not contain control characters or unpaired surrogates")
     return Identifier(text)
 
 
@@ -135,7 +140,7 @@ def timestamp_parser(now_ns: Callable[[], int]) -> Callable[[msgspec.Raw, object
     def parse_timestamp(raw: msgspec.Raw, _: object = None) -> Timestamp:
         if raw_is_null(raw):
             return NO_TIMESTAMP
-        milliseconds = _milliseconds(_string(raw, f"a string, {_TIMESTAMP_FORM}"))
+        milliseconds = milliseconds_of(_string(raw, f"a string, {_TIMESTAMP_FORM}"))
         if milliseconds < _EARLIEST_MS:
             raise FieldError("lies before the year 2000")
         if milliseconds > now_ns() // 1_000_000 + _FUTURE_MAX_MS:
@@ -150,7 +155,8 @@ def raw_is_null(raw: msgspec.Raw) -> bool:
     return bytes(raw) == _NULL
 
 
-def _milliseconds(text: str) -> int:
+def milliseconds_of(text: str) -> int:
+    """Return the moment that an ISO 8601 text names, in ms since the epoch. FieldError: it names none, or no offset."""
     match = _ISO_8601.fullmatch(text)
     if match is None:
         raise FieldError(f"{shown(text)} is not a time; send {_TIMESTAMP_FORM}")

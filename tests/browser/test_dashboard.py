@@ -34,6 +34,7 @@ async def test_without_a_match_the_overview_says_what_to_do(site: Site, pages: P
     await site.kick_off("first", "Al-Ahli", "Al-Ittihad")
     await expect(page.get_by_role("link", name="Al-Ahli 0, Al-Ittihad 0")).to_be_visible()
     await expect(page.get_by_text("No match yet.")).to_have_count(0)
+    await expect(page.locator(".sum")).to_contain_text("1 kept = ")
 
 
 async def test_goal_appears_without_a_reload(site: Site, pages: Pages) -> None:
@@ -113,7 +114,7 @@ async def test_nothing_is_wider_than_a_phone(site: Site, pages: Pages) -> None:
     await site.kick_off("narrow-" + "x" * 100, "Borussia Verein für Leibesübungen Mönchengladbach", "W" * 64)
     await site.post("narrow-" + "x" * 100, {"eventType": "goal", "teamId": "1", "metadata": {"player": "P" * 200}})
     await site.post("y" * 128, {"eventType": "foul", "teamId": "Z" * 64})
-    for path in ("/", "/matches/narrow-" + "x" * 100, "/matches/" + "y" * 128, "/matches/" + "q" * 128):
+    for path in ("/", "/docs", "/matches/narrow-" + "x" * 100, "/matches/" + "y" * 128, "/matches/" + "q" * 128):
         page = await pages.open(path, java_script_enabled=False, **PHONE)
         assert await page.evaluate("document.documentElement.scrollWidth") <= 320, path
     # The last of them is a page of a match that does not exist.
@@ -146,6 +147,27 @@ async def test_pages_forbid_what_they_do_not_need(site: Site, pages: Pages) -> N
     for path in ("/static/../base.html", "/static/%2e%2e/base.html", "/static/..%2fbase.html", "/static/js/none.js"):
         async with site.session.get(site.url + path) as reply:
             assert reply.status == 404, path
+
+
+async def test_the_api_is_shown_to_read_to_link_to_and_by_keyboard(site: Site, pages: Pages) -> None:
+    page = await pages.open("/", java_script_enabled=False)
+    await page.get_by_role("contentinfo").get_by_role("link", name="API").click()
+    await expect(page.get_by_role("heading", level=1)).to_contain_text("Fanfinity analytics")
+    metrics = page.locator("#getMatchMetrics")
+    await expect(metrics.get_by_role("heading", level=3)).to_contain_text("GET /api/matches/{matchId}/metrics")
+    await page.get_by_role("navigation").get_by_role("link", name="GET /api/matches/{matchId}/metrics").press("Enter")
+    await expect(metrics).to_be_in_viewport()
+    await metrics.get_by_role("link", name="MatchMetrics").press("Enter")
+    await expect(page.locator("#schema-MatchMetrics")).to_be_in_viewport()
+    ids = await page.evaluate("[...document.querySelectorAll('[id]')].map(each => each.id)")
+    assert len(ids) == len(set(ids))
+    links = await page.evaluate("[...document.querySelectorAll('a[href^=\"#\"]')].map(each => each.hash.slice(1))")
+    assert set(links) <= set(ids)
+    async with site.session.get(f"{site.url}/docs") as reply:
+        policy = reply.headers["Content-Security-Policy"]
+        assert "unsafe" not in policy
+        assert "default-src 'none'" in policy
+        assert "style=" not in await reply.text()
 
 
 async def test_keyboard_reaches_content_and_matches(site: Site, pages: Pages) -> None:

@@ -112,6 +112,8 @@ def assert_as_documented(sent: Sent, reply: Reply) -> None:
         assert reply.headers["Connection"] == "close"  # the same, untold
     elif sent.method == "HEAD" and "get" in document()["paths"][sent.template] and reply.status not in (404, 405):
         assert str(reply.status) in document()["paths"][sent.template]["get"]["responses"]
+    elif sent.method == "OPTIONS" and reply.status == 204:
+        assert {"GET", "OPTIONS"} <= set(reply.headers["Allow"].split(", "))
     elif sent.method.lower() not in document()["paths"][sent.template] or (sent.odd and reply.status in (404, 405)):
         assert reply.status == 405 or (reply.status == 404 and (sent.odd or sent.method == "HEAD")), reply.text
         assert (reply.status == 405) == ("Allow" in reply.headers)

@@ -207,6 +207,10 @@ def _value_of(schema: Mapping[str, Any]) -> SearchStrategy[str]:
     """Text of a parameter as its schema wants it."""
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
+    if "examples" in schema:
+        return st.sampled_from(schema["examples"])
+    if schema["type"] == "array":
+        return _value_of(schema["items"])
     if schema["type"] == "boolean":
         return st.sampled_from(("true", "false"))
     if schema["type"] == "integer":

@@ -8,20 +8,10 @@ from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
-from app.handlers.openapi import document
+from app.handlers.openapi import document, resolve
 from tests.http.service import Reply
 
 _BASE = "urn:openapi"
-
-
-def resolve(node: dict[str, Any]) -> dict[str, Any]:
-    """Return what a reference points to, or the node itself."""
-    while "$ref" in node:
-        target: Any = document()
-        for part in node["$ref"].removeprefix("#/").split("/"):
-            target = target[part]
-        node = target
-    return node
 
 
 def validate(pointer: str, body: Any) -> None:
@@ -49,9 +39,12 @@ def assert_documented(method: str, path: str, reply: Reply) -> None:
     assert status in operation["responses"], f"{method} {path}: {status} {reply.text}"
     node = operation["responses"][status]
     response, pointer = pointer_to(node, f"/paths/{escape(path)}/{method.lower()}/responses/{status}")
-    for name, header in response.get("headers", {}).items():
-        if resolve(header).get("required"):
+    for name, node in response.get("headers", {}).items():
+        header, place = pointer_to(node, f"{pointer}/headers/{escape(name)}")
+        if header.get("required"):
             assert reply.headers.get(name), f"{method} {path} {status}: no {name}"
+        if (value := reply.headers.get(name)) is not None:
+            validate(f"{place}/schema", int(value) if header["schema"].get("type") == "integer" else value)
     if "content" not in response:
         assert reply.text == ""
         return

@@ -13,14 +13,16 @@ import pytest_asyncio
 from jsonschema import Draft202012Validator
 
 from app.config import Config
-from app.handlers.openapi import document
+from app.handlers.openapi import document, resolve
 from tests.http.conftest import MAX_BODY_BYTES
-from tests.http.documented import assert_documented, resolve, validate
+from tests.http.documented import assert_documented, validate
+from tests.http.problem import assert_problem
 from tests.http.service import Reply, Service, eventually, running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 NOT_PROVOKED = {
+    ("GET", "/api/audit", "503"),  # test_audit.py takes the ledger away
     ("GET", "/api/receipts/{receipt}", "503"),  # the same
     ("GET", "/health/startup", "503"),  # recovery of an empty log is over before the first request
     ("GET", "/api/deadletters", "503"),  # the same
@@ -55,13 +57,13 @@ class Witness:
     seen: set[Operation]
 
     async def get(self, path: str, template: str = "", **options: Any) -> Reply:
-        return self._check("GET", template or path.partition("?")[0], await self.service.get(path, **options))
+        return self.seen_as("GET", template or path.partition("?")[0], await self.service.get(path, **options))
 
     async def post(self, path: str, body: Any, template: str = "", **options: Any) -> Reply:
-        return self._check("POST", template or path, await self.service.post(path, body, **options))
+        return self.seen_as("POST", template or path, await self.service.post(path, body, **options))
 
     async def delete(self, path: str, template: str, **options: Any) -> Reply:
-        return self._check("DELETE", template, await self.service.request("DELETE", path, **options))
+        return self.seen_as("DELETE", template, await self.service.request("DELETE", path, **options))
 
     async def stream(self, path: str, template: str) -> None:
         """Look at the head of a stream, and at its first message."""
@@ -69,9 +71,9 @@ class Witness:
             first = ""
             while not first.endswith("\n\n"):
                 first += (await response.content.readline()).decode()
-            self._check("GET", template, Reply(response.status, response.headers.copy(), first))
+            self.seen_as("GET", template, Reply(response.status, response.headers.copy(), first))
 
-    def _check(self, method: str, path: str, reply: Reply) -> Reply:
+    def seen_as(self, method: str, path: str, reply: Reply) -> Reply:
         assert_documented(method, path, reply)
         self.seen.add((method, path, str(reply.status)))
         return reply
@@ -116,6 +118,7 @@ async def test_the_document_is_sound(service: Service) -> None:
     assert served == document()
     assert served["openapi"].startswith("3.1.")
     for node in walk(served):
+        assert None not in node.values(), node  # half of a sentence with a comma that was not quoted
         if "$ref" in node:
             assert resolve(node)
     for schema in served["components"]["schemas"].values():
@@ -131,9 +134,23 @@ async def test_the_document_is_sound(service: Service) -> None:
 async def test_every_route_is_documented_and_every_documented_path_is_a_route(service: Service) -> None:
     routes = {(route.method, route.resource.canonical) for route in service.app.router.routes() if route.resource}
     documented = {(method, path) for method, path, _ in operations()}
-    assert {route for route in routes if route[0] != "HEAD"} == documented
-    for _, path in (route for route in routes if route[0] == "HEAD"):
-        assert ("GET", path) in documented
+    implied = {route for route in routes if route[0] in ("HEAD", "OPTIONS")}
+    assert routes - implied == documented
+    assert {("GET", path) for _, path in implied} <= documented
+
+
+async def test_parameters_that_are_not_documented_are_refused(witness: Witness, service: Service) -> None:
+    """So a parameter that a handler reads cannot be missing in the document: it would not get there."""
+    paths = {(method, path) for method, path, _ in operations() if path.startswith("/api/")}
+    assert len(paths) > 10
+    for method, path in paths:
+        reply = await service.request(method, f"{path.replace('{', '').replace('}', '')}?none%C3%A9=1")
+        problem = assert_problem(witness.seen_as(method, path, reply), 400, says="is no parameter of this request")
+        assert [fault["field"] for fault in problem["errors"]] == ["'none\\xe9'"]
+    twice = await service.get("/api/matches?limt=3&limit=1&limit=2")
+    problem = assert_problem(twice, 400, says="known are: active, limit, cursor; did you mean limit?")
+    assert [fault["message"] for fault in problem["errors"]][1:] == ["must be given once"]
+    assert (await service.get("/health?none=1")).status == 200
 
 
 async def test_ingestion_answers_as_documented(witness: Witness) -> None:
@@ -177,8 +194,19 @@ async def test_reads_answer_as_documented(witness: Witness, service: Service) ->
     await eventually(known, lambda: "unknown match")
     for _ in range(2):
         await witness.get("/api/matches/documented/metrics", template)
+    await witness.get("/api/matches/documented/metrics", template, headers={"If-None-Match": "*"})
+    await witness.get("/api/matches", headers={"If-None-Match": "*"})
     await witness.get("/api/matches/unheard-of/metrics", template)
     await witness.get("/api/matches/%00/metrics", template)
+    template = "/api/matches/{matchId}/events"
+    await witness.get("/api/matches/documented/events?type=goal&type=retraction&team=1&limit=1", template)
+    await witness.get("/api/matches/documented/events", template, headers={"If-None-Match": "*"})
+    await witness.get("/api/matches/unheard-of/events", template)
+    template = "/api/matches/{matchId}/events"
+    await witness.get("/api/matches/documented/events?limit=1&type=goal,retraction&team=1", template)
+    await witness.get("/api/matches/documented/events", template, headers={"If-None-Match": "*"})
+    await witness.get("/api/matches/unheard-of/events", template)
+    await witness.get("/api/matches/documented/events?type=none", template)
     await witness.get("/api/matches?limit=1")
     await witness.get("/api/matches?active=true")
     await witness.get("/api/matches?limit=none&cursor=none")
@@ -246,9 +274,14 @@ async def test_operation_and_pages_answer_as_documented(witness: Witness) -> Non
         "/health/startup",
         "/api/status",
         "/openapi.json",
+        "/docs",
         "/",
     ):
         await witness.get(path)
+    for path in ("/openapi.json", "/docs"):
+        await witness.get(path, headers={"If-None-Match": "*"})
+    await witness.get("/api/audit")
+    await witness.get("/api/audit", headers={"X-Forwarded-For": "192.0.2.1"})
     for accept in ("text/plain", "application/openmetrics-text"):
         await witness.get("/metrics", headers={"Accept": accept})
     await witness.get("/matches/paged", "/matches/{matchId}")
@@ -278,7 +311,9 @@ async def test_unavailability_is_as_documented(shut: Service, seen: set[Operatio
     for path, template in (
         *(("/ready", ""), ("/health/ready", ""), ("/api/matches", ""), ("/", "")),
         ("/api/matches/m/metrics", "/api/matches/{matchId}/metrics"),
+        ("/api/matches/m/events", "/api/matches/{matchId}/events"),
         ("/api/matches/m/stream", "/api/matches/{matchId}/stream"),
+        ("/api/matches/m/events", "/api/matches/{matchId}/events"),
         ("/matches/m", "/matches/{matchId}"),
         ("/matches/m/stream", "/matches/{matchId}/stream"),
     ):

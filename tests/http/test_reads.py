@@ -75,6 +75,7 @@ async def test_an_acknowledged_event_is_shown_within_a_second(service: Service) 
 
 async def test_many_readers_are_one_for_clickhouse(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     await service.post("/api/events", goal("popular", 1))
+    await service.metrics("popular", total=1)  # the first one asks how large the match is, too
     store, fetch, asked = service.context.store, service.context.store.fetch, 0
 
     async def counting(*statements: str) -> list[tuple[object, ...]]:
@@ -142,6 +143,29 @@ async def test_lists_matches_newest_activity_first_in_pages(service: Service) ->
         assert len(page["matches"]) == 2
     assert len(everything) == len(set(everything))
     assert set(names) <= set(everything)
+
+
+async def test_a_match_that_moves_to_the_front_comes_once_and_is_found_there(service: Service) -> None:
+    names = [f"moved-{number}" for number in range(8)]
+    for name in names:
+        await service.post("/api/events", goal(name, 1))
+        await service.metrics(name, total=1)
+    await asyncio.sleep(0.6)  # lists are half a second old at most
+    first = (await service.get("/api/matches", params={"limit": "2"})).json
+    seen = [match["matchId"] for match in first["matches"]]
+    assert seen == ["moved-7", "moved-6"]
+    cursor = first["nextCursor"]
+    for moved in ("moved-3", "moved-7"):  # one that was not seen yet, one that was
+        await service.post("/api/events", goal(moved, 2))
+    while cursor:
+        page = (await service.get("/api/matches", params={"limit": "2", "cursor": cursor})).json
+        seen += [match["matchId"] for match in page["matches"]]
+        cursor = page["nextCursor"]
+    assert len(seen) == len(set(seen))
+    assert set(names) - set(seen) == {"moved-3"}
+    await asyncio.sleep(0.6)
+    front = (await service.get("/api/matches", params={"limit": "2"})).json["matches"]
+    assert [match["matchId"] for match in front] == ["moved-7", "moved-3"]
 
 
 async def test_lists_live_or_finished_matches_alone(service: Service) -> None:

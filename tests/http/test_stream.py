@@ -9,7 +9,9 @@ import attrs
 import pytest
 from aiohttp import ClientTimeout, StreamReader
 
-from app.live import Message, Subscription
+from app.live import Message, Subscription, live
+from app.live.viewers import QUEUE_LIMIT
+from shards.events import Event
 from shards.reads import HIGHLIGHT_TYPES
 from tests.http.service import DEADLINE_S, Service, eventually
 
@@ -173,6 +175,85 @@ async def test_sends_what_was_missed_since_the_last_id(service: Service, how: st
         assert [(await viewer.next("event")).data["eventId"] for _ in missed] == [one["eventId"] for one in missed]
 
 
+async def highlight(messages: Subscription) -> Message:
+    """Return the next highlight; snapshots may come at any time."""
+    while (message := await anext(messages)).event != "event":
+        pass
+    return message
+
+
+async def test_however_much_was_missed_is_sent_and_until_then_the_id_stays(service: Service) -> None:
+    await send(service, event("away", "goal"))
+    async with watching(service, "away") as viewer:
+        seen = (await viewer.next("metrics")).id
+    missed = [event("away", "yellow_card") for _ in range(3 * QUEUE_LIMIT)]
+    await send(service, *missed)
+    async with watching(service, "away", Last_Event_ID=seen) as viewer:
+        assert (await viewer.next("metrics")).id == ""
+        assert [(await viewer.next("event")).data["eventId"] for _ in missed] == [one["eventId"] for one in missed]
+        await send(service, later := event("away", "red_card"))
+        assert (await viewer.next("event")).data["eventId"] == later["eventId"]
+
+
+async def test_goes_on_in_the_order_in_which_highlights_were_sent(service: Service) -> None:
+    """Of two requests, the one received later may be durable first."""
+    first = event("order", "goal")
+    await send(service, first)
+    hub, clock = service.context.live, service.context.shards.clock
+    early, late, last = (
+        Event("order", str(uuid.uuid4()), "goal", 1_705_327_200_000, "1", "", "{}", clock.now_ns() + n * 5_000_000)
+        for n in range(3)
+    )
+    async with hub.subscribe("order") as messages:
+        begun = await anext(messages)
+        hub.accepted([late])
+        seen = await highlight(messages)
+        assert seen.value.event_id == late.event_id
+    hub.accepted([early, last])
+    for _ in range(2):  # nobody watches in between
+        async with hub.subscribe("order", last_event_id=seen.id) as messages:
+            assert [(await highlight(messages)).value.event_id for _ in range(2)] == [early.event_id, last.event_id]
+    # Received before all that the viewer saw, and durable after it.
+    earlier = attrs.evolve(early, event_id=str(uuid.uuid4()), received_ns=early.received_ns - 3_600_000_000_000)
+    hub.accepted([earlier])
+    for seen_id, count in ((begun.id, 4), ("1-gone", 5)):
+        async with hub.subscribe("order", last_event_id=seen_id) as messages:
+            await anext(messages)
+            shown = [(await anext(messages)).value.event_id for _ in range(count)]
+        assert shown[-4:] == [late.event_id, early.event_id, last.event_id, earlier.event_id]
+
+
+async def test_ids_mean_the_same_when_the_feed_is_made_anew(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "RESTING_MAX", 0)
+    await send(service, event("anew", "goal"))
+    async with service.context.live.subscribe("anew") as messages:
+        sent = []
+        for _ in range(4):
+            await send(service, event("anew", "goal"))
+            sent.append((await highlight(messages)).id)
+            await asyncio.sleep(0.002)  # so that each is of another millisecond
+    await service.metrics("anew", total=5)
+    for number, seen in enumerate(sent[:-1]):
+        async with service.context.live.subscribe("anew", last_event_id=seen) as messages:
+            assert [(await highlight(messages)).id for _ in sent[number + 1 :]] == sent[number + 1 :]
+
+
+async def test_says_when_to_come_back_and_ends_with_the_connection_where_there_are_no_chunks(service: Service) -> None:
+    await send(service, event("old"))
+    reader, writer = await asyncio.open_connection(service.host, service.port)
+    writer.write(b"GET /api/matches/old/stream HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+    async with asyncio.timeout(DEADLINE_S):
+        head, _, first = (await reader.readuntil(b"event: metrics\n")).partition(b"\r\n\r\n")
+        assert b"\r\nConnection: close" in head
+        assert b"Transfer-Encoding" not in head
+        assert 1000 <= int(first.removeprefix(b"retry: ").split(b"\n")[0]) <= 3000
+        for topic in service.context.live._topics.values():
+            for viewer in topic.viewers:
+                viewer.end()
+        await reader.read()
+    writer.close()
+
+
 @pytest.mark.parametrize("foreign", ["x", "-", "\u0661-a", "9" * 40, "1e3-b", "'; --"])
 async def test_an_id_that_is_not_ours_is_ignored(service: Service, foreign: str) -> None:
     await send(service, event("foreign", "goal"))
@@ -184,17 +265,17 @@ async def test_an_id_that_is_not_ours_is_ignored(service: Service, foreign: str)
 
 async def test_forgets_a_viewer_who_left_and_asks_no_more(service: Service) -> None:
     await send(service, event("left"))
-    live = service.context.live
+    hub = service.context.live
 
     async def nobody() -> bool:
         await send(service, event("left"))
-        return live.viewers == 0
+        return hub.viewers == 0
 
-    await eventually(nobody, lambda: f"{live.viewers} viewers")
+    await eventually(nobody, lambda: f"{hub.viewers} viewers")
     async with watching(service, "left") as viewer:
         await viewer.next("metrics")
-        assert live.viewers == 1
-    await eventually(nobody, lambda: f"{live.viewers} viewers")
+        assert hub.viewers == 1
+    await eventually(nobody, lambda: f"{hub.viewers} viewers")
 
 
 async def test_a_slow_viewer_is_cut_off_and_state_replaces_state() -> None:

@@ -24,7 +24,7 @@ from app.engagement import match_sides, metrics_view
 from app.live import Message
 from shards.gate import StoreState
 from shards.reads import Highlight, MatchAggregates
-from shards.snapshot import Snapshot
+from shards.snapshot import ShardSnapshot, Snapshot
 
 KICK_OFF = 1_705_327_200_000  # 2024-01-15T14:00:00Z
 MINUTE = 60_000
@@ -250,6 +250,27 @@ def snapshot(**changes: object) -> Snapshot:
     return attrs.evolve(standard, **changes)
 
 
+def shard(**counts: int) -> ShardSnapshot:
+    """A shard that was sent 100 events; what became of them as told, the rest confirmed."""
+    settled = {"pending": 0, "dead_lettered": 0, "requeued": 0, "discarded": 0, "damaged": 0} | counts
+    return ShardSnapshot(
+        index=0,
+        appended=100,
+        confirmed=100 - sum(settled.values()),
+        depth=0,
+        in_flight=0,
+        unread=0,
+        retries=0,
+        wal_bytes=1024,
+        wal_segments=1,
+        oldest_unconfirmed_s=7.2,
+        paused=False,
+        retired=False,
+        last_error="",
+        **settled,
+    )
+
+
 class TestService:
     @pytest.mark.parametrize(
         ("changes", "condition"),
@@ -262,11 +283,44 @@ class TestService:
         ],
     )
     def test_condition(self, changes: dict[str, object], condition: str) -> None:
-        assert service_state(snapshot(**changes), per_second=None).condition == condition
+        assert service_state(snapshot(**changes), per_second=None, p99_ms=None).condition == condition
 
     def test_nothing_of_the_inside_is_shown(self) -> None:
         away = StoreState(kind="server", up=False, since=NOW, error="10.0.0.7:9000 refused user secret")
-        assert "secret" not in str(service_state(snapshot(store=away, wal_error=""), per_second=1))
+        assert "secret" not in str(service_state(snapshot(store=away, wal_error=""), per_second=1, p99_ms=1))
+
+    def test_figures_are_those_of_the_service_itself(self) -> None:
+        state = service_state(snapshot(shards=(shard(pending=4),)), per_second=12.6, p99_ms=98.72)
+        assert {figure.name: figure.value for figure in state.figures} == {
+            "Events a second": "13",
+            "Answers, p99": "98.7 ms",
+            "Lag": "7 s",
+            "Backlog": "4",
+            "Log on disk": "1.0 KiB",
+            "ClickHouse": "up",
+        }
+
+    def test_clickhouse_is_not_blamed_for_the_log(self) -> None:
+        state = service_state(snapshot(wal_error="no room"), per_second=None, p99_ms=None)
+        assert (state.condition, state.figures[-1].kind) == ("failing", "healthy")
+
+    def test_the_events_are_accounted_for(self) -> None:
+        """What is always there, then what somebody or something had to bring about; all of it adds up."""
+        sound = service_state(snapshot(shards=(shard(), shard())), per_second=None, p99_ms=None).accounting
+        assert [(part.name, part.value) for part in sound] == [
+            ("kept", "200"),
+            ("confirmed", "200"),
+            ("to be confirmed", "0"),
+            ("dead letters", "0"),
+        ]
+        counts = {"pending": 4, "dead_lettered": 3, "requeued": 2, "discarded": 1, "damaged": 5}
+        parts = service_state(snapshot(shards=(shard(**counts),)), per_second=None, p99_ms=None).accounting
+        assert [part.name for part in parts[4:]] == ["requeued", "discarded", "damaged"]
+        assert int(parts[0].value) == sum(int(part.value) for part in parts[1:])
+        assert {part.name: part.kind for part in parts if part.kind} == {
+            "dead letters": "degraded",
+            "damaged": "failing",
+        }
 
     def test_throughput_is_that_of_the_last_seconds(self) -> None:
         seconds = iter(range(100))

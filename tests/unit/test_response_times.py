@@ -31,6 +31,20 @@ def test_percentiles_are_within_one_percent(clock: Clock) -> None:
     assert times.percentiles("another") == NONE
 
 
+def test_all_requests_count_whatever_they_were_about(clock: Clock) -> None:
+    times = ResponseTimes(max_matches=1, monotonic=clock)
+    assert times.overall() == NONE
+    for match_id in ("m", "another", None):
+        times.record(match_id, 0.1)
+    assert times.overall()["p50"] == pytest.approx(100, rel=0.011)
+    times.record(None, 9)
+    times.record(None, 9)
+    assert times.overall()["p99"] == pytest.approx(9000, rel=0.011)
+    assert times.percentiles("another")["p99"] == pytest.approx(100, rel=0.011)
+    clock.now += 301
+    assert times.overall() == NONE
+
+
 def test_forgets_what_is_older_than_five_minutes(clock: Clock) -> None:
     times = ResponseTimes(monotonic=clock)
     times.record("m", 10)

@@ -1,0 +1,53 @@
+"""Pages of other sites may read the matches, and nothing else (Fetch standard, CORS protocol).
+
+Reading is public and needs no cookie, so any origin is allowed and no answer differs by origin. A browser refuses
+everything else to the pages of other sites, because no answer here allows it.
+"""
+
+from aiohttp import hdrs, web
+
+METHODS = f"{hdrs.METH_GET}, {hdrs.METH_HEAD}"
+REQUEST_HEADERS = "If-None-Match, Last-Event-ID, X-Request-ID"
+EXPOSED_HEADERS = "ETag, Retry-After, X-Request-ID"
+PREFLIGHT_AGE_S = 86_400
+
+READABLE = "/api/matches"
+DOCUMENT = "/openapi.json"
+
+
+def setup(app: web.Application) -> None:
+    """Let the routes for reading, all of which the application has by now, answer to OPTIONS."""
+    for resource in list(app.router.resources()):
+        if not isinstance(resource, web.Resource) or not _is_readable(resource.canonical):
+            continue
+        if any(route.method == hdrs.METH_GET for route in resource):
+            resource.add_route(hdrs.METH_OPTIONS, _options)
+    app.on_response_prepare.append(_allow_reading)
+
+
+async def _options(request: web.Request) -> web.Response:
+    """Answer a preflight, and whoever else asks what there is."""
+    router, this = request.app.router, request.match_info.route.resource
+    # GET and POST of one path may be two resources.
+    same_path = (other for other in router.resources() if this is not None and other.canonical == this.canonical)
+    headers = {hdrs.ALLOW: ", ".join(sorted({route.method for other in same_path for route in other}))}
+    if hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
+        headers |= {
+            hdrs.ACCESS_CONTROL_ALLOW_METHODS: METHODS,
+            hdrs.ACCESS_CONTROL_ALLOW_HEADERS: REQUEST_HEADERS,
+            hdrs.ACCESS_CONTROL_MAX_AGE: str(PREFLIGHT_AGE_S),
+        }
+    return web.Response(status=204, headers=headers)
+
+
+async def _allow_reading(request: web.Request, response: web.StreamResponse) -> None:
+    resource = request.match_info.route.resource
+    if resource is None or not _is_readable(resource.canonical):
+        return
+    if request.method in (hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS):
+        response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = "*"
+        response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = EXPOSED_HEADERS
+
+
+def _is_readable(path: str) -> bool:
+    return path in (READABLE, DOCUMENT) or path.startswith(f"{READABLE}/")

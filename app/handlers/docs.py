@@ -1,0 +1,25 @@
+"""`GET /docs`: the OpenAPI document as a page, made by the server: complete without scripts."""
+
+from functools import cache
+
+import aiohttp_jinja2
+import jinja2
+from aiohttp import web
+
+from app.dashboard.handlers import PAGE_HEADERS
+from app.handlers.openapi import document
+from app.reference import reference
+
+routes = web.RouteTableDef()
+
+
+@routes.get("/docs")
+async def docs(request: web.Request) -> web.Response:
+    """Show the document."""
+    html = _page(aiohttp_jinja2.get_env(request.app))
+    return web.Response(text=html, content_type="text/html", headers=PAGE_HEADERS)
+
+
+@cache
+def _page(environment: jinja2.Environment) -> str:
+    return environment.get_template("docs.html").render(reference=reference(document()))

@@ -1,0 +1,127 @@
+"""`GET /api/matches/{matchId}/events`: the events of a match, page by page."""
+
+from typing import Any
+
+import attrs
+import msgspec
+from aiohttp import hdrs, web
+from multidict import MultiMapping
+
+from app.engagement import iso_ms
+from app.handlers.cursors import Scope, cursor_of, position_of
+from app.handlers.matches import unknown_match
+from app.handlers.parameters import bad_request, limit_of, path_match_id, time_range_of
+from app.keys import CONTEXT, MATCH_ID
+from app.schemas.event_types import EventTypes
+from app.schemas.faults import Fault, FieldError, shown
+from app.schemas.fields import CANONICAL_UUID, checked_identifier
+from shards.event_reads import EventPage, EventQuery, FoundEvent, Position
+
+LIMIT_DEFAULT = 100
+LIMIT_MAX = 1000
+"""Events are small beside the summaries of matches, of which a page holds 100 at most."""
+
+_UNKNOWN_SHOWN = 5
+
+_place = msgspec.json.Decoder(tuple[int, int, str])
+
+routes = web.RouteTableDef()
+
+
+@routes.get("/api/matches/{matchId:[^/]+}/events")
+async def match_events(request: web.Request) -> web.Response:
+    """Answer with a page of a match's events, newest first."""
+    context, match_id = request.app[CONTEXT], path_match_id(request)
+    query = events_query_of(match_id, request.query, context.events_schema.types)
+    page = await context.event_pages.get(query)
+    if page is None:
+        raise unknown_match()
+    request[MATCH_ID] = match_id
+    return web.Response(
+        body=msgspec.json.encode(_page_view(query, page)),
+        content_type="application/json",
+        headers={hdrs.CACHE_CONTROL: "no-cache"},
+    )
+
+
+def events_query_of(match_id: str, query: MultiMapping[str], types: EventTypes) -> EventQuery:
+    """Return what is asked for. Problem 400 that names every parameter at fault."""
+    faults: list[Fault] = []
+    range_ = time_range_of(query, faults)
+    wanted = EventQuery(
+        match_id=match_id,
+        types=_types(query.getall("type", []), types, faults),
+        team_id=_team(query.get("team"), faults),
+        from_ms=range_.from_ms,
+        to_ms=range_.to_ms,
+        limit=limit_of(query.get("limit"), faults, default=LIMIT_DEFAULT, largest=LIMIT_MAX),
+    )
+    after = _after(query.get("cursor"), wanted, faults)
+    if faults:
+        raise bad_request(faults)
+    return attrs.evolve(wanted, after=after)
+
+
+def _types(texts: list[str], types: EventTypes, faults: list[Fault]) -> frozenset[str]:
+    names = {name.strip() for text in texts for name in text.split(",")}
+    unknown = sorted(names - types.known)
+    if unknown:
+        listed = ", ".join(map(shown, unknown[:_UNKNOWN_SHOWN])) + (", ..." if len(unknown) > _UNKNOWN_SHOWN else "")
+        known = ", ".join(sorted(types.known))
+        faults.append(Fault("type", f"names what is no event type: {listed}; separate by commas some of: {known}"))
+    return frozenset(names & types.known)
+
+
+def _team(text: str | None, faults: list[Fault]) -> str:
+    if text is None:
+        return ""
+    try:
+        return checked_identifier(text)
+    except FieldError as error:
+        faults.append(Fault("team", str(error)))
+        return ""
+
+
+def _after(cursor: str | None, query: EventQuery, faults: list[Fault]) -> Position | None:
+    if cursor is None:
+        return None
+    try:
+        at_ms, received_ns, event_id = position_of(cursor, scope=_scope(query), decoder=_place)
+        if not (0 <= at_ms < 1 << 62 and 0 <= received_ns < 1 << 64 and CANONICAL_UUID.fullmatch(event_id)):
+            raise FieldError("lies nowhere")
+        return Position(at_ms, received_ns, event_id)
+    except FieldError as error:
+        faults.append(Fault("cursor", str(error)))
+        return None
+
+
+def _scope(query: EventQuery) -> Scope:
+    types = ",".join(sorted(query.types))
+    return "events", query.match_id, types, query.team_id, query.from_ms, query.to_ms
+
+
+def _page_view(query: EventQuery, page: EventPage) -> dict[str, Any]:
+    end = page.end
+    cursor = cursor_of((end.timestamp_ms, end.received_ns, end.event_id), scope=_scope(query)) if end else None
+    return {
+        "matchId": query.match_id,
+        "events": [_event_view(found) for found in page.events],
+        "pendingEvents": page.pending_events,
+        "nextCursor": cursor,
+    }
+
+
+def _event_view(found: FoundEvent) -> dict[str, Any]:
+    """Return an event as its client knows it, with ``metadata`` as the text that was sent."""
+    event = found.event
+    return {
+        "eventId": event.event_id,
+        "matchId": event.match_id,
+        "eventType": event.event_type,
+        "timestamp": iso_ms(event.timestamp),
+        "teamId": event.team_id or None,
+        "playerId": event.player_id or None,
+        "metadata": msgspec.Raw((event.metadata or "{}").encode()),
+        "receivedAt": iso_ms(event.received_ns // 1_000_000),
+        "retracted": found.retracted,
+    }

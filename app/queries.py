@@ -1,0 +1,54 @@
+"""Parameters in a query: the OpenAPI document lists them, and no others are taken."""
+
+import difflib
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from app.handlers.openapi import document, resolve
+from app.problems import Problem
+from app.schemas.faults import Fault, shown
+
+API = "/api/"
+
+
+@web.middleware
+async def check_query(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse, by 400, a parameter that the API does not have, or one that is given twice.
+
+    A misspelt name would leave the default in force without a word: more matches than wanted, or ``durable`` instead of
+    ``stored``.
+    """
+    resource = request.match_info.route.resource
+    preflight = request.method == hdrs.METH_OPTIONS
+    if resource is not None and request.query and resource.canonical.startswith(API) and not preflight:
+        method = hdrs.METH_GET if request.method == hdrs.METH_HEAD else request.method
+        known = parameters(method, resource.canonical)
+        faults = [fault for name in dict.fromkeys(request.query) if (fault := _fault(name, request, known))]
+        if faults:
+            detail = "A parameter of the request cannot be used."
+            errors = [fault.view() for fault in faults]
+            raise Problem(400, "Invalid parameters", detail, errors, kind="validation")
+    return await handler(request)
+
+
+@cache
+def parameters(method: str, path: str) -> Mapping[str, Mapping[str, Any]]:
+    """Return the schemas of an operation's query parameters by name; nothing for what is not documented."""
+    operation = document()["paths"].get(path, {}).get(method.lower(), {})
+    found = [resolve(parameter) for parameter in operation.get("parameters", ())]
+    return {parameter["name"]: parameter["schema"] for parameter in found if parameter["in"] == "query"}
+
+
+def _fault(name: str, request: web.Request, known: Mapping[str, Mapping[str, Any]]) -> Fault | None:
+    if name not in known:
+        near = difflib.get_close_matches(name[:64], known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        names = ", ".join(known) or "none"
+        return Fault(shown(name), f"is no parameter of this request; known are: {names}{hint}")
+    if len(request.query.getall(name)) > 1 and known[name].get("type") != "array":
+        return Fault(name, "must be given once")
+    return None
