@@ -32,6 +32,9 @@ COPIES_MAX = 20_000
 NEW_ROWS_MAX = 300_000
 """With more new rows than this, looking at all ids at once is cheaper."""
 
+SLICE_ROWS = 2_000_000
+"""Looking at all ids goes by slices, so that it takes some 150 MB of ClickHouse's memory, however large the match."""
+
 PAUSE_S = 30.0
 TRIES = 4
 LARGE_KEPT = 256
@@ -182,22 +185,31 @@ class LargeMatches:
         if old and new_rows <= NEW_ROWS_MAX and await self._learn_copies(match_id, known, old=old):
             return True
         known.forget(state)
-        if await self._learn_copies(match_id, known, old=()):
+        slices = 1 + sum(state.parts.values()) // SLICE_ROWS
+        if await self._learn_copies(match_id, known, slices=slices):
             return True
         _log.info("a match has more than %d events in several rows: it is read row by row for now", COPIES_MAX)
         known.forget(state)
         known.until = time.monotonic() + PAUSE_S
         return False
 
-    async def _learn_copies(self, match_id: str, known: _Known, *, old: Collection[str]) -> bool:
-        statement = copies_statement(self._store.database, match_id, known=old, limit=COPIES_MAX + 1)
-        [(parts, table, started_s, copied)] = await self._store.fetch(statement)
-        known.copied.update(copied)
-        if len(known.copied) > COPIES_MAX:
-            return False
-        state = _State.of(parts, table, started_s)
-        if known.is_of(state):
-            known.parts.add(state.parts)
+    async def _learn_copies(self, match_id: str, known: _Known, *, old: Collection[str] = (), slices: int = 1) -> bool:
+        """Look for copies, slice by slice. Known are then the parts that were there for the first of them."""
+        first: _State | None = None
+        for index in range(slices):
+            statement = copies_statement(
+                self._store.database, match_id, known=old, slice_=(index, slices), limit=COPIES_MAX + 1
+            )
+            [(parts, table, started_s, copied)] = await self._store.fetch(statement)
+            state = _State.of(parts, table, started_s)
+            first = first or state
+            known.copied.update(copied)
+            if len(known.copied) > COPIES_MAX:
+                return False
+            if not known.is_of(state):
+                return True  # the answer that is counted next will not be believed
+        if first is not None:
+            known.parts.add(first.parts)
         return True
 
 

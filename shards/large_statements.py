@@ -86,21 +86,25 @@ def state_statement(database: str, match_id: str) -> str:
     return f"SELECT {', '.join(_state(database, match_id).values())} {SETTINGS}"
 
 
-def copies_statement(database: str, match_id: str, *, known: Collection[str], limit: int) -> str:
+def copies_statement(
+    database: str, match_id: str, *, known: Collection[str], slice_: tuple[int, int], limit: int
+) -> str:
     """Return the statement for one row: as :func:`state_statement`, and ids of events that have more than one row.
 
     Args:
         database: its name.
         match_id: the match.
         known: names of parts; events with rows in these only are left out. Empty: none are.
+        slice_: which slice of all ids, counted from 0, of how many.
         limit: how many ids at most; which ones is left open.
     """
     names = _names(database, match_id)
     of_match = f"FROM {names['events']} WHERE match_id = {names['match']}"
-    among = ""
+    index, slices = slice_
+    among = f"AND cityHash64(event_id) % {slices:d} = {index:d}" if slices > 1 else ""
     if known:
         parts = ", ".join(map(heredoc, known))
-        among = f"AND event_id IN (SELECT event_id {of_match} AND _part NOT IN ({parts}))"
+        among += f" AND event_id IN (SELECT event_id {of_match} AND _part NOT IN ({parts}))"
     copies = f"SELECT event_id {of_match} {among} GROUP BY event_id HAVING count() > 1 LIMIT {limit:d}"
     state = ", ".join(_state(database, match_id).values())
     return f"SELECT {state}, (SELECT groupArray(toString(event_id)) FROM ({copies})) {SETTINGS}"

@@ -117,6 +117,18 @@ async def test_reads_beside_inserts_and_merges_never_count_a_copy(
     assert await total(large) == landed
 
 
+async def test_looking_at_all_ids_slice_by_slice_finds_every_copy(
+    store: Store, large: LargeMatches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(large_matches, "SLICE_ROWS", 10)
+    sent = events(60)
+    for number, rows in enumerate((sent, sent[10:40], sent[30:]), start=1):
+        await store.insert_direct(batch(rows, number=number))
+    assert await total(large) == 60
+    await store.insert_direct(batch(sent, number=4))
+    assert await total(large) == 60
+
+
 async def test_events_that_clickhouse_lost_or_got_back_are_found_out(store: Store, large: LargeMatches) -> None:
     sent = events(10)
     await store.insert_direct(batch(sent, number=1))
