@@ -65,7 +65,7 @@ def _show(answers: Answers, console: Console) -> None:
     console.print(f"[bold {_COLOURS.get(word, 'red')}]{escape(word)}[/]")
     for name, state in answers.ready.get("checks", {}).items():
         console.print(f"  {name}: {escape(str(state))}", highlight=False)
-    table = Table("shard", *_COLUMNS, "state", box=box.SIMPLE, padding=(0, 0, 0, 1), show_edge=False, pad_edge=False)
+    table = Table("shard", *_COLUMNS, "state", box=box.SIMPLE, padding=0, show_edge=False)
     for column in table.columns[:-1]:
         column.justify = "right"
         column.overflow = "fold"  # no digit is hidden where there is little room

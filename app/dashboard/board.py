@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 
 import attrs
@@ -17,6 +17,7 @@ from app.dashboard.service import ServiceState, Throughput, service_state
 from app.dashboard.views import MatchCard, cards
 from app.engagement import metrics_view
 from shards.errors import StoreError
+from shards.reads import MatchAggregates
 
 SAMPLE_INTERVAL_S = 1.0
 
@@ -42,9 +43,26 @@ class Board:
     throughput: Throughput = attrs.field(factory=Throughput)
     closing: asyncio.Event = attrs.field(factory=asyncio.Event)
     _overview: tuple[float, OverviewPage, Regions] | None = None
+    _turn: asyncio.Lock = attrs.field(factory=asyncio.Lock)
 
     async def page(self) -> OverviewPage:
-        """Return the overview now. Works with ClickHouse away."""
+        """Return the overview, as :meth:`regions`."""
+        page, _ = await self.regions()
+        return page
+
+    async def regions(self) -> tuple[OverviewPage, Regions]:
+        """Return the overview and its HTML, at most a second old and made once for all who look.
+
+        Works with ClickHouse away.
+        """
+        async with self._turn:
+            if self._overview is None or time.monotonic() - self._overview[0] >= SAMPLE_INTERVAL_S:
+                page = await self._page()
+                regions = await asyncio.to_thread(render_regions, self.environment, "overview", {"page": page})
+                self._overview = (time.monotonic(), page, regions)
+            return self._overview[1:]
+
+    async def _page(self) -> OverviewPage:
         service = service_state(
             self.context.shards.snapshot(),
             per_second=self.throughput.per_second,
@@ -55,20 +73,13 @@ class Board:
         except StoreError as error:
             _log.info("the matches of the overview cannot be read: %s", error)
             return OverviewPage(service=service, matches=None, as_of_ms=0)
-        now = datetime.now(UTC)
-        return OverviewPage(
-            service=service,
-            matches=cards([(match, metrics_view(match, now=now)) for match in overview.matches]),
-            as_of_ms=int(overview.as_of.timestamp() * 1000),
-        )
+        matches = await asyncio.to_thread(_cards, overview.matches)
+        return OverviewPage(service=service, matches=matches, as_of_ms=int(overview.as_of.timestamp() * 1000))
 
-    async def regions(self) -> tuple[OverviewPage, Regions]:
-        """Return the overview and its HTML, at most a second old and shared by all who follow it."""
-        now = time.monotonic()
-        if self._overview is None or now - self._overview[0] >= SAMPLE_INTERVAL_S:
-            page = await self.page()
-            self._overview = (now, page, render_regions(self.environment, "overview", {"page": page}))
-        return self._overview[1:]
+
+def _cards(matches: Sequence[MatchAggregates]) -> tuple[MatchCard, ...]:
+    now = datetime.now(UTC)
+    return cards([(match, metrics_view(match, now=now)) for match in matches])
 
 
 BOARD: web.AppKey[Board] = web.AppKey("board", Board)

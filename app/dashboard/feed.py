@@ -30,6 +30,9 @@ LABELS = {
     "half_end": "Half ends",
 }
 
+SAME_MOMENT = {"match_start": 0, "half_start": 1, "half_end": 3, "match_end": 4}
+"""What comes after what where both carry the same time; anything else lies between, in the order of its receipt."""
+
 WHISTLES = frozenset({"match_start", "match_end", "half_start", "half_end", "retraction"})
 """Highlights that say less about a match than any goal or card before them."""
 
@@ -79,7 +82,8 @@ def label(event_type: str) -> str:
 def feed_items(aggregates: MatchAggregates, sides: Sides | None) -> tuple[FeedItem, ...]:
     """Return every highlight, newest first."""
     names = team_names(sides)
-    return tuple(_item(highlight, names) for highlight in aggregates.highlights)
+    newest_first = sorted(aggregates.highlights, key=lambda h: (-h.timestamp, -SAME_MOMENT.get(h.event_type, 2)))
+    return tuple(_item(highlight, names) for highlight in newest_first)
 
 
 def latest_that_stands(items: Iterable[FeedItem]) -> FeedItem | None:

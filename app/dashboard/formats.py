@@ -30,6 +30,11 @@ def size(bytes_: int) -> str:
     return f"{value:.0f} {SIZE_UNITS[unit]}" if unit == 0 else f"{value:.1f} {SIZE_UNITS[unit]}"
 
 
+def percent(share: float) -> str:
+    """Return a share, 0 to 1, in whole percent: ``62 %``."""
+    return f"{100 * share:.0f}{THOUSANDS_SEPARATOR}%"
+
+
 def milliseconds(value: float | None) -> str:
     """Return a duration given in ms: ``12.3 ms``; :data:`UNKNOWN` for None."""
     return UNKNOWN if value is None else f"{value:.1f} ms"

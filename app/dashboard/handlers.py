@@ -23,6 +23,7 @@ from app.dashboard.rendering import (
 )
 from app.dashboard.views import match_page
 from app.engagement import metrics_view
+from app.event_stream import event_stream
 from app.keys import CONTEXT, MATCH_ID
 from app.live import Message, UnknownMatch
 from app.problems import Problem
@@ -166,9 +167,7 @@ async def _match_updates(board: Board, messages: AsyncIterable[Message]) -> Asyn
 
 async def _send(request: web.Request, updates: AsyncGenerator[str, None]) -> EventSourceResponse:
     """Send every update; ends quietly when the viewer is gone, or takes nothing for too long."""
-    if request.transport is None:
-        raise ConnectionResetError("the viewer left before the stream began")
-    response = EventSourceResponse(sep="\n", send_timeout=SEND_TIMEOUT_S)
+    response = event_stream(request, send_timeout=SEND_TIMEOUT_S)
     with contextlib.suppress(ConnectionResetError, TimeoutError):
         await response.prepare(request)
         async with response:

@@ -16,7 +16,7 @@ from app.dashboard.views import match_page
 from app.live import Message
 from shards.reads import MatchAggregates
 
-MATCH_REGIONS = ("score", "state", "figures", "curve", "minutes", "types", "teams", "feed", "times")
+MATCH_REGIONS = ("score", "state", "momentum", "figures", "curve", "minutes", "types", "teams", "feed", "times")
 OVERVIEW_REGIONS = ("service", "matches")
 
 MATCHES_REMEMBERED = 256

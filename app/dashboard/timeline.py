@@ -1,9 +1,10 @@
 """Events per minute as bars: geometry in percent of the drawing, so that it fits every width. Pure functions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import attrs
 
+from app.curves import PeakPeriod, peak_periods
 from app.dashboard.formats import time_of_day
 
 MINUTE_MS = 60_000
@@ -17,10 +18,16 @@ CURVE_LEAST_MINUTES = 30
 SPARKLINE_MINUTES = 30
 AXIS_LABELS = 5
 
+PEAK_LEAST = 0.2
+"""Peak periods with less of the largest one's excess are not marked: even a calm match has minutes above its mean."""
+
 
 @attrs.frozen(kw_only=True)
 class Bar:
-    """One minute. ``x``, ``y``, ``width`` and ``height`` in percent; ``label`` is the time of day, UTC."""
+    """One minute. ``x``, ``y``, ``width`` and ``height`` in percent; ``label`` is the time of day, UTC.
+
+    ``peak`` is the busiest minute, ``in_peak`` one of a peak period that is marked.
+    """
 
     x: float
     y: float
@@ -29,6 +36,18 @@ class Bar:
     count: int
     label: str
     peak: bool
+    in_peak: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Band:
+    """A peak period behind its bars. ``x`` and ``width`` in percent; ``began`` and ``ended`` are times of day, UTC."""
+
+    x: float
+    width: float
+    began: str
+    ended: str
+    count: int
 
 
 @attrs.frozen(kw_only=True)
@@ -48,12 +67,14 @@ class Timeline:
         start_ms: start of the first minute of the span.
         minutes: length of the span; ``100 / minutes`` is the width of one.
         bars: minutes with events, in order; the busiest one (the first of equals) is the peak.
+        bands: peak periods worth a mark, in order.
         left_out: events in minutes outside the span.
     """
 
     start_ms: int
     minutes: int
     bars: tuple[Bar, ...] = ()
+    bands: tuple[Band, ...] = ()
     axis: tuple[AxisLabel, ...] = ()
     left_out: int = 0
 
@@ -80,11 +101,13 @@ def curve(by_minute: Sequence[tuple[int, int]]) -> Timeline:
         return Timeline(start_ms=0, minutes=CURVE_LEAST_MINUTES)
     shown = _busiest_span(by_minute, CURVE_MINUTES)
     minutes = max(CURVE_LEAST_MINUTES, (shown[-1][0] - shown[0][0]) // MINUTE_MS + 1)
+    start_ms, periods = shown[0][0], _marked_periods(by_minute)
     return Timeline(
-        start_ms=shown[0][0],
+        start_ms=start_ms,
         minutes=minutes,
-        bars=_bars(shown, start_ms=shown[0][0], minutes=minutes),
-        axis=_axis(shown[0][0], minutes),
+        bars=_bars(shown, start_ms=start_ms, minutes=minutes, periods=periods),
+        bands=tuple(_bands(periods, start_ms=start_ms, minutes=minutes)),
+        axis=_axis(start_ms, minutes),
         left_out=sum(n for _, n in by_minute) - sum(n for _, n in shown),
     )
 
@@ -114,7 +137,31 @@ def _busiest_span(by_minute: Sequence[tuple[int, int]], minutes: int) -> Sequenc
     return by_minute[best]
 
 
-def _bars(shown: Sequence[tuple[int, int]], *, start_ms: int, minutes: int) -> tuple[Bar, ...]:
+def _marked_periods(by_minute: Sequence[tuple[int, int]]) -> list[PeakPeriod]:
+    """Return the peak periods that stand out, in order."""
+    periods = peak_periods(by_minute)
+    standing_out = [period for period in periods if period.excess >= PEAK_LEAST * periods[0].excess]
+    return sorted(standing_out, key=lambda period: period.start_ms)
+
+
+def _bands(periods: Sequence[PeakPeriod], *, start_ms: int, minutes: int) -> Iterator[Band]:
+    """Yield the periods as far as they lie within the span."""
+    for period in periods:
+        first = max(0, (period.start_ms - start_ms) // MINUTE_MS)
+        last = min(minutes, (period.end_ms - start_ms) // MINUTE_MS)
+        if first < last:
+            yield Band(
+                x=_percent(first, minutes),
+                width=_percent(last - first, minutes),
+                began=time_of_day(period.start_ms),
+                ended=time_of_day(period.end_ms),
+                count=period.count,
+            )
+
+
+def _bars(
+    shown: Sequence[tuple[int, int]], *, start_ms: int, minutes: int, periods: Sequence[PeakPeriod] = ()
+) -> tuple[Bar, ...]:
     highest = max(count for _, count in shown)
     peak_ms = next(minute for minute, count in shown if count == highest)
     gap = 0.2
@@ -127,6 +174,7 @@ def _bars(shown: Sequence[tuple[int, int]], *, start_ms: int, minutes: int) -> t
             count=count,
             label=time_of_day(minute),
             peak=minute == peak_ms,
+            in_peak=any(period.start_ms <= minute < period.end_ms for period in periods),
         )
         for minute, count in shown
     )

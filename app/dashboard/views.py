@@ -7,7 +7,8 @@ from urllib.parse import quote
 import attrs
 
 from app.dashboard.feed import FeedItem, Mark, feed_items, label, latest_that_stands, marks, match_minute, team_names
-from app.dashboard.formats import UNKNOWN, match_minute_text, milliseconds, number
+from app.dashboard.formats import UNKNOWN, match_minute_text, milliseconds, number, percent
+from app.dashboard.momentum import Momentum, momentum_of
 from app.dashboard.timeline import Timeline, curve, sparkline
 from app.engagement import Sides, match_details, match_provider, match_sides
 from shards.reads import MatchAggregates
@@ -50,11 +51,12 @@ class Figure:
 
 @attrs.frozen(kw_only=True)
 class Share:
-    """One line of a breakdown; ``width`` in percent of the largest."""
+    """One line of a breakdown; ``width`` in percent of the largest, ``part`` of the sum, where it says something."""
 
     name: str
     count: str
     width: float
+    part: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -68,6 +70,7 @@ class MatchPage:
     provider: str
     headline: Headline
     state: State
+    momentum: Momentum | None
     figures: tuple[Figure, ...]
     curve: Timeline
     curve_summary: str
@@ -110,12 +113,13 @@ def match_page(aggregates: MatchAggregates, metrics: Mapping[str, Any]) -> Match
         provider=match_provider(aggregates.start_metadata),
         headline=_headline(aggregates.match_id, sides, metrics),
         state=_state(aggregates, metrics),
+        momentum=momentum_of(metrics, sides),
         figures=_figures(metrics, timeline),
         curve=timeline,
         curve_summary=_curve_summary(timeline),
         marks=marks(aggregates.highlights, timeline),
         types=_shares({label(name): n for name, n in metrics["eventsByType"].items()}, limit=TYPES_SHOWN),
-        teams=_shares(_by_team_name(metrics["eventsByTeam"], sides), limit=TEAMS_SHOWN),
+        teams=_shares(_by_team_name(metrics["eventsByTeam"], sides), limit=TEAMS_SHOWN, parts=True),
         feed=feed_items(aggregates, sides),
         response_times=_response_times(metrics["responseTimePercentiles"]),
     )
@@ -199,10 +203,12 @@ def _curve_summary(timeline: Timeline) -> str:
     if timeline.peak is None:
         return "No event yet."
     first, last, peak = timeline.bars[0], timeline.bars[-1], timeline.peak
-    return (
+    summary = (
         f"Events a minute from {first.label} to {last.label}; "
         f"busiest minute {peak.label} with {number(peak.count)} events, last minute {number(last.count)}."
     )
+    periods = [f"{band.began} to {band.ended} with {number(band.count)} events" for band in timeline.bands]
+    return f"{summary} Peak periods: {', '.join(periods)}." if periods else summary
 
 
 def _by_team_name(counts: Mapping[str, int], sides: Sides | None) -> dict[str, int]:
@@ -215,14 +221,22 @@ def _by_team_name(counts: Mapping[str, int], sides: Sides | None) -> dict[str, i
     return shown
 
 
-def _shares(counts: Mapping[str, int], *, limit: int) -> tuple[Share, ...]:
-    """Return the largest ``limit`` counts, then what the others add up to."""
+def _shares(counts: Mapping[str, int], *, limit: int, parts: bool = False) -> tuple[Share, ...]:
+    """Return the largest ``limit`` counts, then what the others add up to; with ``parts``, each one's part of all."""
     ordered = sorted(counts.items(), key=lambda entry: -entry[1])
     shown, rest = ordered[:limit], ordered[limit:]
     if rest:
         shown.append((f"{len(rest)} others", sum(count for _, count in rest)))
-    largest = max((count for _, count in shown), default=1)
-    return tuple(Share(name=name, count=number(count), width=round(100 * count / largest, 2)) for name, count in shown)
+    largest, total = max((count for _, count in shown), default=1), sum(counts.values())
+    return tuple(
+        Share(
+            name=name,
+            count=number(count),
+            width=round(100 * count / largest, 2),
+            part=percent(count / total) if parts else "",
+        )
+        for name, count in shown
+    )
 
 
 def _response_times(percentiles: Mapping[str, float | None]) -> tuple[Figure, ...]:

@@ -3,9 +3,9 @@
 import asyncio
 import random
 
-from aiohttp import HttpVersion11, hdrs, web
-from aiohttp_sse import EventSourceResponse
+from aiohttp import web
 
+from app.event_stream import event_stream
 from app.handlers.matches import unknown_match
 from app.handlers.parameters import path_match_id
 from app.keys import CONTEXT
@@ -34,13 +34,7 @@ async def match_stream(request: web.Request) -> web.StreamResponse:
 
 
 async def _send(request: web.Request, messages: Subscription) -> web.StreamResponse:
-    if request.transport is None:
-        raise ConnectionResetError("the viewer left before the stream began")
-    response = EventSourceResponse(sep="\n", ping_interval=HEARTBEAT_S, send_timeout=SEND_TIMEOUT_S)
-    if request.version < HttpVersion11:
-        # Without chunks only the end of the connection tells the end of the stream.
-        response.headers[hdrs.CONNECTION] = "close"
-        response.force_close()
+    response = event_stream(request, ping_interval=HEARTBEAT_S, send_timeout=SEND_TIMEOUT_S)
     await response.prepare(request)
     try:
         async with response:

@@ -1,5 +1,6 @@
 """The dashboard as a person sees it: a real browser, the real service, events sent over HTTP."""
 
+from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 import pytest
@@ -12,7 +13,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ATTACK = "<script>window.hit=1</script>\"'><img src=x onerror='window.hit=1'>"
 PHONE = {"viewport": {"width": 320, "height": 700}}
-REGIONS = ("state", "figures", "curve", "minutes", "types", "teams", "feed")
+REGIONS = ("state", "momentum", "figures", "curve", "minutes", "types", "teams", "feed")
 
 expect.set_options(timeout=DEADLINE_MS)
 
@@ -64,6 +65,23 @@ async def test_goal_taken_back_is_struck_out_and_leaves_the_score(site: Site, pa
     await expect(page.locator(".curve-marks .mark-goal")).to_have_count(0)
 
 
+async def test_who_drives_the_match_and_when_it_peaked_follow_the_events(site: Site, pages: Pages) -> None:
+    await site.kick_off("driven")
+    await site.post("driven", *[{"eventType": "pass", "teamId": 1}] * 3)
+    page = await pages.open("/matches/driven")
+    momentum = page.locator('[data-region="momentum"]')
+    await expect(momentum).to_contain_text("most by Al-Hilal; Al-Hilal 100\u202f%, Al-Nassr 0\u202f%.")
+    await live(page)
+    early = (datetime.now(UTC) - timedelta(minutes=20)).isoformat()
+    await site.post("driven", *[{"eventType": "pass", "teamId": 1, "timestamp": early}] * 60)
+    await expect(page.locator('[data-region="teams"]').get_by_role("cell")).to_have_text(["63", "100\u202f%"])
+    await expect(page.locator(".curve-bars .band")).to_have_count(1)
+    await expect(page.get_by_role("img", name="Peak periods: ")).to_be_visible()
+    await site.post("driven", *[{"eventType": "pass", "teamId": 2}] * 9)
+    await expect(momentum).to_contain_text("most by Al-Nassr; Al-Hilal 25\u202f%, Al-Nassr 75\u202f%.")
+    await expect(momentum.locator(".momentum-part[data-leads]")).to_have_text("75\u202f%")
+
+
 async def test_page_kept_current_equals_the_page_loaded_anew(site: Site, pages: Pages) -> None:
     await site.kick_off("same")
     page = await pages.open("/matches/same")
@@ -102,6 +120,7 @@ async def test_page_is_complete_without_javascript(site: Site, pages: Pages) -> 
     page = await pages.open("/matches/plain", java_script_enabled=False)
     await expect(page.get_by_role("heading", level=1, name="Al-Hilal 1, Al-Nassr 0")).to_be_visible()
     await expect(page.get_by_text("Saudi Pro League")).to_be_visible()
+    await expect(page.get_by_text("Momentum ").last).to_be_visible()
     await expect(page.locator(".feed")).to_contain_text("Malcom")
     assert await page.locator(".curve-bars rect").count() >= 1
     await expect(page.get_by_text("Loads again every 5 s")).to_be_visible()

@@ -36,6 +36,7 @@ async def test_it_shows_readiness_and_every_shard(start: Start, http: aiohttp.Cl
     rows = [words for words in lines if words and words[0] in {"0", "1", "2", "all"}]
     assert [row[0] for row in rows] == ["0", "1", "2", "all"]
     assert rows[-1][1] == "1,234"
+    assert "shard appended confirmed pending dead by hand unsent WAL bytes oldest s state\n" in out
 
 
 async def test_json_is_what_the_service_says(start: Start, http: aiohttp.ClientSession) -> None:

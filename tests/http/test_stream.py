@@ -2,17 +2,18 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import attrs
 import pytest
 from aiohttp import ClientTimeout, StreamReader
 
+from app.engagement import metrics_view
 from app.live import Message, Subscription, live
 from app.live.viewers import QUEUE_LIMIT
 from shards.events import Event
-from shards.reads import HIGHLIGHT_TYPES
+from shards.reads import HIGHLIGHT_TYPES, MatchAggregates
 from tests.http.service import DEADLINE_S, Service, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -157,6 +158,25 @@ async def test_many_viewers_share_one_poller(service: Service, monkeypatch: pyte
     assert 1 <= asked <= 2 * (asyncio.get_running_loop().time() - began) + 1
 
 
+async def test_an_answer_is_rendered_once_for_all_who_begin_with_it(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await send(service, event("opening"))
+    rendered: list[MatchAggregates] = []
+
+    def counting(answer: MatchAggregates, **options: Any) -> dict[str, Any]:
+        rendered.append(answer)
+        return metrics_view(answer, **options)
+
+    monkeypatch.setattr(live, "metrics_view", counting)
+    async with AsyncExitStack() as viewers:
+        for _ in range(30):
+            viewer = await viewers.enter_async_context(watching(service, "opening"))
+            assert (await viewer.next("metrics")).data["totalEvents"] == 1
+    assert rendered
+    assert len({id(answer) for answer in rendered}) == len(rendered)
+
+
 @pytest.mark.parametrize("how", ["header", "query"])
 async def test_sends_what_was_missed_since_the_last_id(service: Service, how: str) -> None:
     match_id = f"resumed-{how}"
@@ -250,6 +270,18 @@ async def test_says_when_to_come_back_and_ends_with_the_connection_where_there_a
         for topic in service.context.live._topics.values():
             for viewer in topic.viewers:
                 viewer.end()
+        await reader.read()
+    writer.close()
+
+
+async def test_a_page_followed_without_chunks_ends_with_the_connection_too(service: Service) -> None:
+    await send(service, event("old-page"))
+    reader, writer = await asyncio.open_connection(service.host, service.port)
+    writer.write(b"GET /matches/old-page/stream HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+    async with asyncio.timeout(DEADLINE_S):
+        assert b"\r\nConnection: close" in await reader.readuntil(b"event: update\n")
+        for viewer in service.context.live._topics["old-page"].viewers:
+            viewer.end()
         await reader.read()
     writer.close()
 

@@ -9,6 +9,7 @@ import pytest
 
 from app.dashboard.feed import feed_items, label, marks, match_minute
 from app.dashboard.formats import number, rate, size
+from app.dashboard.momentum import Momentum
 from app.dashboard.rendering import (
     MATCH_REGIONS,
     MatchRegions,
@@ -44,6 +45,11 @@ def highlight(event_type: str, at_minute: int, /, *, team: str = "1", retracted:
     )
 
 
+def of_late(team: str, count: int) -> tuple[tuple[int, str, int], ...]:
+    """Events of a team in the last five minutes of the match below."""
+    return ((KICK_OFF + 29 * MINUTE, team, count),)
+
+
 def aggregates(**changes: object) -> MatchAggregates:
     standard = MatchAggregates(
         match_id="derby",
@@ -53,6 +59,7 @@ def aggregates(**changes: object) -> MatchAggregates:
         last_received_ms=KICK_OFF + 29 * MINUTE,
         by_type_team=(("goal", "1", 2), ("own_goal", "1", 1), ("pass", "1", 60), ("pass", "2", 47)),
         by_minute=((KICK_OFF, 40), (KICK_OFF + MINUTE, 50), (KICK_OFF + 29 * MINUTE, 20)),
+        curve=((KICK_OFF, "1", 53), (KICK_OFF + MINUTE, "2", 37), *of_late("1", 10), *of_late("2", 10)),
         start_metadata=json.dumps(TEAMS),
         highlights=(highlight("goal", 20, minute=20, player="Salem", assist={"name": "Malcom"}),),
         as_of_ms=KICK_OFF + 30 * MINUTE,
@@ -103,6 +110,28 @@ class TestCurve:
         assert timeline.minutes == CURVE_LEAST_MINUTES
         assert timeline.bars[0].width < 100 / CURVE_LEAST_MINUTES
 
+    def test_peak_periods_that_stand_out_lie_behind_their_bars(self) -> None:
+        counts = [10] * 10 + [40, 50, 40] + [10] * 20 + [20] + [10] * 30 + [45]
+        timeline = curve([(KICK_OFF + i * MINUTE, count) for i, count in enumerate(counts)])
+        assert [(band.began, band.ended, band.count) for band in timeline.bands] == [
+            ("14:10", "14:13", 130),
+            ("15:04", "15:05", 45),
+        ]
+        for band in timeline.bands:
+            behind = [bar for bar in timeline.bars if band.x <= bar.x < band.x + band.width]
+            assert sum(bar.count for bar in behind) == band.count
+            assert all(bar.in_peak for bar in behind)
+        assert sum(bar.in_peak for bar in timeline.bars) == 4
+
+    def test_peak_period_across_the_edge_of_the_span_is_cut_off_there(self) -> None:
+        calm = [(KICK_OFF + i * MINUTE, 10) for i in range(10)]
+        lively = [(KICK_OFF + (i + 10) * MINUTE, 100) for i in range(CURVE_MINUTES + 5)]
+        (band,) = curve(calm + lively).bands
+        assert (band.x, band.width) == (0, 100)
+
+    def test_even_match_has_no_peak_period(self) -> None:
+        assert curve([(KICK_OFF + i * MINUTE, 7) for i in range(20)]).bands == ()
+
     def test_no_events(self) -> None:
         assert curve([]).bars == ()
         assert curve([]).peak is None
@@ -121,6 +150,19 @@ class TestFeed:
         assert (item.label, item.detail) == ("Goal", "Salem · Al-Hilal · assist Malcom")
         assert item.minute.startswith("20")
         assert item.moment == "2024-01-15T14:20:00.000Z"
+
+    def test_whistles_of_one_moment_stand_in_the_order_of_a_match(self) -> None:
+        ends = [highlight(kind, 90) for kind in ("half_end", "goal", "match_end", "var_review")]
+        begins = [highlight(kind, 0) for kind in ("match_start", "half_start")]
+        items = feed_items(aggregates(highlights=(*ends, *begins)), None)
+        assert [item.kind for item in items] == [
+            "match_end",
+            "half_end",
+            "goal",
+            "var_review",
+            "half_start",
+            "match_start",
+        ]
 
     def test_item_falls_back_on_ids_and_time_of_day(self) -> None:
         item = feed_items(aggregates(highlights=(highlight("foul", 3, team="77"),)), None)[0]
@@ -173,6 +215,51 @@ class TestFeed:
         ]
 
 
+class TestMomentum:
+    def of(self, *curve: tuple[int, str, int], **changes: object) -> Momentum | None:
+        return page(curve=curve, **changes).momentum
+
+    def test_parts_are_those_of_the_score_whoever_leads(self) -> None:
+        momentum = self.of(*of_late("2", 15), *of_late("1", 5), (KICK_OFF, "1", 500))
+        assert momentum is not None
+        assert momentum.span == "14:25\u201314:30"
+        assert not momentum.named
+        assert [(part.name, part.x, part.width, part.leads) for part in momentum.parts] == [
+            ("Al-Hilal", 0, 25, False),
+            ("Al-Nassr", 25, 75, True),
+        ]
+        assert momentum.spoken == (
+            "Momentum from 14:25 to 14:30, by events of the teams: most by Al-Nassr; "
+            "Al-Hilal 25\u202f%, Al-Nassr 75\u202f%."
+        )
+
+    def test_nobody_leads_where_both_did_the_same(self) -> None:
+        momentum = self.of(*of_late("1", 8), *of_late("2", 8))
+        assert momentum is not None
+        assert not any(part.leads for part in momentum.parts)
+        assert "level; Al-Hilal 50" in momentum.spoken
+
+    def test_who_did_nothing_is_told_so(self) -> None:
+        momentum = self.of(*of_late("2", 8))
+        assert momentum is not None
+        assert [part.percent for part in momentum.parts] == ["0\u202f%", "100\u202f%"]
+
+    def test_without_sides_teams_are_named_and_stay_where_they_are(self) -> None:
+        for most, least in (("A", "B"), ("B", "A")):
+            momentum = self.of(*of_late(most, 9), *of_late(least, 3), *of_late("C", 2), start_metadata="")
+            assert momentum is not None
+            assert momentum.named
+            assert [part.name for part in momentum.parts] == ["Team A", "Team B", "others"]
+            assert sum(part.width for part in momentum.parts) == pytest.approx(100, abs=0.1)
+
+    def test_fans_alone_have_no_momentum(self) -> None:
+        quiet = self.of((KICK_OFF, "1", 4), *of_late("", 90))
+        assert quiet is not None
+        assert quiet.parts == ()
+        assert quiet.spoken.endswith("by events of the teams: none.")
+        assert self.of(*of_late("", 90)) is None
+
+
 class TestMatchPage:
     def test_headline_counts_the_own_goal_for_the_other_side(self) -> None:
         assert page().headline.title == "Al-Hilal 2:1 Al-Nassr"
@@ -200,6 +287,19 @@ class TestMatchPage:
         names = {"home": {"id": "1", "name": "United"}, "away": {"id": "2", "name": "United"}}
         shares = page(start_metadata=json.dumps(names)).teams
         assert [share.name for share in shares] == ["United", "United (2)"]
+
+    def test_teams_have_their_share_of_what_teams_did(self) -> None:
+        shares = page(by_type_team=(("pass", "1", 30), ("pass", "2", 10), ("cheer", "", 500))).teams
+        assert [(share.name, share.part) for share in shares] == [
+            ("Al-Hilal", "75\u202f%"),
+            ("Al-Nassr", "25\u202f%"),
+        ]
+
+    def test_summary_for_those_who_do_not_see_the_curve(self) -> None:
+        assert page(by_minute=((KICK_OFF, 1), (KICK_OFF + MINUTE, 50), (KICK_OFF + 2 * MINUTE, 3))).curve_summary == (
+            "Events a minute from 14:00 to 14:02; busiest minute 14:01 with 50 events, last minute 3. "
+            "Peak periods: 14:01 to 14:02 with 50 events."
+        )
 
     def test_pending_events_are_told(self) -> None:
         assert page(pending_events=12).state.note.startswith("12 more events")

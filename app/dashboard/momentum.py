@@ -1,0 +1,88 @@
+"""Who drives the match of late: each team's part of the last minutes. Pure functions."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from app.dashboard.formats import percent
+from app.engagement import Sides
+
+TEAMS_SHOWN = 2
+"""What more than these did, if anybody sent such events, is added up."""
+
+
+@attrs.frozen(kw_only=True)
+class Part:
+    """One team's part, in the order of the score; ``x`` and ``width`` in percent."""
+
+    name: str
+    percent: str
+    x: float
+    width: float
+    leads: bool
+
+
+@attrs.frozen(kw_only=True)
+class Momentum:
+    """The minutes that end with the last event.
+
+    Attributes:
+        span: from when to when, hours and minutes, UTC.
+        named: the parts need their names; otherwise they stand under those of the score.
+        parts: empty while no team did anything.
+        spoken: all of it as a sentence.
+    """
+
+    span: str
+    named: bool
+    parts: tuple[Part, ...]
+    spoken: str
+
+
+def momentum_of(metrics: Mapping[str, Any], sides: Sides | None) -> Momentum | None:
+    """Return what the metrics API says under ``momentum``; None in a match of which no team did anything yet."""
+    if not metrics["engagementByTeam"]:
+        return None
+    found = metrics["momentum"]
+    began, ended = _time(found["from"]), _time(found["to"])
+    parts = tuple(_parts(found, sides)) if found["teams"] else ()
+    return Momentum(
+        span=f"{began}\u2013{ended}",
+        named=sides is None,
+        parts=parts,
+        spoken=f"Momentum from {began} to {ended}, by events of the teams: {_in_words(parts)}.",
+    )
+
+
+def _parts(found: Mapping[str, Any], sides: Sides | None) -> Iterator[Part]:
+    shares = {team["teamId"]: team["share"] for team in found["teams"]}
+    if sides is not None:
+        shown = {side.id: side.name for side in (sides.home, sides.away)}
+    else:
+        # By id, not by size: nobody changes sides when the lead changes.
+        shown = {team_id: f"Team {team_id}" for team_id in sorted(list(shares)[:TEAMS_SHOWN])}
+    x = 0.0
+    for team_id, name in shown.items():
+        share = shares.pop(team_id, 0.0)
+        yield _part(name, share, x=x, leads=team_id == found["leader"])
+        x += share
+    if shares:
+        yield _part("others", sum(shares.values()), x=x, leads=found["leader"] in shares)
+
+
+def _part(name: str, share: float, *, x: float, leads: bool) -> Part:
+    return Part(name=name, percent=percent(share), x=round(100 * x, 2), width=round(100 * share, 2), leads=leads)
+
+
+def _in_words(parts: tuple[Part, ...]) -> str:
+    if not parts:
+        return "none"
+    leader = next((part.name for part in parts if part.leads), None)
+    figures = ", ".join(f"{part.name} {part.percent}" for part in parts)
+    return f"most by {leader}; {figures}" if leader else f"level; {figures}"
+
+
+def _time(moment: str) -> str:
+    return datetime.fromisoformat(moment).strftime("%H:%M")
