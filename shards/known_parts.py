@@ -3,6 +3,9 @@
 ClickHouse names a part ``<partition>_<first block>_<last block>_<level>``, with ``_<mutation>`` behind it where rows
 were altered or deleted. Every INSERT gets a new block; a merge holds the rows of its parts and is named by their
 blocks. So a part whose blocks were all seen before has no row that was not. Blocks may appear out of order.
+
+A table that is emptied, detached and attached again counts its blocks anew, and so does one whose files were replaced
+by those of a backup. Then the newest blocks are gone, which merges alone never bring about (:meth:`KnownParts.lost`).
 """
 
 import re
@@ -24,6 +27,13 @@ class KnownParts:
             return False
         first, last = int(match[2]), int(match[3])
         return any(start <= first and last <= end for start, end in self._intervals.get(match[1], ()))
+
+    def lost(self, parts: Iterable[str]) -> bool:
+        """Say whether the newest blocks that were seen of a partition are in none of these parts, which are all."""
+        newest: dict[str, int] = {}
+        for match in filter(None, map(_NAME.fullmatch, parts)):
+            newest[match[1]] = max(newest.get(match[1], 0), int(match[3]))
+        return any(seen[-1][1] > newest.get(partition, -1) for partition, seen in self._intervals.items())
 
     def add(self, parts: Iterable[str]) -> None:
         """Note that these parts were seen."""

@@ -8,6 +8,7 @@ Each answer is proven by itself: it says which parts it was counted from, and co
 these are known, and the retractions in it too.
 """
 
+import asyncio
 import logging
 import time
 from collections import OrderedDict
@@ -23,11 +24,14 @@ from shards.stores.base import Store
 
 _log = logging.getLogger(__name__)
 
-LARGE_EVENTS = 100_000
+LARGE_EVENTS = 150_000
 """From how many events on a match is counted this way; measured in ``make bench``."""
 
-COPIES_MAX = 20_000
+COPIES_MAX = 200_000
 """A match with more events in several rows than this is read row by row until merges have removed some."""
+
+COPIES_KEPT = 1_000_000
+"""Beyond this many of all matches together, what is known of those that were asked for longest ago is forgotten."""
 
 NEW_ROWS_MAX = 300_000
 """With more new rows than this, looking at all ids at once is cheaper."""
@@ -88,15 +92,16 @@ class _Known:
     def forget(self, state: _State) -> None:
         """Begin anew, with nothing but the identity of the table."""
         self.table, self.started_s = state.table, state.started_s
+        self.drop()
+
+    def drop(self) -> None:
+        """Know of no part any more."""
         self.parts, self.copied = KnownParts(), set()
 
     def is_of(self, state: _State) -> bool:
-        """Say whether all this is about the same table."""
-        return self.table == state.table and abs(self.started_s - state.started_s) <= RESTART_TOLERANCE_S
-
-    def covers(self, state: _State) -> bool:
-        """Say whether the copies among all the rows are known."""
-        return self.is_of(state) and all(map(self.parts.covers, state.parts))
+        """Say whether all this is about the same table, with all that it held."""
+        same = self.table == state.table and abs(self.started_s - state.started_s) <= RESTART_TOLERANCE_S
+        return same and not self.parts.lost(state.parts)
 
 
 class LargeMatches:
@@ -147,6 +152,8 @@ class LargeMatches:
             StoreError: ClickHouse failed or is away.
         """
         known = self._known.get(match_id) or _Known()
+        if match_id in self._known:
+            self._known.move_to_end(match_id)
         database = self._store.database
         [row] = await self._store.fetch(state_statement(database, match_id))
         state = _State.of(*row)
@@ -156,23 +163,37 @@ class LargeMatches:
         for _ in range(TRIES):
             if not await self._learn(match_id, known, state):
                 return None
+            self._forget_oldest(known)
             named = known.named | set(targets)
             statements = count_statements(
                 database,
                 match_id,
                 pending=pending,
+                known=[part for part in state.parts if known.parts.covers(part)],
                 copied=known.copied,
                 named=named,
                 bucket_ms=bucket_ms,
                 exact_extremes=known.exact_extremes,
             )
-            state, groups, extremes = _taken_apart(await self._store.fetch(*statements), exact=known.exact_extremes)
+            rows = await self._store.fetch(*statements)
+            state, groups, extremes = await asyncio.to_thread(_taken_apart, rows, exact=known.exact_extremes)
             withdrawn = withdrawn_by(groups)
-            if known.covers(state) and withdrawn <= named and extremes is not None:
-                return aggregates_of(match_id, groups, bucket_ms=bucket_ms, as_of_ms=as_of_ms, extremes=extremes)
+            if known.is_of(state) and withdrawn <= named and extremes is not None:
+                return await asyncio.to_thread(
+                    aggregates_of, match_id, groups, bucket_ms=bucket_ms, as_of_ms=as_of_ms, extremes=extremes
+                )
             known.named |= withdrawn
             known.exact_extremes = known.exact_extremes or extremes is None
         return None
+
+    def _forget_oldest(self, latest: _Known) -> None:
+        excess = sum(len(known.copied) for known in self._known.values()) - COPIES_KEPT
+        for known in self._known.values():
+            if excess <= 0:
+                return
+            if known is not latest:
+                excess -= len(known.copied)
+                known.drop()
 
     async def _learn(self, match_id: str, known: _Known, state: _State) -> bool:
         """Find the copies among the rows of parts that are not known yet. False: there are too many of them."""

@@ -8,8 +8,6 @@ contested events are taken off the sum again, and the one that stands is added.
 
 from collections.abc import Collection, Sequence
 
-import msgspec
-
 from shards.read_statements import (
     ANSWER,
     COLUMNS,
@@ -20,7 +18,7 @@ from shards.read_statements import (
     STORED_COLUMNS,
     pending_statement,
 )
-from shards.stores.base import heredoc, rows_source
+from shards.stores.base import heredoc
 from shards.stores.schema import CURVE_BUCKET_MS, EVENTS
 
 # Names of parts are unique for one table in one life of its server.
@@ -29,7 +27,7 @@ _PARTS = """(SELECT groupArray(p) FROM (SELECT concat(_part, ':', toString(count
 _TABLE = "(SELECT toString(uuid) FROM system.tables WHERE database = {database} AND name = {table})"
 _STARTED = "toInt64(toUnixTimestamp(now())) - toInt64(uptime())"
 _CONTESTED = """CREATE OR REPLACE TEMPORARY TABLE contested ENGINE = Memory AS
-  SELECT DISTINCT event_id, named FROM ({sources})"""
+  SELECT event_id, named FROM ({sources})"""
 # As the projection "curve" has it, or it is not used.
 _SUMS = f"""SELECT intDiv(toUnixTimestamp64Milli(timestamp), {CURVE_BUCKET_MS}) AS tick, event_type, team_id,
     count() AS events, min(timestamp) AS earliest, max(timestamp) AS latest, max(received_at) AS newest
@@ -42,25 +40,27 @@ _UNITS_OF_SUMS = f"""SELECT {NO_ID} AS about,
     toInt64(toUnixTimestamp64Milli(newest)) AS received, toUInt64(0) AS version FROM ({_SUMS})"""
 _UNITS_OF_MARKS = f"""SELECT {NO_ID}, {_BUCKET.format(time="happened", bucket_ms="{bucket_ms}")}, toInt64(0),
     happened, happened, true, {COLUMNS}
-  FROM (SELECT {STORED_COLUMNS} FROM {{events}} WHERE match_id = {{match}} AND {IS_HIGHLIGHT} {{but_contested}})"""
-_BUT_CONTESTED = "AND event_id NOT IN (SELECT event_id FROM contested)"
+  FROM (SELECT {STORED_COLUMNS} FROM {{events}} WHERE match_id = {{match}} AND {IS_HIGHLIGHT}
+    AND event_id NOT IN ({{contested}}))"""
+# Whatever has a row in a part that was not looked at may have others elsewhere.
+_NEW = "SELECT event_id FROM {events} WHERE match_id = {match} AND _part NOT IN ({known})"
 # Per contested event: the row that stands, once; and every stored one, taken off.
 _UNITS_OF_CONTESTED = f"""SELECT
-    if(unit.1 > 0 AND event_id IN (SELECT event_id FROM contested WHERE named), event_id, {NO_ID}),
+    if(unit.1 > 0 AND {{is_named}}, event_id, {NO_ID}),
     {_BUCKET.format(time="unit.2.2", bucket_ms="{bucket_ms}")}, toInt64(unit.1), unit.2.2, unit.2.2, unit.1 > 0,
     event_id, unit.2.1, unit.2.2, unit.2.3, unit.2.4, unit.2.5, unit.2.6, unit.2.7
   FROM (SELECT event_id, arrayJoin(arrayPushFront(
       groupArrayIf((toInt8(-1), (event_type, happened, team_id, '', '', received, version)), stored),
       (toInt8(1), argMax((event_type, happened, team_id, player_id, metadata, received, version), version)))) AS unit
     FROM (SELECT true AS stored, {STORED_COLUMNS} FROM {{events}}
-        WHERE match_id = {{match}} AND event_id IN (SELECT event_id FROM contested) {{pending}})
+        WHERE match_id = {{match}} AND event_id IN ({{contested}}) {{pending}})
     GROUP BY event_id)"""
 _PENDING = f" UNION ALL SELECT false, {COLUMNS} FROM pending"
 # Of uncontested events every row is one event, so no copy can be an extreme.
 _UNITS_OF_EXTREMES = f"""SELECT {NO_ID}, toInt64(-1), toInt64(0), min(first), max(last), false,
     {NO_ID}, '', min(first), '', '', '', max(received), toUInt64(0)
   FROM (SELECT happened AS first, happened AS last, received FROM (SELECT {STORED_COLUMNS} FROM {{events}}
-    WHERE match_id = {{match}} {_BUT_CONTESTED}))"""
+    WHERE match_id = {{match}} AND event_id NOT IN ({{contested}})))"""
 # Highest and lowest of: the sums, the rows taken off them, the rows that stand, and what _UNITS_OF_EXTREMES found.
 _KINDS = ("n > 0 AND NOT mark", "n < 0", "n > 0 AND mark", "bucket_of_unit < 0")
 _SPANS = [
@@ -75,7 +75,9 @@ _ROW_OF_STATE = f"""SELECT '', '', toInt64(0), '', {{table}}, toInt64(0), {{star
 def sizes_statement(database: str, match_ids: Collection[str]) -> str:
     """Return the statement for (match id, rows) of those matches that have any."""
     matches = ", ".join(map(heredoc, match_ids))
-    return f"SELECT match_id, count() FROM {database}.{EVENTS.name} WHERE match_id IN ({matches}) GROUP BY match_id"
+    counted = f"SELECT match_id, count() FROM {database}.{EVENTS.name} WHERE match_id IN ({matches}) GROUP BY match_id"
+    # A column that is the same all along costs less to read than a projection costs to plan.
+    return f"{counted} SETTINGS optimize_use_projections = 0, max_threads = 1"
 
 
 def state_statement(database: str, match_id: str) -> str:
@@ -115,6 +117,7 @@ def count_statements(
     match_id: str,
     *,
     pending: Sequence[bytes],
+    known: Collection[str],
     copied: Collection[str],
     named: Collection[str],
     bucket_ms: int,
@@ -130,31 +133,33 @@ def count_statements(
         database: its name.
         match_id: the match.
         pending: payloads of WAL records of this match.
-        copied: ids of events that may have more than one stored row; all that have must be in it.
+        known: names of parts that were looked at; events with rows in others are contested.
+        copied: ids of events that may have more than one row in known parts; all that have must be in it.
         named: ids of events that retractions may have withdrawn, canonical.
         bucket_ms: length of a bucket of the curve, a multiple of :data:`shards.stores.schema.CURVE_BUCKET_MS`.
         exact_extremes: read the extremes of the uncontested events row by row.
     """
     names = _names(database, match_id) | {"bucket_ms": str(bucket_ms), "pending": _PENDING if pending else ""}
+    names["contested"] = _NEW.format(**names, known=", ".join(map(heredoc, known)))
+    names["is_named"] = "event_id IN (SELECT event_id FROM contested WHERE named)" if named else "false"
     statements = [pending_statement(pending)] if pending else []
-    units = [_UNITS_OF_SUMS.format(**names)]
-    contested = bool(pending or copied or named)
-    units.append(_UNITS_OF_MARKS.format(**names, but_contested=_BUT_CONTESTED if contested else ""))
-    if contested:
+    if pending or copied or named:
         statements.append(_contested_statement(copied, named, pending=bool(pending)))
-        units.append(_UNITS_OF_CONTESTED.format(**names))
-        if exact_extremes:
-            units.append(_UNITS_OF_EXTREMES.format(**names))
-    rows = f"SELECT {heredoc(match_id)} AS match_id, bucket AS bucket_of_unit, * FROM ({' UNION ALL '.join(units)})"
+        names["contested"] += " UNION ALL SELECT event_id FROM contested"
+    units = [_UNITS_OF_SUMS, _UNITS_OF_MARKS, _UNITS_OF_CONTESTED, *([_UNITS_OF_EXTREMES] if exact_extremes else [])]
+    union = " UNION ALL ".join(unit.format(**names) for unit in units)
+    rows = f"SELECT {names['match']} AS match_id, bucket AS bucket_of_unit, * FROM ({union})"
     counts = f"WITH units AS ({rows}) {ANSWER}, ({', '.join(_SPANS)}) FROM units {GROUPING}"
     state = _ROW_OF_STATE.format(**_state(database, match_id))
     return (*statements, f"SELECT * FROM ({counts} UNION ALL {state}) {SETTINGS}")
 
 
 def _contested_statement(copied: Collection[str], named: Collection[str], *, pending: bool) -> str:
-    lines = [msgspec.json.encode({"event_id": event_id, "named": False}) for event_id in copied]
-    lines += [msgspec.json.encode({"event_id": event_id, "named": True}) for event_id in named]
-    sources = [f"SELECT event_id, named FROM {rows_source(lines, 'event_id UUID, named Bool')}"] if lines else []
+    sources = [
+        f"SELECT event_id, {is_named} AS named FROM format(TSV, 'event_id UUID', {heredoc(chr(10).join(ids))})"
+        for ids, is_named in ((copied, "false"), (named, "true"))
+        if ids
+    ]
     if pending:
         sources.append("SELECT event_id, false AS named FROM pending")
     return _CONTESTED.format(sources=" UNION ALL ".join(sources))

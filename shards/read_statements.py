@@ -24,7 +24,8 @@ _PENDING = """CREATE OR REPLACE TEMPORARY TABLE pending ENGINE = Memory AS
     timestamp AS happened, team_id, player_id, metadata, toInt64(intDiv(received_ns, 1000000)) AS received,
     bitNot(toUInt64(received_ns)) AS version
   FROM {source} ORDER BY version DESC LIMIT 1 BY match_id, event_id"""
-_STORED = f"SELECT match_id, {STORED_COLUMNS} FROM {{database}}.events FINAL WHERE match_id IN ({{matches}})"
+# All versions of a row have the same key, so FINAL may come after this; else it reads what shares granules with it.
+_STORED = f"SELECT match_id, {STORED_COLUMNS} FROM {{database}}.events FINAL PREWHERE match_id IN ({{matches}})"
 _BUT_PENDING = "AND event_id NOT IN (SELECT event_id FROM pending)"
 # Events with a pending version: which of the versions was received first shows when they are side by side.
 _CONTESTED = f"""SELECT match_id, {COLUMNS} FROM (

@@ -162,6 +162,34 @@ async def test_another_table_under_the_name_is_looked_at_anew(store: Store, larg
     assert await total(large) == 6
 
 
+async def test_a_table_that_counts_its_blocks_anew_is_looked_at_anew(store: Store, large: LargeMatches) -> None:
+    sent = events(20)
+    for number in (1, 2, 3):
+        await store.insert_direct(batch(sent[:10], number=number))
+    assert await total(large) == 10
+    for statement in ("TRUNCATE TABLE", "DETACH TABLE", "ATTACH TABLE", "SYSTEM STOP MERGES"):
+        await store._schema(f"{statement} {store.database}.events")
+    for number in (4, 5):
+        await store.insert_direct(batch(sent[10:], number=number))
+    assert await total(large) == 10
+
+
+async def test_of_matches_that_were_asked_for_long_ago_no_copies_are_kept(
+    store: Store, large: LargeMatches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(large_matches, "COPIES_KEPT", 5)
+    matches = [[attrs.evolve(row, match_id=name) for row in events(8)] for name in ("first", "second")]
+    for number in (1, 2):
+        await store.insert_direct(
+            batch([row for rows in matches for row in rows[: 8 if number == 1 else 4]], number=number)
+        )
+    for name, kept in (("first", [4]), ("second", [0, 4]), ("first", [0, 4])):
+        answer = await counted(large, name)
+        assert answer is not None
+        assert answer.total == 8
+        assert [len(known.copied) for known in large._known.values()] == kept
+
+
 async def test_too_many_copies_are_left_to_the_other_way_until_they_are_merged(
     store: Store, large: LargeMatches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
