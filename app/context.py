@@ -10,6 +10,7 @@ from app.live import Live
 from app.live.patience import Patience
 from app.live.shared import Shared
 from app.metrics import Metrics
+from app.rendered import RenderedMetrics
 from app.response_times import ResponseTimes
 from app.schemas.events import EventSchema
 from shards.event_reads import EventPage, EventQuery, EventReads
@@ -62,6 +63,7 @@ class Context:
     live: Live
     event_pages: Shared[EventQuery, EventPage | None]
     response_times: ResponseTimes
+    rendered: RenderedMetrics
     events_schema: EventSchema
     shutdown: Shutdown
 
@@ -85,6 +87,7 @@ class Context:
             live=live,
             event_pages=Shared(EventReads(store, shards).page, patience),
             response_times=response_times,
+            rendered=RenderedMetrics(response_times),
             events_schema=EventSchema(clock=shards.clock, extra_types=config.event_types),
             shutdown=Shutdown(config.shutdown_timeout_s),
         )

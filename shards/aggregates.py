@@ -89,6 +89,7 @@ class Group:
     """One row of an answer: a bucket and team (``bucket_ms`` not 0), or a type and team, of one match.
 
     ``named`` is the event's id if a retraction may have withdrawn it, then the group is of that event alone.
+    ``targets`` are what retractions name, as it was sent.
     """
 
     match_id: str
@@ -165,18 +166,26 @@ def aggregates_of(
 
 def withdrawn_by(groups: Iterable[Group]) -> set[str]:
     """Return the ids of the events that retractions name."""
-    return {target for group in groups for target in group.targets} - {NOBODY}
+    return {canonical_id(target) for group in groups for target in group.targets} - {"", NOBODY}
 
 
 def retracted_id(metadata: str) -> str:
     """Return the id of the event that a retraction's metadata names, canonical; "" if that is none.
 
-    As ``TARGET`` in :mod:`shards.read_statements` finds it in stored rows: of a key given twice the first one counts.
+    Of a key given twice the first one counts, as it does for ClickHouse's JSONExtractString.
     """
     try:
         fields = json.loads(metadata, object_pairs_hook=lambda pairs: dict(reversed(pairs)))
-        return str(uuid.UUID(fields["eventId"]))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return canonical_id(fields["eventId"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return ""
+
+
+def canonical_id(text: object) -> str:
+    """Return an id, however it is spelled, as it is stored; "" if it is none."""
+    try:
+        return str(uuid.UUID(text)) if isinstance(text, str) else ""
+    except ValueError:
         return ""
 
 

@@ -18,7 +18,7 @@ from zlib import crc32
 import attrs
 import msgspec
 
-from shards.wal.segment import sync_directory, write_all
+from shards.wal.segment import make_directory, sync_directory, write_all
 
 _log = logging.getLogger(__name__)
 
@@ -199,7 +199,7 @@ class DeadLetterFile:
 
     def _write(self, line: bytes) -> int:
         """Add a line, durably; return its offset."""
-        self._make_directory()
+        make_directory(self._path.parent)
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         try:
             size = os.fstat(fd).st_size
@@ -212,12 +212,6 @@ class DeadLetterFile:
         if not size:
             sync_directory(self._path.parent)
         return size + torn
-
-    def _make_directory(self) -> None:
-        directory = self._path.parent
-        if not directory.exists():
-            directory.mkdir(parents=True, exist_ok=True)
-            sync_directory(directory.parent)
 
     def read(self, letter_id: str) -> FiledLetter:
         """Return a letter and what was done with it. Blocking; raises KeyError (no such letter), OSError."""

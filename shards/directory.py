@@ -7,6 +7,7 @@ import secrets
 from pathlib import Path
 
 from shards.errors import DataDirectoryLocked
+from shards.wal.segment import make_directory, sync_directory, sync_file
 
 _ID = re.compile("[0-9a-f]{8}")
 
@@ -24,7 +25,7 @@ class DataDirectory:
 
         Raises :class:`DataDirectoryLocked`, and OSError where it cannot be used.
         """
-        self._path.mkdir(parents=True, exist_ok=True)
+        make_directory(self._path)
         self._lock_fd = os.open(self._path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -35,9 +36,14 @@ class DataDirectory:
 
     def _read_id(self) -> str:
         path = self._path / "id"
-        if not path.exists() or not _ID.fullmatch(path.read_text()):
-            path.write_text(secrets.token_hex(4))
-        return path.read_text()
+        found = path.read_text(errors="replace") if path.exists() else ""
+        if _ID.fullmatch(found):
+            return found
+        made = secrets.token_hex(4)
+        path.write_text(made)
+        sync_file(path)
+        sync_directory(self._path)
+        return made
 
     def close(self) -> None:
         """Unlock it. Idempotent."""

@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 
 BATCH_MAX_BYTES = 8 << 20
 UNKNOWN_ERROR_TRIES = 5
+JOURNAL_UNWRITTEN_MAX = 1_000
 
 
 class Flusher:
@@ -66,7 +67,7 @@ class Flusher:
         self._checkpoint_at = monotonic()
         self._failures = 0
         self._wake = asyncio.Event()
-        self._flush_waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self._flush_waiters: dict[asyncio.Future[None], int] = {}
         self._stopped = False
         self.paused = False
         self.retries = 0
@@ -109,9 +110,12 @@ class Flusher:
         if self._pending.done_upto >= target:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._flush_waiters.append((target, future))
+        self._flush_waiters[future] = target
         self._wake.set()
-        await future
+        try:
+            await future
+        finally:  # who stops waiting in an outage must not be kept until its end
+            self._flush_waiters.pop(future, None)
 
     def stop(self) -> None:
         """End :meth:`run` after its present step, so that no statement is cut off in its middle."""
@@ -194,8 +198,11 @@ class Flusher:
             self._answer_waiters()
 
     async def preload(self) -> None:
-        """Have the oldest recovered rows in memory, as many as may be, before anybody reads."""
-        while self._loader.may_load:
+        """Have the oldest recovered rows in memory before anybody reads.
+
+        As many as may be, not only as many as are loaded later on: an answer from before the restart had that many.
+        """
+        while self._pending.unread and self._pending.has_room:
             await self._load()
 
     async def _load(self) -> None:
@@ -306,6 +313,7 @@ class Flusher:
         """Move the log's checkpoint to what is done with."""
         old, upto = self._wal.checkpoint, self._pending.done_upto
         if upto <= old.upto:
+            await self._shorten_journal()
             return
         dead = {seq for seq in self._tally.dead_beyond if seq <= upto}
         recovered = old.upto < self._recovered_seq <= upto
@@ -320,15 +328,21 @@ class Flusher:
             _log.warning("shard %d: the checkpoint could not be written: %s", self._shard, error)
         self._tally.dead_beyond -= dead
 
+    async def _shorten_journal(self) -> None:
+        """Keep what is noted from filling the memory while one row holds the checkpoint back."""
+        if self._wal.journal.unwritten < JOURNAL_UNWRITTEN_MAX:
+            return
+        try:
+            await asyncio.to_thread(self._wal.journal.write)
+        except OSError as error:
+            _log.warning("shard %d: the journal could not be written: %s", self._shard, error)
+
     def _answer_waiters(self) -> None:
         done = self._pending.done_upto
-        waiting = []
-        for target, future in self._flush_waiters:
-            if target > done:
-                waiting.append((target, future))
-            elif not future.done():
+        for future in [future for future, target in self._flush_waiters.items() if target <= done]:
+            del self._flush_waiters[future]
+            if not future.done():
                 future.set_result(None)
-        self._flush_waiters = [entry for entry in waiting if not entry[1].done()]
 
     def close(self) -> None:
         """Close the reader of the log."""

@@ -35,6 +35,11 @@ class KnownParts:
             newest[match[1]] = max(newest.get(match[1], 0), int(match[3]))
         return any(seen[-1][1] > newest.get(partition, -1) for partition, seen in self._intervals.items())
 
+    @property
+    def intervals(self) -> list[tuple[str, int, int]]:
+        """The blocks that were seen: partition, first and last of a run of them."""
+        return [(partition, *run) for partition, runs in self._intervals.items() for run in runs]
+
     def add(self, parts: Iterable[str]) -> None:
         """Note that these parts were seen."""
         for match in filter(None, map(_NAME.fullmatch, parts)):

@@ -74,6 +74,7 @@ class _Known:
     Attributes:
         table: id of the table that all this is about.
         started_s: start of its server, s since the epoch.
+        latest: what the last answer said of itself.
         parts: that were looked at.
         copied: has every event with more than one row in ``parts``.
         named: every event that a retraction was seen to name.
@@ -83,6 +84,7 @@ class _Known:
 
     table: str = ""
     started_s: int = 0
+    latest: _State | None = None
     parts: KnownParts = attrs.field(factory=KnownParts)
     copied: set[str] = attrs.field(factory=set)
     named: set[str] = attrs.field(factory=set)
@@ -118,9 +120,13 @@ class LargeMatches:
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._small: OrderedDict[str, None] = OrderedDict()
 
+    def knows(self, match_id: str) -> bool:
+        """Say whether it is known how large a match is."""
+        return match_id in self._known or match_id in self._small
+
     async def among(self, match_ids: Collection[str]) -> list[str]:
         """Return the large ones, but for those that have to be read row by row for now. StoreError: as below."""
-        unknown = [match_id for match_id in match_ids if match_id not in self._known and match_id not in self._small]
+        unknown = [match_id for match_id in match_ids if not self.knows(match_id)]
         if unknown:
             rows = dict(await self._store.fetch(sizes_statement(self._store.database, unknown)))
             for match_id in unknown:
@@ -155,13 +161,11 @@ class LargeMatches:
         if match_id in self._known:
             self._known.move_to_end(match_id)
         database = self._store.database
-        [row] = await self._store.fetch(state_statement(database, match_id))
-        state = _State.of(*row)
-        if not state.parts and not pending:
-            self._known.pop(match_id, None)  # nothing is left of it
-            return None
+        if known.latest is None:
+            [row] = await self._store.fetch(state_statement(database, match_id))
+            known.latest = _State.of(*row)
         for _ in range(TRIES):
-            if not await self._learn(match_id, known, state):
+            if not await self._learn(match_id, known, known.latest):
                 return None
             self._forget_oldest(known)
             named = known.named | set(targets)
@@ -169,7 +173,7 @@ class LargeMatches:
                 database,
                 match_id,
                 pending=pending,
-                known=[part for part in state.parts if known.parts.covers(part)],
+                known=known.parts.intervals,
                 copied=known.copied,
                 named=named,
                 bucket_ms=bucket_ms,
@@ -177,6 +181,10 @@ class LargeMatches:
             )
             rows = await self._store.fetch(*statements)
             state, groups, extremes = await asyncio.to_thread(_taken_apart, rows, exact=known.exact_extremes)
+            known.latest = state
+            if not state.parts and not pending:
+                self._known.pop(match_id, None)  # nothing is left of it
+                return None
             withdrawn = withdrawn_by(groups)
             if known.is_of(state) and withdrawn <= named and extremes is not None:
                 return await asyncio.to_thread(
@@ -199,11 +207,11 @@ class LargeMatches:
         """Find the copies among the rows of parts that are not known yet. False: there are too many of them."""
         if not known.is_of(state):
             known.forget(state)
-        old = [part for part in state.parts if known.parts.covers(part)]
         new_rows = sum(rows for part, rows in state.parts.items() if not known.parts.covers(part))
         if not new_rows:
             return True
-        if old and new_rows <= NEW_ROWS_MAX and await self._learn_copies(match_id, known, old=old):
+        some_known = any(map(known.parts.covers, state.parts))
+        if some_known and new_rows <= NEW_ROWS_MAX and await self._learn_copies(match_id, known):
             return True
         known.forget(state)
         slices = 1 + sum(state.parts.values()) // SLICE_ROWS
@@ -214,12 +222,13 @@ class LargeMatches:
         known.until = time.monotonic() + PAUSE_S
         return False
 
-    async def _learn_copies(self, match_id: str, known: _Known, *, old: Collection[str] = (), slices: int = 1) -> bool:
+    async def _learn_copies(self, match_id: str, known: _Known, *, slices: int = 1) -> bool:
         """Look for copies, slice by slice. Known are then the parts that were there for the first of them."""
         first: _State | None = None
+        runs = known.parts.intervals
         for index in range(slices):
             statement = copies_statement(
-                self._store.database, match_id, known=old, slice_=(index, slices), limit=COPIES_MAX + 1
+                self._store.database, match_id, known=runs, slice_=(index, slices), limit=COPIES_MAX + 1
             )
             [(parts, table, started_s, copied)] = await self._store.fetch(statement)
             state = _State.of(parts, table, started_s)

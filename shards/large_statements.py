@@ -9,17 +9,20 @@ contested events are taken off the sum again, and the one that stands is added.
 from collections.abc import Collection, Sequence
 
 from shards.read_statements import (
-    ANSWER,
     COLUMNS,
     GROUPING,
     IS_HIGHLIGHT,
     NO_ID,
     SETTINGS,
     STORED_COLUMNS,
+    of_marks,
     pending_statement,
 )
 from shards.stores.base import heredoc
 from shards.stores.schema import CURVE_BUCKET_MS, EVENTS
+
+Runs = Sequence[tuple[str, int, int]]
+"""Blocks of the table: partition, first and last."""
 
 # Names of parts are unique for one table in one life of its server.
 _PARTS = """(SELECT groupArray(p) FROM (SELECT concat(_part, ':', toString(count())) AS p FROM {events}
@@ -43,7 +46,11 @@ _UNITS_OF_MARKS = f"""SELECT {NO_ID}, {_BUCKET.format(time="happened", bucket_ms
   FROM (SELECT {STORED_COLUMNS} FROM {{events}} WHERE match_id = {{match}} AND {IS_HIGHLIGHT}
     AND event_id NOT IN ({{contested}}))"""
 # Whatever has a row in a part that was not looked at may have others elsewhere.
-_NEW = "SELECT event_id FROM {events} WHERE match_id = {match} AND _part NOT IN ({known})"
+_NEW = "SELECT event_id FROM {events} WHERE match_id = {match} AND {is_new}"
+# As KnownParts.covers() has it. It is told of each part once, and those that are known are not opened.
+_IS_NEW = """NOT arrayExists(run -> run.1 = splitByChar('_', _part)[1]
+    AND run.2 <= toUInt64OrZero(splitByChar('_', _part)[2]) AND toUInt64OrZero(splitByChar('_', _part)[3]) <= run.3,
+    CAST([{runs}], 'Array(Tuple(String, UInt64, UInt64))'))"""
 # Per contested event: the row that stands, once; and every stored one, taken off.
 _UNITS_OF_CONTESTED = f"""SELECT
     if(unit.1 > 0 AND {{is_named}}, event_id, {NO_ID}),
@@ -68,8 +75,13 @@ _SPANS = [
     for extreme, column in (("min", "first"), ("max", "last"), ("max", "received"))
     for kind in _KINDS
 ]
+_COUNTS = f"""SELECT match_id, toString(about), toInt64(bucket), toString(event_type), team_id, toInt64(sum(n)),
+    minIf(first, n >= 0), maxIf(last, n >= 0), maxIf(received, n >= 0), {of_marks("mark")}, ({", ".join(_SPANS)})"""
 _ROW_OF_STATE = f"""SELECT '', '', toInt64(0), '', {{table}}, toInt64(0), {{started}}, toInt64(0), toInt64(0),
     (toInt64(0), toUInt64(0), ''), {{parts}}, [], ({", ".join(["toInt64(0)"] * len(_SPANS))})"""
+
+
+_RFC_9562 = 0b10 << 62
 
 
 def sizes_statement(database: str, match_ids: Collection[str]) -> str:
@@ -88,28 +100,37 @@ def state_statement(database: str, match_id: str) -> str:
     return f"SELECT {', '.join(_state(database, match_id).values())} {SETTINGS}"
 
 
-def copies_statement(
-    database: str, match_id: str, *, known: Collection[str], slice_: tuple[int, int], limit: int
-) -> str:
+def copies_statement(database: str, match_id: str, *, known: Runs, slice_: tuple[int, int], limit: int) -> str:
     """Return the statement for one row: as :func:`state_statement`, and ids of events that have more than one row.
 
     Args:
         database: its name.
         match_id: the match.
-        known: names of parts; events with rows in these only are left out. Empty: none are.
+        known: blocks; events with rows in these only are left out. Empty: none are.
         slice_: which slice of all ids, counted from 0, of how many.
         limit: how many ids at most; which ones is left open.
     """
     names = _names(database, match_id)
     of_match = f"FROM {names['events']} WHERE match_id = {names['match']}"
     index, slices = slice_
-    among = f"AND cityHash64(event_id) % {slices:d} = {index:d}" if slices > 1 else ""
+    among = _in_slice(index, slices)
     if known:
-        parts = ", ".join(map(heredoc, known))
-        among += f" AND event_id IN (SELECT event_id {of_match} AND _part NOT IN ({parts}))"
+        among += f" AND event_id IN (SELECT event_id {of_match} AND {_is_new(known)})"
     copies = f"SELECT event_id {of_match} {among} GROUP BY event_id HAVING count() > 1 LIMIT {limit:d}"
     state = ", ".join(_state(database, match_id).values())
     return f"SELECT {state}, (SELECT groupArray(toString(event_id)) FROM ({copies})) {SETTINGS}"
+
+
+def _in_slice(index: int, slices: int) -> str:
+    """Return the condition for a slice of the ids: a range of the table's order, so that no other is read.
+
+    ClickHouse orders UUIDs by their second half, which begins with the bits 10 for all of RFC 9562; the rest of it is
+    random for the usual versions. Where it is not, slices are of unequal size, and together still all.
+    """
+    bounds = [(_RFC_9562 + step * (1 << 62) // slices) for step in (index, index + 1)]
+    least, above = (f"toUUID('00000000-0000-0000-{bound >> 48:04x}-{bound & (1 << 48) - 1:012x}')" for bound in bounds)
+    conditions = [f"AND event_id >= {least}"] * (index > 0) + [f"AND event_id < {above}"] * (index < slices - 1)
+    return " ".join(conditions)
 
 
 def count_statements(
@@ -117,7 +138,7 @@ def count_statements(
     match_id: str,
     *,
     pending: Sequence[bytes],
-    known: Collection[str],
+    known: Runs,
     copied: Collection[str],
     named: Collection[str],
     bucket_ms: int,
@@ -133,14 +154,14 @@ def count_statements(
         database: its name.
         match_id: the match.
         pending: payloads of WAL records of this match.
-        known: names of parts that were looked at; events with rows in others are contested.
-        copied: ids of events that may have more than one row in known parts; all that have must be in it.
+        known: blocks that were looked at; events with rows in others are contested.
+        copied: ids of events that may have more than one row in known blocks; all that have must be in it.
         named: ids of events that retractions may have withdrawn, canonical.
         bucket_ms: length of a bucket of the curve, a multiple of :data:`shards.stores.schema.CURVE_BUCKET_MS`.
         exact_extremes: read the extremes of the uncontested events row by row.
     """
     names = _names(database, match_id) | {"bucket_ms": str(bucket_ms), "pending": _PENDING if pending else ""}
-    names["contested"] = _NEW.format(**names, known=", ".join(map(heredoc, known)))
+    names["contested"] = _NEW.format(**names, is_new=_is_new(known))
     names["is_named"] = "event_id IN (SELECT event_id FROM contested WHERE named)" if named else "false"
     statements = [pending_statement(pending)] if pending else []
     if pending or copied or named:
@@ -149,7 +170,7 @@ def count_statements(
     units = [_UNITS_OF_SUMS, _UNITS_OF_MARKS, _UNITS_OF_CONTESTED, *([_UNITS_OF_EXTREMES] if exact_extremes else [])]
     union = " UNION ALL ".join(unit.format(**names) for unit in units)
     rows = f"SELECT {names['match']} AS match_id, bucket AS bucket_of_unit, * FROM ({union})"
-    counts = f"WITH units AS ({rows}) {ANSWER}, ({', '.join(_SPANS)}) FROM units {GROUPING}"
+    counts = f"{_COUNTS} FROM ({rows}) AS units {GROUPING}"
     state = _ROW_OF_STATE.format(**_state(database, match_id))
     return (*statements, f"SELECT * FROM ({counts} UNION ALL {state}) {SETTINGS}")
 
@@ -163,6 +184,11 @@ def _contested_statement(copied: Collection[str], named: Collection[str], *, pen
     if pending:
         sources.append("SELECT event_id, false AS named FROM pending")
     return _CONTESTED.format(sources=" UNION ALL ".join(sources))
+
+
+def _is_new(known: Runs) -> str:
+    runs = ", ".join(f"({heredoc(partition)}, {first:d}, {last:d})" for partition, first, last in known)
+    return _IS_NEW.format(runs=runs)
 
 
 def _state(database: str, match_id: str) -> dict[str, str]:

@@ -32,9 +32,9 @@ class Loader:
         """Take in the next rows but those in ``skip``; return their numbers, None where nothing was read."""
         after, upto = self._pending.loaded_seq, self._pending.last_seq
         self._reader.skip_to(after)
-        records = await asyncio.to_thread(
-            self._reader.read, upto_seq=upto, max_rows=self._max_rows, max_bytes=LOAD_MAX_BYTES
-        )
+        rows, bytes_ = self._pending.room
+        max_rows, max_bytes = min(rows, self._max_rows), min(bytes_, LOAD_MAX_BYTES)
+        records = await asyncio.to_thread(self._reader.read, upto_seq=upto, max_rows=max_rows, max_bytes=max_bytes)
         if not records and upto < self._pending.last_seq:
             return None  # rows came in meanwhile: they are still to be read
         self._note_damaged(after, [record.seq for record in records], upto)

@@ -50,6 +50,11 @@ class PendingRows:
         return self._unread_rows
 
     @property
+    def room(self) -> tuple[int, int]:
+        """How many more rows, and how many more bytes of them, memory may take."""
+        return max(0, self._max_rows - len(self._rows)), max(0, self._max_bytes - self._bytes)
+
+    @property
     def has_room(self) -> bool:
         """Whether memory may take more rows."""
         return len(self._rows) < self._max_rows and self._bytes < self._max_bytes

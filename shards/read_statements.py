@@ -35,26 +35,26 @@ _CONTESTED = f"""SELECT match_id, {COLUMNS} FROM (
   ORDER BY version DESC LIMIT 1 BY match_id, event_id"""
 # The spellings that uuid.UUID() reads too.
 TARGET = "toUUIDOrZero(replaceRegexpAll(lower(JSONExtractString(metadata, 'eventId')), 'urn:|uuid:|[{}-]', ''))"
-# Any version of a retraction, wherever it is: which of them stand, and so withdraw, shows only in the whole answer.
-_NAMED = f"""SELECT {TARGET.replace("{}", "{{}}")} AS event_id FROM {{database}}.events
-  WHERE match_id IN ({{matches}}) AND event_type = 'retraction'"""
+_PLAIN = f"SELECT {NO_ID} AS about, * FROM ({{rows}})"
 # An id that was named in one match gets a group of its own in all of them; which one it was named in shows later.
-_UNITS = f"""SELECT match_id, if(event_id IN (SELECT event_id FROM named), event_id, {NO_ID}) AS about,
-    intDiv(happened, {{bucket_ms}}) * {{bucket_ms}} AS bucket, 1 AS n, happened AS first, happened AS last,
-    true AS mark, {COLUMNS} FROM rows"""
+_WITH_NAMED = f"""SELECT
+    if(event_id IN (SELECT event_id FROM format(TSV, 'event_id UUID', {{named}})), event_id, {NO_ID}) AS about, *
+  FROM ({{rows}})"""
+_COUNTS = """SELECT match_id, toString(about), toInt64(intDiv(happened, {bucket_ms}) * {bucket_ms}) AS bucket,
+    toString(event_type), team_id, toInt64(count()), min(happened), max(happened), max(received)"""
 
-ANSWER = f"""SELECT match_id, toString(about), toInt64(bucket), toString(event_type), team_id,
-    toInt64(sum(n)), minIf(first, n >= 0), maxIf(last, n >= 0), maxIf(received, n >= 0),
-    minIf((first, bitNot(version), metadata), mark AND units.event_type = 'match_start'),
-    if(bucket = 0, arrayMap(id -> toString(id),
-      groupArrayIf({TARGET}, mark AND units.event_type = 'retraction')), []),
-    if(bucket = 0, arrayMap(h -> (h.1, h.2, toString(h.3), h.4, h.5), groupArraySortedIf({HIGHLIGHTS})(
-      (-first, -received, event_id, player_id, metadata), mark AND units.{IS_HIGHLIGHT})), [])"""
-"""Columns of :class:`shards.aggregates.Group`, of ``units`` grouped by :data:`GROUPING`.
 
-``units`` has match_id, about, bucket, n (how many events; below 0: to be taken off), first, last, mark (a row that is
-one whole event), and :data:`COLUMNS`.
-"""
+def of_marks(mark: str) -> str:
+    """Return the last three columns of :class:`shards.aggregates.Group`, of those ``units`` that hold one event each.
+
+    ``mark`` is the condition that one does. What is in the other of the two kinds of groups is empty.
+    """
+    return f"""minIf((happened, bitNot(version), metadata), {mark} AND units.event_type = 'match_start'),
+    if(bucket = 0, groupArrayIf(JSONExtractString(metadata, 'eventId'),
+      {mark} AND units.event_type = 'retraction'), []),
+    if(bucket = 0, groupArraySortedIf({HIGHLIGHTS})(
+      (-happened, -received, toString(event_id), player_id, metadata), {mark} AND units.{IS_HIGHLIGHT}), [])"""
+
 
 GROUPING = "GROUP BY GROUPING SETS ((match_id, about, bucket, team_id), (match_id, about, event_type, team_id))"
 
@@ -81,31 +81,33 @@ def aggregates_statements(
     database: str,
     match_ids: Sequence[str],
     pending: Sequence[bytes],
-    pending_targets: Collection[tuple[str, str]],
     *,
+    named: Collection[str],
     bucket_ms: int,
+    max_rows: int = 0,
 ) -> tuple[str, ...]:
     """Return the statements that count some matches: a temporary table of what is pending, if any is, and a SELECT.
 
     The rows of the answer are, per match and "about" (the id of an event that a retraction names, else
     :data:`NOBODY`), one for each bucket and team, and one for each type and team (bucket 0, which no event has).
+    It costs more to plan it than to run it for most matches, so it is as plain as it can be.
 
     Args:
         database: its name.
         match_ids: at least one.
         pending: payloads of WAL records.
-        pending_targets: (match id, event id) that pending retractions name, ids canonical.
+        named: ids of events that retractions may have withdrawn, canonical.
         bucket_ms: length of a bucket of the curve.
+        max_rows: fail with code 158 where more would have to be read; 0: read as many as there are.
     """
     names = {"database": database, "matches": ", ".join(map(heredoc, match_ids))}
-    rows, named = _STORED.format(**names), _NAMED.format(**names)
+    rows = _STORED.format(**names)
     if pending:
         rows = f"{rows} {_BUT_PENDING} UNION ALL SELECT * FROM ({_CONTESTED.format(**names)})"
-    if pending_targets:
-        lines = [msgspec.json.encode({"event_id": event_id}) for _, event_id in pending_targets]
-        named += f" UNION ALL SELECT * FROM {rows_source(lines, 'event_id UUID')}"
-    units = _UNITS.format(bucket_ms=bucket_ms)
-    answer = f"WITH named AS ({named}), rows AS ({rows}), units AS ({units}) {ANSWER} FROM units {GROUPING} {SETTINGS}"
+    units = _WITH_NAMED.format(rows=rows, named=heredoc("\n".join(named))) if named else _PLAIN.format(rows=rows)
+    counts = f"{_COUNTS.format(bucket_ms=bucket_ms)}, {of_marks('true')}"
+    limit = f", max_rows_to_read = {max_rows:d}, read_overflow_mode = 'throw'" if max_rows else ""
+    answer = f"{counts} FROM ({units}) AS units {GROUPING} {SETTINGS}, max_threads = 1{limit}"
     return (pending_statement(pending), answer) if pending else (answer,)
 
 

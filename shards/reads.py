@@ -4,15 +4,17 @@ Pending rows are taken *before* the statement is sent, and travel ahead of it as
 ``events`` meanwhile is in both, and counts once; so an answer holds everything that was acknowledged before it was
 asked for, and never less than the answer before. Buffer tables are not read: they undercount while they flush.
 
-A retraction withdraws the event it names, of the same match, whichever of the two was received first. To find that
-out in one pass, the statement keeps each event that *any* stored or pending version of a retraction names in groups
-of its own ("about"); which of those are withdrawn is decided here, by the retractions that count. A retraction that is
-withdrawn itself has withdrawn its event all the same.
+A retraction withdraws the event it names, of the same match, whichever of the two was received first. The statement
+counts each event that is known to be named by itself ("about"); which of those are withdrawn is decided here, by the
+retractions that count. If one of these names an event that was not known of, the statement is sent again.
+A retraction that is withdrawn itself has withdrawn its event all the same.
 """
 
+import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
 import msgspec
@@ -25,12 +27,22 @@ from shards.aggregates import (
     MatchAggregates,
     aggregates_of,
     retracted_id,
+    withdrawn_by,
 )
+from shards.errors import StoreError
 from shards.large_matches import LARGE_EVENTS, LargeMatches
 from shards.read_statements import aggregates_statements, recent_statement
 from shards.stores.base import Store
 
 __all__ = ["HIGHLIGHT_TYPES", "Highlight", "MatchAggregates", "MatchReads"]
+
+
+SMALL_MAX_ROWS = 1_000_000
+"""Of a match that is not known to be small so many rows are read at most, with those that share granules with it."""
+
+TOO_MANY_ROWS = 158
+NAMED_KEPT = 16_384
+"""Of so many matches with retractions it is remembered what they name."""
 
 
 class PendingRows(Protocol):
@@ -59,6 +71,7 @@ class MatchReads:
         self._store = store
         self._shards = shards
         self._large = LargeMatches(store, large_events=large_events)
+        self._named: OrderedDict[str, set[str]] = OrderedDict()
 
     async def aggregates(self, match_ids: Sequence[str], *, bucket_ms: int = MINUTE_MS) -> dict[str, MatchAggregates]:
         """Return the aggregates of each match; those nothing was ever received of are absent.
@@ -68,44 +81,72 @@ class MatchReads:
             bucket_ms: length of the buckets of the curve: 10,000, or a multiple of it that divides a minute.
         """
         wanted = list(dict.fromkeys(match_ids))
-        found: dict[str, MatchAggregates] = {}
-        for match_id in await self._large.among(wanted) if wanted else ():
+        if not wanted:
+            return {}
+        if (found := await self._if_small(wanted, bucket_ms)) is not None:
+            return found
+        found = {}
+        for match_id in await self._large.among(wanted):
             found |= await self._large_one(match_id, bucket_ms)
         found |= await self._row_by_row([match_id for match_id in wanted if match_id not in found], bucket_ms)
         return {match_id: found[match_id] for match_id in wanted if match_id in found}
 
+    async def _if_small(self, match_ids: Sequence[str], bucket_ms: int) -> dict[str, MatchAggregates] | None:
+        """Count a single match that nothing is known of, if few rows have to be read for it, as for nearly all."""
+        if len(match_ids) != 1 or self._large.knows(match_ids[0]):
+            return None
+        try:
+            return await self._row_by_row(match_ids, bucket_ms, max_rows=SMALL_MAX_ROWS)
+        except StoreError as error:
+            if error.code != TOO_MANY_ROWS:
+                raise
+            return None
+
     async def _large_one(self, match_id: str, bucket_ms: int) -> dict[str, MatchAggregates]:
         as_of_ms = time.time_ns() // 1_000_000
         pending = self._shards.pending([match_id])
-        targets = {target for _, target in _targets(pending.rows)}
         aggregates = await self._large.aggregates(
-            match_id, pending=pending.rows, targets=targets, bucket_ms=bucket_ms, as_of_ms=as_of_ms
+            match_id, pending=pending.rows, targets=_targets(pending.rows), bucket_ms=bucket_ms, as_of_ms=as_of_ms
         )
         if aggregates is None:
             return {}
         return {match_id: attrs.evolve(aggregates, pending_events=pending.unread.get(match_id, 0))}
 
-    async def _row_by_row(self, match_ids: Sequence[str], bucket_ms: int) -> dict[str, MatchAggregates]:
+    async def _row_by_row(
+        self, match_ids: Sequence[str], bucket_ms: int, *, max_rows: int = 0
+    ) -> dict[str, MatchAggregates]:
         if not match_ids:
             return {}
         as_of_ms = time.time_ns() // 1_000_000
         pending = self._shards.pending(match_ids)
-        statements = aggregates_statements(
-            self._store.database, match_ids, pending.rows, _targets(pending.rows), bucket_ms=bucket_ms
+        named = _targets(pending.rows).union(*(self._named.get(match_id, ()) for match_id in match_ids))
+        while True:
+            statements = aggregates_statements(
+                self._store.database, match_ids, pending.rows, named=named, bucket_ms=bucket_ms, max_rows=max_rows
+            )
+            rows = await self._store.fetch(*statements)
+            groups = await asyncio.to_thread(_by_match, rows)
+            if not self._note_named(groups) - named:
+                break
+            named |= self._note_named(groups)  # not known yet: these are to be counted by themselves
+        found = await asyncio.to_thread(
+            _put_together, groups, match_ids, pending.unread, bucket_ms=bucket_ms, as_of_ms=as_of_ms
         )
-        groups: dict[str, list[Group]] = {}
-        for values in await self._store.fetch(*statements):
-            group = Group(*values)
-            groups.setdefault(group.match_id, []).append(group)
-        found = {}
         for match_id in match_ids:
-            unread = pending.unread.get(match_id, 0)
-            if match_id in groups or unread:
-                found[match_id] = aggregates_of(
-                    match_id, groups.get(match_id, ()), bucket_ms=bucket_ms, as_of_ms=as_of_ms, unread=unread
-                )
-                self._large.note(match_id, found[match_id].total)
+            self._large.note(match_id, found[match_id].total if match_id in found else 0)
         return found
+
+    def _note_named(self, groups: Mapping[str, Sequence[Group]]) -> set[str]:
+        """Remember and return which events the retractions of these matches name."""
+        all_named: set[str] = set()
+        for match_id, of_match in groups.items():
+            if named := withdrawn_by(of_match):
+                self._named[match_id] = named
+                self._named.move_to_end(match_id)
+                all_named |= named
+        while len(self._named) > NAMED_KEPT:
+            self._named.popitem(last=False)
+        return all_named
 
     async def recent_matches(self, *, limit: int, before: tuple[int, str] | None = None) -> list[tuple[str, int]]:
         """Return (match id, last receipt in ms since the epoch), newest activity first.
@@ -116,9 +157,39 @@ class MatchReads:
         """
         matches = self._shards.pending_matches()
         pending = self._shards.pending(matches)
-        last = _last_receipts(matches, pending.rows)
+        last = await asyncio.to_thread(_last_receipts, matches, pending.rows)
         statement = recent_statement(self._store.database, last, limit=limit, before=before)
         return [(match_id, last) for match_id, last in await self._store.fetch(statement)]
+
+
+def _by_match(rows: Iterable[tuple[Any, ...]]) -> dict[str, list[Group]]:
+    groups: dict[str, list[Group]] = {}
+    for values in rows:
+        group = Group(*values)
+        groups.setdefault(group.match_id, []).append(group)
+    return groups
+
+
+def _put_together(
+    groups: Mapping[str, Sequence[Group]],
+    match_ids: Iterable[str],
+    unread: Mapping[str, int],
+    *,
+    bucket_ms: int,
+    as_of_ms: int,
+) -> dict[str, MatchAggregates]:
+    """Return the aggregates of the matches that are known. Takes long for a match of very many minutes."""
+    return {
+        match_id: aggregates_of(
+            match_id,
+            groups.get(match_id, ()),
+            bucket_ms=bucket_ms,
+            as_of_ms=as_of_ms,
+            unread=unread.get(match_id, 0),
+        )
+        for match_id in match_ids
+        if match_id in groups or unread.get(match_id)
+    }
 
 
 class _Receipt(msgspec.Struct):
@@ -129,9 +200,8 @@ class _Receipt(msgspec.Struct):
 
 
 class _Correction(msgspec.Struct):
-    """The fields of a pending retraction."""
+    """The field of a pending retraction that says what it withdraws."""
 
-    match_id: str
     metadata: str
 
 
@@ -139,19 +209,13 @@ _receipt = msgspec.json.Decoder(_Receipt)
 _correction = msgspec.json.Decoder(_Correction)
 
 
-def _targets(rows: Iterable[bytes]) -> set[tuple[str, str]]:
-    """Return (match id, event id) of the events that pending retractions name.
+def _targets(rows: Iterable[bytes]) -> set[str]:
+    """Return the ids of the events that pending retractions name.
 
     Quotes inside of strings are escaped in a row, so the marker can only be the field itself.
     """
-    targets = set()
-    for row in rows:
-        if b'"event_type":"retraction"' in row:
-            correction = _correction.decode(row)
-            target = retracted_id(correction.metadata)
-            if target:
-                targets.add((correction.match_id, target))
-    return targets
+    retractions = (row for row in rows if b'"event_type":"retraction"' in row)
+    return {retracted_id(_correction.decode(row).metadata) for row in retractions} - {""}
 
 
 def _last_receipts(matches: Iterable[str], rows: Iterable[bytes]) -> dict[str, int]:

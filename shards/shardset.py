@@ -90,11 +90,15 @@ class ShardSet:
 
     async def _recover(self) -> None:
         try:
-            recovered = await asyncio.to_thread(self._recover_logs)
-        except OSError as error:
-            self._refusal = f"the write-ahead log cannot be read: {error.strerror}"
-            _log.critical("the write-ahead log cannot be read: %s", error)
+            await self._recover_shards()
+        except Exception as error:  # whatever it was, nobody may be waiting for this task any more
+            reason = getattr(error, "strerror", "") or type(error).__name__
+            self._refusal = f"the write-ahead log cannot be read: {reason}"
+            _log.critical("the write-ahead log cannot be read: %s", error, exc_info=error)
             raise
+
+    async def _recover_shards(self) -> None:
+        recovered = await asyncio.to_thread(self._recover_logs)
         writer = uuid.uuid4().hex
         shards = [shard for _, shard in recovered]
         self._letters.take([shard.dead_letters for shard in shards])

@@ -3,24 +3,18 @@
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
 from aiohttp import hdrs, web
 
-from app.conditional import essence
 from app.context import Context
-from app.engagement import QUIET_MS, match_status, match_summary, metrics_view
+from app.engagement import QUIET_MS, match_status, match_summary
 from app.handlers.parameters import Page, Position, curve_of, matches_cursor, page_of, path_match_id
 from app.keys import CONTEXT, ESSENCE, MATCH_ID
 from app.live import UnknownMatch
 from app.problems import Problem
 from shards.aggregates import MINUTE_MS
 from shards.reads import MatchAggregates
-
-FRESH_MS = 2_000
-CHANGING = {True: ("asOf", "responseTimePercentiles"), False: ("responseTimePercentiles",)}
-"""What of the metrics is no reason to send them again, by whether they are fresh: of old ones it shows how old."""
 
 routes = web.RouteTableDef()
 
@@ -31,12 +25,11 @@ async def list_matches(request: web.Request) -> web.Response:
     page = page_of(request.query)
     matches, last = await _page_of_matches(request.app[CONTEXT], page)
     now = datetime.now(UTC)
-    return _answer(
-        {
-            "matches": [match_summary(match, now=now) for match in matches],
-            "nextCursor": matches_cursor(last, active=page.active) if last else None,
-        }
-    )
+    view = {
+        "matches": [match_summary(match, now=now) for match in matches],
+        "nextCursor": matches_cursor(last, active=page.active) if last else None,
+    }
+    return _answer(msgspec.json.encode(view))
 
 
 @routes.get("/api/matches/{matchId:[^/]+}/metrics")
@@ -48,14 +41,9 @@ async def match_metrics(request: web.Request) -> web.Response:
     except UnknownMatch:
         raise unknown_match() from None
     request[MATCH_ID] = match_id
-    now, percentiles = datetime.now(UTC), context.response_times.percentiles(match_id)
-    view = metrics_view(aggregates, now=now, percentiles=percentiles, curve=curve)
-    request[ESSENCE] = essence(view, without=CHANGING[_is_fresh(aggregates, now)])
-    return _answer(view)
-
-
-def _is_fresh(aggregates: MatchAggregates, now: datetime) -> bool:
-    return now.timestamp() * 1000 - aggregates.as_of_ms < FRESH_MS
+    rendered = await context.rendered.get(aggregates, curve)
+    request[ESSENCE] = rendered.essence
+    return _answer(rendered.body)
 
 
 def unknown_match() -> Problem:
@@ -90,9 +78,9 @@ def _is_wanted(match_id: str, answers: Mapping[str, MatchAggregates], *, active:
     return active is None or active == is_live
 
 
-def _answer(view: dict[str, Any]) -> web.Response:
+def _answer(body: bytes) -> web.Response:
     return web.Response(
-        body=msgspec.json.encode(view),
+        body=body,
         content_type="application/json",
         headers={hdrs.CACHE_CONTROL: "no-cache"},
     )

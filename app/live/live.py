@@ -53,7 +53,7 @@ class Live:
         patience = patience or Patience()
         self._response_times = response_times
         self._reads = reads
-        self._fine: dict[str, float] = {}
+        self._fine: OrderedDict[str, float] = OrderedDict()
         self._answers = Answers(self._load, patience=patience)
         self._recent: Shared[_Page, list[tuple[str, int]]] = Shared(
             lambda page: reads.recent_matches(limit=page[0], before=page[1]), patience
@@ -78,6 +78,7 @@ class Live:
         asked_at = time.monotonic()
         if bucket_ms < MINUTE_MS:
             self._fine[match_id] = asked_at + FINE_S
+            self._fine.move_to_end(match_id)
         answer = (await self._answers.get([match_id])).get(match_id)
         if answer is None:
             self._fine.pop(match_id, None)
@@ -133,7 +134,8 @@ class Live:
     async def _load(self, match_ids: Sequence[str]) -> dict[str, MatchAggregates]:
         """Load matches, with short buckets those for which they were asked for lately."""
         now = time.monotonic()
-        self._fine = {match_id: until for match_id, until in self._fine.items() if until > now}
+        while self._fine and next(iter(self._fine.values())) <= now:
+            self._fine.popitem(last=False)
         fine = [match_id for match_id in match_ids if match_id in self._fine]
         found = await self._reads.aggregates([match_id for match_id in match_ids if match_id not in self._fine])
         return found | await self._reads.aggregates(fine, bucket_ms=CURVE_BUCKET_MS)

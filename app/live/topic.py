@@ -44,6 +44,7 @@ class Topic:
         self._render = render
         self._feed: OrderedDict[str, Message] = OrderedDict()
         self._seeded = 0
+        self._rendered: tuple[MatchAggregates, bytes] | None = None
         self._changed = asyncio.Event()
         self._changed_at = 0.0
         self._poller: asyncio.Task[None] | None = None
@@ -128,8 +129,11 @@ class Topic:
             viewer.put(message)
 
     def _snapshot(self, aggregates: MatchAggregates) -> Message:
+        """Render an answer once for all who begin with it: after a restart thousands come at once."""
+        if self._rendered is None or self._rendered[0] is not aggregates:
+            self._rendered = (aggregates, self._render(aggregates))
         last = next(reversed(self._feed.values()), None)
-        return Message(event="metrics", data=self._render(aggregates), value=aggregates, id=last.id if last else "")
+        return Message(event="metrics", data=self._rendered[1], value=aggregates, id=last.id if last else "")
 
     async def _poll(self, shown: MatchAggregates) -> None:
         """Publish whatever changed, for as long as there are viewers.
@@ -151,6 +155,7 @@ class Topic:
                 continue
             self._announce_others(newest.highlights, received_since_ms=shown.as_of_ms - RECENT_MS)
             shown, shown_at, due = newest, time.monotonic(), _next_due(newest)
+            self._rendered = None  # even of the same answer: the match may have ended since, by silence
             self._publish(self._snapshot(newest))
 
     async def _wait_for_change(self, *, timeout_s: float) -> None:

@@ -25,6 +25,9 @@ _log = logging.getLogger(__name__)
 INSERT_TIMEOUT_S = 30
 READ_TIMEOUT_S = 15
 QUERY_MAX_BYTES = 1 << 30
+ROWS_AT_ONCE = 1_000
+"""Rows of an answer that are looked at in the event loop; more would hold it up."""
+
 
 Lane = int | Literal["schema", "read"]
 """What a statement may have to wait for: the others of its shard, of the schema, or of the reads."""
@@ -235,10 +238,14 @@ class Store(ABC):
         are returned as tuples. Names without a database mean this one. Text of others goes in by :func:`heredoc`.
         """
         rows = await self._run(*statements, lane="read", timeout_s=READ_TIMEOUT_S)
-        return [tuple(map(_plain, row)) for row in rows]
+        return await asyncio.to_thread(_all_plain, rows) if len(rows) > ROWS_AT_ONCE else _all_plain(rows)
 
     async def _schema(self, sql: str) -> list[tuple[Any, ...]]:
         return await self._run(sql, lane="schema", timeout_s=INSERT_TIMEOUT_S)
+
+
+def _all_plain(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    return [tuple(map(_plain, row)) for row in rows]
 
 
 def _plain(value: Any) -> Any:

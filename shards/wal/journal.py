@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -97,6 +97,11 @@ class Journal:
             if written_upto < upto:
                 self.note(Unprovable(reason=passed_over, runs=((written_upto + 1, upto),), at_s=now_s))
 
+    @property
+    def unwritten(self) -> int:
+        """How many entries are in memory only."""
+        return len(self._unwritten)
+
     def note(self, entry: Entry) -> None:
         """Take an entry; it is durable after the next :meth:`write`. Cheap."""
         self._unwritten.append(entry)
@@ -123,7 +128,7 @@ class Journal:
     def entries(self) -> list[Entry]:
         """Return all that was noted, written or not, as it can be checked now. Blocking; raises OSError."""
         with self._lock:
-            return _checkable([*self._read(), *self._unwritten], now_s=int(time.time()))
+            return _checkable(_outermost([*self._read(), *self._unwritten]), now_s=int(time.time()))
 
     def _read(self) -> list[Entry]:
         try:
@@ -217,6 +222,21 @@ def _joined(attempts: Iterable[Confirmed]) -> list[Confirmed]:
             event_id=last.event_id,
             received_s=last.received_s,
         )
+    return result
+
+
+def _outermost(entries: Sequence[Entry]) -> list[Entry]:
+    """Return the entries but for attempts within those of another one.
+
+    A write that failed may have left whole lines; the next one wrote the same attempts again, joined to others.
+    """
+    result: list[Entry] = [entry for entry in entries if isinstance(entry, Unprovable)]
+    attempts = [entry for entry in entries if isinstance(entry, Confirmed)]
+    reached: dict[str, int] = {}
+    for attempt in sorted(attempts, key=lambda attempt: (attempt.first_batch, -attempt.last_batch)):
+        if attempt.last_batch > reached.get(attempt.writer, 0):
+            reached[attempt.writer] = attempt.last_batch
+            result.append(attempt)
     return result
 
 

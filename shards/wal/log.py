@@ -10,6 +10,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import attrs
@@ -19,7 +20,7 @@ from shards.wal.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from shards.wal.journal import Journal, Reason
 from shards.wal.reader import LogReader
 from shards.wal.record import HEADER_BYTES, encode_records
-from shards.wal.segment import SegmentReader, SegmentWriter, sync_directory, sync_file
+from shards.wal.segment import SegmentReader, SegmentWriter, make_directory, sync_directory, sync_file
 
 _log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ class ShardLog:
 
     def recover(self) -> Recovery:
         """Read what is there. Blocking; called once, before anything else. Raises OSError."""
-        self.directory.mkdir(parents=True, exist_ok=True)
+        make_directory(self.directory)
         written = self.checkpoint = read_checkpoint(self.directory)
         self._segments = self._list_segments()
         if self._segments:
@@ -91,13 +92,12 @@ class ShardLog:
         self.durable_seq = self.checkpoint.upto
         pending: Counter[str] = Counter()
         oldest_ns = 0
-        reader = LogReader(self, after_seq=self.checkpoint.upto)
-        while records := reader.read(upto_seq=None, max_rows=4096, max_bytes=4 << 20):
-            heads = [head_of(record.payload) for record in records]
-            oldest_ns = oldest_ns or heads[0].received_ns
-            pending.update(head.match_id for head in heads)
-            self.durable_seq = records[-1].seq
-        reader.close()
+        with closing(LogReader(self, after_seq=self.checkpoint.upto)) as reader:
+            while records := reader.read(upto_seq=None, max_rows=4096, max_bytes=4 << 20):
+                heads = [head_of(record.payload) for record in records]
+                oldest_ns = oldest_ns or heads[0].received_ns
+                pending.update(head.match_id for head in heads)
+                self.durable_seq = records[-1].seq
         if self._segments:  # a segment begins behind what was durable, also if that is damaged and nothing follows it
             self.durable_seq = max(self.durable_seq, self._segments[-1].first_seq - 1)
         self._next_seq = self.durable_seq + 1
@@ -254,7 +254,7 @@ class ShardLog:
 
     def _set_aside(self, path: Path) -> Path:
         kept = self.directory / DAMAGED_DIRECTORY
-        kept.mkdir(exist_ok=True)
+        make_directory(kept)
         target = kept / f"{path.stem}-{os.urandom(4).hex()}.wal"
         path.replace(target)
         sync_directory(kept)

@@ -20,6 +20,14 @@ def sync_directory(path: Path) -> None:
         os.close(fd)
 
 
+def make_directory(path: Path) -> None:
+    """Make a directory and those above it where they are missing, durably: a file is only as durable as its path."""
+    missing = [directory for directory in (path, *path.parents) if not directory.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for directory in missing:
+        sync_directory(directory.parent)
+
+
 def sync_file(path: Path) -> None:
     """Make a file's contents durable, whoever wrote them."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

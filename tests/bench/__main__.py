@@ -11,7 +11,20 @@ from pathlib import Path
 
 import attrs
 
-from tests.bench import freshness, machine, outage, poison, replay, report, slow_clients, spike, start, throughput
+from tests.bench import (
+    freshness,
+    machine,
+    outage,
+    poison,
+    readers,
+    replay,
+    report,
+    slow_clients,
+    spike,
+    start,
+    table,
+    throughput,
+)
 from tests.bench.bench import Bench
 from tests.bench.engines import ENGINES
 
@@ -40,9 +53,24 @@ BENCHMARKS: dict[str, Benchmark] = {
         throughput.run,
     ),
     "freshness": Benchmark(
-        "From the 202 to the metrics",
-        "One writer of 1,000 events/s, four readers; with the defaults, and with flushes and `OPTIMIZE` all the time.",
+        "From the 202 to the metrics and to the stream",
+        "One writer of 1,000 events/s, 16 readers, one viewer of the stream; with the defaults, and with flushes and "
+        "`OPTIMIZE` all the time.",
         freshness.run,
+    ),
+    "readers": Benchmark(
+        "2,000 readers of one match",
+        "Each asks once a second over a connection of its own, as a browser does, during 1,000 events a second (open "
+        "loop). Metric queries are counted on the wire to ClickHouse.",
+        readers.run,
+        SERVER,
+    ),
+    "table": Benchmark(
+        "Metrics in a large table",
+        "2,000 matches by the simulator's distribution, one event in 100 sent twice; uncached reads by the service's "
+        "own classes. The table of database `small` has 51 of the same matches.",
+        table.run,
+        SERVER,
     ),
     "replay": Benchmark(
         "A recorded match at full speed",

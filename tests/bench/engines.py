@@ -99,6 +99,12 @@ class Server(Engine):
         port = self._relay.port if self._relay else self._server.tcp_port
         return f"clickhouse://default@127.0.0.1:{port}/{DATABASE}"
 
+    @property
+    def relay(self) -> Relay:
+        """Return what stands before it; it must be ``relayed``."""
+        assert self._relay is not None, "not relayed"
+        return self._relay
+
     async def start(self) -> None:
         await asyncio.to_thread(self._server.start)
         if self._relay is not None and not self._relay.listening:

@@ -1,4 +1,4 @@
-"""Load generator: one process, raw HTTP/1.1 over kept-alive connections, single events of one match.
+"""Load generator: one process, raw HTTP/1.1 over kept-alive connections: single events of one match, or its readers.
 
 Open loop (``--rate``): request ``i`` is due at ``start + i / rate``, whatever became of the ones before. Its latency
 runs from that moment, so time spent waiting for a free connection counts too. Closed loop (no ``--rate``): every
@@ -29,11 +29,16 @@ import attrs
 import uvloop
 
 SPIKE_TYPES = ("cheer", "reaction", "comment", "share", "pass", "view")
+CONNECTED_AT_ONCE = 100
 
 
 @attrs.frozen(kw_only=True)
 class LoadOptions:
-    """What to send. ``rate``: requests a second, 0: closed loop. ``acknowledged``: file for ids that got a 2xx."""
+    """What to send. ``rate``: requests a second, 0: closed loop. ``acknowledged``: file for ids that got a 2xx.
+
+    ``reads``: GET the URL, in place of sending events; each connection asks in its turn, so with ``rate`` equal to
+    ``connections`` once a second. ``conditional``: with the ETag of the last answer it got.
+    """
 
     url: str
     match_id: str
@@ -43,6 +48,8 @@ class LoadOptions:
     seed: int = 1
     linger_s: float = 10.0
     acknowledged: str = ""
+    reads: int = 0
+    conditional: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -66,8 +73,8 @@ class LoadResult:
 
     @property
     def errors(self) -> int:
-        """Return the number of requests that got anything but a 2xx."""
-        return self.sent - self.acknowledged
+        """Return the number of requests that got anything but a 2xx, or were told that nothing is new."""
+        return self.sent - self.acknowledged - self.statuses.get("304", 0)
 
     @property
     def per_second(self) -> float:
@@ -95,10 +102,28 @@ class Requests:
         """Return the event id of request ``index``."""
         return f"{self.id_prefix}{index:012x}"
 
-    def request(self, index: int) -> bytes:
-        """Return request ``index``, head and body."""
+    def request(self, index: int, tag: bytes) -> bytes:
+        """Return request ``index``, head and body. ``tag`` is for readers only."""
         before, after = self._templates[index % len(self._templates)]
         return b"".join((before, self.event_id(index).encode(), after))
+
+
+class Readings:
+    """The requests of a load of readers, as a browser sends them."""
+
+    def __init__(self, options: LoadOptions) -> None:
+        parts = urlsplit(options.url)
+        self._conditional = options.conditional
+        self._head = f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept-Encoding: gzip, deflate\r\n".encode()
+
+    def event_id(self, index: int) -> str:
+        """Return nothing: no event is sent."""
+        return ""
+
+    def request(self, index: int, tag: bytes) -> bytes:
+        """Return a request; ``tag`` is the ETag of the last answer on its connection, if there was one."""
+        condition = b"If-None-Match: %b\r\n" % tag if tag and self._conditional else b""
+        return b"%b%b\r\n" % (self._head, condition)
 
 
 def _template(host: str, path: str, match_id: str, event_type: str) -> tuple[bytes, bytes]:
@@ -129,6 +154,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._received = bytearray()
         self.index = -1
+        self.tag = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -144,10 +170,11 @@ class Connection(asyncio.Protocol):
         end = self._received.find(b"\r\n\r\n")
         if end < 0:
             return
-        length, closing = _reply_head(bytes(self._received[:end]))
+        length, closing, tag = _reply_head(bytes(self._received[:end]))
         if len(self._received) < end + 4 + length:
             return
         status = self._received[9:12].decode()
+        self.tag = tag
         del self._received[: end + 4 + length]
         index, self.index = self.index, -1
         self._load.replied(self, index, status, reusable=not closing)
@@ -161,18 +188,23 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
 
-def _reply_head(head: bytes) -> tuple[int, bool]:
-    """Return the body's length and whether the server closes; ValueError for a reply without a length."""
-    length, closing = -1, False
-    for line in head.lower().split(b"\r\n")[1:]:
+def _reply_head(head: bytes) -> tuple[int, bool, bytes]:
+    """Return the body's length, whether the server closes, and the ETag; ValueError for a reply without a length."""
+    length, closing, tag = -1, False, b""
+    for line in head.split(b"\r\n")[1:]:
         name, _, value = line.partition(b":")
+        name = name.lower()
         if name == b"content-length":
             length = int(value)
         elif name == b"connection":
-            closing = value.strip() == b"close"
+            closing = value.strip().lower() == b"close"
+        elif name == b"etag":
+            tag = value.strip()
+    if head[9:12] == b"304":
+        length = 0
     if length < 0:
         raise ValueError(f"reply without Content-Length: {head!r}")
-    return length, closing
+    return length, closing, tag
 
 
 class Load:
@@ -180,7 +212,7 @@ class Load:
 
     def __init__(self, options: LoadOptions) -> None:
         self._options = options
-        self._requests = Requests(options)
+        self._requests = Readings(options) if options.reads else Requests(options)
         self._loop = asyncio.get_running_loop()
         self._idle: deque[Connection] = deque()
         self._all: set[Connection] = set()
@@ -198,7 +230,9 @@ class Load:
 
     async def run(self) -> LoadResult:
         """Send the load and return what came back."""
-        await asyncio.gather(*(self._connect() for _ in range(self._options.connections)))
+        for start in range(0, self._options.connections, CONNECTED_AT_ONCE):
+            count = min(CONNECTED_AT_ONCE, self._options.connections - start)
+            await asyncio.gather(*(self._connect() for _ in range(count)))
         gc.collect()
         gc.freeze()
         start = self._last_reply = time.perf_counter()
@@ -249,7 +283,8 @@ class Load:
         while self._due and self._idle:
             index = self._due.popleft()
             self._under_way += 1
-            self._idle.popleft().send(index, self._requests.request(index))
+            connection = self._idle.popleft()
+            connection.send(index, self._requests.request(index, connection.tag))
 
     def replied(self, connection: Connection, index: int, status: str, *, reusable: bool) -> None:
         """Count a reply and use its connection again."""

@@ -12,10 +12,15 @@ PIECE_BYTES = 64 * 1024
 
 
 class Relay:
-    """Passes connections on to a port of 127.0.0.1. ``port`` stays the same until :meth:`close`."""
+    """Passes connections on to a port of 127.0.0.1. ``port`` stays the same until :meth:`close`.
+
+    ``seen`` counts how often ``marker`` passed on its way to the port, where one is set.
+    """
 
     def __init__(self, target_port: int) -> None:
         self._target_port = target_port
+        self.marker = b""
+        self.seen = 0
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -56,7 +61,7 @@ class Relay:
             return
         try:
             answers = asyncio.ensure_future(_pass_answers(server, to_client))
-            await _pass_on(client, to_server)
+            await self._pass_on(client, to_server)
             with suppress(OSError):
                 to_server.write_eof()
             await answers
@@ -64,13 +69,17 @@ class Relay:
             to_server.transport.abort()
             to_client.transport.abort()
 
-
-async def _pass_on(client: asyncio.StreamReader, to_server: asyncio.StreamWriter) -> None:
-    """Return when the client is gone, or ClickHouse is."""
-    with suppress(OSError):
-        while piece := await client.read(PIECE_BYTES):
-            to_server.write(piece)
-            await to_server.drain()
+    async def _pass_on(self, client: asyncio.StreamReader, to_server: asyncio.StreamWriter) -> None:
+        """Return when the client is gone, or ClickHouse is."""
+        end = b""
+        with suppress(OSError):
+            while piece := await client.read(PIECE_BYTES):
+                if self.marker:
+                    looked_at = end + piece
+                    self.seen += looked_at.count(self.marker)
+                    end = looked_at[-len(self.marker) + 1 :]
+                to_server.write(piece)
+                await to_server.drain()
 
 
 async def _pass_answers(server: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:

@@ -6,7 +6,10 @@ from urllib.parse import quote
 
 import pytest
 
+from app.dashboard.board import BOARD, SAMPLE_INTERVAL_S
+from app import rendered
 from shards.errors import StoreUnavailable
+from shards.stores import base
 from tests.http.problem import assert_problem
 from tests.http.service import Service, eventually
 
@@ -52,6 +55,25 @@ async def test_shows_how_long_requests_about_the_match_took(service: Service) ->
     shown = await service.metrics("timed", total=1)
     percentiles = shown["responseTimePercentiles"]
     assert 0 < percentiles["p50"] <= percentiles["p95"] <= percentiles["p99"]
+
+
+async def test_a_long_curve_is_shown_as_a_short_one_is(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    await service.post("/api/events", [goal("long", minute) for minute in range(20)])
+    short = await service.metrics("long", total=20)
+    monkeypatch.setattr(rendered, "BUCKETS_AT_ONCE", 10)
+    monkeypatch.setattr(base, "ROWS_AT_ONCE", 10)
+    await service.post("/api/events", goal("long", 21))
+    long = await service.metrics("long", total=21)
+    assert long["eventsPerMinute"] == [*short["eventsPerMinute"], {"minute": "2024-01-15T14:21:00Z", "eventCount": 1}]
+    assert long.keys() == short.keys()
+
+
+async def test_the_overview_is_made_once_for_all_who_look_at_a_time(service: Service) -> None:
+    board = service.app[BOARD]
+    for _ in range(2):
+        made = await asyncio.gather(*(board.regions() for _ in range(20)))
+        assert len({id(page) for page, _ in made}) == 1
+        await asyncio.sleep(SAMPLE_INTERVAL_S)
 
 
 async def test_an_acknowledged_event_is_shown_within_a_second(service: Service) -> None:

@@ -58,6 +58,29 @@ def test_cut_anywhere_it_holds_a_prefix_and_goes_on(tmp_path: Path) -> None:
         assert Journal(tmp_path, shard=0).entries() == [*held, attempt(7)], cut
 
 
+def test_lines_that_a_failed_write_left_whole_are_not_counted_beside_those_that_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Journal(tmp_path, shard=0)
+    made.note(attempt(1))
+    made.note(attempt(2))
+    with monkeypatch.context() as broken:
+        broken.setattr("os.fsync", _refuse)
+        with pytest.raises(OSError, match="no sync"):
+            made.write()
+    assert [entry.rows for entry in made.entries() if isinstance(entry, Confirmed)] == [20]
+    made.note(attempt(3))
+    made.write()
+    for journal_ in (made, Journal(tmp_path, shard=0)):
+        [joined] = journal_.entries()
+        assert isinstance(joined, Confirmed)
+        assert (joined.first_batch, joined.last_batch, joined.rows) == (1, 3, 30)
+
+
+def _refuse(_: int) -> None:
+    raise OSError("no sync")
+
+
 def test_a_flipped_bit_costs_its_entry_and_no_other(tmp_path: Path) -> None:
     entries: list[Entry] = [attempt(1), attempt(3)]
     written(tmp_path, entries)

@@ -1,16 +1,51 @@
-"""A shard as a restart finds it."""
+"""A shard as a restart finds it, and in an outage of ClickHouse."""
 
+import asyncio
 import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import attrs
 import pytest
 
+from shards import flusher, shardset
+from shards.errors import NotAccepting
 from shards.events import Event, encode_row
 from shards.settings import ShardSettings
 from shards.shard import Shard, wal_directory
+from shards.shardset import ShardSet
+from shards.stores.server import ServerStore
+from shards.wal.journal import Confirmed, Journal
 from shards.wal.log import ShardLog
+from tests.clickhouse import free_port
 
 HOUR_S = 3600
+DEADLINE_S = 60
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ShardSettings:
+    monkeypatch.setattr(shardset, "STORE_HEAD_START_S", 0.0)
+    return ShardSettings(data_dir=tmp_path, shards=1, wal_min_free_bytes=0)
+
+
+@asynccontextmanager
+async def in_an_outage(settings: ShardSettings) -> AsyncIterator[ShardSet]:
+    """A shard set whose ClickHouse nobody can reach."""
+    store = ServerStore(f"clickhouse://default@127.0.0.1:{free_port()}/away", shards=settings.shards)
+    shards = ShardSet(settings, store)
+    await shards.start()
+    try:
+        yield shards
+    finally:
+        await shards.close()
+        await store.close()
+
+
+def events(shards: ShardSet, count: int) -> list[Event]:
+    return [Event("m", str(uuid.uuid4()), "pass", 1, "1", "", "{}", shards.clock.now_ns()) for _ in range(count)]
 
 
 def open_log(data_dir: Path) -> ShardLog:
@@ -34,3 +69,66 @@ def test_the_age_of_the_oldest_row_outlives_a_restart_and_is_never_negative(
     first = shard.pending.oldest_age_s
     assert least_s <= first < least_s + HOUR_S
     assert shard.pending.oldest_age_s > first, "it grows from there"
+
+
+async def test_who_stops_waiting_for_the_store_in_an_outage_leaves_nothing_behind(settings: ShardSettings) -> None:
+    async with in_an_outage(settings) as shards:
+        for _ in range(5):
+            receipt = await shards.append(events(shards, 1))
+            assert not await shards.settle(receipt, timeout_s=0.01)
+        assert not shards._shards[0].flusher._flush_waiters
+
+
+async def test_a_restart_has_as_many_rows_in_memory_as_there_were(settings: ShardSettings) -> None:
+    """Rows on disk only are in no answer: one from before the restart had counted these."""
+    settings = attrs.evolve(settings, memory_max_rows=100, flush_max_rows=40)
+    async with in_an_outage(settings) as shards:
+        await shards.append(events(shards, 120))
+        held = shards.pending(["m"])
+        assert (len(held.rows), held.unread) == (100, {"m": 20})
+    async with in_an_outage(settings) as shards:
+        assert shards.pending(["m"]) == held
+
+
+async def test_a_row_that_holds_the_checkpoint_back_does_not_keep_the_journal_in_memory(
+    settings: ShardSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flusher, "JOURNAL_UNWRITTEN_MAX", 3)
+    async with in_an_outage(settings) as shards:
+        await shards.append(events(shards, 1))
+        log, flushing = shards._shards[0]._log, shards._shards[0].flusher
+        for batch in range(1, 5):
+            log.journal.note(
+                Confirmed(
+                    writer="w",
+                    first_batch=batch,
+                    last_batch=batch,
+                    rows=1,
+                    runs=((batch + 1, batch + 1),),
+                    at_s=int(time.time()),
+                    event_id="",
+                    received_s=0,
+                )
+            )
+            await flushing._save()
+        assert log.checkpoint.upto == 0
+        assert log.journal.unwritten == 1
+        [written] = Journal(log.directory, shard=0).entries()
+        assert isinstance(written, Confirmed)
+        assert written.rows == 3
+
+
+async def test_a_recovery_that_fails_late_says_so(settings: ShardSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = open_log(settings.data_dir)
+    log.recover()
+    log.append([b'{"match_id":"of no release of ours"}'])
+    log.sync()
+    log.close()
+    monkeypatch.setattr(shardset, "RECOVERY_HEAD_START_S", 0.0)
+    async with in_an_outage(settings) as shards, asyncio.timeout(DEADLINE_S):
+        while True:
+            with pytest.raises(NotAccepting) as refusal:
+                shards.check_room()
+            if "cannot be read" in refusal.value.reason:
+                break
+            await asyncio.sleep(0.01)

@@ -482,3 +482,20 @@ def test_checkpoint_round_trip_and_a_damaged_one(tmp_path: Path) -> None:
 
 def test_every_row_begins_as_recovery_expects() -> None:
     assert row(1).startswith(b'{"match_id":"')
+
+
+def test_the_whole_path_of_a_new_log_is_durable_before_its_first_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A synced file in a directory whose own name was not synced may be gone after a loss of power."""
+    synced: set[Path] = set()
+    fsync = os.fsync
+
+    def noting(fd: int) -> None:
+        synced.add(Path(f"/proc/self/fd/{fd}").readlink())
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    directory = tmp_path / "data" / "wal" / "shard-000"
+    append(open_log(directory), row(1))
+    assert {tmp_path, tmp_path / "data", tmp_path / "data" / "wal", directory} <= synced

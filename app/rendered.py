@@ -1,0 +1,77 @@
+"""The metrics of a match as bytes, made once for all who ask for the same."""
+
+import asyncio
+import hashlib
+import time
+from collections import OrderedDict
+from datetime import UTC, datetime
+
+import attrs
+import msgspec
+
+from app.conditional import essence
+from app.curves import CurveWanted
+from app.engagement import Percentiles, metrics_view
+from app.response_times import ResponseTimes
+from shards.aggregates import MatchAggregates
+
+MAX_AGE_S = 0.5
+"""Even of the same figures an answer is made anew then: a match ends by silence, and response times go on."""
+
+KEPT = 256
+BUCKETS_AT_ONCE = 1_000
+"""Longer curves are made into an answer in a thread: they would hold up the event loop."""
+
+FRESH_MS = 2_000
+CHANGING = {True: ("asOf", "responseTimePercentiles"), False: ("responseTimePercentiles",)}
+"""What of the metrics is no reason to send them again, by whether they are fresh: of old ones it shows how old."""
+
+
+@attrs.frozen
+class Rendered:
+    """An answer: JSON, and the digest of what counts for its ETag."""
+
+    body: bytes
+    essence: bytes
+
+
+@attrs.frozen
+class _Kept:
+    aggregates: MatchAggregates
+    made_at: float
+    made: asyncio.Task[Rendered]
+
+
+class RenderedMetrics:
+    """The answers of the last half second, at most :data:`KEPT`."""
+
+    def __init__(self, response_times: ResponseTimes) -> None:
+        self._response_times = response_times
+        self._kept: OrderedDict[tuple[str, CurveWanted | None], _Kept] = OrderedDict()
+
+    async def get(self, aggregates: MatchAggregates, curve: CurveWanted | None) -> Rendered:
+        """Return the answer that shows these aggregates, at most :data:`MAX_AGE_S` old."""
+        key, now = (aggregates.match_id, curve), time.monotonic()
+        kept = self._kept.get(key)
+        if kept is None or kept.aggregates is not aggregates or now - kept.made_at >= MAX_AGE_S:
+            kept = _Kept(aggregates, now, asyncio.create_task(self._make(aggregates, curve), name="render metrics"))
+            self._kept[key] = kept
+            self._kept.move_to_end(key)
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        # Who goes away must not take the answer from the others.
+        return kept.made.result() if kept.made.done() else await asyncio.shield(kept.made)
+
+    async def _make(self, aggregates: MatchAggregates, curve: CurveWanted | None) -> Rendered:
+        percentiles = self._response_times.percentiles(aggregates.match_id)
+        if len(aggregates.curve) > BUCKETS_AT_ONCE:
+            return await asyncio.to_thread(_rendered, aggregates, percentiles, curve)
+        return _rendered(aggregates, percentiles, curve)
+
+
+def _rendered(aggregates: MatchAggregates, percentiles: Percentiles, curve: CurveWanted | None) -> Rendered:
+    now = datetime.now(UTC)
+    view = metrics_view(aggregates, now=now, percentiles=percentiles, curve=curve)
+    fresh = now.timestamp() * 1000 - aggregates.as_of_ms < FRESH_MS
+    counted = essence(view, without=CHANGING[fresh])
+    return Rendered(msgspec.json.encode(view), hashlib.blake2b(counted, digest_size=16).digest())

@@ -1,0 +1,106 @@
+"""Thousands of readers of one match that is written: how often ClickHouse is asked for them, and how long they wait.
+
+What ClickHouse is asked is counted on the wire, by a relay in front of it.
+"""
+
+import asyncio
+import time
+
+from tests.bench.bench import Bench
+from tests.bench.engines import Server
+from tests.bench.events import make_events
+from tests.bench.load import LoadOptions, LoadResult, run_load
+from tests.bench.sender import Journal, send_all
+from tests.bench.service import Service
+
+MATCH = "readers"
+READERS = 2_000
+EVENTS_PER_S = 1_000
+EVENTS_BEFORE = 10_000
+COUNTED = b"GROUP BY GROUPING SETS"
+"""Only the statements that count a match have it, each once."""
+
+LOADS_MAX_PER_S = 2
+P99_MAX_MS = 100
+WARM_UP_S = 3.0
+LINGER_S = 2.0
+
+
+async def run(bench: Bench) -> None:
+    """Measure plain and conditional readers."""
+    async with bench.started_engine(for_kills=True) as engine, Service(engine.directory, engine) as service:
+        assert isinstance(engine, Server)
+        engine.relay.marker = COUNTED
+        events = make_events(seed=bench.seed, count=EVENTS_BEFORE, match_id=MATCH)
+        await send_all(service.url, events, Journal(), batch=500)
+        await asyncio.gather(_readers(service, WARM_UP_S, conditional=False), _writer(service, WARM_UP_S, seed=1))
+        await _measure(bench, engine, service, "during 1,000 events/s", rate=EVENTS_PER_S)
+        await _measure(bench, engine, service, "without new events, If-None-Match", rate=0)
+
+
+async def _measure(bench: Bench, engine: Server, service: Service, name: str, *, rate: int) -> None:
+    """Readers beside a writer; or, where nothing is written, readers that ask whether there is anything new."""
+    seconds = bench.pick(30, 6)
+    before, selects, cpu_s, started = engine.relay.seen, await _selects(engine), service.cpu_s(), time.perf_counter()
+    readers, writer = await asyncio.gather(
+        _readers(service, seconds, conditional=not rate),
+        _writer(service, seconds if rate else 0.0, seed=bench.seed + 1),
+    )
+    took = time.perf_counter() - started
+    loads = (engine.relay.seen - before) / seconds
+    bench.figure(
+        f"{name}: metric queries that ClickHouse was sent",
+        f"{loads:.2f}/s ({engine.relay.seen - before} for {readers.sent:,} readings)",
+        target=f"≤ {LOADS_MAX_PER_S}/s",
+        met=loads <= LOADS_MAX_PER_S,
+    )
+    others = (await _selects(engine) - selects) / took
+    bench.figure(f"{name}: SELECTs of any kind, those of the flushes too", f"{others:.1f}/s")
+    bench.figure(
+        f"{name}: {READERS:,} readers, each once a second, p50 / p99 / max",
+        f"{readers.p50_ms:.1f} / {readers.p99_ms:.1f} / {readers.max_ms:.1f} ms",
+        target=f"p99 < {P99_MAX_MS} ms",
+        met=readers.p99_ms < P99_MAX_MS and not readers.unanswered,
+    )
+    bench.figure(f"{name}: readings without an answer {LINGER_S:g} s after the last one", f"{readers.unanswered:,}")
+    if rate:
+        beside = f"{writer.p50_ms:.1f} / {writer.p99_ms:.1f} / {writer.max_ms:.1f} ms"
+        bench.figure(f"{name}: POST of one event beside them, p50 / p99 / max", beside)
+    else:
+        bench.figure(f"{name}: answered by 304", f"{readers.statuses.get('304', 0):,} of {readers.sent:,}")
+    bench.figure(f"{name}: CPU of the service", f"{(service.cpu_s() - cpu_s) / took:.0%} of a core")
+    wrong = sum(one.errors - one.unanswered for one in (readers, writer))
+    bench.check(f"{name}: no answer but 200, 202 and 304", not wrong, f"{wrong} were, or broke off")
+
+
+async def _selects(engine: Server) -> int:
+    rows = await engine.query("SELECT value FROM system.events WHERE event = 'SelectQuery'")
+    return int(rows[0]["value"]) if rows else 0
+
+
+async def _readers(service: Service, seconds: float, *, conditional: bool) -> LoadResult:
+    return await run_load(
+        LoadOptions(
+            url=f"{service.url}/api/matches/{MATCH}/metrics",
+            match_id=MATCH,
+            seconds=seconds,
+            connections=READERS,
+            rate=READERS,
+            reads=1,
+            conditional=int(conditional),
+            linger_s=LINGER_S,
+        )
+    )
+
+
+async def _writer(service: Service, seconds: float, *, seed: int) -> LoadResult:
+    return await run_load(
+        LoadOptions(
+            url=f"{service.url}/api/events",
+            match_id=MATCH,
+            seconds=seconds,
+            connections=64,
+            rate=EVENTS_PER_S,
+            seed=seed,
+        )
+    )
