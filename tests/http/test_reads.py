@@ -143,9 +143,9 @@ async def test_repeats_the_last_answer_while_clickhouse_is_away(
 
 async def test_lists_matches_newest_activity_first_in_pages(service: Service) -> None:
     names = [f"listed-{number}" for number in range(5)]
-    for name in names:
-        await service.post("/api/events", goal(name, 1))
-    await service.post("/api/events", goal("listed-1", 2))
+    for event in (*(goal(name, 1) for name in names), goal("listed-1", 2)):
+        await service.post("/api/events", event)
+        await asyncio.sleep(0.002)  # the order is by the millisecond of the receipt
     first: dict[str, Any] = {}
 
     async def listed() -> bool:
@@ -172,6 +172,7 @@ async def test_a_match_that_moves_to_the_front_comes_once_and_is_found_there(ser
     for name in names:
         await service.post("/api/events", goal(name, 1))
         await service.metrics(name, total=1)
+        await asyncio.sleep(0.002)
     await asyncio.sleep(0.6)  # lists are half a second old at most
     first = (await service.get("/api/matches", params={"limit": "2"})).json
     seen = [match["matchId"] for match in first["matches"]]
@@ -179,6 +180,7 @@ async def test_a_match_that_moves_to_the_front_comes_once_and_is_found_there(ser
     cursor = first["nextCursor"]
     for moved in ("moved-3", "moved-7"):  # one that was not seen yet, one that was
         await service.post("/api/events", goal(moved, 2))
+        await asyncio.sleep(0.002)
     while cursor:
         page = (await service.get("/api/matches", params={"limit": "2", "cursor": cursor})).json
         seen += [match["matchId"] for match in page["matches"]]
