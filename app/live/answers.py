@@ -14,7 +14,11 @@ from shards.reads import MatchAggregates
 Load = Callable[[Sequence[str]], Awaitable[dict[str, MatchAggregates]]]
 
 MAX_AGE_S = 0.5
-"""Between two loads of one match lies at least this; so an answer may be so old."""
+"""Between two loads of one match lies at least this; an older answer starts one."""
+
+FRESH_S = 0.8
+"""Who asks during a load is given the answer at hand if its counting began so lately: all that was acknowledged a
+second ago is in it. So of many readers only the first ever waits."""
 
 UNKNOWN_FACTOR = 4
 """Outcomes are remembered of so many times more matches than answers: asking about made-up ids evicts no answer."""
@@ -30,7 +34,7 @@ class _Outcome:
 
 
 class Answers:
-    """Answers by match, at most :data:`MAX_AGE_S` old while ClickHouse works, the last good ones while it does not.
+    """Answers by match, at most :data:`FRESH_S` old while ClickHouse works, the last good ones while it does not.
 
     Loads of one match never overlap, so its answers are published in the order in which they were counted.
     """
@@ -56,10 +60,14 @@ class Answers:
 
         Raises StoreError if one of them cannot be loaded, or not soon, and no earlier answer of it is at hand.
         """
+        return await self._get(match_ids, fresh_s=FRESH_S)
+
+    async def _get(self, match_ids: Sequence[str], *, fresh_s: float) -> dict[str, MatchAggregates]:
         due = [match_id for match_id in match_ids if self._is_due(match_id)]
         if due:
             self._start(due)
-        flights = {self._flights[match_id] for match_id in match_ids if match_id in self._flights}
+        old = [match_id for match_id in match_ids if not self._is_fresh(match_id, fresh_s)]
+        flights = {self._flights[match_id] for match_id in old if match_id in self._flights}
         at_hand = all(match_id in self._answers for match_id in match_ids)
         _raise_faults(await self._patience.wait(flights, at_hand=at_hand))
         found = {match_id: self._last(match_id) for match_id in match_ids}
@@ -74,7 +82,7 @@ class Answers:
             outcome = self._outcomes.get(match_id)
             early_s = outcome.began + MAX_AGE_S - self._monotonic() if outcome and outcome.began < than else 0.0
             if early_s <= 0:
-                return (await self.get([match_id])).get(match_id)
+                return (await self._get([match_id], fresh_s=0)).get(match_id)
             await asyncio.sleep(early_s)
 
     def last(self, match_id: str) -> MatchAggregates | None:
@@ -94,6 +102,12 @@ class Answers:
             return False
         evicted = outcome is not None and outcome.known and match_id not in self._answers
         return outcome is None or evicted or self._monotonic() - outcome.began >= MAX_AGE_S
+
+    def _is_fresh(self, match_id: str, fresh_s: float) -> bool:
+        outcome = self._outcomes.get(match_id)
+        if outcome is None or outcome.error is not None or match_id not in self._answers:
+            return False
+        return self._monotonic() - outcome.began < fresh_s
 
     def _start(self, match_ids: Sequence[str]) -> None:
         """The load is a task of its own: it goes on when those who wait for it are gone."""

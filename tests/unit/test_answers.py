@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import attrs
 import pytest
 
-from app.live.answers import MAX_AGE_S, Answers
+from app.live.answers import FRESH_S, MAX_AGE_S, Answers
 from shards.errors import StoreUnavailable
 from shards.reads import MatchAggregates
 
@@ -82,6 +82,22 @@ async def test_loads_again_only_when_the_answer_is_old(answers: Answers, load: L
         assert "m1" in await answers.get(["m1"])
         assert await answers.get(["unknown"]) == {}
         assert load.asked == [("m1",), ("unknown",)] * loads
+
+
+async def test_who_asks_during_a_load_waits_only_where_the_answer_at_hand_is_too_old(
+    answers: Answers, load: Load, clock: Clock
+) -> None:
+    await answers.get(["m1"])
+    load.gate.clear()
+    clock.now += MAX_AGE_S
+    assert (await answers.get(["m1"]))["m1"].total == 1
+    clock.now += FRESH_S
+    waiting = asyncio.create_task(answers.get(["m1"]))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    load.gate.set()
+    assert (await waiting)["m1"].total == 2
+    assert len(load.asked) == 2
 
 
 async def test_who_gives_up_does_not_spoil_it_for_others(answers: Answers, load: Load) -> None:
