@@ -36,10 +36,12 @@ _CONTESTED = f"""SELECT match_id, {COLUMNS} FROM (
 # The spellings that uuid.UUID() reads too.
 TARGET = "toUUIDOrZero(replaceRegexpAll(lower(JSONExtractString(metadata, 'eventId')), 'urn:|uuid:|[{}-]', ''))"
 _PLAIN = f"SELECT {NO_ID} AS about, * FROM ({{rows}})"
+# Any version of a retraction: which of them stand, and so withdraw, shows only in the whole answer.
+_LOOKED_UP = """SELECT toUUIDOrZero(JSONExtractString(metadata, 'eventId')) AS event_id FROM {database}.events
+  WHERE match_id IN ({matches}) AND event_type = 'retraction'"""
+_NAMED = "SELECT event_id FROM format(TSV, 'event_id UUID', {ids})"
 # An id that was named in one match gets a group of its own in all of them; which one it was named in shows later.
-_WITH_NAMED = f"""SELECT
-    if(event_id IN (SELECT event_id FROM format(TSV, 'event_id UUID', {{named}})), event_id, {NO_ID}) AS about, *
-  FROM ({{rows}})"""
+_WITH_NAMED = f"SELECT if(event_id IN ({{named}}), event_id, {NO_ID}) AS about, * FROM ({{rows}})"
 _COUNTS = """SELECT match_id, toString(about), toInt64(intDiv(happened, {bucket_ms}) * {bucket_ms}) AS bucket,
     toString(event_type), team_id, toInt64(count()), min(happened), max(happened), max(received)"""
 
@@ -83,6 +85,7 @@ def aggregates_statements(
     pending: Sequence[bytes],
     *,
     named: Collection[str],
+    look_up: bool,
     bucket_ms: int,
     max_rows: int = 0,
 ) -> tuple[str, ...]:
@@ -97,6 +100,7 @@ def aggregates_statements(
         match_ids: at least one.
         pending: payloads of WAL records.
         named: ids of events that retractions may have withdrawn, canonical.
+        look_up: take those too that stored retractions name in one of the usual spellings, with hyphens.
         bucket_ms: length of a bucket of the curve.
         max_rows: fail with code 158 where more would have to be read; 0: read as many as there are.
     """
@@ -104,7 +108,10 @@ def aggregates_statements(
     rows = _STORED.format(**names)
     if pending:
         rows = f"{rows} {_BUT_PENDING} UNION ALL SELECT * FROM ({_CONTESTED.format(**names)})"
-    units = _WITH_NAMED.format(rows=rows, named=heredoc("\n".join(named))) if named else _PLAIN.format(rows=rows)
+    sources = [_LOOKED_UP.format(**names)] if look_up else []
+    if named:
+        sources.append(_NAMED.format(ids=heredoc("\n".join(named))))
+    units = (_WITH_NAMED if sources else _PLAIN).format(rows=rows, named=" UNION ALL ".join(sources))
     counts = f"{_COUNTS.format(bucket_ms=bucket_ms)}, {of_marks('true')}"
     limit = f", max_rows_to_read = {max_rows:d}, read_overflow_mode = 'throw'" if max_rows else ""
     answer = f"{counts} FROM ({units}) AS units {GROUPING} {SETTINGS}, max_threads = 1{limit}"

@@ -6,7 +6,8 @@ asked for, and never less than the answer before. Buffer tables are not read: th
 
 A retraction withdraws the event it names, of the same match, whichever of the two was received first. The statement
 counts each event that is known to be named by itself ("about"); which of those are withdrawn is decided here, by the
-retractions that count. If one of these names an event that was not known of, the statement is sent again.
+retractions that count. Of a match that was not read lately the statement looks up which events are named; later it is
+told. If a retraction names an event that was not known of, the statement is sent again.
 A retraction that is withdrawn itself has withdrawn its event all the same.
 """
 
@@ -26,6 +27,7 @@ from shards.aggregates import (
     Highlight,
     MatchAggregates,
     aggregates_of,
+    canonical_id,
     retracted_id,
     withdrawn_by,
 )
@@ -42,7 +44,7 @@ SMALL_MAX_ROWS = 1_000_000
 
 TOO_MANY_ROWS = 158
 NAMED_KEPT = 16_384
-"""Of so many matches with retractions it is remembered what they name."""
+"""Of so many matches it is remembered what their retractions name."""
 
 
 class PendingRows(Protocol):
@@ -120,15 +122,22 @@ class MatchReads:
         as_of_ms = time.time_ns() // 1_000_000
         pending = self._shards.pending(match_ids)
         named = _targets(pending.rows).union(*(self._named.get(match_id, ()) for match_id in match_ids))
+        look_up = not all(match_id in self._named for match_id in match_ids)
         while True:
             statements = aggregates_statements(
-                self._store.database, match_ids, pending.rows, named=named, bucket_ms=bucket_ms, max_rows=max_rows
+                self._store.database,
+                match_ids,
+                pending.rows,
+                named=named,
+                look_up=look_up,
+                bucket_ms=bucket_ms,
+                max_rows=max_rows,
             )
-            rows = await self._store.fetch(*statements)
-            groups = await asyncio.to_thread(_by_match, rows)
-            if not self._note_named(groups) - named:
+            groups = await asyncio.to_thread(_by_match, await self._store.fetch(*statements))
+            missed = self._note_named(match_ids, groups) - named - (_looked_up(groups) if look_up else set())
+            if not missed:
                 break
-            named |= self._note_named(groups)  # not known yet: these are to be counted by themselves
+            named |= missed
         found = await asyncio.to_thread(
             _put_together, groups, match_ids, pending.unread, bucket_ms=bucket_ms, as_of_ms=as_of_ms
         )
@@ -136,14 +145,13 @@ class MatchReads:
             self._large.note(match_id, found[match_id].total if match_id in found else 0)
         return found
 
-    def _note_named(self, groups: Mapping[str, Sequence[Group]]) -> set[str]:
+    def _note_named(self, match_ids: Iterable[str], groups: Mapping[str, Sequence[Group]]) -> set[str]:
         """Remember and return which events the retractions of these matches name."""
         all_named: set[str] = set()
-        for match_id, of_match in groups.items():
-            if named := withdrawn_by(of_match):
-                self._named[match_id] = named
-                self._named.move_to_end(match_id)
-                all_named |= named
+        for match_id in match_ids:
+            self._named[match_id] = withdrawn_by(groups.get(match_id, ()))
+            self._named.move_to_end(match_id)
+            all_named |= self._named[match_id]
         while len(self._named) > NAMED_KEPT:
             self._named.popitem(last=False)
         return all_named
@@ -168,6 +176,12 @@ def _by_match(rows: Iterable[tuple[Any, ...]]) -> dict[str, list[Group]]:
         group = Group(*values)
         groups.setdefault(group.match_id, []).append(group)
     return groups
+
+
+def _looked_up(groups: Mapping[str, Iterable[Group]]) -> set[str]:
+    """Return the ids that the statement found for itself in what retractions name."""
+    targets = (target.lower() for of_match in groups.values() for group in of_match for target in group.targets)
+    return {target for target in targets if target == canonical_id(target)}
 
 
 def _put_together(
