@@ -42,6 +42,7 @@ class ClickHouseServer:
         self.tcp_port = free_port()
         self.http_port = free_port()
         self.options: tuple[str, ...] = ()  # of the server, from the next start on
+        self.may_abort = False  # for a fault that can bring this form of the server to SIGABRT
         self._start_timeout_s = start_timeout_s
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -86,10 +87,13 @@ class ClickHouseServer:
 
     @property
     def running(self) -> bool:
-        """Whether the process lives; one that died by itself is a failure of the test."""
+        """Whether the process lives; one that died by itself is a failure of the test, short of ``may_abort``."""
         if self._process is None:
             return False
         code = self._process.poll()
+        if self.may_abort and code == -signal.SIGABRT:
+            self._process = None
+            return False
         assert code is None, f"ClickHouse died by itself with {code}:\n{self.log}"
         return True
 

@@ -213,7 +213,10 @@ class Statements(Fault):
 
 @attrs.define
 class MemoryLimit(Fault):
-    """ClickHouse has no memory left for any statement."""
+    """ClickHouse has no memory left for any statement, nor for what it does by itself.
+
+    The latter can end this form of the server by SIGABRT: then it is away until the fault is mended.
+    """
 
     name = "ClickHouse at its memory limit"
     touches = frozenset({"clickhouse", "network"})
@@ -221,10 +224,12 @@ class MemoryLimit(Fault):
     says = "(?i)memory limit"
 
     async def inject(self, world: World) -> None:
+        world.server.clickhouse.may_abort = True
         await world.server.restart_with("--max_server_memory_usage=1000000")
 
     async def heal(self, world: World) -> None:
         await world.server.restart_with()
+        world.server.clickhouse.may_abort = False
 
 
 @attrs.define
