@@ -43,6 +43,7 @@ class ClickHouseServer:
         self.http_port = free_port()
         self.options: tuple[str, ...] = ()  # of the server, from the next start on
         self.may_abort = False  # for a fault that can bring this form of the server to SIGABRT
+        self.aborts = 0
         self._start_timeout_s = start_timeout_s
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -93,6 +94,7 @@ class ClickHouseServer:
         code = self._process.poll()
         if self.may_abort and code == -signal.SIGABRT:
             self._process = None
+            self.aborts += 1
             return False
         assert code is None, f"ClickHouse died by itself with {code}:\n{self.log}"
         return True

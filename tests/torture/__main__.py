@@ -78,6 +78,7 @@ class Torture:
             machine=machine,
             caused=self.caused,
             together=self.together,
+            aborts=self.world.server.clickhouse.aborts,
             load=load,
             watch=watch,
             account=account,

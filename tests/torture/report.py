@@ -35,6 +35,7 @@ class Totals:
         up_s: of that, how long the service was up: from when it was ready until it was told to end.
         caused: how often each fault was caused.
         together: how often two were there at once.
+        aborts: how often ClickHouse ended by itself at its memory limit, the one fault that allows it.
     """
 
     at: datetime
@@ -45,6 +46,7 @@ class Totals:
     machine: Mapping[str, str]
     caused: Counter[str]
     together: int
+    aborts: int
     load: Traffic
     watch: Watch
     account: Account
@@ -101,7 +103,11 @@ def lines(totals: Totals) -> Iterator[tuple[str, str]]:
     load, watch, up_s = totals.load, totals.watch, totals.up_s
     statuses = load.statuses
     others = statuses.total() - statuses[202] - statuses[503] - statuses[0]
-    yield "faults", f"{totals.caused.total()}, {totals.together} times two at once; no process ended by itself"
+    yield "faults", f"{totals.caused.total()}, {totals.together} times two at once"
+    yield (
+        "processes that ended by themselves",
+        f"{totals.aborts}, ClickHouse at its memory limit" if totals.aborts else "0",
+    )
     yield "service up", f"{up_s:.0f} of {totals.load_s:.0f} s; else it was killed, ended or starting"
     yield "requests offered while it was up", f"{totals.offered:,}, {totals.offered / up_s:,.0f}/s"
     yield (
