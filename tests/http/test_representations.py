@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from app.compression import LEAST_BYTES, preferred
+from app.live.answers import FRESH_S
 from shards.errors import StoreUnavailable
 from tests.http.service import Reply, Service, eventually
 
@@ -58,7 +59,7 @@ async def test_what_the_client_has_is_not_sent_again(service: Service, method: s
 async def test_metrics_are_sent_again_when_they_changed_and_not_when_only_time_has_passed(service: Service) -> None:
     path = await a_match(service)
     first = await service.get(path)
-    await asyncio.sleep(0.6)  # counted anew
+    await asyncio.sleep(FRESH_S)  # from then on nobody is given the answer at hand
     assert (await again(service, path, first)).status == 304
     later = await service.get(path)
     assert later.json["asOf"] > first.json["asOf"]
