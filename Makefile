@@ -52,7 +52,8 @@ lint: $(INSTALLED) ## check style and types
 bench: $(INSTALLED) $(CLICKHOUSE) ## measure throughput, latency and freshness
 	$(BIN)/python -m tests.bench
 
+# Extras stay in the lock: pip does not take `coverage==…` for a pin of `coverage[toml]` once there is a newer release.
 lock: $(INSTALLED) ## write requirements.lock anew, with the newest versions allowed
 	$(PIP) install 'uv>=0.9'
-	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --no-annotate --extra providers --group dev \
+	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --no-annotate --no-strip-extras --extra providers --group dev \
 		--python-version 3.11 pyproject.toml -o requirements.lock
