@@ -8,7 +8,6 @@ import msgspec
 from aiohttp import web
 
 from app.context import Context
-from app.problems import Problem
 from app.schemas.faults import Fault
 from shards.receipts import Receipt
 
@@ -27,21 +26,16 @@ class Acknowledgement:
 _DURABLE = Acknowledgement()
 
 
-def requested_acknowledgement(request: web.Request) -> Acknowledgement:
-    """Return what the query asks for. Problem 400 that names every parameter at fault."""
+def requested_acknowledgement(request: web.Request, faults: list[Fault]) -> Acknowledgement:
+    """Return what the query asks for; what is at fault is added to ``faults``."""
     if not request.query_string:
         return _DURABLE
-    faults = []
     ack, timeout_s = request.query.get("ack"), _seconds(request.query.get("timeout"))
     if ack not in (None, "durable", "stored"):
-        faults.append(Fault("ack", "must be durable or stored, or left out for durable").view())
+        faults.append(Fault("ack", "must be durable or stored, or left out for durable"))
     if timeout_s is None:
-        message = f"must be a number of seconds above 0, at most {TIMEOUT_MAX_S:g}"
-        faults.append(Fault("timeout", message).view())
-    if timeout_s is None or faults:
-        raise Problem(
-            400, "Invalid parameters", "A parameter of the request cannot be used.", faults, kind="validation"
-        )
+        faults.append(Fault("timeout", f"must be a number of seconds above 0, at most {TIMEOUT_MAX_S:g}"))
+        return _DURABLE
     return Acknowledgement(ack == "stored", timeout_s)
 
 

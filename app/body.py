@@ -32,9 +32,12 @@ _BROKEN = (web.RequestPayloadError, HttpProcessingError, ConnectionError)
 def body_format(request: web.BaseRequest, *, default: Format = "json") -> Format:
     """Return what the body's content type says it is; ``default`` where there is none.
 
-    Raises Problem (415) for any other type, and for a charset that is not UTF-8.
+    Raises Problem (415) for any other type, and for a charset that is not UTF-8. A page has to name the type: without
+    one a browser sends what pages of other sites make up, and asks nobody.
     """
     if hdrs.CONTENT_TYPE not in request.headers:
+        if hdrs.ORIGIN in request.headers:
+            raise _unsupported("A page that sends events has to name the Content-Type.")
         return default
     if request.charset is not None and request.charset.lower() not in _CHARSETS:
         raise _unsupported(f"The charset {request.charset[:40]!a} is not accepted; send UTF-8.")

@@ -6,6 +6,7 @@ from aiohttp import web
 
 if TYPE_CHECKING:
     from app.context import Context
+    from app.schemas.faults import Fault
 
 CONTEXT: "web.AppKey[Context]" = web.AppKey("context")
 """Everything the service depends on."""
@@ -15,6 +16,9 @@ REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 
 MATCH_ID: web.RequestKey[str] = web.RequestKey("match_id", str)
 """The match a request is about, set by its handler; the response time is counted for that match."""
+
+FAULTS: "web.RequestKey[list[Fault]]" = web.RequestKey("faults", list)
+"""What is wrong with the query as such; parameters with values at fault are added where they are read."""
 
 ESSENCE: web.RequestKey[bytes] = web.RequestKey("essence", bytes)
 """What an answer says but for what changes with every answer, set by its handler; its ETag is made of this."""

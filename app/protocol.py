@@ -16,6 +16,7 @@ import msgspec
 import uuid_utils
 from aiohttp import hdrs, web
 from aiohttp.http import RawRequestMessage
+from aiohttp.http_exceptions import LineTooLong
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from app.middlewares import REQUEST_ID_HEADER, SERVER
@@ -29,6 +30,9 @@ CONNECTIONS_MIN = 64
 FULL_RETRY_AFTER_S = 5
 FULL_LOG_INTERVAL_S = 10.0
 
+_TOO_LONG = "The path with its query, or a header, is longer than the 8190 bytes that are read: shorten it."
+_MALFORMED = "The request is not HTTP as it should be"
+_MEND = "mend its first line, its headers or its chunks."
 _CONTINUE = "100-continue"
 _LINGER_NOT = struct.pack("ii", 1, 0)
 
@@ -205,11 +209,10 @@ class _Connection(web.RequestHandler):
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return super().handle_error(request, status, exc, message)
         _log.info("malformed HTTP from %s: %s", request.remote, type(exc).__name__)
-        reason = HTTPStatus(status).phrase
         problem = Problem(
             status,
             "Malformed HTTP",
-            f"The request is not HTTP as it should be ({reason}): mend its first line, its headers or its chunks.",
+            _TOO_LONG if isinstance(exc, LineTooLong) else f"{_MALFORMED} ({HTTPStatus(status).phrase}): {_MEND}",
             headers={REQUEST_ID_HEADER: str(uuid_utils.uuid7()), hdrs.SERVER: SERVER, hdrs.CONNECTION: "close"},
             kind="malformed-http",
         )

@@ -9,7 +9,8 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from app.handlers.openapi import document, resolve
-from app.problems import Problem
+from app.handlers.parameters import refuse
+from app.keys import FAULTS
 from app.schemas.faults import Fault, shown
 
 API = "/api/"
@@ -17,10 +18,10 @@ API = "/api/"
 
 @web.middleware
 async def check_query(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse, by 400, a parameter that the API does not have, or one that is given twice.
+    """Find parameters that the API does not have, or that are given twice, for the handler to refuse by 400.
 
     A misspelt name would leave the default in force without a word: more matches than wanted, or ``durable`` instead of
-    ``stored``.
+    ``stored``. The handler adds what is wrong with the values, so that one reply names everything.
     """
     resource = request.match_info.route.resource
     preflight = request.method == hdrs.METH_OPTIONS
@@ -28,10 +29,9 @@ async def check_query(request: web.Request, handler: Handler) -> web.StreamRespo
         method = hdrs.METH_GET if request.method == hdrs.METH_HEAD else request.method
         known = parameters(method, resource.canonical)
         faults = [fault for name in dict.fromkeys(request.query) if (fault := _fault(name, request, known))]
-        if faults:
-            detail = "A parameter of the request cannot be used."
-            errors = [fault.view() for fault in faults]
-            raise Problem(400, "Invalid parameters", detail, errors, kind="validation")
+        if not known:
+            refuse(faults)
+        request[FAULTS] = faults
     return await handler(request)
 
 
@@ -48,7 +48,7 @@ def _fault(name: str, request: web.Request, known: Mapping[str, Mapping[str, Any
         near = difflib.get_close_matches(name[:64], known, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         names = ", ".join(known) or "none"
-        return Fault(shown(name), f"is no parameter of this request; known are: {names}{hint}")
+        return Fault(shown(name)[1:-1], f"is no parameter of this request; known are: {names}{hint}")
     if len(request.query.getall(name)) > 1 and known[name].get("type") != "array":
         return Fault(name, "must be given once")
     return None

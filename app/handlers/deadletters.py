@@ -35,7 +35,7 @@ routes = web.RouteTableDef()
 async def list_letters(request: web.Request) -> web.Response:
     """List dead letters, newest first."""
     require_admin(request)
-    page = letters_page_of(request.query)
+    page = letters_page_of(request)
     # One more than wanted tells whether there is a next page.
     found = await _reading(
         request.app[CONTEXT].shards.dead_letters(limit=page.limit + 1, before=page.after, settled=page.settled)

@@ -11,6 +11,7 @@ from aiohttp import web
 from app.acknowledgement import Acknowledgement, acknowledge, requested_acknowledgement
 from app.body import NDJSON_TYPES, body_format, open_body, read_body, too_large, unsupported_type
 from app.context import Context
+from app.handlers.parameters import faults_of, path_match_id, refuse
 from app.keys import CONTEXT, MATCH_ID
 from app.middlewares import refused
 from app.problems import Problem
@@ -26,8 +27,7 @@ from app.schemas.batch import (
     validate,
 )
 from app.schemas.events import Origin
-from app.schemas.faults import Fault, FieldError, InvalidEventError
-from app.schemas.fields import checked_match_id
+from app.schemas.faults import Fault, InvalidEventError
 from shards.errors import Unavailable
 from shards.events import Event
 from shards.receipts import Receipt
@@ -47,19 +47,13 @@ routes = web.RouteTableDef()
 @routes.post("/api/events")
 async def post_events(request: web.Request) -> web.Response:
     """Take in one event, or many."""
-    return await _ingest(request, match_id=None)
+    return await _ingest(request, match_in_path=False)
 
 
 @routes.post("/api/matches/{matchId:[^/]+}/events")
 async def post_match_events(request: web.Request) -> web.Response:
     """Take in one event, or many, of the match in the path."""
-    try:
-        match_id = checked_match_id(request.match_info["matchId"])
-    except FieldError as error:
-        fault = Fault("matchId", str(error))
-        raise _invalid("The match id in the path cannot be used.", [fault.view()]) from None
-    request[MATCH_ID] = match_id
-    return await _ingest(request, match_id=match_id)
+    return await _ingest(request, match_in_path=True)
 
 
 @routes.post("/api/events/bulk")
@@ -67,7 +61,7 @@ async def post_bulk(request: web.Request) -> web.Response:
     """Take in lines of any number, as they are read, in bounded memory."""
     context = request.app[CONTEXT]
     context.shards.check_room()
-    origin, acknowledgement = _origin(request, match_id=None), requested_acknowledgement(request)
+    origin, acknowledgement = _asked(request, match_in_path=False)
     if body_format(request, default="ndjson") != "ndjson":
         raise unsupported_type(NDJSON_TYPES)
     limit = context.config.max_body_bytes
@@ -87,10 +81,12 @@ async def post_bulk(request: web.Request) -> web.Response:
     return await acknowledge(context, done.receipt, acknowledgement, done.view())
 
 
-async def _ingest(request: web.Request, *, match_id: str | None) -> web.Response:
+async def _ingest(request: web.Request, *, match_in_path: bool) -> web.Response:
     context = request.app[CONTEXT]
     context.shards.check_room()
-    origin, acknowledgement = _origin(request, match_id=match_id), requested_acknowledgement(request)
+    origin, acknowledgement = _asked(request, match_in_path=match_in_path)
+    if origin.match_id is not None:
+        request[MATCH_ID] = origin.match_id
     format_ = body_format(request)
     body = await read_body(request, limit=context.config.max_body_bytes)
     body = body.removeprefix(BOM).strip(_BLANK)
@@ -205,14 +201,16 @@ def _stopped(problem: Problem, done: _BulkProgress, origin: Origin) -> Problem:
     )
 
 
-def _origin(request: web.Request, *, match_id: str | None) -> Origin:
+def _asked(request: web.Request, *, match_in_path: bool) -> tuple[Origin, Acknowledgement]:
+    """Return what path, headers and query say. Problem 400 that names everything at fault in them."""
+    faults = faults_of(request)
+    match_id = path_match_id(request, faults) if match_in_path else None
     key = request.headers.get(IDEMPOTENCY_KEY)
-    if key is None:
-        return Origin(match_id=match_id)
-    if not 0 < len(key) <= KEY_MAX_CHARS:
-        fault = Fault(IDEMPOTENCY_KEY, f"must have 1 to {KEY_MAX_CHARS} characters; leave it out otherwise")
-        raise _invalid("A header cannot be used.", [fault.view()])
-    return Origin(match_id=match_id, idempotency_key=key)
+    if key is not None and not 0 < len(key) <= KEY_MAX_CHARS:
+        faults.append(Fault(IDEMPOTENCY_KEY, f"must have 1 to {KEY_MAX_CHARS} characters; leave it out otherwise"))
+    acknowledgement = requested_acknowledgement(request, faults)
+    refuse(faults)
+    return Origin(match_id=match_id, idempotency_key=key or ""), acknowledgement
 
 
 def _none_valid(batch: Batch, *, empty: str, members: dict[str, Any] | None = None) -> Problem:

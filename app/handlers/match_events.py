@@ -10,7 +10,7 @@ from multidict import MultiMapping
 from app.engagement import iso_ms
 from app.handlers.cursors import Scope, cursor_of, position_of
 from app.handlers.matches import unknown_match
-from app.handlers.parameters import bad_request, limit_of, path_match_id, time_range_of
+from app.handlers.parameters import faults_of, limit_of, path_match_id, refuse, time_range_of
 from app.keys import CONTEXT, MATCH_ID
 from app.schemas.event_types import EventTypes
 from app.schemas.faults import Fault, FieldError, shown
@@ -31,8 +31,10 @@ routes = web.RouteTableDef()
 @routes.get("/api/matches/{matchId:[^/]+}/events")
 async def match_events(request: web.Request) -> web.Response:
     """Answer with a page of a match's events, newest first."""
-    context, match_id = request.app[CONTEXT], path_match_id(request)
-    query = events_query_of(match_id, request.query, context.events_schema.types)
+    context, faults = request.app[CONTEXT], faults_of(request)
+    match_id = path_match_id(request, faults)
+    query = events_query_of(match_id, request.query, context.events_schema.types, faults)
+    refuse(faults)
     page = await context.event_pages.get(query)
     if page is None:
         raise unknown_match()
@@ -44,9 +46,8 @@ async def match_events(request: web.Request) -> web.Response:
     )
 
 
-def events_query_of(match_id: str, query: MultiMapping[str], types: EventTypes) -> EventQuery:
-    """Return what is asked for. Problem 400 that names every parameter at fault."""
-    faults: list[Fault] = []
+def events_query_of(match_id: str, query: MultiMapping[str], types: EventTypes, faults: list[Fault]) -> EventQuery:
+    """Return what is asked for; what is at fault is added to ``faults``."""
     range_ = time_range_of(query, faults)
     wanted = EventQuery(
         match_id=match_id,
@@ -56,10 +57,7 @@ def events_query_of(match_id: str, query: MultiMapping[str], types: EventTypes) 
         to_ms=range_.to_ms,
         limit=limit_of(query.get("limit"), faults, default=LIMIT_DEFAULT, largest=LIMIT_MAX),
     )
-    after = _after(query.get("cursor"), wanted, faults)
-    if faults:
-        raise bad_request(faults)
-    return attrs.evolve(wanted, after=after)
+    return attrs.evolve(wanted, after=_after(query.get("cursor"), wanted, faults))
 
 
 def _types(texts: list[str], types: EventTypes, faults: list[Fault]) -> frozenset[str]:

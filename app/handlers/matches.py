@@ -9,7 +9,16 @@ from aiohttp import hdrs, web
 
 from app.context import Context
 from app.engagement import QUIET_MS, match_status, match_summary
-from app.handlers.parameters import Page, Position, curve_of, matches_cursor, page_of, path_match_id
+from app.handlers.parameters import (
+    Page,
+    Position,
+    curve_of,
+    faults_of,
+    matches_cursor,
+    page_of,
+    path_match_id,
+    refuse,
+)
 from app.keys import CONTEXT, ESSENCE, MATCH_ID
 from app.live import UnknownMatch
 from app.problems import Problem
@@ -22,7 +31,7 @@ routes = web.RouteTableDef()
 @routes.get("/api/matches")
 async def list_matches(request: web.Request) -> web.Response:
     """List matches, newest activity first."""
-    page = page_of(request.query)
+    page = page_of(request)
     matches, last = await _page_of_matches(request.app[CONTEXT], page)
     now = datetime.now(UTC)
     view = {
@@ -35,7 +44,9 @@ async def list_matches(request: web.Request) -> web.Response:
 @routes.get("/api/matches/{matchId:[^/]+}/metrics")
 async def match_metrics(request: web.Request) -> web.Response:
     """Answer with the engagement metrics of a match."""
-    context, match_id, curve = request.app[CONTEXT], path_match_id(request), curve_of(request.query)
+    context, faults = request.app[CONTEXT], faults_of(request)
+    match_id, curve = path_match_id(request, faults), curve_of(request.query, faults)
+    refuse(faults)
     try:
         aggregates = await context.live.metrics(match_id, bucket_ms=curve.bucket_ms if curve else MINUTE_MS)
     except UnknownMatch:

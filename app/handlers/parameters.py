@@ -1,6 +1,7 @@
 """Parameters of the reads: from text in a path or a query to values, every fault named."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from urllib.parse import unquote_to_bytes
 
 import attrs
 import msgspec
@@ -8,6 +9,7 @@ from aiohttp import web
 
 from app.curves import BUCKETS_MS, CurveWanted
 from app.handlers.cursors import Scope, cursor_of, position_of
+from app.keys import FAULTS
 from app.problems import Problem
 from app.schemas.faults import Fault, FieldError
 from app.schemas.fields import checked_match_id, milliseconds_of
@@ -17,6 +19,9 @@ LIMIT_MAX = 100
 
 Position = tuple[int, str]
 """(last receipt in ms, match id) of the last match of a page; (µs, id) of the last dead letter of one."""
+
+_FIRST_MS = milliseconds_of("0001-01-01T00:00:00.000Z")
+_LAST_MS = milliseconds_of("9999-12-31T23:59:59.999Z")
 
 _position = msgspec.json.Decoder(tuple[int, str])
 
@@ -47,35 +52,51 @@ class TimeRange:
     to_ms: int | None = None
 
 
-def path_match_id(request: web.Request) -> str:
-    """Return the match id of the path. Problem 400 if it cannot be one."""
+def faults_of(request: web.Request) -> list[Fault]:
+    """Return what is known to be wrong with a request's parameters, to be added to, and then to be `refuse`d."""
+    faults: list[Fault] = request.get(FAULTS, [])
+    return faults
+
+
+def refuse(faults: Sequence[Fault]) -> None:
+    """Raise Problem 400 that names every parameter at fault, if there is one."""
+    if faults:
+        detail = "A parameter of the request cannot be used."
+        errors = [fault.view() for fault in faults]
+        raise Problem(400, "Invalid parameters", detail, errors, kind="validation")
+
+
+def path_match_id(request: web.Request, faults: list[Fault]) -> str:
+    """Return the match id of the path; what is at fault is added to ``faults``."""
     try:
+        unquote_to_bytes(request.rel_url.raw_path).decode()
         return checked_match_id(request.match_info["matchId"])
+    except UnicodeDecodeError:
+        faults.append(Fault("matchId", "must be UTF-8, percent-encoded"))
     except FieldError as error:
-        raise bad_request([Fault("matchId", str(error))]) from None
+        faults.append(Fault("matchId", str(error)))
+    return ""
 
 
-def page_of(query: Mapping[str, str]) -> Page:
+def page_of(request: web.Request) -> Page:
     """Return the page that a query asks for. Problem 400 that names every parameter at fault."""
-    faults: list[Fault] = []
+    faults, query = faults_of(request), request.query
     active = _active(query.get("active"), faults)
     limit = limit_of(query.get("limit"), faults)
     page = Page(active, limit, _after(query.get("cursor"), ("matches", active), faults))
-    if faults:
-        raise bad_request(faults)
+    refuse(faults)
     return page
 
 
-def letters_page_of(query: Mapping[str, str]) -> LettersPage:
+def letters_page_of(request: web.Request) -> LettersPage:
     """Return the page of dead letters that a query asks for. Raises as `page_of`."""
-    faults: list[Fault] = []
+    faults, query = faults_of(request), request.query
     if query.get("all", "false") not in ("true", "false"):
         faults.append(Fault("all", "must be true or false, or left out for open ones only"))
     settled = query.get("all") == "true"
     limit = limit_of(query.get("limit"), faults)
     page = LettersPage(settled, limit, _after(query.get("cursor"), ("deadletters", settled), faults))
-    if faults:
-        raise bad_request(faults)
+    refuse(faults)
     return page
 
 
@@ -87,19 +108,16 @@ def time_range_of(query: Mapping[str, str], faults: list[Fault]) -> TimeRange:
     return range_
 
 
-def curve_of(query: Mapping[str, str]) -> CurveWanted | None:
+def curve_of(query: Mapping[str, str], faults: list[Fault]) -> CurveWanted | None:
     """Return the curve that ``bucket``, ``from`` and ``to`` ask for, None where none of them is given.
 
-    Raises as `page_of`.
+    What is at fault is added to ``faults``.
     """
-    faults: list[Fault] = []
     bucket = query.get("bucket", "1m")
     if bucket not in BUCKETS_MS:
         faults.append(Fault("bucket", f"must be one of {', '.join(BUCKETS_MS)}"))
     range_ = time_range_of(query, faults)
-    if faults:
-        raise bad_request(faults)
-    if query.keys().isdisjoint(("bucket", "from", "to")):
+    if faults or query.keys().isdisjoint(("bucket", "from", "to")):
         return None
     return CurveWanted(bucket, range_.from_ms, range_.to_ms)
 
@@ -147,19 +165,11 @@ def _moment(name: str, text: str | None, faults: list[Fault]) -> int | None:
     if text is None:
         return None
     try:
-        return milliseconds_of(text)
+        moment_ms = milliseconds_of(text)
+        if not _FIRST_MS <= moment_ms <= _LAST_MS:
+            raise FieldError("lies, in UTC, outside of the years 1 to 9999")
+        return moment_ms
     except FieldError as error:
         hint = "; the + of an offset is written %2B in a URL" if " " in text else ""
         faults.append(Fault(name, f"{error}{hint}"))
         return None
-
-
-def bad_request(faults: list[Fault]) -> Problem:
-    """Return the problem 400 that names every parameter at fault."""
-    return Problem(
-        400,
-        "Invalid parameters",
-        "A parameter of the request cannot be used.",
-        [fault.view() for fault in faults],
-        kind="validation",
-    )

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from app.event_stream import event_stream
 from app.handlers.matches import unknown_match
-from app.handlers.parameters import path_match_id
+from app.handlers.parameters import faults_of, path_match_id, refuse
 from app.keys import CONTEXT
 from app.live import Subscription, UnknownMatch
 
@@ -24,7 +24,9 @@ routes = web.RouteTableDef()
 @routes.get("/api/matches/{matchId:[^/]+}/stream", allow_head=False)
 async def match_stream(request: web.Request) -> web.StreamResponse:
     """Send snapshots and highlights until the viewer leaves, falls behind, or the service stops."""
-    match_id = path_match_id(request)
+    faults = faults_of(request)
+    match_id = path_match_id(request, faults)
+    refuse(faults)
     seen = request.headers.get("Last-Event-ID") or request.query.get("lastEventId", "")
     try:
         async with request.app[CONTEXT].live.subscribe(match_id, last_event_id=seen) as messages:

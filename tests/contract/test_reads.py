@@ -415,3 +415,42 @@ async def test_no_answer_shows_less_than_was_acknowledged_while_buffers_flush_al
         assert (await count_of(reads)).total == acknowledged
     finally:
         await shards.close()
+
+
+async def test_in_a_catch_up_what_is_shown_and_what_is_pending_are_all_that_was_acknowledged(
+    store: Store, tmp_path: Path
+) -> None:
+    settings = ShardSettings(
+        data_dir=tmp_path / "data",
+        shards=1,
+        flush_max_rows=50,
+        checkpoint_interval_ms=50,
+        memory_max_rows=200,
+        wal_min_free_bytes=0,
+    )
+    shards = ShardSet(settings, store)
+    await shards.start()
+    reads, acknowledged, shown, catching_up = MatchReads(store, shards), 0, 0, 0
+    try:
+        async with asyncio.timeout(60):
+            while not shards.snapshot().store.up:
+                await asyncio.sleep(0.02)
+            shards.pause(0)  # as in an outage: what comes in now is more than memory takes
+            for _ in range(60):
+                await shards.append(
+                    [attrs.evolve(event("cheer"), received_ns=shards.clock.now_ns()) for _ in range(50)]
+                )
+                acknowledged += 50
+            before = await count_of(reads)
+            assert (before.total, before.pending_events) == (200, 2800)
+            shards.resume(0)
+            while shown < acknowledged:
+                counted = await count_of(reads)
+                assert shown <= counted.total <= acknowledged <= counted.total + counted.pending_events
+                shown, catching_up = counted.total, catching_up + (counted.pending_events > 0)
+        assert catching_up
+        await shards.flush()
+        after = await count_of(reads)
+        assert (after.total, after.pending_events) == (acknowledged, 0)
+    finally:
+        await shards.close()

@@ -228,11 +228,37 @@ async def test_a_promise_that_is_not_known_is_not_made(service: Service, query: 
 
 
 @pytest.mark.parametrize(
-    ("match_id", "says"), [("a%00b", "control"), ("%C2%85", "control"), ("x" * 129, "at most 128")]
+    ("match_id", "says"),
+    [
+        ("a%00b", "control"),
+        ("%C2%85", "control"),
+        ("x" * 129, "at most 128"),
+        ("a%FFb", "UTF-8"),
+        ("x" * 10_000, "shorten"),
+    ],
 )
 async def test_bad_match_ids_in_the_path(service: Service, match_id: str, says: str) -> None:
     head = f"POST /api/matches/{match_id}/events HTTP/1.1\r\nHost: x\r\nContent-Length: {len(TEXT)}\r\n\r\n"
     assert_problem(await service.send_raw(head.encode() + TEXT), 400, says=says)
+
+
+async def test_every_fault_of_path_query_and_headers_is_reported(service: Service) -> None:
+    before = service.appended
+    path = f"/api/matches/{'x' * 129}/events?akc=stored&ack=both&timeout=0"
+    reply = await service.post(path, TEXT, content_type=NDJSON, Idempotency_Key="x" * 256)
+    problem = assert_problem(reply, 400, says="did you mean ack?")
+    assert [fault["field"] for fault in problem["errors"]] == ["akc", "matchId", "Idempotency-Key", "ack", "timeout"]
+    assert service.appended == before
+
+
+@pytest.mark.parametrize("path", ["/api/events", "/api/events/bulk", "/api/matches/m/events"])
+async def test_pages_of_other_sites_send_nothing(service: Service, path: str) -> None:
+    """Without a content type a browser asks nobody before it sends; with one of ours it does, and is refused."""
+    before = service.appended
+    for origin in ("Origin: https://evil.example", "Origin: null"):
+        head_ = f"POST {path} HTTP/1.1\r\nHost: x\r\n{origin}\r\nContent-Length: {len(TEXT)}\r\n\r\n"
+        assert_problem(await service.send_raw(head_.encode() + TEXT), 415, says="Content-Type")
+    assert service.appended == before
 
 
 async def test_path_and_body_disagree(service: Service) -> None:

@@ -129,6 +129,9 @@ async def test_short_buckets_of_an_answer_that_has_none_are_refused(
         ("from=2024-01-15T14:00:00Z&to=2024-01-15T14:00:00Z", ["to"]),
         ("to=2024-13-15T14:00:00Z", ["to"]),
         ("to=%F0%9F%94%A5&from='", ["from", "to"]),
+        ("from=0001-01-01T00:00:00%2B14:00", ["from"]),
+        ("to=9999-12-31T23:59:59-14:00", ["to"]),
+        ("bukket=1m&bucket=2m&from=now&from=then", ["bukket", "from", "bucket", "from"]),
     ],
 )
 async def test_a_curve_that_cannot_be_is_refused_with_all_its_faults(
@@ -137,3 +140,10 @@ async def test_a_curve_that_cannot_be_is_refused_with_all_its_faults(
     reply = await service.get(f"/api/matches/{MATCH}/metrics?{query}")
     assert_problem(reply, 400)
     assert [fault["field"] for fault in reply.json["errors"]] == fields
+
+
+@pytest.mark.parametrize("query", ["from=0001-01-01T00:00:00Z", "to=9999-12-31T23:59:59.999Z"])
+async def test_the_calendar_can_be_used_to_its_ends(service: Service, query: str) -> None:
+    reply = await service.get(f"/api/matches/{MATCH}/metrics?{query}")
+    assert reply.status == 200
+    assert sum(point["eventCount"] for point in reply.json["curve"]["points"]) == reply.json["totalEvents"]

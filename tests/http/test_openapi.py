@@ -146,7 +146,7 @@ async def test_parameters_that_are_not_documented_are_refused(witness: Witness, 
     for method, path in paths:
         reply = await service.request(method, f"{path.replace('{', '').replace('}', '')}?none%C3%A9=1")
         problem = assert_problem(witness.seen_as(method, path, reply), 400, says="is no parameter of this request")
-        assert [fault["field"] for fault in problem["errors"]] == ["'none\\xe9'"]
+        assert [fault["field"] for fault in problem["errors"]] == ["none\\xe9"]
     twice = await service.get("/api/matches?limt=3&limit=1&limit=2")
     problem = assert_problem(twice, 400, says="known are: active, limit, cursor; did you mean limit?")
     assert [fault["message"] for fault in problem["errors"]][1:] == ["must be given once"]
