@@ -12,7 +12,7 @@ import attrs
 import msgspec
 
 from shards.deadletter import DeadLetterFile
-from shards.errors import RowsRefused, StoreFailed
+from shards.errors import RowsRefused, StoreBusy, StoreError, StoreFailed
 from shards.observer import Observer
 from shards.pending import PendingRows
 from shards.runs import runs_of
@@ -21,7 +21,9 @@ from shards.wal.journal import Confirmed, Journal
 
 _log = logging.getLogger(__name__)
 
-LONE_REFUSALS_MAX = 8
+LONE_FAILURES_MAX = 8
+UNKNOWN_FAILURES = 10
+"""So often a row has to fail alone, others getting in between, if its error does not say that it is at fault."""
 
 
 @attrs.frozen
@@ -56,9 +58,25 @@ _sample_of: Callable[[bytes], _Sample] = msgspec.json.Decoder(_Sample).decode
 
 
 @attrs.frozen
-class _Refusal:
+class Stuck:
+    """Rows that failed alone and stay pending all the same; ``error`` is that of the last one."""
+
+    seqs: Sequence[int]
+    error: StoreError
+
+
+@attrs.frozen
+class _Failure:
     seq: int
-    error: RowsRefused
+    error: RowsRefused | StoreFailed
+
+
+@attrs.define
+class _Suspicion:
+    """How often a row failed alone while others got in, and how many were confirmed at its last failure."""
+
+    times: int
+    confirmed: int
 
 
 @attrs.define(kw_only=True)
@@ -66,7 +84,12 @@ class _Outcome:
     replayed: bool
     split_unknown: bool
     confirmed: int = 0
-    refusals: list[_Refusal] = attrs.Factory(list)
+    failures: list[_Failure] = attrs.Factory(list)
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether so many failed alone, and none got in, that it is not the rows that are at fault."""
+        return not self.confirmed and len(self.failures) >= LONE_FAILURES_MAX
 
 
 class Delivery:
@@ -93,7 +116,7 @@ class Delivery:
         self._store = store
         self._observer = observer
         self._number = 0
-        self._confirmed_at_refusal: dict[int, int] = {}
+        self._suspicions: dict[int, _Suspicion] = {}
 
     def _batch(self, seqs: Sequence[int]) -> Batch:
         self._number += 1
@@ -112,36 +135,35 @@ class Delivery:
         self._observer.flushed(shard=self._shard, rows=len(seqs), seconds=monotonic() - started, replayed=False)
         return Attempt(batch.number, seqs, batch.rows[0])
 
-    async def deliver(self, seqs: Sequence[int], *, replayed: bool = False, split_unknown: bool = False) -> None:
-        """Send rows straight into the destination table until they are confirmed or dead letters.
+    async def deliver(
+        self, seqs: Sequence[int], *, replayed: bool = False, split_unknown: bool = False
+    ) -> Stuck | None:
+        """Send rows straight into the destination table until they are confirmed, dead letters, or stuck.
 
-        Raises StoreError; rows confirmed before stay confirmed.
+        Raises StoreError; rows confirmed before stay confirmed. OSError: a dead letter could not be written.
 
         Args:
-            seqs: rows that are pending, at least one.
+            seqs: rows that are pending, at least one. Some may be left untried, if all that were tried are stuck.
             replayed: they were sent before.
-            split_unknown: also halve the rows after an error that does not say that rows are at fault; a row that
-                fails so on its own stays pending.
+            split_unknown: also halve the rows after an error that does not say that rows are at fault.
         """
         outcome = _Outcome(replayed=replayed, split_unknown=split_unknown)
         await self._halve(seqs, outcome)
-        if outcome.refusals:
-            await self._settle(outcome)
+        return await self._settle(outcome) if outcome.failures else None
 
     async def _halve(self, seqs: Sequence[int], outcome: _Outcome) -> None:
+        if outcome.hopeless:
+            return
         try:
             await self._send_direct(seqs, replayed=outcome.replayed)
             outcome.confirmed += len(seqs)
             return
-        except RowsRefused as error:
-            if len(seqs) == 1:
-                outcome.refusals.append(_Refusal(seqs[0], error))
-                if not outcome.confirmed and len(outcome.refusals) >= LONE_REFUSALS_MAX:
-                    raise
-                return
-        except StoreFailed:
-            if not outcome.split_unknown or len(seqs) == 1:
+        except (RowsRefused, StoreFailed) as error:
+            if isinstance(error, StoreFailed) and not outcome.split_unknown:
                 raise
+            if len(seqs) == 1:
+                outcome.failures.append(_Failure(seqs[0], error))
+                return
         middle = len(seqs) // 2
         await self._halve(seqs[:middle], outcome)
         await self._halve(seqs[middle:], outcome)
@@ -149,11 +171,19 @@ class Delivery:
     async def _send_direct(self, seqs: Sequence[int], *, replayed: bool) -> None:
         batch = self._batch(seqs)
         started = monotonic()
-        await self._store.insert_direct(batch)
+        refusal: RowsRefused | StoreFailed | None = None
+        try:
+            await self._store.insert_direct(batch)
+        except (RowsRefused, StoreFailed) as error:
+            refusal = error
         found = (await self.landed([batch.number])).get(batch.number, 0)
         if found != len(seqs):
+            if refusal is not None:
+                raise refusal
             await self._store.check()
             raise StoreFailed(f"the ledger shows {found} of {len(seqs)} rows after an INSERT into events")
+        if refusal is not None:  # a view of somebody else's failed behind ours
+            _log.warning("shard %d: %d rows are stored in spite of: %s", self._shard, found, refusal.message)
         self._observer.flushed(shard=self._shard, rows=len(seqs), seconds=monotonic() - started, replayed=replayed)
         self.confirm(Attempt(batch.number, seqs, batch.rows[0]))
 
@@ -174,41 +204,55 @@ class Delivery:
         )
         self._tally.confirmed += self._pending.remove(attempt.seqs)
 
-    async def _settle(self, outcome: _Outcome) -> None:
-        """Put refused rows aside, but only those that failed while others got in.
+    async def _settle(self, outcome: _Outcome) -> Stuck | None:
+        """Put rows aside that are at fault, and return the others that failed.
 
-        If none did, it is not the rows that are at fault (a constraint that nothing can meet, say). And if others got
-        in only after a row had failed, its fault may have been mended in between: so each is tried once more.
+        A fault may have been mended since a row failed: so each is tried once more.
         """
         await self._store.check()  # a column of another type refuses rows, too
-        proven: list[_Refusal] = []
-        for refusal in outcome.refusals:
-            before = self._confirmed_at_refusal.setdefault(refusal.seq, self._tally.confirmed)
-            if outcome.confirmed or self._tally.confirmed > before:
-                proven.append(refusal)
-        for refusal in proven:
-            if (refused_again := await self._send_alone(refusal.seq)) is not None:
-                await self._put_aside(refused_again)
-        if len(proven) < len(outcome.refusals):
-            raise outcome.refusals[-1].error
+        stuck: list[_Failure] = []
+        for failure in outcome.failures:
+            if not self._is_at_fault(failure, others_confirmed=outcome.confirmed > 0):
+                stuck.append(failure)
+            elif (again := await self._send_alone(failure.seq)) is None:
+                continue
+            elif isinstance(again.error, StoreBusy):
+                stuck.append(again)
+            else:
+                await self._put_aside(again)
+        return Stuck([failure.seq for failure in stuck], stuck[-1].error) if stuck else None
 
-    async def _send_alone(self, seq: int) -> _Refusal | None:
-        """Return the refusal of one row; None where it got in."""
+    def _is_at_fault(self, failure: _Failure, *, others_confirmed: bool) -> bool:
+        """Say whether it must be the row itself: it failed while others got in, as often as its error demands.
+
+        If none got in, it is not the rows that are at fault (a constraint that nothing can meet, say).
+        """
+        confirmed = self._tally.confirmed
+        suspicion = self._suspicions.setdefault(failure.seq, _Suspicion(0, confirmed))
+        if others_confirmed or confirmed > suspicion.confirmed:
+            suspicion.times += 1
+            suspicion.confirmed = confirmed
+        if isinstance(failure.error, StoreBusy):
+            return False
+        return suspicion.times >= (1 if isinstance(failure.error, RowsRefused) else UNKNOWN_FAILURES)
+
+    async def _send_alone(self, seq: int) -> _Failure | None:
+        """Return how one row failed; None where it got in."""
         try:
             await self._send_direct([seq], replayed=True)
-        except RowsRefused as error:
-            return _Refusal(seq, error)
-        self._confirmed_at_refusal.pop(seq, None)
+        except (RowsRefused, StoreFailed) as error:
+            return _Failure(seq, error)
+        self._suspicions.pop(seq, None)
         return None
 
-    async def _put_aside(self, refusal: _Refusal) -> None:
-        (row,) = self._pending.rows((refusal.seq,))
-        error = refusal.error
-        await self._dead_letters.append(seq=refusal.seq, row=row, code=error.code, error=error.full_message)
-        _log.error("shard %d: event %d is a dead letter: %s", self._shard, refusal.seq, error.message)
-        self._pending.remove((refusal.seq,))
-        self._confirmed_at_refusal.pop(refusal.seq, None)
-        self._tally.dead.add(refusal.seq)
-        self._tally.dead_beyond.add(refusal.seq)
+    async def _put_aside(self, failure: _Failure) -> None:
+        (row,) = self._pending.rows((failure.seq,))
+        error = failure.error
+        await self._dead_letters.append(seq=failure.seq, row=row, code=error.code, error=error.full_message)
+        _log.error("shard %d: event %d is a dead letter: %s", self._shard, failure.seq, error.message)
+        self._pending.remove((failure.seq,))
+        self._suspicions.pop(failure.seq, None)
+        self._tally.dead.add(failure.seq)
+        self._tally.dead_beyond.add(failure.seq)
         self._tally.dead_lettered += 1
         self._observer.dead_lettered(shard=self._shard)

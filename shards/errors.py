@@ -18,6 +18,7 @@
         ├── SchemaMismatch     a database object is not as needed; mend it, then retry
         ├── RowsRefused        these rows cannot be stored, however often they are sent
         └── StoreFailed        any other error of the server; retry with an alarm
+            └── StoreBusy      the state it is in, never the rows: read-only, out of memory, too many parts
 """
 
 import re
@@ -130,7 +131,11 @@ class RowsRefused(StoreError):
 
 
 class StoreFailed(StoreError):
-    """Any other server error: read-only, too many parts, memory limit, unknown. Retried, never bisected at first."""
+    """Any other server error. Retried, never bisected at first."""
+
+
+class StoreBusy(StoreFailed):
+    """The server cannot store anything now: read-only, too many parts, memory limit. No row is at fault."""
 
 
 def _without_values(message: str) -> str:

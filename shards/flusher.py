@@ -143,10 +143,13 @@ class Flusher:
                 self._failures += 1
                 await asyncio.sleep(backoff_s(self._failures))
             except Exception as error:  # noqa: BLE001 - a flusher that ends would hold its rows back for ever
-                _log.error("shard %d: %s; will be tried again", self._shard, error, exc_info=error)
-                self.last_error = str(error)
+                self._note_fault(error)
                 self._failures += 1
                 await asyncio.sleep(backoff_s(self._failures))
+
+    def _note_fault(self, error: Exception) -> None:
+        _log.error("shard %d: %s; will be tried again", self._shard, error, exc_info=error)
+        self.last_error = str(error)
 
     def _note(self, error: StoreError) -> None:
         self.retries += 1
@@ -240,10 +243,11 @@ class Flusher:
             return
         full = len(seqs) >= self._settings.flush_max_rows or self._unsent > 0
         try:
-            if full or not self._has_buffer:
-                await self._delivery.deliver(seqs)
-            else:
+            if not full and self._has_buffer:
                 self._add_attempt(await self._delivery.send_buffered(seqs))
+            elif stuck := await self._delivery.deliver(seqs):
+                self._replay.extend(seqs)
+                self._replay.postpone(stuck.seqs)
         except RowsRefused:
             self._replay.extend(seqs)
         except Exception:
@@ -258,25 +262,40 @@ class Flusher:
         self._attempts.append(attempt)
 
     async def _replay_next(self) -> None:
-        """Send the next rows of the replay; after a failure the replay pauses, new rows do not wait for it."""
+        """Send the next rows of the replay; after a failure the replay pauses, new rows do not wait for it.
+
+        Rows that failed alone come after all others the next time.
+        """
         seqs = self._take(self._replay)
         try:
-            if seqs:
-                split_unknown = self._replay.failures >= UNKNOWN_ERROR_TRIES
-                await self._delivery.deliver(seqs, replayed=True, split_unknown=split_unknown)
-            self._replay.succeeded()
+            split_unknown = self._replay.failures >= UNKNOWN_ERROR_TRIES
+            if seqs and (stuck := await self._delivery.deliver(seqs, replayed=True, split_unknown=split_unknown)):
+                self._replay.postpone(stuck.seqs)
+                self._replay_failed(stuck.error)
+            else:
+                self._replay.succeeded()
         except (StoreUnavailable, SchemaMismatch):
             raise
         except StoreError as error:
-            self._note(error)
-            self._observer.store_error(code=error.code)
+            self._replay_failed(error)
+        except OSError as error:  # a dead letter cannot be written; what else there is to do must not wait for it
+            self._note_fault(error)
             self._replay.failed()
         finally:
             self._replay.forget(self._pending.holds)
         await self._save()
 
+    def _replay_failed(self, error: StoreError) -> None:
+        self._note(error)
+        self._observer.store_error(code=error.code)
+        self._replay.failed()
+
     async def _checkpoint(self) -> None:
-        """Flush the Buffer table, then believe the ledger only."""
+        """Flush the Buffer table, then believe the ledger only.
+
+        And not even that after a flush that failed: behind our view somebody else's may have, and then ClickHouse
+        writes the same rows again, with the next flush or when the table is dropped.
+        """
         flush_error: StoreError | None = None
         try:
             await self._store.flush_buffer(self._shard)
@@ -285,7 +304,7 @@ class Flusher:
         except StoreError as error:
             flush_error = error
         numbers = [attempt.number for attempt in self._attempts]
-        landed = await self._delivery.landed(numbers)
+        landed = {} if flush_error else await self._delivery.landed(numbers)
         missing: list[int] = []
         for attempt in self._attempts:
             if landed.get(attempt.number, 0) == len(attempt.seqs):
@@ -316,11 +335,10 @@ class Flusher:
             await self._shorten_journal()
             return
         dead = {seq for seq in self._tally.dead_beyond if seq <= upto}
-        recovered = old.upto < self._recovered_seq <= upto
         new = Checkpoint(
             upto=upto,
             dead_lettered=old.dead_lettered + len(dead),
-            damaged=old.damaged + (self._wal.missing if recovered else 0),
+            damaged=old.damaged + self._loader.damaged_between(old.upto + 1, upto),
         )
         try:
             await asyncio.to_thread(self._wal.truncate, new)

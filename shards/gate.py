@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import attrs
 
-from shards.errors import StoreError, StoreUnavailable
+from shards.errors import StoreError, StoreFailed, StoreUnavailable
 from shards.observer import Observer
 from shards.stores.base import Store
 
@@ -88,7 +88,7 @@ class StoreGate:
         self._up.set()
 
     async def run(self) -> None:
-        """Watch until stopped."""
+        """Watch until stopped. What opens and then takes nothing is opened again at growing intervals, too."""
         tries = 0
         while not self._stopped.is_set():
             try:
@@ -97,12 +97,14 @@ class StoreGate:
                     self._opened()
                 else:
                     await self._check()
-                tries = 0
+                    tries = 0
             except StoreError as error:
                 self.report(error)
-            if self._up.is_set():
-                await self._wait(self._down, CHECK_INTERVAL_S)
-            else:
+            except Exception as error:  # noqa: BLE001 - a watcher that ends would keep the gate closed for ever
+                _log.exception("ClickHouse cannot be watched")
+                self.report(StoreFailed(f"{type(error).__name__}: {error}"))
+            await self._wait(self._down, CHECK_INTERVAL_S)
+            if self._down.is_set():
                 await self._wait(self._stopped, backoff_s(tries))
                 tries += 1
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Collection, Sequence
 
 from shards.pending import PendingRows
-from shards.runs import minus, runs_of
+from shards.runs import Run, minus, runs_of, size, union
 from shards.wal.journal import Unprovable
 from shards.wal.log import ShardLog
 from shards.wal.reader import LogReader
@@ -21,6 +21,7 @@ class Loader:
         self._pending = pending
         self._max_rows = max_rows
         self._reader = LogReader(log, after_seq=pending.loaded_seq)
+        self._damaged: tuple[Run, ...] = ()
         self._note_damaged(log.checkpoint.upto, (), pending.loaded_seq)
 
     @property
@@ -41,12 +42,21 @@ class Loader:
         if not records:
             self._pending.loading_ended()
             return None
-        return self._pending.add_loaded(records, skip=skip)
+        loaded = self._pending.add_loaded(records, skip=skip)
+        if not self._pending.unread:  # damage may be the last that the log holds
+            self._note_damaged(self._pending.loaded_seq, (), self._pending.last_seq)
+            self._pending.loading_ended()
+        return loaded
 
     def _note_damaged(self, after: int, read: Sequence[int], upto: int) -> None:
         expected = (after + 1, read[-1] if read else upto)
         if damaged := minus((expected,), runs_of(read)):
+            self._damaged = union((*self._damaged, *damaged))
             self._log.journal.note(Unprovable(reason="damaged", runs=damaged, at_s=int(time.time())))
+
+    def damaged_between(self, first: int, last: int) -> int:
+        """Return how many rows between two sequence numbers, both included, could not be read."""
+        return size(minus(self._damaged, minus(self._damaged, ((first, last),))))
 
     def close(self) -> None:
         """Close the reader of the log."""

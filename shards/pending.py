@@ -6,12 +6,14 @@ Memory holds the oldest of them, up to a cap; what came in beyond the cap is onl
 
 from collections import Counter, OrderedDict, deque
 from collections.abc import Collection, Iterable, Sequence
+from itertools import islice
 from time import monotonic
 
 from shards.wal.log import head_of
 from shards.wal.record import Record
 
 AGE_GRANULARITY_S = 1.0
+AGES_MAX = 4_096
 
 
 class PendingRows:
@@ -86,6 +88,8 @@ class PendingRows:
             self._durable_since.clear()
         if not self._durable_since or now - self._durable_since[-1][1] >= AGE_GRANULARITY_S:
             self._durable_since.append((first_seq, now))
+            if len(self._durable_since) > AGES_MAX:  # in a long outage; the oldest one stays
+                self._durable_since = deque(islice(self._durable_since, 0, None, 2))
         self.last_seq = first_seq + len(rows) - 1
         for seq, match_id, row in zip(range(first_seq, self.last_seq + 1), match_ids, rows, strict=True):
             if self._unread_rows or not self.has_room:

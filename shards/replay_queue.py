@@ -35,6 +35,11 @@ class ReplayQueue:
         """Add rows behind the others; what they wait for, these wait for too."""
         self._seqs.extend(seqs)
 
+    def postpone(self, seqs: Iterable[int]) -> None:
+        """Put rows behind all others."""
+        last = set(seqs)
+        self._seqs = deque(sorted(self._seqs, key=last.__contains__))
+
     def succeeded(self) -> None:
         """Have the next ones sent without a pause."""
         self.failures = 0

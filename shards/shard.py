@@ -121,7 +121,12 @@ class Shard:
     def outcome(self, first: int, last: int) -> tuple[int, list[int]]:
         """Return how many rows between two sequence numbers, both included, are pending, and the dead letters' own."""
         dead = [seq for seq in self.tally.dead if first <= seq <= last]
-        return self.pending.count_between(first, last), dead
+        unread = sum(first <= seq <= last for seq in self._unread_letters())
+        return self.pending.count_between(first, last) - unread, dead
+
+    def _unread_letters(self) -> list[int]:
+        """Return the dead letters that count as pending too, until they are passed over in the log."""
+        return [seq for seq in self.tally.dead_beyond if seq > self.pending.loaded_seq]
 
     async def books(self) -> Books:
         """Return what the shard says of its rows, for an audit. Raises OSError."""
@@ -132,23 +137,25 @@ class Shard:
 
     def snapshot(self) -> ShardSnapshot:
         """Return the shard's present figures."""
-        flusher, pending, tally, letters = self.flusher, self.pending, self.tally, self.dead_letters
+        flusher, tally, letters = self.flusher, self.tally, self.dead_letters
+        unread_letters = len(self._unread_letters())
+        pending = len(self.pending) - unread_letters
         return ShardSnapshot(
             index=self.index,
-            appended=pending.last_seq,
+            appended=self.pending.last_seq,
             confirmed=tally.confirmed,
-            pending=len(pending),
+            pending=pending,
             dead_lettered=tally.dead_lettered - letters.requeued - letters.discarded,
             requeued=letters.requeued,
             discarded=letters.discarded,
-            damaged=pending.last_seq - tally.confirmed - len(pending) - tally.dead_lettered,
-            depth=flusher.depth,
+            damaged=self.pending.last_seq - tally.confirmed - pending - tally.dead_lettered,
+            depth=pending - flusher.in_flight,
             in_flight=flusher.in_flight,
-            unread=pending.unread,
+            unread=self.pending.unread - unread_letters,
             retries=flusher.retries,
             wal_bytes=self._log.size_bytes,
             wal_segments=self._log.segment_count,
-            oldest_unconfirmed_s=pending.oldest_age_s,
+            oldest_unconfirmed_s=self.pending.oldest_age_s,
             paused=flusher.paused,
             retired=self.retired,
             last_error=flusher.last_error,

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 
@@ -72,6 +73,7 @@ class ShardSet:
         self._directory = DataDirectory(settings.data_dir)
         self._auditing = asyncio.Lock()
         self._accepting = False
+        self._stopping = threading.Event()
         self._refusal = "the write-ahead log is being recovered"
 
     async def start(self) -> None:
@@ -91,6 +93,8 @@ class ShardSet:
     async def _recover(self) -> None:
         try:
             await self._recover_shards()
+        except NotAccepting:
+            _log.info("the write-ahead log was not read to its end: the service is shutting down")
         except Exception as error:  # whatever it was, nobody may be waiting for this task any more
             reason = getattr(error, "strerror", "") or type(error).__name__
             self._refusal = f"the write-ahead log cannot be read: {reason}"
@@ -99,6 +103,7 @@ class ShardSet:
 
     async def _recover_shards(self) -> None:
         recovered = await asyncio.to_thread(self._recover_logs)
+        self._check_stopping()
         writer = uuid.uuid4().hex
         shards = [shard for _, shard in recovered]
         self._letters.take([shard.dead_letters for shard in shards])
@@ -107,14 +112,18 @@ class ShardSet:
         ]
         for flusher in flushers:
             await flusher.preload()
+            self._check_stopping()
         self._logs = [log for log, _ in recovered]
         self._shards = shards
         self._tasks = [asyncio.create_task(flusher.run(), name="flusher") for flusher in flushers]
         self._tasks.append(asyncio.create_task(self._gate.run(), name="store-gate"))
         _log.info("write-ahead log recovered: %d events to be confirmed", sum(len(shard.pending) for shard in shards))
-        if self._refusal:
-            self._refusal = ""
-            self._accepting = True
+        self._refusal = ""
+        self._accepting = True
+
+    def _check_stopping(self) -> None:
+        if self._stopping.is_set():
+            raise NotAccepting(self._refusal)
 
     def _recover_logs(self) -> list[tuple[ShardLog, Shard]]:
         settings = self._settings
@@ -125,7 +134,8 @@ class ShardSet:
                 shard=index,
                 segment_max_bytes=_segment_max_bytes(settings),
             )
-            recovered.append((log, Shard(index, settings, recovery=log.recover(), log=log)))
+            recovery = log.recover(stopping=self._stopping.is_set)
+            recovered.append((log, Shard(index, settings, recovery=recovery, log=log)))
         return recovered
 
     def check_room(self) -> None:
@@ -270,7 +280,8 @@ class ShardSet:
         self._shards[shard].flusher.resume()
 
     def stop_accepting(self) -> None:
-        """Refuse appends from now on."""
+        """Refuse appends from now on, and read the log no further."""
+        self._stopping.set()
         self._accepting = False
         self._refusal = "the service is shutting down"
 
@@ -295,8 +306,9 @@ class ShardSet:
         for shard in self._shards:
             shard.flusher.stop()
         self._gate.stop()
-        tasks = {*self._tasks, *([self._recovery] if self._recovery else [])}
-        if tasks:
+        if self._recovery is not None:
+            await asyncio.wait({self._recovery})  # its thread must not go on when the lock of the directory is gone
+        if tasks := set(self._tasks):
             _, cut_off = await asyncio.wait(tasks, timeout=LAST_STATEMENT_S)
             for task in cut_off:
                 task.cancel()

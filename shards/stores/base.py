@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 
 import attrs
 
-from shards.errors import SchemaMismatch
+from shards.errors import SchemaMismatch, StoreError, StoreUnavailable
 from shards.stores import inspection, retention, schema
 from shards.stores.sql import heredoc, rows_source
 
@@ -164,7 +164,17 @@ class Store(ABC):
         rows = await self._schema(f"SELECT name FROM system.tables WHERE database = {heredoc(self.database)}")
         for match in (_BUFFER_NAME.fullmatch(name) for (name,) in rows):
             if match and int(match[1]) >= self._shards:
-                await self.flush_buffer(int(match[1]))
+                await self._flush_old_buffer(int(match[1]))
+
+    async def _flush_old_buffer(self, shard: int) -> None:
+        """Flush what may be left; where ClickHouse refuses, the log of that shard has all of it anyway."""
+        try:
+            await self.flush_buffer(shard)
+        except StoreUnavailable:
+            raise
+        except StoreError as error:
+            name = f"{self.database}.{schema.buffer_name(shard)}"
+            _log.warning("%s cannot be flushed: %s; drop it once no service uses it", name, error.message)
 
     async def check(self) -> None:
         """Raise SchemaMismatch with every difference between what exists and what is needed."""

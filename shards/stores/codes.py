@@ -1,6 +1,6 @@
 """Which exception an error of ClickHouse becomes. Names and numbers: ``system.errors``, or ErrorCodes.cpp."""
 
-from shards.errors import RowsRefused, SchemaMismatch, StoreError, StoreFailed, StoreUnavailable
+from shards.errors import RowsRefused, SchemaMismatch, StoreBusy, StoreError, StoreFailed, StoreUnavailable
 
 MESSAGE_MAX_CHARS = 1_000
 
@@ -44,6 +44,30 @@ _ROWS = frozenset(
         691,  # UNKNOWN_ELEMENT_OF_ENUM
     }
 )
+_BUSY = frozenset(
+    {
+        74,  # CANNOT_READ_FROM_FILE_DESCRIPTOR
+        75,  # CANNOT_WRITE_TO_FILE_DESCRIPTOR
+        76,  # CANNOT_OPEN_FILE
+        164,  # READONLY
+        173,  # CANNOT_ALLOCATE_MEMORY
+        201,  # QUOTA_EXCEEDED
+        202,  # TOO_MANY_SIMULTANEOUS_QUERIES
+        225,  # NO_ZOOKEEPER
+        241,  # MEMORY_LIMIT_EXCEEDED
+        242,  # TABLE_IS_READ_ONLY
+        243,  # NOT_ENOUGH_SPACE
+        252,  # TOO_MANY_PARTS
+        285,  # TOO_FEW_LIVE_REPLICAS
+        319,  # UNKNOWN_STATUS_OF_INSERT
+        425,  # SYSTEM_ERROR
+        439,  # CANNOT_SCHEDULE_TASK
+        473,  # DEADLOCK_AVOIDED
+        497,  # ACCESS_DENIED
+        516,  # AUTHENTICATION_FAILED
+        999,  # KEEPER_EXCEPTION
+    }
+)
 _AWAY = frozenset(
     {
         3,  # UNEXPECTED_END_OF_FILE
@@ -67,6 +91,8 @@ def store_error(code: int, message: str) -> StoreError:
         return RowsRefused(text, code=code)
     if code in _AWAY:
         return StoreUnavailable(text, code=code)
+    if code in _BUSY:
+        return StoreBusy(text, code=code)
     return StoreFailed(text, code=code)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import attrs
 import msgspec
 
+from shards.errors import NotAccepting
 from shards.wal.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from shards.wal.journal import Journal, Reason
 from shards.wal.reader import LogReader
@@ -82,8 +83,11 @@ class ShardLog:
         """How many segment files there are."""
         return len(self._segments)
 
-    def recover(self) -> Recovery:
-        """Read what is there. Blocking; called once, before anything else. Raises OSError."""
+    def recover(self, *, stopping: Callable[[], bool] = lambda: False) -> Recovery:
+        """Read what is there. Blocking; called once, before anything else.
+
+        Raises OSError, and :class:`~shards.errors.NotAccepting` once ``stopping()``: nothing was changed then.
+        """
         make_directory(self.directory)
         written = self.checkpoint = read_checkpoint(self.directory)
         self._segments = self._list_segments()
@@ -94,6 +98,8 @@ class ShardLog:
         oldest_ns = 0
         with closing(LogReader(self, after_seq=self.checkpoint.upto)) as reader:
             while records := reader.read(upto_seq=None, max_rows=4096, max_bytes=4 << 20):
+                if stopping():
+                    raise NotAccepting("the service is shutting down")
                 heads = [head_of(record.payload) for record in records]
                 oldest_ns = oldest_ns or heads[0].received_ns
                 pending.update(head.match_id for head in heads)

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from shards.errors import StoreFailed, StoreUnavailable
+from shards.stores import embedded
 from shards.stores.embedded import EmbeddedStore
 from tests.contract.rows import batch, count, event
 
 _HOLD = """
 import asyncio, sys
 from pathlib import Path
+from shards.stores import embedded
 from shards.stores.embedded import EmbeddedStore
 from tests.contract.rows import batch, event
 
@@ -105,3 +107,19 @@ async def test_signals_stay_python_s(tmp_path: Path) -> None:
 def test_a_path_that_the_engine_would_misread_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="question mark"):
         EmbeddedStore(tmp_path / "a?b", shards=1)
+
+
+async def test_a_read_that_lasts_is_given_up_and_others_have_their_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "READ_MAX_S", 1)
+    store = EmbeddedStore(tmp_path / "chdb", shards=1)
+    await store.open()
+    with pytest.raises(StoreUnavailable) as given_up:
+        await store.fetch(
+            "SELECT sum(sleepEachRow(1)) FROM numbers(60) "
+            "SETTINGS function_sleep_max_microseconds_per_block = 0, max_block_size = 1"
+        )
+    assert given_up.value.code == 159
+    assert await store._schema("SELECT value FROM system.settings WHERE name = 'max_execution_time'") == [("0",)]
+    await store.close()

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -11,10 +11,14 @@ import pytest
 
 from shards.deadletter import DeadLetterFile
 from shards.errors import DataDirectoryLocked, NotAccepting, StoreError, WalFull
-from shards.events import Event
+from shards.events import Event, encode_row
+from shards.receipts import Outcome
 from shards.settings import ShardSettings
+from shards.shard import wal_directory
 from shards.shardset import ShardSet
 from shards.stores.base import Store
+from shards.wal.checkpoint import Checkpoint
+from shards.wal.log import ShardLog
 
 DEADLINE_S = 60
 
@@ -298,3 +302,68 @@ async def test_reads_of_the_store_fail_with_a_store_error(settings: ShardSetting
     await store.open()
     with pytest.raises(StoreError):
         await store.fetch("SELECT nothing FROM nowhere")
+
+
+def write_log(settings: ShardSettings, *, damaged: Collection[int]) -> None:
+    """Have a log of 100 rows, of which some cannot be read back."""
+    log = ShardLog(wal_directory(settings.data_dir, 0), shard=0, segment_max_bytes=1 << 20)
+    log.recover()
+    ids = {seq: str(uuid.UUID(int=seq)) for seq in range(1, 101)}
+    log.append([encode_row(Event("m", id_, "pass", 1, "1", "", "{}", seq)) for seq, id_ in ids.items()])
+    log.sync()
+    log.close()
+    [segment] = log.directory.glob("*.wal")
+    content = bytearray(segment.read_bytes())
+    for seq in damaged:
+        content[content.index(ids[seq].encode())] ^= 1
+    segment.write_bytes(content)
+
+
+@pytest.mark.parametrize("damaged", [(3,), (3, 4, 50), (97, 98, 99)], ids=str)
+async def test_what_the_disk_lost_stays_counted_over_restarts(
+    settings: ShardSettings, store: Store, damaged: tuple[int, ...]
+) -> None:
+    settings = attrs.evolve(settings, shards=1, memory_max_rows=20, flush_max_rows=10)
+    write_log(settings, damaged=damaged)
+    async with running(settings, store) as shards:
+        await until(lambda: shards.snapshot().confirmed >= 10)
+        shards.pause(0)  # and there it ends, with some of them behind the checkpoint and others not
+    found = []
+    for sent in (5, 0):
+        async with running(settings, store) as shards:
+            if sent:
+                await shards.append(events(shards, sent))
+            await shards.flush()
+            await until(lambda: shards.snapshot().pending == 0)
+            now = shards.snapshot()
+            found.append((now.appended, now.confirmed, now.damaged))
+            audit = await shards.audit()
+            assert (audit.verdict, audit.shards[0].unprovable["damaged"]) == ("whole", len(damaged))
+    assert found == [(105, 105 - len(damaged), len(damaged))] * 2
+    assert (await stored(store))[0] == 105 - len(damaged)
+
+
+async def test_dead_letters_that_no_checkpoint_knows_of_are_counted_once(
+    settings: ShardSettings, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = attrs.evolve(settings, shards=1)
+    await store.open()
+    await execute(store, f"ALTER TABLE {store.database}.events ADD CONSTRAINT c CHECK metadata != '{{\"bad\":1}}'")
+
+    def full(log: ShardLog, checkpoint: Checkpoint) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(ShardLog, "truncate", full)
+    async with running(settings, store) as shards:
+        bad = events(shards, 10, metadata='{"bad":1}')
+        receipt = await shards.append([*events(shards, 30), *bad])
+        await until(lambda: shards.snapshot().dead_lettered == 10)
+    monkeypatch.undo()
+    async with running(attrs.evolve(settings, memory_max_rows=5), store) as shards:
+        now = shards.snapshot()
+        assert (now.appended, now.dead_lettered, now.damaged) == (40, 10, 0)
+        assert sums_up(shards)
+        await shards.flush()
+        now = shards.snapshot()
+        assert (now.confirmed, now.pending, now.dead_lettered, now.damaged) == (30, 0, 10, 0)
+        assert shards.outcome(receipt) == Outcome(durable=0, stored=30, dead_lettered=10)

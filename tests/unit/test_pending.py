@@ -2,6 +2,9 @@
 
 from collections import Counter
 
+import pytest
+
+from shards import pending as pending_module
 from shards.events import Event, encode_row
 from shards.pending import PendingRows
 from shards.wal.record import Record
@@ -86,3 +89,14 @@ def test_age_is_that_of_the_oldest_row_left() -> None:
     pending.remove([1])
 
     assert pending.oldest_age_s < 1000
+
+
+def test_a_long_outage_costs_no_memory_for_the_age_of_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(pending_module, "monotonic", lambda: now)
+    pending = PendingRows(max_rows=2, max_bytes=1 << 20)
+    for seq in range(1, 20_001):
+        now += 1
+        add(pending, seq, "a")
+    assert len(pending._durable_since) <= pending_module.AGES_MAX
+    assert pending.oldest_age_s == 19_999

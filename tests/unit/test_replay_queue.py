@@ -30,3 +30,10 @@ def test_failures_make_all_of_them_wait() -> None:
     queue.succeeded()
     assert queue.failures == 0
     assert queue.due
+
+
+def test_rows_are_put_behind_the_others_in_their_order() -> None:
+    queue = ReplayQueue()
+    queue.extend([4, 1, 3, 2])
+    queue.postpone([1, 4, 9])
+    assert list(queue) == [3, 2, 4, 1]

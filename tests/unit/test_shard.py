@@ -1,11 +1,13 @@
 """A shard as a restart finds it, and in an outage of ClickHouse."""
 
 import asyncio
+import threading
 import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -19,6 +21,8 @@ from shards.shardset import ShardSet
 from shards.stores.server import ServerStore
 from shards.wal.journal import Confirmed, Journal
 from shards.wal.log import ShardLog
+from shards.wal.reader import LogReader
+from shards.wal.record import Record
 from tests.clickhouse import free_port
 
 HOUR_S = 3600
@@ -132,3 +136,33 @@ async def test_a_recovery_that_fails_late_says_so(settings: ShardSettings, monke
             if "cannot be read" in refusal.value.reason:
                 break
             await asyncio.sleep(0.01)
+
+
+async def test_a_shutdown_in_the_middle_of_the_recovery_ends_it(
+    settings: ShardSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with in_an_outage(settings) as shards:
+        for _ in range(5):
+            await shards.append(events(shards, 4_000))
+    read, reading, reads = LogReader.read, threading.Event(), 0
+
+    def slowly(self: LogReader, **limits: Any) -> list[Record]:
+        nonlocal reads
+        reads += 1
+        reading.set()
+        time.sleep(0.5)
+        return read(self, **limits)
+
+    monkeypatch.setattr(shardset, "RECOVERY_HEAD_START_S", 0.0)
+    monkeypatch.setattr(LogReader, "read", slowly)
+    async with in_an_outage(settings) as shards:
+        await asyncio.to_thread(reading.wait)
+        assert not await shards.drain(timeout_s=DEADLINE_S)
+    before = reads
+    await asyncio.sleep(1)
+    assert reads == before, "nobody reads on when the directory is free for others"
+    with pytest.raises(NotAccepting, match="shutting down"):
+        await shards.append(events(shards, 1))
+    monkeypatch.undo()
+    async with in_an_outage(settings) as shards:
+        assert (shards.snapshot().appended, shards.snapshot().pending) == (20_000, 20_000)
