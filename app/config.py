@@ -123,7 +123,7 @@ class Config:
     )
     max_body_bytes: int = attrs.field(
         default=10 << 20,
-        metadata=_row(Bytes(1 << 10), "The largest body of a request, counted after decompression."),
+        metadata=_row(Bytes(1 << 10), "The largest body of a request, or line of /bulk, counted after decompression."),
     )
     retention_days: int = attrs.field(
         default=0,

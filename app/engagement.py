@@ -70,10 +70,13 @@ def match_provider(start_metadata: str) -> str:
     return _text(_object(start_metadata).get("provider")) or ""
 
 
-def match_status(aggregates: MatchAggregates, *, now: datetime) -> Status:
-    """``finished`` after ``match_end`` or 15 minutes without an event being received, else ``live``."""
-    quiet_ms = now.timestamp() * 1000 - aggregates.last_received_ms
-    return "finished" if aggregates.ended or quiet_ms > QUIET_MS else "live"
+def match_status(aggregates: MatchAggregates) -> Status:
+    """``finished`` after ``match_end`` or 15 minutes without an event being received, else ``live``.
+
+    As of when it was counted: while ClickHouse is away nobody can tell. Events that are on disk only are newer.
+    """
+    quiet_ms = aggregates.as_of_ms - aggregates.last_received_ms
+    return "finished" if aggregates.ended or (quiet_ms > QUIET_MS and not aggregates.pending_events) else "live"
 
 
 def match_score(aggregates: MatchAggregates) -> dict[str, int] | None:
@@ -100,7 +103,6 @@ def match_score(aggregates: MatchAggregates) -> dict[str, int] | None:
 def metrics_view(
     aggregates: MatchAggregates,
     *,
-    now: datetime,
     percentiles: Percentiles = NO_PERCENTILES,
     curve: CurveWanted | None = None,
 ) -> dict[str, Any]:
@@ -108,7 +110,6 @@ def metrics_view(
 
     Args:
         aggregates: what :class:`shards.reads.MatchReads` counted; ``asOf`` is when it began to.
-        now: decides ``status``; with a time zone.
         percentiles: ``p50 p95 p99`` in ms, None where nobody asked about the match lately.
         curve: what to add as ``curve``; its buckets must not be shorter than those of ``aggregates``.
     """
@@ -117,7 +118,7 @@ def metrics_view(
     names = _team_names(aggregates)
     view = {
         "matchId": aggregates.match_id,
-        "status": match_status(aggregates, now=now),
+        "status": match_status(aggregates),
         "asOf": iso_ms(aggregates.as_of_ms),
         "pendingEvents": aggregates.pending_events,
         "totalEvents": aggregates.total,
@@ -140,13 +141,13 @@ def metrics_view(
     return view if curve is None else view | {"curve": _curve(aggregates, curve)}
 
 
-def match_summary(aggregates: MatchAggregates, *, now: datetime) -> dict[str, Any]:
+def match_summary(aggregates: MatchAggregates) -> dict[str, Any]:
     """Return one entry of ``GET /api/matches``: enough for a list, without curve and breakdown."""
     by_type = _counts_by_type(aggregates)
     sides = match_sides(aggregates.start_metadata)
     return {
         "matchId": aggregates.match_id,
-        "status": match_status(aggregates, now=now),
+        "status": match_status(aggregates),
         "home": attrs.asdict(sides.home) if sides else None,
         "away": attrs.asdict(sides.away) if sides else None,
         **match_details(aggregates.start_metadata),

@@ -111,10 +111,11 @@ class Metrics(Observer):
         """Count events that were refused; ``reason`` is one of a few words."""
         self._rejected.labels(reason).inc(count)
 
-    def request(self, method: str, path_template: str, status: int, seconds: float) -> None:
-        """Count an answered request; ``path_template`` is the route's, with placeholders."""
+    def request(self, method: str, path_template: str, status: int, seconds: float | None) -> None:
+        """Count an answered request; ``path_template`` is the route's, ``seconds`` None of a stream."""
         self._requests.labels(method, path_template, str(status)).inc()
-        self._request_seconds.labels(method, path_template).observe(seconds)
+        if seconds is not None:
+            self._request_seconds.labels(method, path_template).observe(seconds)
 
     def error(self, method: str, path_template: str, error_type: str) -> None:
         """Count a request that ended in an error; ``error_type`` is one of a few words."""
@@ -162,7 +163,7 @@ class _State(Collector):
         yield _gauge("fanfinity_clickhouse_up", "1 while ClickHouse can be used.", int(snapshot.store.up))
         yield _gauge("fanfinity_dead_letters", "Dead letters that nobody has settled yet.", snapshot.dead_lettered)
         yield _gauge(
-            *("fanfinity_matches_active", "Matches with an event in the last 15 minutes, in this process."),
+            *("fanfinity_matches_active", "Matches that go on, by the events of the last 15 minutes in this process."),
             self._live.active_matches(),
         )
         yield _gauge("fanfinity_viewers", "Open streams of matches.", self._live.viewers)

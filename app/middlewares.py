@@ -58,15 +58,17 @@ async def send_request_id(request: web.Request, response: web.StreamResponse) ->
 
 @web.middleware
 async def measure(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Count the request and the time it took; also for its match, where the handler has named one."""
+    """Count the request and the time it took; also for its match, where the handler has named one.
+
+    A stream lasts as long as its viewer stays, which is no time to answer.
+    """
     began = time.perf_counter()
     response = await handler(request)
-    if response.content_type == EVENT_STREAM:
-        return response  # lasts as long as its viewer stays: not a time to answer
-    seconds = time.perf_counter() - began
+    seconds = None if response.content_type == EVENT_STREAM else time.perf_counter() - began
     context = request.app[CONTEXT]
     context.metrics.request(_method(request), path_template(request), response.status, seconds)
-    context.response_times.record(request.get(MATCH_ID), seconds)
+    if seconds is not None:
+        context.response_times.record(request.get(MATCH_ID), seconds)
     return response
 
 

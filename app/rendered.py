@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import time
 from collections import OrderedDict
-from datetime import UTC, datetime
 
 import attrs
 import msgspec
@@ -16,7 +15,7 @@ from app.response_times import ResponseTimes
 from shards.aggregates import MatchAggregates
 
 MAX_AGE_S = 0.5
-"""Even of the same figures an answer is made anew then: a match ends by silence, and response times go on."""
+"""Even of the same figures an answer is made anew then: response times go on."""
 
 KEPT = 256
 BUCKETS_AT_ONCE = 1_000
@@ -70,8 +69,7 @@ class RenderedMetrics:
 
 
 def _rendered(aggregates: MatchAggregates, percentiles: Percentiles, curve: CurveWanted | None) -> Rendered:
-    now = datetime.now(UTC)
-    view = metrics_view(aggregates, now=now, percentiles=percentiles, curve=curve)
-    fresh = now.timestamp() * 1000 - aggregates.as_of_ms < FRESH_MS
+    view = metrics_view(aggregates, percentiles=percentiles, curve=curve)
+    fresh = time.time() * 1000 - aggregates.as_of_ms < FRESH_MS
     counted = essence(view, without=CHANGING[fresh])
     return Rendered(msgspec.json.encode(view), hashlib.blake2b(counted, digest_size=16).digest())

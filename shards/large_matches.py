@@ -225,21 +225,21 @@ class LargeMatches:
     async def _learn_copies(self, match_id: str, known: _Known, *, slices: int = 1) -> bool:
         """Look for copies, slice by slice. Known are then the parts that were there for the first of them."""
         first: _State | None = None
-        runs = known.parts.intervals
+        parts, runs = known.parts, known.parts.intervals
         for index in range(slices):
             statement = copies_statement(
                 self._store.database, match_id, known=runs, slice_=(index, slices), limit=COPIES_MAX + 1
             )
-            [(parts, table, started_s, copied)] = await self._store.fetch(statement)
-            state = _State.of(parts, table, started_s)
+            [(names, table, started_s, copied)] = await self._store.fetch(statement)
+            state = _State.of(names, table, started_s)
             first = first or state
             known.copied.update(copied)
             if len(known.copied) > COPIES_MAX:
                 return False
             if not known.is_of(state):
                 return True  # the answer that is counted next will not be believed
-        if first is not None:
-            known.parts.add(first.parts)
+        if first is not None and known.parts is parts:  # else it was forgotten meanwhile, for the sake of others
+            parts.add(first.parts)
         return True
 
 

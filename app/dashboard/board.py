@@ -5,7 +5,6 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
 
 import attrs
 import jinja2
@@ -78,8 +77,7 @@ class Board:
 
 
 def _cards(matches: Sequence[MatchAggregates]) -> tuple[MatchCard, ...]:
-    now = datetime.now(UTC)
-    return cards([(match, metrics_view(match, now=now)) for match in matches])
+    return cards([(match, metrics_view(match)) for match in matches])
 
 
 BOARD: web.AppKey[Board] = web.AppKey("board", Board)

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +84,7 @@ async def match(request: web.Request) -> web.Response:
         return _page(request, "away.html", {"match_id": match_id}, status=503)
     request[MATCH_ID] = match_id
     percentiles = context.response_times.percentiles(match_id)
-    metrics = metrics_view(aggregates, now=datetime.now(UTC), percentiles=percentiles)
+    metrics = metrics_view(aggregates, percentiles=percentiles)
     return _page(request, "match.html", {"page": match_page(aggregates, metrics)})
 
 

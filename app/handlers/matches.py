@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
 import msgspec
 from aiohttp import hdrs, web
@@ -25,6 +24,10 @@ from app.problems import Problem
 from shards.aggregates import MINUTE_MS
 from shards.reads import MatchAggregates
 
+LOOKED_AT_ONCE = 100
+LOOKS_MAX = 10
+"""For a page of active or of finished matches so many are looked at, so many times, at most."""
+
 routes = web.RouteTableDef()
 
 
@@ -33,9 +36,8 @@ async def list_matches(request: web.Request) -> web.Response:
     """List matches, newest activity first."""
     page = page_of(request)
     matches, last = await _page_of_matches(request.app[CONTEXT], page)
-    now = datetime.now(UTC)
     view = {
-        "matches": [match_summary(match, now=now) for match in matches],
+        "matches": [match_summary(match) for match in matches],
         "nextCursor": matches_cursor(last, active=page.active) if last else None,
     }
     return _answer(msgspec.json.encode(view))
@@ -63,12 +65,16 @@ def unknown_match() -> Problem:
 
 
 async def _page_of_matches(context: Context, page: Page) -> tuple[list[MatchAggregates], Position | None]:
-    """Return the matches of a page, and the position after which the next one begins, None on the last page."""
+    """Return the matches of a page, and the position after which the next one begins, None on the last page.
+
+    Where few are wanted of many, a page may hold less than it could: what is looked at for it is bounded.
+    """
     found: list[MatchAggregates] = []
     after = page.after
-    while True:
+    looked_at = page.limit if page.active is None else LOOKED_AT_ONCE
+    for _ in range(LOOKS_MAX):
         # One more than wanted tells whether there is a next page.
-        recent = await context.live.recent_matches(limit=page.limit + 1, before=after)
+        recent = await context.live.recent_matches(limit=looked_at + 1, before=after)
         answers = await context.live.metrics_of([match_id for match_id, _ in recent])
         for match_id, last_ms in recent:
             if len(found) == page.limit:
@@ -78,14 +84,15 @@ async def _page_of_matches(context: Context, page: Page) -> tuple[list[MatchAggr
                 return found, None
             if _is_wanted(match_id, answers, active=page.active):
                 found.append(answers[match_id])
-        if len(recent) <= page.limit:
+        if len(recent) <= looked_at:
             return found, None
+    return found, after
 
 
 def _is_wanted(match_id: str, answers: Mapping[str, MatchAggregates], *, active: bool | None) -> bool:
     if match_id not in answers:
         return False
-    is_live = match_status(answers[match_id], now=datetime.now(UTC)) == "live"
+    is_live = match_status(answers[match_id]) == "live"
     return active is None or active == is_live
 
 

@@ -74,7 +74,10 @@ class Answers:
         return {match_id: answer for match_id, answer in found.items() if answer is not None}
 
     async def get_newer(self, match_id: str, than: float) -> MatchAggregates | None:
-        """Return an answer that began to be counted after a moment of the monotonic clock; None: unknown match."""
+        """Return an answer that began to be counted after a moment of the monotonic clock; None: unknown match.
+
+        Waits as long as that takes.
+        """
         while True:
             if (flight := self._flights.get(match_id)) is not None:
                 await asyncio.wait({flight})

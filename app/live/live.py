@@ -5,7 +5,6 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 
 import msgspec
 
@@ -25,7 +24,7 @@ from shards.stores.schema import CURVE_BUCKET_MS
 
 ACTIVE_S = 15 * 60
 ACTIVE_MAX = 100_000
-"""Matches whose last event is remembered; the count of active ones ends here."""
+"""Matches whose last event is remembered, and matches whose end is; the count of active ones ends here."""
 
 RESTING_S = 60.0
 RESTING_MAX = 64
@@ -51,6 +50,7 @@ class Live:
 
     def __init__(self, reads: MatchReads, response_times: ResponseTimes, *, patience: Patience | None = None) -> None:
         patience = patience or Patience()
+        self._patience = patience
         self._response_times = response_times
         self._reads = reads
         self._fine: OrderedDict[str, float] = OrderedDict()
@@ -62,6 +62,7 @@ class Live:
         self._topics: dict[str, Topic] = {}
         self._resting: OrderedDict[str, Topic] = OrderedDict()
         self._active: OrderedDict[str, float] = OrderedDict()
+        self._ended: OrderedDict[str, None] = OrderedDict()
         self._closed = False
 
     async def metrics(self, match_id: str, *, bucket_ms: int = MINUTE_MS) -> MatchAggregates:
@@ -84,10 +85,18 @@ class Live:
             self._fine.pop(match_id, None)
             raise UnknownMatch(match_id)
         if answer.bucket_ms > bucket_ms:
-            answer = await self._answers.get_newer(match_id, asked_at)
+            answer = await self._newer(match_id, asked_at)
         if answer is None or answer.bucket_ms > bucket_ms:
             raise StoreUnavailable("no answer with buckets of 10 s is at hand")
         return answer
+
+    async def _newer(self, match_id: str, than: float) -> MatchAggregates | None:
+        finer = asyncio.ensure_future(self._answers.get_newer(match_id, than))
+        try:
+            await self._patience.wait({finer}, at_hand=False)
+            return finer.result()
+        finally:
+            finer.cancel()
 
     async def metrics_of(self, match_ids: Sequence[str]) -> dict[str, MatchAggregates]:
         """Return the same of several matches, counted in one statement; unknown ones are absent."""
@@ -155,12 +164,17 @@ class Live:
         now = time.monotonic()
         watched: dict[str, list[Event]] = {}
         for event in events:
-            self._active[event.match_id] = now
-            self._active.move_to_end(event.match_id)
+            if event.event_type == "match_end":
+                self._active.pop(event.match_id, None)
+                self._ended[event.match_id] = None
+            elif event.match_id not in self._ended:
+                self._active[event.match_id] = now
+                self._active.move_to_end(event.match_id)
             if event.match_id in self._topics or event.match_id in self._resting:
                 watched.setdefault(event.match_id, []).append(event)
-        while len(self._active) > ACTIVE_MAX:
-            self._active.popitem(last=False)
+        for remembered in (self._active, self._ended):
+            while len(remembered) > ACTIVE_MAX:
+                remembered.popitem(last=False)
         for match_id, of_match in watched.items():
             (self._topics.get(match_id) or self._resting[match_id]).accepted(of_match)
 
@@ -170,7 +184,7 @@ class Live:
         return sum(len(topic.viewers) for topic in self._topics.values())
 
     def active_matches(self) -> int:
-        """Return how many matches this process accepted an event for in the last 15 minutes."""
+        """Return for how many matches this process accepted an event in the last 15 minutes, and no ``match_end``."""
         oldest = time.monotonic() - ACTIVE_S
         while self._active and next(iter(self._active.values())) < oldest:
             self._active.popitem(last=False)
@@ -186,4 +200,4 @@ class Live:
 
     def _render(self, aggregates: MatchAggregates) -> bytes:
         percentiles = self._response_times.percentiles(aggregates.match_id)
-        return msgspec.json.encode(metrics_view(aggregates, now=datetime.now(UTC), percentiles=percentiles))
+        return msgspec.json.encode(metrics_view(aggregates, percentiles=percentiles))

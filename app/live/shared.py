@@ -17,7 +17,9 @@ KEYS_MAX = 256
 
 
 class Shared(Generic[K, V]):
-    """Results by key, at most :data:`MAX_AGE_S` old, and then forgotten; errors are shared too.
+    """Results by key whose load began at most :data:`MAX_AGE_S` before they were asked for; errors are shared too.
+
+    Of one key there is never more than one load: who comes late waits for its end, and shares the next one.
 
     Bounded: the oldest key goes first.
     """
@@ -29,8 +31,13 @@ class Shared(Generic[K, V]):
 
     async def get(self, key: K) -> V:
         """Return the result for a key, or raise what its load raised; StoreUnavailable if it takes too long."""
-        began, call = self._calls.get(key, (float("-inf"), None))
-        if call is None or (call.done() and time.monotonic() - began >= MAX_AGE_S):
+        while True:
+            began, call = self._calls.get(key, (float("-inf"), None))
+            too_old = time.monotonic() - began >= MAX_AGE_S
+            if call is None or call.done() or not too_old:
+                break
+            await self._patience.wait({call}, at_hand=False)
+        if call is None or too_old:
             call = asyncio.ensure_future(self._load(key))
             call.add_done_callback(lambda done: self._note(key, done))
             self._calls[key] = (time.monotonic(), call)

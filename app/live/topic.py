@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 
 import attrs
@@ -11,6 +11,8 @@ import msgspec
 from app.engagement import highlight_view
 from app.live.answers import Answers
 from app.live.viewers import Message, Subscription
+from app.schemas.event_types import RETRACTION
+from shards.aggregates import HIGHLIGHTS, canonical_id, retracted_id
 from shards.errors import StoreError
 from shards.events import Event
 from shards.reads import HIGHLIGHT_TYPES, Highlight, MatchAggregates
@@ -44,6 +46,7 @@ class Topic:
         self._render = render
         self._feed: OrderedDict[str, Message] = OrderedDict()
         self._seeded = 0
+        self._unchecked: deque[Highlight] = deque(maxlen=FEED_LIMIT)
         self._rendered: tuple[MatchAggregates, bytes] | None = None
         self._changed = asyncio.Event()
         self._changed_at = 0.0
@@ -66,7 +69,9 @@ class Topic:
         self._changed.set()
         for event in events:
             if event.event_type in HIGHLIGHT_TYPES:
-                self._announce(_highlight_of(event))
+                highlight = _highlight_of(event, retracted=event.event_id in self._withdrawn())
+                if self._announce(highlight):
+                    self._unchecked.append(highlight)
 
     async def close(self) -> None:
         """End the poller and every viewer's stream. The feed goes on to take what is accepted."""
@@ -88,7 +93,7 @@ class Topic:
     def _missed(self, last_event_id: str) -> list[Message]:
         """Return what a viewer has not seen who saw this id last; nothing for an id that is none of ours."""
         received, _, event_id = last_event_id.partition("-")
-        if not (received.isascii() and received.isdigit() and len(received) < 20):
+        if not (received.isascii() and received.isdigit() and len(received) < 20 and canonical_id(event_id)):
             return []
         sent = list(self._feed.values())
         place = next((place for place, message in enumerate(sent) if message.id == last_event_id), -1)
@@ -107,9 +112,30 @@ class Topic:
             elif known is None and highlight.received_ms >= received_since_ms:
                 self._announce(highlight)
 
-    def _announce(self, highlight: Highlight) -> None:
-        if highlight.event_id not in self._feed:
+    def _withdrawn(self) -> set[str]:
+        """Return what the retractions in the feed name."""
+        sent = (message.value for message in self._feed.values())
+        return {retracted_id(highlight.metadata) for highlight in sent if highlight.event_type == RETRACTION}
+
+    def _correct(self, announced: Iterable[Highlight], newest: MatchAggregates) -> None:
+        """Send again, as it counts, what was announced and then found to be another version of an earlier event.
+
+        ``newest`` was counted after all of them were accepted.
+        """
+        standing = {highlight.event_id: highlight for highlight in newest.highlights}
+        oldest = newest.highlights[-1].timestamp if len(newest.highlights) == HIGHLIGHTS else 0
+        for highlight in announced:
+            counted = standing.get(highlight.event_id)
+            if counted is None and highlight.timestamp > oldest and not newest.pending_events:
+                self._publish(self._remember(attrs.evolve(highlight, retracted=True)))
+            elif counted is not None and _content(counted) != _content(highlight):
+                self._publish(self._remember(counted))
+
+    def _announce(self, highlight: Highlight) -> bool:
+        is_new = highlight.event_id not in self._feed
+        if is_new:
             self._publish(self._remember(highlight))
+        return is_new
 
     def _remember(self, highlight: Highlight) -> Message:
         message = Message(
@@ -147,10 +173,14 @@ class Topic:
             await self._wait_for_change(timeout_s=INTERVAL_S)
             await asyncio.sleep(due - time.monotonic())
             self._changed.clear()
+            announced = [self._unchecked.popleft() for _ in range(len(self._unchecked))]
             try:
                 newest = await self._answers.get_newer(self._match_id, self._changed_at)
             except StoreError:
                 newest = None
+                self._unchecked.extendleft(reversed(announced))
+            if newest is not None:
+                self._correct(announced, newest)
             if newest is None or (newest == shown and time.monotonic() - shown_at < REPEAT_S):
                 continue
             self._announce_others(newest.highlights, received_since_ms=shown.as_of_ms - RECENT_MS)
@@ -172,7 +202,14 @@ def _next_due(shown: MatchAggregates) -> float:
     return time.monotonic() + INTERVAL_S - max(0.0, min(age_s, INTERVAL_S))
 
 
-def _highlight_of(event: Event) -> Highlight:
+def _content(highlight: Highlight) -> tuple[object, ...]:
+    return (
+        *(highlight.event_type, highlight.timestamp, highlight.team_id, highlight.player_id),
+        highlight.metadata or "{}",
+    )
+
+
+def _highlight_of(event: Event, *, retracted: bool) -> Highlight:
     return Highlight(
         event_id=event.event_id,
         event_type=event.event_type,
@@ -180,7 +217,7 @@ def _highlight_of(event: Event) -> Highlight:
         team_id=event.team_id,
         player_id=event.player_id,
         metadata=event.metadata,
-        retracted=False,
+        retracted=retracted,
         received_ms=event.received_ns // 1_000_000,
     )
 

@@ -29,7 +29,7 @@ from app.schemas.fields import (
     text_of,
     timestamp_parser,
 )
-from app.schemas.metadata import EMPTY, Metadata, check_retraction, parse_metadata, with_unmapped
+from app.schemas.metadata import EMPTY, Metadata, check_readable, check_retraction, parse_metadata, with_unmapped
 from shards.clock import ReceiptClock
 from shards.events import Event
 
@@ -129,6 +129,8 @@ class EventSchema:
         try:
             unknown = [name for name in fields if name not in _KNOWN]
             metadata = with_unmapped(fields, unknown) if unknown or "metadata" in fields else EMPTY
+            if incoming is not None and incoming.event_type == RETRACTION:
+                check_readable(metadata)
         except FieldError as fault:
             faults.append(Fault("$.metadata", str(fault)))
         return incoming, metadata, faults

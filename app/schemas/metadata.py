@@ -4,13 +4,15 @@ Keys the service understands (`home`, `minute`, …) are not checked here: one o
 is kept, and simply not understood.
 """
 
+import json
+import math
 import re
 from collections.abc import Collection, Mapping
 from typing import NewType
 
 import msgspec
 
-from app.schemas.faults import FieldError
+from app.schemas.faults import FieldError, shown
 from app.schemas.fields import CANONICAL_UUID, UUID_EXAMPLE, is_absent, text_of
 
 Metadata = NewType("Metadata", str)
@@ -19,6 +21,8 @@ Metadata = NewType("Metadata", str)
 MAX_BYTES = 16 * 1024
 MAX_LEVELS = 16
 UNMAPPED = "_unmapped"
+_UNREADABLE = "of a retraction must hold no number beyond 64 bits or a double"
+_INT_MAX_CHARS = 20
 SMALLEST_FIELD_BYTES = len('"":0')
 EMPTY = Metadata("{}")
 
@@ -67,6 +71,27 @@ def check_retraction(fields: Mapping[str, msgspec.Raw]) -> None:
     # Kept as sent and compared in ClickHouse, so only the spelling that differs from ours at most in case.
     if not CANONICAL_UUID.fullmatch(text_of(named) or ""):
         raise FieldError(f"must be the eventId of the event that is withdrawn, such as {UUID_EXAMPLE}")
+
+
+def check_readable(metadata: Metadata) -> None:
+    """Check that ClickHouse will read out of a retraction's metadata which event is withdrawn.
+
+    It takes the first of two equal keys, and reads nothing at all beside a number that neither 64 bits nor a double
+    hold (JSONExtractString, seen on 26.7).
+    """
+    pairs = json.loads(metadata, object_pairs_hook=list, parse_int=_of_64_bits, parse_float=_of_a_double)
+    if [name for name, _ in pairs].count("eventId") > 1:
+        raise FieldError("has the key eventId twice; send it once")
+
+
+def _of_64_bits(digits: str) -> None:
+    if len(digits) > _INT_MAX_CHARS or not -(1 << 63) <= int(digits) < 1 << 64:
+        raise FieldError(f"{_UNREADABLE}; send {shown(digits)} as a string")
+
+
+def _of_a_double(text: str) -> None:
+    if math.isinf(float(text)):
+        raise FieldError(f"{_UNREADABLE}; send {shown(text)} as a string")
 
 
 def levels(text: bytes) -> int:

@@ -53,6 +53,30 @@ async def test_only_matches_with_many_rows_are_large(store: Store) -> None:
     assert await large.among(["small", MATCH]) == ["small", MATCH]
 
 
+async def test_what_is_forgotten_while_it_is_learnt_is_not_believed(
+    store: Store, large: LargeMatches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another match may need the memory just then."""
+    sent = events(50)
+    await store.insert_direct(batch(sent[:30], number=1))
+    await store.insert_direct(batch(sent[20:], number=2))
+    assert await total(large) == 50
+    fetch = store.fetch
+
+    async def forgetting(*statements: str) -> list[tuple[object, ...]]:
+        answer = await fetch(*statements)
+        if "HAVING count() > 1" in statements[-1]:
+            large._known[MATCH].drop()
+        return answer
+
+    monkeypatch.setattr(store, "fetch", forgetting)
+    sent += events(5)
+    await store.insert_direct(batch(sent[-6:], number=3))
+    assert await total(large) == 55
+    monkeypatch.undo()
+    assert await total(large) == 55
+
+
 async def test_copies_in_parts_that_come_later_count_once(store: Store, large: LargeMatches) -> None:
     sent = events(50)
     await store.insert_direct(batch(sent[:30], number=1))

@@ -350,6 +350,10 @@ async def test_says_how_many_are_on_disk_only(store: Store, reads: MatchReads, u
     found = await reads.aggregates(["known", "new", "unknown"])
     assert {match: (of.total, of.pending_events) for match, of in found.items()} == {"known": (1, 7), "new": (0, 3)}
     assert [match for match, _ in await reads.recent_matches(limit=5)] == ["new", "known"]
+    unconfirmed.hold(event(match="old"), event(match="known"))
+    unconfirmed.unread = {"known": 7}
+    first, _ = await reads.recent_matches(limit=2)
+    assert first[0] == "known", "what is on disk only is newer than what is in memory"
 
 
 async def test_recent_matches_come_in_pages_and_pending_ones_rise(

@@ -86,6 +86,28 @@ async def test_status_accounts_for_every_event(service: Service) -> None:
     assert status["store"]["kind"] == "embedded"
 
 
+async def test_metrics_count_streams_and_matches_that_go_on(service: Service) -> None:
+    async def gauge(name: str) -> float:
+        lines = (await service.get("/metrics")).text.splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
+    path = 'method="GET",path="/api/matches/{matchId}/stream",status="200"'
+    before = await gauge("fanfinity_matches_active")
+    await service.post("/api/events", [{"matchId": m, "eventType": "match_start"} for m in ("goes-on", "ends")])
+    await service.metrics("goes-on", total=1)
+    async with service.session.get(f"{service.url}/api/matches/goes-on/stream"):
+        pass
+
+    async def counted() -> bool:
+        return await gauge(f"http_requests_total{{{path}}}") == 1
+
+    await eventually(counted, lambda: "the stream is not counted")
+    assert await gauge("fanfinity_matches_active") == before + 2
+    for event_type in ("match_end", "cheer"):
+        await service.post("/api/events", {"matchId": "ends", "eventType": event_type})
+        assert await gauge("fanfinity_matches_active") == before + 1
+
+
 async def test_metrics_count_what_came_in_and_name_no_match(service: Service) -> None:
     await is_up(service)
     await service.post("/api/events", {"matchId": "secret-match", "eventType": "corner", "teamId": "t"})

@@ -33,7 +33,7 @@ async def test_reads_are_answered_promptly_while_clickhouse_hangs(
         await service.metrics("seen", total=1)
         own_clickhouse.pause()
         try:
-            for path in ("/api/matches/unseen/metrics", "/api/matches"):
+            for path in ("/api/matches/unseen/metrics", "/api/matches", "/api/matches/seen/metrics?bucket=10s"):
                 await refused_promptly(service, path)
             assert not service.context.shards.store_is_away
 

@@ -196,6 +196,8 @@ async def test_reads_answer_as_documented(witness: Witness, service: Service) ->
         await witness.get("/api/matches/documented/metrics", template)
     await witness.get("/api/matches/documented/metrics", template, headers={"If-None-Match": "*"})
     await witness.get("/api/matches", headers={"If-None-Match": "*"})
+    await witness.get("/", headers={"If-None-Match": "*"})
+    await witness.get("/matches/documented", "/matches/{matchId}", headers={"If-None-Match": "*"})
     await witness.get("/api/matches/unheard-of/metrics", template)
     await witness.get("/api/matches/%00/metrics", template)
     template = "/api/matches/{matchId}/events"

@@ -106,6 +106,35 @@ async def test_sends_a_highlight_at_once_and_once(service: Service) -> None:
         assert (await viewer.next("event")).data["eventType"] == "red_card"
 
 
+async def test_of_two_versions_of_an_event_the_first_one_stands_on_the_stream_too(service: Service) -> None:
+    """That there was an earlier one shows only when it is counted: what was announced is sent again as it counts."""
+    await send(service, event("versions"))
+    async with watching(service, "versions") as viewer:
+        await viewer.next("metrics")
+        passed, booked = event("versions", "pass"), event("versions", "yellow_card", teamId="1")
+        await send(service, passed, booked)
+        await send(service, passed | {"eventType": "goal"})
+        announced = (await viewer.next("event")).data
+        assert (announced["eventId"], announced["eventType"]) == (booked["eventId"], "yellow_card")
+        for retracted in (False, True):
+            shown = (await viewer.next("event")).data
+            assert (shown["eventId"], shown["eventType"]) == (passed["eventId"], "goal")
+            assert shown["retracted"] == retracted
+        assert (await service.metrics("versions", total=3))["goals"] == 0
+
+
+async def test_a_highlight_that_was_withdrawn_before_it_came_is_sent_as_such(service: Service) -> None:
+    await send(service, event("early"))
+    async with watching(service, "early") as viewer:
+        await viewer.next("metrics")
+        goal = event("early", "goal")
+        await send(service, event("early", "retraction", metadata={"eventId": goal["eventId"].upper()}))
+        await send(service, goal)
+        assert (await viewer.next("event")).data["eventType"] == "retraction"
+        shown = (await viewer.next("event")).data
+        assert (shown["eventId"], shown["retracted"]) == (goal["eventId"], True)
+
+
 async def test_highlights_are_those_of_the_contract(service: Service) -> None:
     await send(service, event("kinds"))
     async with watching(service, "kinds") as viewer:
@@ -224,23 +253,41 @@ async def test_goes_on_in_the_order_in_which_highlights_were_sent(service: Servi
         Event("order", str(uuid.uuid4()), "goal", 1_705_327_200_000, "1", "", "{}", clock.now_ns() + n * 5_000_000)
         for n in range(3)
     )
+
+    async def accept(*events: Event) -> None:
+        await service.context.shards.append(events)
+        hub.accepted(events)
+
     async with hub.subscribe("order") as messages:
         begun = await anext(messages)
-        hub.accepted([late])
+        await accept(late)
         seen = await highlight(messages)
         assert seen.value.event_id == late.event_id
-    hub.accepted([early, last])
+    await accept(early, last)
     for _ in range(2):  # nobody watches in between
         async with hub.subscribe("order", last_event_id=seen.id) as messages:
             assert [(await highlight(messages)).value.event_id for _ in range(2)] == [early.event_id, last.event_id]
     # Received before all that the viewer saw, and durable after it.
     earlier = attrs.evolve(early, event_id=str(uuid.uuid4()), received_ns=early.received_ns - 3_600_000_000_000)
-    hub.accepted([earlier])
-    for seen_id, count in ((begun.id, 4), ("1-gone", 5)):
+    await accept(earlier)
+    for seen_id, count in ((begun.id, 4), (f"1-{uuid.uuid4()}", 5)):
         async with hub.subscribe("order", last_event_id=seen_id) as messages:
             await anext(messages)
             shown = [(await anext(messages)).value.event_id for _ in range(count)]
         assert shown[-4:] == [late.event_id, early.event_id, last.event_id, earlier.event_id]
+
+
+async def test_what_is_no_id_of_ours_is_ignored(service: Service) -> None:
+    await send(service, event("foreign"))
+    async with watching(service, "foreign") as first:
+        await first.next("metrics")
+        await send(service, event("foreign", "goal"))
+        await first.next("event")
+        for foreign in ("99999999999999-x", "1-gone", "x", "-"):
+            async with watching(service, "foreign", Last_Event_ID=foreign) as viewer:
+                await viewer.next("metrics")
+                await send(service, later := event("foreign", "red_card"))
+                assert (await viewer.next("event")).data["eventId"] == later["eventId"], foreign
 
 
 async def test_ids_mean_the_same_when_the_feed_is_made_anew(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

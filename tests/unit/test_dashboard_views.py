@@ -69,7 +69,7 @@ def aggregates(**changes: object) -> MatchAggregates:
 
 def page(**changes: object) -> MatchPage:
     match = aggregates(**changes)
-    return match_page(match, metrics_view(match, now=NOW))
+    return match_page(match, metrics_view(match))
 
 
 def texts(html: str) -> str:
@@ -319,7 +319,7 @@ class TestMatchPage:
 class TestCards:
     def test_last_highlight_is_one_that_stands(self) -> None:
         match = aggregates(highlights=(highlight("goal", 21, retracted=True), highlight("penalty", 20)))
-        card = match_card(match, metrics_view(match, now=NOW))
+        card = match_card(match, metrics_view(match))
         assert card.last_highlight is not None
         assert card.last_highlight.label == "Penalty"
 
@@ -327,7 +327,7 @@ class TestCards:
         whistle, goal = highlight("match_end", 22), highlight("goal", 20)
         for highlights, shown in (((whistle, goal), "Goal"), ((whistle,), "Full time")):
             match = aggregates(highlights=highlights)
-            card = match_card(match, metrics_view(match, now=NOW))
+            card = match_card(match, metrics_view(match))
             assert card.last_highlight is not None
             assert card.last_highlight.label == shown
 
@@ -335,12 +335,12 @@ class TestCards:
         paces = []
         for ended in (False, True):
             match = aggregates(ended=ended)
-            paces.append(match_card(match, metrics_view(match, now=NOW)).pace)
+            paces.append(match_card(match, metrics_view(match)).pace)
         assert paces == ["20 in the last minute", "50 in the busiest minute"]
 
     def test_live_matches_come_first_in_the_order_given(self) -> None:
         matches = [aggregates(match_id=name, ended=name == "b") for name in "bca"]
-        made = cards([(match, metrics_view(match, now=NOW)) for match in matches])
+        made = cards([(match, metrics_view(match)) for match in matches])
         assert [card.match_id for card in made] == ["c", "a", "b"]
 
 
@@ -464,7 +464,7 @@ class TestRendering:
 
     def test_one_answer_is_rendered_once_for_all_viewers(self, environment: jinja2.Environment) -> None:
         match = aggregates()
-        data = json.dumps(metrics_view(match, now=NOW)).encode()
+        data = json.dumps(metrics_view(match)).encode()
         broadcast = Message(event="metrics", data=data, value=match)
         regions = MatchRegions(environment)
         rendered = regions.render(broadcast)
@@ -490,7 +490,7 @@ class TestRendering:
 
 def test_who_recorded_the_match_is_named_with_its_data() -> None:
     recorded = aggregates(start_metadata=json.dumps({**TEAMS, "provider": "StatsBomb"}))
-    metrics = metrics_view(recorded, now=NOW)
+    metrics = metrics_view(recorded)
 
     assert match_page(recorded, metrics).provider == "StatsBomb"
     assert match_card(recorded, metrics).provider == "StatsBomb"

@@ -193,6 +193,34 @@ def test_unknown_event_types_are_refused_and_the_known_ones_named(schema: EventS
         assert "own_goal" in message
 
 
+@pytest.mark.parametrize(
+    ("metadata", "says"),
+    [
+        (f'{{"eventId":"{ID}","eventId":"{ID}"}}', "eventId twice"),
+        (f'{{"eventId":"{ID}","x":[1e999]}}', "1e999"),
+        (f'{{"eventId":"{ID}","x":{{"y":18446744073709551616}}}}', "as a string"),
+        (f'{{"eventId":"{ID}","x":-9223372036854775809}}', "as a string"),
+        (f'{{"eventId":"{ID}","x":{"9" * 5000}}}', "as a string"),
+    ],
+)
+def test_a_retraction_that_clickhouse_would_not_understand_is_refused(
+    schema: EventSchema, metadata: str, says: str
+) -> None:
+    for text in (f'"metadata":{metadata}', f'"metadata":{{"eventId":"{ID}"}},"unknown":{metadata}'):
+        event = f'{{"matchId":"m","eventType":"retraction",{text}}}'
+        if "unknown" in text and "twice" in says:
+            continue
+        with pytest.raises(InvalidEventError, match=says) as refused:
+            schema.parse(event.encode(), origin=Origin())
+        assert [fault.field for fault in refused.value.faults] == ["$.metadata"]
+
+
+def test_a_retraction_may_say_why(schema: EventSchema) -> None:
+    metadata = f'{{"why":"offside","n":[18446744073709551615,-9223372036854775808,1.5e300],"eventId":"{ID}"}}'
+    event = f'{{"matchId":"m","eventType":"retraction","metadata":{metadata}}}'
+    assert schema.parse(event.encode(), origin=Origin()).metadata == metadata
+
+
 def test_a_retraction_names_the_event_withdrawn(schema: EventSchema) -> None:
     event = {"matchId": "m", "eventType": "retraction"}
     assert parse(schema, event | {"metadata": {"eventId": ID}}).event_type == "retraction"
