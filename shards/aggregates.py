@@ -3,7 +3,7 @@
 import json
 import uuid
 from collections.abc import Collection, Iterable, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import attrs
 
@@ -84,8 +84,7 @@ class MatchAggregates:
     as_of_ms: int = attrs.field(default=0, eq=False)
 
 
-@attrs.frozen
-class Group:
+class Group(NamedTuple):
     """One row of an answer: a bucket and team (``bucket_ms`` not 0), or a type and team, of one match.
 
     ``named`` is the event's id if a retraction may have withdrawn it, then the group is of that event alone.
@@ -97,7 +96,7 @@ class Group:
     bucket_ms: int
     event_type: str
     team_id: str
-    count: int
+    events: int
     first_ms: int
     last_ms: int
     received_ms: int
@@ -138,17 +137,17 @@ def aggregates_of(
         extremes: where the groups' own are not to be believed.
     """
     withdrawn = withdrawn_by(groups)
-    counted = [group for group in groups if group.count and group.named not in withdrawn]
+    counted = [group for group in groups if group.events and group.named not in withdrawn]
     typed = [group for group in counted if not group.bucket_ms]
     starts = [group.start for group in typed if group.start[2]]
-    by_type_team = _sums(((group.event_type, group.team_id), group.count) for group in typed)
-    curve = _sums(((group.bucket_ms, group.team_id), group.count) for group in counted if group.bucket_ms)
+    by_type_team = _sums(((group.event_type, group.team_id), group.events) for group in typed)
+    curve = _sums(((group.bucket_ms, group.team_id), group.events) for group in counted if group.bucket_ms)
     by_minute = _sums((start // MINUTE_MS * MINUTE_MS, count) for (start, _), count in curve.items())
     if extremes is None:
         extremes = _extremes(typed, groups)
     return MatchAggregates(
         match_id=match_id,
-        total=sum(group.count for group in typed),
+        total=sum(group.events for group in typed),
         first_ms=extremes.first_ms,
         last_ms=extremes.last_ms,
         last_received_ms=extremes.received_ms or as_of_ms,

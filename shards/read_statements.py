@@ -13,8 +13,9 @@ NO_ID = f"toUUID('{NOBODY}')"
 COLUMNS = "event_id, event_type, happened, team_id, player_id, metadata, received, version"
 """An event's columns in these statements: ``happened`` and ``received`` are in ms."""
 
-STORED_COLUMNS = """event_id, event_type, toInt64(toUnixTimestamp64Milli(timestamp)) AS happened, team_id,
-    player_id, metadata, toInt64(toUnixTimestamp64Milli(received_at)) AS received, version"""
+_HAPPENED, _RECEIVED = "toUnixTimestamp64Milli(timestamp)", "toUnixTimestamp64Milli(received_at)"
+STORED_COLUMNS = f"""event_id, event_type, toInt64({_HAPPENED}) AS happened, team_id,
+    player_id, metadata, toInt64({_RECEIVED}) AS received, version"""
 """The same, as they are made from those of the destination table."""
 
 IS_HIGHLIGHT = f"event_type IN {HIGHLIGHT_TYPES!r}"
@@ -35,11 +36,14 @@ _CONTESTED = f"""SELECT match_id, {COLUMNS} FROM (
   ORDER BY version DESC LIMIT 1 BY match_id, event_id"""
 # The spellings that uuid.UUID() reads too.
 TARGET = "toUUIDOrZero(replaceRegexpAll(lower(JSONExtractString(metadata, 'eventId')), 'urn:|uuid:|[{}-]', ''))"
-_PLAIN = f"SELECT {NO_ID} AS about, * FROM ({{rows}})"
-# Any version of a retraction: which of them stand, and so withdraw, shows only in the whole answer.
-_LOOKED_UP = """SELECT toUUIDOrZero(JSONExtractString(metadata, 'eventId')) AS event_id FROM {database}.events
-  WHERE match_id IN ({matches}) AND event_type = 'retraction'"""
 _NAMED = "SELECT event_id FROM format(TSV, 'event_id UUID', {ids})"
+_PLAIN_COUNTS = """SELECT match_id, toInt64(intDiv({time}, {bucket_ms}) * {bucket_ms}) AS bucket, toString(event_type),
+    team_id, toInt64(count()), toInt64(min({time})), toInt64(max({time})), toInt64(max({received})),
+    if(bucket = 0, groupArraySortedIf({highlights})(
+      (-{time}, -{received}, toString(event_id), player_id, metadata), {is_highlight}), [])"""
+_PLAIN_GROUPING = "GROUP BY GROUPING SETS ((match_id, bucket, team_id), (match_id, event_type, team_id))"
+_PLAIN_STORED = "{database}.events FINAL PREWHERE match_id IN ({matches})"
+_WITHOUT_NAMED = f"SELECT {NO_ID} AS about, * FROM ({{rows}})"
 # An id that was named in one match gets a group of its own in all of them; which one it was named in shows later.
 _WITH_NAMED = f"SELECT if(event_id IN ({{named}}), event_id, {NO_ID}) AS about, * FROM ({{rows}})"
 _COUNTS = """SELECT match_id, toString(about), toInt64(intDiv(happened, {bucket_ms}) * {bucket_ms}) AS bucket,
@@ -79,13 +83,31 @@ def pending_statement(pending: Sequence[bytes]) -> str:
     return _PENDING.format(source=rows_source(pending, ROW_STRUCTURE))
 
 
+def plain_statements(
+    database: str, match_ids: Sequence[str], pending: Sequence[bytes], *, bucket_ms: int, max_rows: int = 0
+) -> tuple[str, ...]:
+    """Return the statements that count some matches, withdrawn events included; see :func:`aggregates_statements`.
+
+    It costs more to plan a statement than to run it for most matches, so this one is as plain as it can be. The columns
+    of its answer are those of :func:`shards.plain_groups.plain_groups`.
+    """
+    names = _names(database, match_ids)
+    if pending:
+        source, time, received = f"({_united(names)})", "happened", "received"
+    else:
+        source, time, received = _PLAIN_STORED.format(**names), _HAPPENED, _RECEIVED
+    counts = _PLAIN_COUNTS.format(
+        time=time, received=received, bucket_ms=bucket_ms, highlights=HIGHLIGHTS, is_highlight=IS_HIGHLIGHT
+    )
+    return _with_pending(pending, f"{counts} FROM {source} {_PLAIN_GROUPING} {_settings(max_rows)}")
+
+
 def aggregates_statements(
     database: str,
     match_ids: Sequence[str],
     pending: Sequence[bytes],
     *,
     named: Collection[str],
-    look_up: bool,
     bucket_ms: int,
     max_rows: int = 0,
 ) -> tuple[str, ...]:
@@ -93,29 +115,39 @@ def aggregates_statements(
 
     The rows of the answer are, per match and "about" (the id of an event that a retraction names, else
     :data:`NOBODY`), one for each bucket and team, and one for each type and team (bucket 0, which no event has).
-    It costs more to plan it than to run it for most matches, so it is as plain as it can be.
 
     Args:
         database: its name.
         match_ids: at least one.
         pending: payloads of WAL records.
         named: ids of events that retractions may have withdrawn, canonical.
-        look_up: take those too that stored retractions name in one of the usual spellings, with hyphens.
         bucket_ms: length of a bucket of the curve.
         max_rows: fail with code 158 where more would have to be read; 0: read as many as there are.
     """
-    names = {"database": database, "matches": ", ".join(map(heredoc, match_ids))}
-    rows = _STORED.format(**names)
-    if pending:
-        rows = f"{rows} {_BUT_PENDING} UNION ALL SELECT * FROM ({_CONTESTED.format(**names)})"
-    sources = [_LOOKED_UP.format(**names)] if look_up else []
-    if named:
-        sources.append(_NAMED.format(ids=heredoc("\n".join(named))))
-    units = (_WITH_NAMED if sources else _PLAIN).format(rows=rows, named=" UNION ALL ".join(sources))
+    names = _names(database, match_ids)
+    rows = _united(names) if pending else _STORED.format(**names)
+    ids = _NAMED.format(ids=heredoc("\n".join(named))) if named else ""
+    units = (_WITH_NAMED if named else _WITHOUT_NAMED).format(rows=rows, named=ids)
     counts = f"{_COUNTS.format(bucket_ms=bucket_ms)}, {of_marks('true')}"
-    limit = f", max_rows_to_read = {max_rows:d}, read_overflow_mode = 'throw'" if max_rows else ""
-    answer = f"{counts} FROM ({units}) AS units {GROUPING} {SETTINGS}, max_threads = 1{limit}"
+    return _with_pending(pending, f"{counts} FROM ({units}) AS units {GROUPING} {_settings(max_rows)}")
+
+
+def _names(database: str, match_ids: Sequence[str]) -> dict[str, str]:
+    return {"database": database, "matches": ", ".join(map(heredoc, match_ids))}
+
+
+def _united(names: Mapping[str, str]) -> str:
+    """Return the statement for the rows that stand, those of the temporary table ``pending`` among them."""
+    return f"{_STORED.format(**names)} {_BUT_PENDING} UNION ALL SELECT * FROM ({_CONTESTED.format(**names)})"
+
+
+def _with_pending(pending: Sequence[bytes], answer: str) -> tuple[str, ...]:
     return (pending_statement(pending), answer) if pending else (answer,)
+
+
+def _settings(max_rows: int) -> str:
+    limit = f", max_rows_to_read = {max_rows:d}, read_overflow_mode = 'throw'" if max_rows else ""
+    return f"{SETTINGS}, max_threads = 1{limit}"
 
 
 def recent_statement(database: str, pending: Mapping[str, int], *, limit: int, before: tuple[int, str] | None) -> str:

@@ -4,10 +4,10 @@ Pending rows are taken *before* the statement is sent, and travel ahead of it as
 ``events`` meanwhile is in both, and counts once; so an answer holds everything that was acknowledged before it was
 asked for, and never less than the answer before. Buffer tables are not read: they undercount while they flush.
 
-A retraction withdraws the event it names, of the same match, whichever of the two was received first. The statement
-counts each event that is known to be named by itself ("about"); which of those are withdrawn is decided here, by the
-retractions that count. Of a match that was not read lately the statement looks up which events are named; later it is
-told. If a retraction names an event that was not known of, the statement is sent again.
+A retraction withdraws the event it names, of the same match, whichever of the two was received first. A plain
+statement counts all events, and what was withdrawn is taken off (:mod:`shards.plain_groups`). Where its answer does
+not hold enough for that, as of a withdrawn pass, the match is "intricate": another statement counts each event that is
+known to be named by itself ("about"), and is sent again if a retraction names one that was not known of.
 A retraction that is withdrawn itself has withdrawn its event all the same.
 """
 
@@ -27,13 +27,13 @@ from shards.aggregates import (
     Highlight,
     MatchAggregates,
     aggregates_of,
-    canonical_id,
     retracted_id,
     withdrawn_by,
 )
 from shards.errors import StoreError
 from shards.large_matches import LARGE_EVENTS, LargeMatches
-from shards.read_statements import aggregates_statements, recent_statement
+from shards.plain_groups import Groups, plain_groups
+from shards.read_statements import aggregates_statements, plain_statements, recent_statement
 from shards.stores.base import Store
 
 __all__ = ["HIGHLIGHT_TYPES", "Highlight", "MatchAggregates", "MatchReads"]
@@ -44,7 +44,7 @@ SMALL_MAX_ROWS = 1_000_000
 
 TOO_MANY_ROWS = 158
 NAMED_KEPT = 16_384
-"""Of so many matches it is remembered what their retractions name."""
+"""Of so many intricate matches it is remembered what their retractions name."""
 
 
 class PendingRows(Protocol):
@@ -121,29 +121,44 @@ class MatchReads:
             return {}
         as_of_ms = time.time_ns() // 1_000_000
         pending = self._shards.pending(match_ids)
-        named = _targets(pending.rows).union(*(self._named.get(match_id, ()) for match_id in match_ids))
-        look_up = not all(match_id in self._named for match_id in match_ids)
-        while True:
-            statements = aggregates_statements(
-                self._store.database,
-                match_ids,
-                pending.rows,
-                named=named,
-                look_up=look_up,
-                bucket_ms=bucket_ms,
-                max_rows=max_rows,
-            )
-            groups = await asyncio.to_thread(_by_match, await self._store.fetch(*statements))
-            missed = self._note_named(match_ids, groups) - named - (_looked_up(groups) if look_up else set())
-            if not missed:
-                break
-            named |= missed
+        known = {match_id: self._named[match_id] for match_id in match_ids if match_id in self._named}
+        groups, intricate = await self._plain(
+            [match_id for match_id in match_ids if match_id not in known], pending.rows, bucket_ms, max_rows
+        )
+        if intricate := intricate | known:
+            groups |= await self._intricate(intricate, pending.rows, bucket_ms, max_rows)
         found = await asyncio.to_thread(
             _put_together, groups, match_ids, pending.unread, bucket_ms=bucket_ms, as_of_ms=as_of_ms
         )
         for match_id in match_ids:
             self._large.note(match_id, found[match_id].total if match_id in found else 0)
         return found
+
+    async def _plain(
+        self, match_ids: Sequence[str], pending: Sequence[bytes], bucket_ms: int, max_rows: int
+    ) -> tuple[Groups, dict[str, set[str]]]:
+        """Return the groups of matches, and those matches that are intricate, with what their retractions name."""
+        if not match_ids:
+            return {}, {}
+        statements = plain_statements(self._store.database, match_ids, pending, bucket_ms=bucket_ms, max_rows=max_rows)
+        rows = await self._store.fetch(*statements)
+        return await asyncio.to_thread(plain_groups, rows, bucket_ms=bucket_ms)
+
+    async def _intricate(
+        self, matches: Mapping[str, set[str]], pending: Sequence[bytes], bucket_ms: int, max_rows: int
+    ) -> Groups:
+        """Count matches with the events apart that their retractions name, as far as is known."""
+        match_ids = list(matches)
+        named = _targets(pending).union(*matches.values())
+        while True:
+            statements = aggregates_statements(
+                self._store.database, match_ids, pending, named=named, bucket_ms=bucket_ms, max_rows=max_rows
+            )
+            groups = await asyncio.to_thread(_by_match, await self._store.fetch(*statements))
+            missed = self._note_named(match_ids, groups) - named
+            if not missed:
+                return {match_id: groups.get(match_id, []) for match_id in match_ids}
+            named |= missed
 
     def _note_named(self, match_ids: Iterable[str], groups: Mapping[str, Sequence[Group]]) -> set[str]:
         """Remember and return which events the retractions of these matches name."""
@@ -170,22 +185,16 @@ class MatchReads:
         return [(match_id, last) for match_id, last in await self._store.fetch(statement)]
 
 
-def _by_match(rows: Iterable[tuple[Any, ...]]) -> dict[str, list[Group]]:
-    groups: dict[str, list[Group]] = {}
+def _by_match(rows: Iterable[tuple[Any, ...]]) -> Groups:
+    groups: Groups = {}
     for values in rows:
         group = Group(*values)
         groups.setdefault(group.match_id, []).append(group)
     return groups
 
 
-def _looked_up(groups: Mapping[str, Iterable[Group]]) -> set[str]:
-    """Return the ids that the statement found for itself in what retractions name."""
-    targets = (target.lower() for of_match in groups.values() for group in of_match for target in group.targets)
-    return {target for target in targets if target == canonical_id(target)}
-
-
 def _put_together(
-    groups: Mapping[str, Sequence[Group]],
+    groups: Groups,
     match_ids: Iterable[str],
     unread: Mapping[str, int],
     *,
@@ -202,7 +211,7 @@ def _put_together(
             unread=unread.get(match_id, 0),
         )
         for match_id in match_ids
-        if match_id in groups or unread.get(match_id)
+        if groups.get(match_id) or unread.get(match_id)
     }
 
 

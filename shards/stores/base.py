@@ -9,7 +9,7 @@ import asyncio
 import logging
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Literal
 
 import attrs
@@ -255,8 +255,8 @@ class Store(ABC):
 
 
 def _all_plain(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    return [tuple(map(_plain, row)) for row in rows]
+    return [_all_tuples(row) for row in rows]
 
 
-def _plain(value: Any) -> Any:
-    return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value
+def _all_tuples(values: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple([_all_tuples(value) if value.__class__ in (list, tuple) else value for value in values])

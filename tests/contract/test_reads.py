@@ -332,6 +332,59 @@ async def test_random_traffic_counts_as_a_plain_count_does(
     assert_plain_count(await count_of(reads), events)
 
 
+def many(event_type: str, how_many: int) -> list[Event]:
+    return [event(event_type, n * SECONDS, team="1") for n in range(1, how_many + 1)]
+
+
+def withdrawing(*withdrawn: Event, at: int = MINUTE) -> list[Event]:
+    return [*withdrawn, *(retraction(one.event_id, at) for one in withdrawn)]
+
+
+PLAYED = [event("pass", 0), event("pass", 95 * MINUTE, team="1")]
+WITHDRAWN: dict[str, tuple[list[Event], int]] = {
+    "a goal": ([*PLAYED, *withdrawing(event("goal", MINUTE, team="1"))], 1),
+    "two of three cards": (
+        [*PLAYED, *withdrawing(*many("yellow_card", 2), at=2 * MINUTE), event("yellow_card", MINUTE, team="1")],
+        1,
+    ),
+    "a retraction": ([*PLAYED, *withdrawing(retraction(str(uuid.UUID(int=1)), MINUTE))], 2),
+    "a pass": ([*PLAYED, *withdrawing(event("pass", MINUTE))], 2),
+    "what is not there": ([*PLAYED, retraction(str(uuid.UUID(int=2)), MINUTE)], 2),
+    "the first event of all": ([*PLAYED, *withdrawing(event("goal", -1))], 2),
+    "the last event of all": ([*PLAYED, *withdrawing(event("goal", 96 * MINUTE))], 2),
+    "the start": ([*PLAYED, *withdrawing(event("match_start", 1, metadata='{"home":"A","away":"B"}'))], 2),
+    "the end": ([*PLAYED, *withdrawing(event("match_end", 90 * MINUTE))], 2),
+    "one of many goals": ([*PLAYED, *many("goal", 120), *withdrawing(event("goal", 2, team="1"))], 2),
+    "101 goals": ([*PLAYED, *withdrawing(*many("goal", 101), at=5 * MINUTE)], 3),
+}
+
+
+@pytest.mark.parametrize("name", WITHDRAWN)
+async def test_what_is_withdrawn_counts_nowhere_whichever_way_it_is_counted(
+    store: Store, unconfirmed: Unconfirmed, reads: MatchReads, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nearly all of it is taken out of the answer of the first statement."""
+    events, most_statements = WITHDRAWN[name]
+    await insert(store, *events)
+    assert_plain_count(await count_of(reads), events)
+    plain, fetch, asked = MatchReads(store, unconfirmed), store.fetch, 0
+
+    async def counting(*statements: str) -> list[tuple[Any, ...]]:
+        nonlocal asked
+        asked += 1
+        return await fetch(*statements)
+
+    monkeypatch.setattr(store, "fetch", counting)
+    assert_plain_count(await count_of(plain), events)
+    assert asked == most_statements
+    assert_plain_count(await count_of(plain), events)
+    assert asked == most_statements + 1, "it is known from then on"
+    monkeypatch.undo()
+    later = withdrawing(event("goal", 2 * MINUTE, team="1"))
+    unconfirmed.hold(*later, *events[:2])
+    assert_plain_count(await count_of(reads), [*events, *later])
+
+
 async def test_several_matches_are_counted_apart(store: Store, reads: MatchReads, unconfirmed: Unconfirmed) -> None:
     shared = str(uuid.uuid4())
     one = [event("goal", match="one", team="1", event_id=shared), event("pass", match="one")]

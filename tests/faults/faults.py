@@ -221,7 +221,7 @@ class MemoryLimit(Fault):
     name = "ClickHouse at its memory limit"
     touches = frozenset({"clickhouse", "network"})
     check = "clickhouse"
-    says = "(?i)memory limit"
+    says = "(?i)memory limit|not reachable|connection lost"
 
     async def inject(self, world: World) -> None:
         world.server.clickhouse.may_abort = True
