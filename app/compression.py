@@ -8,6 +8,7 @@ import asyncio
 import re
 import zlib
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Literal
 
 from aiohttp import hdrs, web
@@ -20,6 +21,9 @@ LEAST_BYTES = 1024
 
 THREAD_BYTES = 1 << 17
 """Larger ones take longer than a millisecond, and are compressed in a thread."""
+
+KEPT = 64
+"""Compressed answers that are kept for those who ask for the same."""
 
 TYPES = frozenset({"application/json", "application/problem+json", "text/html", "text/plain"})
 
@@ -63,6 +67,8 @@ async def _compressed(body: bytes, coding: Coding) -> bytes:
     return _deflate(body, coding)
 
 
+@lru_cache(KEPT)
 def _deflate(body: bytes, coding: Coding) -> bytes:
+    """Compress; of answers that many ask for once for all: it is the same object, whose hash is at hand."""
     compressor = zlib.compressobj(_LEVEL, zlib.DEFLATED, _WINDOW_BITS[coding])
     return compressor.compress(body) + compressor.flush()
