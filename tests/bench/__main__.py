@@ -132,12 +132,15 @@ def main() -> int:
     print(f"seed {arguments.seed}", flush=True)
     code_before = machine.code()
     names = arguments.only or list(BENCHMARKS)
-    done = [
-        asyncio.run(measure(name, engine, arguments))
-        for name in names
-        for engine in BENCHMARKS[name].engines
-        if engine in (arguments.engine or ENGINES)
-    ]
+    done: list[Bench] = []
+    speeds_ms: list[float] = []
+    for name in names:
+        for engine in BENCHMARKS[name].engines:
+            if engine in (arguments.engine or ENGINES):
+                speeds_ms.append(machine.speed_ms())
+                done.append(asyncio.run(measure(name, engine, arguments)))
+    speed = f"1,000,000 additions in CPython, between the benchmarks: {min(speeds_ms):.0f} to {max(speeds_ms):.0f} ms"
+    print(speed)
     figures = [figure for bench in done for figure in bench.figures]
     checks = [check for bench in done for check in bench.checks]
     if not arguments.only and not arguments.engine:
@@ -145,7 +148,7 @@ def main() -> int:
             at=datetime.now(UTC),
             seed=arguments.seed,
             quick=arguments.quick,
-            machine={"Code": machine.measured(code_before), **machine.describe()},
+            machine={"Code": machine.measured(code_before), **machine.describe(), "Speed": speed},
             engines=list(ENGINES),
             titles={name: (one.title, one.explanation) for name, one in BENCHMARKS.items()},
             figures=figures,

@@ -141,6 +141,7 @@ async def _growth(bench: Bench, engine: Engine, plan: Plan, stores: Mapping[str,
     _compare(bench, f"{plan.many[0].events:,} events", pairs)
     pairs = await _read_in_turns(stores, [plan.large] * int(bench.pick(60, 10)), again=True)
     _compare(bench, f"{plan.large.events:,} events", pairs)
+    await _compare_ways(bench, stores[DATABASE], plan.many[:100])
     reads = MatchReads(stores[DATABASE], NothingPending())
     found = [await read(reads, match.match_id) for match in Random(bench.seed).sample(plan.many, len(plan.many))]
     _report(bench, f"a match of {plan.many[0].events:,} events, each another one", [ms for ms, _ in found], 20)
@@ -148,6 +149,23 @@ async def _growth(bench: Bench, engine: Engine, plan: Plan, stores: Mapping[str,
     bench.check("every small match has its number of events", not wrong, f"{len(wrong)} of {len(found)} have not")
     for match in (*plan.many[:2], *plan.between[:2]):
         await _check_exact(bench, engine, (await read(reads, match.match_id))[1])
+
+
+async def _compare_ways(bench: Bench, store: ServerStore, matches: Sequence[Planned]) -> None:
+    """Read matches by the plain statement, and by the one for intricate matches, in turns."""
+    plain, apart = MatchReads(store, NothingPending()), MatchReads(store, NothingPending())
+    apart._named.update((match.match_id, set()) for match in matches)
+    pairs = [(await read(plain, match.match_id), await read(apart, match.match_id)) for match in matches]
+    medians = [percentile(sorted(ms for ms, _ in way), 0.5) for way in zip(*pairs, strict=True)]
+    bench.figure(
+        f"a match of {matches[0].events:,} events by the plain statement : with named events apart, p50",
+        f"{medians[0] / medians[1]:.2f} ({medians[0]:.1f} : {medians[1]:.1f} ms)",
+    )
+    bench.check(
+        "both statements lead to the same answer",
+        all(one == other for (_, one), (_, other) in pairs),
+        f"{len(pairs)} matches",
+    )
 
 
 def _withdrawn(answer: MatchAggregates) -> int:
