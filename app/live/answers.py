@@ -76,7 +76,7 @@ class Answers:
     async def get_newer(self, match_id: str, than: float) -> MatchAggregates | None:
         """Return an answer that began to be counted after a moment of the monotonic clock; None: unknown match.
 
-        Waits as long as that takes.
+        Waits as long as that takes. If counting fails it is the last good answer: :meth:`counted_since` tells.
         """
         while True:
             if (flight := self._flights.get(match_id)) is not None:
@@ -87,6 +87,11 @@ class Answers:
             if early_s <= 0:
                 return (await self._get([match_id], fresh_s=0)).get(match_id)
             await asyncio.sleep(early_s)
+
+    def counted_since(self, match_id: str, moment: float) -> bool:
+        """Say whether the last load of a match began at a moment or later, and went well."""
+        outcome = self._outcomes.get(match_id)
+        return outcome is not None and outcome.error is None and outcome.began >= moment
 
     def last(self, match_id: str) -> MatchAggregates | None:
         """Return the last good answer, however old."""

@@ -46,7 +46,7 @@ class Topic:
         self._render = render
         self._feed: OrderedDict[str, Message] = OrderedDict()
         self._seeded = 0
-        self._unchecked: deque[Highlight] = deque(maxlen=FEED_LIMIT)
+        self._unchecked: deque[tuple[float, Highlight]] = deque(maxlen=FEED_LIMIT)
         self._rendered: tuple[MatchAggregates, bytes] | None = None
         self._changed = asyncio.Event()
         self._changed_at = 0.0
@@ -71,7 +71,7 @@ class Topic:
             if event.event_type in HIGHLIGHT_TYPES:
                 highlight = _highlight_of(event, retracted=event.event_id in self._withdrawn())
                 if self._announce(highlight):
-                    self._unchecked.append(highlight)
+                    self._unchecked.append((self._changed_at, highlight))
 
     async def close(self) -> None:
         """End the poller and every viewer's stream. The feed goes on to take what is accepted."""
@@ -117,14 +117,15 @@ class Topic:
         sent = (message.value for message in self._feed.values())
         return {retracted_id(highlight.metadata) for highlight in sent if highlight.event_type == RETRACTION}
 
-    def _correct(self, announced: Iterable[Highlight], newest: MatchAggregates) -> None:
+    def _correct(self, newest: MatchAggregates, *, accepted_until: float) -> None:
         """Send again, as it counts, what was announced and then found to be another version of an earlier event.
 
-        ``newest`` was counted after all of them were accepted.
+        Counting ``newest`` began after ``accepted_until``: what was accepted by then is in it.
         """
         standing = {highlight.event_id: highlight for highlight in newest.highlights}
         oldest = newest.highlights[-1].timestamp if len(newest.highlights) == HIGHLIGHTS else 0
-        for highlight in announced:
+        while self._unchecked and self._unchecked[0][0] <= accepted_until:
+            _, highlight = self._unchecked.popleft()
             counted = standing.get(highlight.event_id)
             if counted is None and highlight.timestamp > oldest and not newest.pending_events:
                 self._publish(self._remember(attrs.evolve(highlight, retracted=True)))
@@ -173,14 +174,13 @@ class Topic:
             await self._wait_for_change(timeout_s=INTERVAL_S)
             await asyncio.sleep(due - time.monotonic())
             self._changed.clear()
-            announced = [self._unchecked.popleft() for _ in range(len(self._unchecked))]
+            changed_at = self._changed_at
             try:
-                newest = await self._answers.get_newer(self._match_id, self._changed_at)
+                newest = await self._answers.get_newer(self._match_id, changed_at)
             except StoreError:
                 newest = None
-                self._unchecked.extendleft(reversed(announced))
-            if newest is not None:
-                self._correct(announced, newest)
+            if newest is not None and self._answers.counted_since(self._match_id, changed_at):
+                self._correct(newest, accepted_until=changed_at)
             if newest is None or (newest == shown and time.monotonic() - shown_at < REPEAT_S):
                 continue
             self._announce_others(newest.highlights, received_since_ms=shown.as_of_ms - RECENT_MS)

@@ -12,6 +12,7 @@ from aiohttp import ClientTimeout, StreamReader
 from app.engagement import metrics_view
 from app.live import Message, Subscription, live
 from app.live.viewers import QUEUE_LIMIT
+from shards.errors import StoreUnavailable
 from shards.events import Event
 from shards.reads import HIGHLIGHT_TYPES, MatchAggregates
 from tests.http.service import DEADLINE_S, Service, eventually
@@ -121,6 +122,33 @@ async def test_of_two_versions_of_an_event_the_first_one_stands_on_the_stream_to
             assert (shown["eventId"], shown["eventType"]) == (passed["eventId"], "goal")
             assert shown["retracted"] == retracted
         assert (await service.metrics("versions", total=3))["goals"] == 0
+
+
+async def test_nothing_is_corrected_by_an_answer_from_before_it(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In an outage of ClickHouse the last good answer is given again, and knows of no goal that came later."""
+    await send(service, event("outage"))
+    async with watching(service, "outage") as viewer:
+        await viewer.next("metrics")
+
+        async def away(*statements: str) -> list[tuple[object, ...]]:
+            raise StoreUnavailable("the test has taken it away")
+
+        monkeypatch.setattr(service.context.store, "fetch", away)
+        await send(service, goal := event("outage", "goal"))
+        assert (await viewer.next("event")).data["eventId"] == goal["eventId"]
+        topic = service.context.live._topics["outage"]
+        polled = topic._answers._outcomes["outage"].began
+
+        async def polled_again() -> bool:
+            return topic._answers._outcomes["outage"].began > polled + 1
+
+        await eventually(polled_again, lambda: "nobody asked")
+        assert [highlight.event_id for _, highlight in topic._unchecked] == [goal["eventId"]]
+        monkeypatch.undo()
+        assert (await viewer.next()).data["totalEvents"] == 2, "a snapshot, and no correction before it"
+        assert not topic._unchecked
 
 
 async def test_a_highlight_that_was_withdrawn_before_it_came_is_sent_as_such(service: Service) -> None:
