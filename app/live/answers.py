@@ -16,7 +16,7 @@ Load = Callable[[Sequence[str]], Awaitable[dict[str, MatchAggregates]]]
 MAX_AGE_S = 0.5
 """Between two loads of one match lies at least this; an older answer starts one."""
 
-FRESH_S = 0.8
+FRESH_S = 0.95
 """Who asks during a load is given the answer at hand if its counting began so lately: all that was acknowledged a
 second ago is in it. So of many readers only the first ever waits."""
 

@@ -66,7 +66,7 @@ class Live:
         self._closed = False
 
     async def metrics(self, match_id: str, *, bucket_ms: int = MINUTE_MS) -> MatchAggregates:
-        """Return the match's aggregates, at most 0.8 s old.
+        """Return the match's aggregates, at most 0.95 s old.
 
         Args:
             match_id: the match.
