@@ -64,11 +64,15 @@ def preferred(headers: Iterable[str]) -> Coding | None:
 async def _compressed(body: bytes, coding: Coding) -> bytes:
     if len(body) > THREAD_BYTES:
         return await asyncio.to_thread(_deflate, body, coding)
-    return _deflate(body, coding)
+    return _deflated(body, coding)
 
 
 @lru_cache(KEPT)
+def _deflated(body: bytes, coding: Coding) -> bytes:
+    """Compress what many may ask for once for all of them: it is the same object, whose hash is at hand."""
+    return _deflate(body, coding)
+
+
 def _deflate(body: bytes, coding: Coding) -> bytes:
-    """Compress; of answers that many ask for once for all: it is the same object, whose hash is at hand."""
     compressor = zlib.compressobj(_LEVEL, zlib.DEFLATED, _WINDOW_BITS[coding])
     return compressor.compress(body) + compressor.flush()

@@ -59,10 +59,13 @@ _sample_of: Callable[[bytes], _Sample] = msgspec.json.Decoder(_Sample).decode
 
 @attrs.frozen
 class Stuck:
-    """Rows that failed alone and stay pending all the same; ``error`` is that of the last one."""
+    """Rows that failed alone and stay pending all the same; ``error`` is that of the last one.
+
+    OSError: it would be a dead letter, and cannot be written.
+    """
 
     seqs: Sequence[int]
-    error: StoreError
+    error: StoreError | OSError
 
 
 @attrs.frozen
@@ -73,10 +76,11 @@ class _Failure:
 
 @attrs.define
 class _Suspicion:
-    """How often a row failed alone while others got in, and how many were confirmed at its last failure."""
+    """How often a row failed alone while others got in; ``confirmed`` is how many had when it last did."""
 
-    times: int
     confirmed: int
+    refused: int = 0
+    failed: int = 0
 
 
 @attrs.define(kw_only=True)
@@ -85,11 +89,26 @@ class _Outcome:
     split_unknown: bool
     confirmed: int = 0
     failures: list[_Failure] = attrs.Factory(list)
+    in_vain: int = 0
 
     @property
     def hopeless(self) -> bool:
-        """Whether so many failed alone, and none got in, that it is not the rows that are at fault."""
-        return not self.confirmed and len(self.failures) >= LONE_FAILURES_MAX
+        """Whether so many failed alone, one after the other, that it may not be the rows that are at fault.
+
+        Rows that are refused say so themselves, once others have got in: of these there may be any number.
+        """
+        return self.in_vain >= LONE_FAILURES_MAX
+
+    def got_in(self, rows: int) -> None:
+        """Count rows that were confirmed."""
+        self.confirmed += rows
+        self.in_vain = 0
+
+    def failed_alone(self, failure: _Failure) -> None:
+        """Note a row that failed in an attempt of its own."""
+        self.failures.append(failure)
+        if not self.confirmed or isinstance(failure.error, StoreFailed):
+            self.in_vain += 1
 
 
 class Delivery:
@@ -140,7 +159,7 @@ class Delivery:
     ) -> Stuck | None:
         """Send rows straight into the destination table until they are confirmed, dead letters, or stuck.
 
-        Raises StoreError; rows confirmed before stay confirmed. OSError: a dead letter could not be written.
+        Raises StoreError; rows confirmed before stay confirmed.
 
         Args:
             seqs: rows that are pending, at least one. Some may be left untried, if all that were tried are stuck.
@@ -156,13 +175,16 @@ class Delivery:
             return
         try:
             await self._send_direct(seqs, replayed=outcome.replayed)
-            outcome.confirmed += len(seqs)
+            outcome.got_in(len(seqs))
             return
         except (RowsRefused, StoreFailed) as error:
+            alone = len(seqs) == 1
             if isinstance(error, StoreFailed) and not outcome.split_unknown:
                 raise
-            if len(seqs) == 1:
-                outcome.failures.append(_Failure(seqs[0], error))
+            if isinstance(error, StoreBusy) and alone:
+                raise
+            if alone:
+                outcome.failed_alone(_Failure(seqs[0], error))
                 return
         middle = len(seqs) // 2
         await self._halve(seqs[:middle], outcome)
@@ -210,31 +232,49 @@ class Delivery:
         A fault may have been mended since a row failed: so each is tried once more.
         """
         await self._store.check()  # a column of another type refuses rows, too
-        stuck: list[_Failure] = []
+        stuck: list[int] = []
+        error: StoreError | OSError | None = None
         for failure in outcome.failures:
-            if not self._is_at_fault(failure, others_confirmed=outcome.confirmed > 0):
-                stuck.append(failure)
-            elif (again := await self._send_alone(failure.seq)) is None:
-                continue
-            elif isinstance(again.error, StoreBusy):
-                stuck.append(again)
-            else:
-                await self._put_aside(again)
-        return Stuck([failure.seq for failure in stuck], stuck[-1].error) if stuck else None
+            self._suspect(failure, others_confirmed=outcome.confirmed > 0)
+            if (reason := await self._settle_one(failure)) is not None:
+                stuck.append(failure.seq)
+                error = reason
+        return Stuck(stuck, error) if error is not None else None
 
-    def _is_at_fault(self, failure: _Failure, *, others_confirmed: bool) -> bool:
-        """Say whether it must be the row itself: it failed while others got in, as often as its error demands.
+    async def _settle_one(self, failure: _Failure) -> StoreError | OSError | None:
+        """Put a row aside if it is at fault; else return why it stays. None as well where it got in after all."""
+        if not self._is_at_fault(failure):
+            return failure.error
+        if (again := await self._send_alone(failure.seq)) is None:
+            return None
+        if not self._is_at_fault(again):
+            return again.error
+        try:
+            await self._put_aside(again)
+        except OSError as error:
+            return error
+        return None
+
+    def _suspect(self, failure: _Failure, *, others_confirmed: bool) -> None:
+        """Count that a row failed while others got in.
 
         If none got in, it is not the rows that are at fault (a constraint that nothing can meet, say).
         """
         confirmed = self._tally.confirmed
-        suspicion = self._suspicions.setdefault(failure.seq, _Suspicion(0, confirmed))
+        suspicion = self._suspicions.setdefault(failure.seq, _Suspicion(confirmed))
         if others_confirmed or confirmed > suspicion.confirmed:
-            suspicion.times += 1
             suspicion.confirmed = confirmed
-        if isinstance(failure.error, StoreBusy):
-            return False
-        return suspicion.times >= (1 if isinstance(failure.error, RowsRefused) else UNKNOWN_FAILURES)
+            if isinstance(failure.error, RowsRefused):
+                suspicion.refused += 1
+            else:
+                suspicion.failed += 1
+
+    def _is_at_fault(self, failure: _Failure) -> bool:
+        """Say whether it must be the row itself: it failed as often as its error demands."""
+        suspicion = self._suspicions[failure.seq]
+        if isinstance(failure.error, RowsRefused):
+            return suspicion.refused > 0
+        return suspicion.failed >= UNKNOWN_FAILURES and not isinstance(failure.error, StoreBusy)
 
     async def _send_alone(self, seq: int) -> _Failure | None:
         """Return how one row failed; None where it got in."""

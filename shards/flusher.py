@@ -271,16 +271,17 @@ class Flusher:
             split_unknown = self._replay.failures >= UNKNOWN_ERROR_TRIES
             if seqs and (stuck := await self._delivery.deliver(seqs, replayed=True, split_unknown=split_unknown)):
                 self._replay.postpone(stuck.seqs)
-                self._replay_failed(stuck.error)
+                if isinstance(stuck.error, OSError):
+                    self._note_fault(stuck.error)
+                    self._replay.failed()
+                else:
+                    self._replay_failed(stuck.error)
             else:
                 self._replay.succeeded()
         except (StoreUnavailable, SchemaMismatch):
             raise
         except StoreError as error:
             self._replay_failed(error)
-        except OSError as error:  # a dead letter cannot be written; what else there is to do must not wait for it
-            self._note_fault(error)
-            self._replay.failed()
         finally:
             self._replay.forget(self._pending.holds)
         await self._save()

@@ -7,7 +7,7 @@ Memory holds the oldest of them, up to a cap; what came in beyond the cap is onl
 from collections import Counter, OrderedDict, deque
 from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
-from time import monotonic
+from time import monotonic, time_ns
 
 from shards.wal.log import head_of
 from shards.wal.record import Record
@@ -27,6 +27,7 @@ class PendingRows:
         self._bytes = 0
         self._unread: Counter[str] = Counter()
         self._unread_rows = 0
+        self._unread_at: dict[str, int] = {}
         self._durable_since: deque[tuple[int, float]] = deque()
         self.loaded_seq = 0
         self.last_seq = 0
@@ -35,6 +36,7 @@ class PendingRows:
         """Start from a recovered log: everything after ``upto`` is on disk only."""
         self.loaded_seq, self.last_seq = upto if unread else last_seq, last_seq
         self._unread, self._unread_rows = unread, unread.total()
+        self._unread_at = dict.fromkeys(unread, time_ns() // 1_000_000)
         if unread:
             self._durable_since.append((upto + 1, monotonic() - age_s))
 
@@ -94,6 +96,7 @@ class PendingRows:
         for seq, match_id, row in zip(range(first_seq, self.last_seq + 1), match_ids, rows, strict=True):
             if self._unread_rows or not self.has_room:
                 self._unread[match_id] += 1
+                self._unread_at[match_id] = time_ns() // 1_000_000
                 self._unread_rows += 1
             else:
                 self._add(seq, match_id, row)
@@ -107,7 +110,7 @@ class PendingRows:
             self._unread_rows -= 1
             self._unread[match_id] -= 1
             if not self._unread[match_id]:
-                del self._unread[match_id]
+                del self._unread[match_id], self._unread_at[match_id]
             self.loaded_seq = record.seq
             if record.seq not in skip:
                 self._add(record.seq, match_id, record.payload)
@@ -118,6 +121,7 @@ class PendingRows:
         """Say that the log holds nothing more up to :attr:`last_seq`: what was counted beyond is damaged."""
         self.loaded_seq = self.last_seq
         self._unread.clear()
+        self._unread_at.clear()
         self._unread_rows = 0
 
     def _add(self, seq: int, match_id: str, row: bytes) -> None:
@@ -165,6 +169,10 @@ class PendingRows:
     def of_match(self, match_id: str) -> tuple[Sequence[bytes], int]:
         """Return a match's rows in memory, and how many more are on disk only."""
         return tuple(self._by_match.get(match_id, {}).values()), self._unread.get(match_id, 0)
+
+    def unread_at(self, match_id: str) -> int:
+        """Return when the last of a match's rows came that are on disk only, ms since the epoch; 0: there is none."""
+        return self._unread_at.get(match_id, 0)
 
     def matches(self) -> set[str]:
         """Return the matches with rows in memory or on disk only."""

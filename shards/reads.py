@@ -54,6 +54,8 @@ class PendingRows(Protocol):
     def rows(self) -> tuple[bytes, ...]: ...
     @property
     def unread(self) -> Mapping[str, int]: ...
+    @property
+    def unread_at(self) -> Mapping[str, int]: ...
 
 
 class PendingSource(Protocol):
@@ -180,7 +182,7 @@ class MatchReads:
         """
         matches = self._shards.pending_matches()
         pending = self._shards.pending(matches)
-        last = await asyncio.to_thread(_last_receipts, matches, pending.rows, pending.unread)
+        last = await asyncio.to_thread(_last_receipts, matches, pending.rows, pending.unread_at)
         statement = recent_statement(self._store.database, last, limit=limit, before=before)
         return [(match_id, last) for match_id, last in await self._store.fetch(statement)]
 
@@ -241,12 +243,12 @@ def _targets(rows: Iterable[bytes]) -> set[str]:
     return {retracted_id(_correction.decode(row).metadata) for row in retractions} - {""}
 
 
-def _last_receipts(matches: Iterable[str], rows: Iterable[bytes], unread: Collection[str]) -> dict[str, int]:
-    """Return the last receipt in ms of each match; now, where rows are on disk only: these are its newest."""
-    last: dict[str, int] = {}
+def _last_receipts(matches: Iterable[str], rows: Iterable[bytes], unread_at: Mapping[str, int]) -> dict[str, int]:
+    """Return the last receipt in ms of each match. Rows that are on disk only are its newest."""
+    last = dict(unread_at)
     for row in rows:
         receipt = _receipt.decode(row)
         received_ms = receipt.received_ns // 1_000_000
         last[receipt.match_id] = max(received_ms, last.get(receipt.match_id, 0))
     now_ms = time.time_ns() // 1_000_000
-    return {match_id: now_ms if match_id in unread else last.get(match_id, now_ms) for match_id in matches}
+    return {match_id: last.get(match_id, now_ms) for match_id in matches}

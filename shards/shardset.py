@@ -38,10 +38,14 @@ LAST_STATEMENT_S = 1.0
 
 @attrs.frozen(kw_only=True)
 class Pending:
-    """Unconfirmed rows of some matches: WAL payloads in memory, and per match how many more are on disk only."""
+    """Unconfirmed rows of some matches: WAL payloads in memory, and per match how many more are on disk only.
+
+    ``unread_at`` is when the last of the latter came, ms since the epoch.
+    """
 
     rows: tuple[bytes, ...]
     unread: Mapping[str, int]
+    unread_at: Mapping[str, int] = attrs.field(factory=dict, eq=False)
 
 
 class ShardSet:
@@ -232,13 +236,15 @@ class ShardSet:
         self.require_recovered()
         rows: list[bytes] = []
         unread: dict[str, int] = {}
+        unread_at: dict[str, int] = {}
         for shard in self._shards:
             for match_id in match_ids:
                 in_memory, on_disk = shard.pending.of_match(match_id)
                 rows += in_memory
                 if on_disk:
                     unread[match_id] = unread.get(match_id, 0) + on_disk
-        return Pending(rows=tuple(rows), unread=unread)
+                    unread_at[match_id] = max(unread_at.get(match_id, 0), shard.pending.unread_at(match_id))
+        return Pending(rows=tuple(rows), unread=unread, unread_at=unread_at)
 
     def require_recovered(self) -> None:
         """Raise :class:`NotAccepting` while the log is recovered."""

@@ -26,7 +26,7 @@ from shards.reads import MatchAggregates
 
 LOOKED_AT_ONCE = 100
 LOOKS_MAX = 10
-"""For a page of active or of finished matches so many are looked at, so many times, at most."""
+"""Where a page is not full by then, so many more are looked at, so many times at most."""
 
 routes = web.RouteTableDef()
 
@@ -71,8 +71,7 @@ async def _page_of_matches(context: Context, page: Page) -> tuple[list[MatchAggr
     """
     found: list[MatchAggregates] = []
     after = page.after
-    looked_at = page.limit if page.active is None else LOOKED_AT_ONCE
-    for _ in range(LOOKS_MAX):
+    for looked_at in (page.limit, *[LOOKED_AT_ONCE] * LOOKS_MAX):
         # One more than wanted tells whether there is a next page.
         recent = await context.live.recent_matches(limit=looked_at + 1, before=after)
         answers = await context.live.metrics_of([match_id for match_id, _ in recent])

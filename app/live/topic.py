@@ -128,9 +128,18 @@ class Topic:
             _, highlight = self._unchecked.popleft()
             counted = standing.get(highlight.event_id)
             if counted is None and highlight.timestamp > oldest and not newest.pending_events:
-                self._publish(self._remember(attrs.evolve(highlight, retracted=True)))
-            elif counted is not None and _content(counted) != _content(highlight):
-                self._publish(self._remember(counted))
+                self._send_again(attrs.evolve(highlight, retracted=True))
+            elif counted is not None and (
+                _content(counted) != _content(highlight) or (highlight.retracted and not counted.retracted)
+            ):
+                self._send_again(counted)
+
+    def _send_again(self, highlight: Highlight) -> None:
+        """Send what was sent before, with an id of its own: who comes back with that of before has not seen this."""
+        if highlight.event_id in list(self._feed)[: self._seeded]:
+            self._seeded -= 1
+        self._feed.pop(highlight.event_id, None)
+        self._publish(self._remember(highlight, id_ms=highlight.received_ms + 1))
 
     def _announce(self, highlight: Highlight) -> bool:
         is_new = highlight.event_id not in self._feed
@@ -138,12 +147,12 @@ class Topic:
             self._publish(self._remember(highlight))
         return is_new
 
-    def _remember(self, highlight: Highlight) -> Message:
+    def _remember(self, highlight: Highlight, *, id_ms: int | None = None) -> Message:
         message = Message(
             event="event",
             data=msgspec.json.encode(highlight_view(highlight)),
             value=highlight,
-            id=f"{highlight.received_ms}-{highlight.event_id}",
+            id=f"{highlight.received_ms if id_ms is None else id_ms}-{highlight.event_id}",
         )
         self._feed[highlight.event_id] = message
         if len(self._feed) > FEED_LIMIT:

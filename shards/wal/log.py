@@ -98,7 +98,7 @@ class ShardLog:
         oldest_ns = 0
         with closing(LogReader(self, after_seq=self.checkpoint.upto)) as reader:
             while records := reader.read(upto_seq=None, max_rows=4096, max_bytes=4 << 20):
-                if stopping():
+                if stopping() and not self._first_was_set_aside:  # of which only this process knows
                     raise NotAccepting("the service is shutting down")
                 heads = [head_of(record.payload) for record in records]
                 oldest_ns = oldest_ns or heads[0].received_ns

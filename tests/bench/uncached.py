@@ -16,6 +16,7 @@ class NothingPending:
 
     rows: tuple[bytes, ...] = ()
     unread: Mapping[str, int] = attrs.field(factory=dict)
+    unread_at: Mapping[str, int] = attrs.field(factory=dict)
 
     def pending(self, match_ids: Collection[str]) -> "NothingPending":
         """Return the rows, whichever match is asked for."""

@@ -10,7 +10,7 @@ import pytest
 
 from shards import delivery, gate
 from shards.deadletter import DeadLetterFile
-from shards.errors import StoreFailed
+from shards.errors import RowsRefused, StoreBusy, StoreFailed
 from shards.events import encode_row
 from shards.settings import ShardSettings
 from shards.shardset import ShardSet
@@ -55,7 +55,7 @@ async def rows_as_they_lie(store: Store) -> int:
     return rows
 
 
-@pytest.mark.parametrize("bad", [1, 8, 20])
+@pytest.mark.parametrize("bad", [1, 20])
 async def test_refused_rows_at_the_head_hold_up_nobody(settings: ShardSettings, store: Store, bad: int) -> None:
     async with up(settings, store) as shards:
         await refuse_bad_rows(store)
@@ -138,7 +138,7 @@ async def test_a_dead_letter_that_cannot_be_written_holds_up_nobody(
     monkeypatch.setattr(DeadLetterFile, "append", on_a_full_disk)
     async with up(settings, store) as shards:
         await refuse_bad_rows(store)
-        await shards.append([*events(shards, 1, metadata=BAD), *events(shards, 5)])
+        await shards.append([*events(shards, 9, metadata=BAD), *events(shards, 5)])
         await until(lambda: shards.snapshot().confirmed == 5)
         await shards.append(events(shards, 5))
         await until(lambda: shards.snapshot().confirmed == 10)
@@ -146,7 +146,7 @@ async def test_a_dead_letter_that_cannot_be_written_holds_up_nobody(
         full = False
         async with asyncio.timeout(DEADLINE_S):
             await shards.flush()
-        assert (shards.snapshot().dead_lettered, shards.snapshot().shards[0].last_error) == (1, "")
+        assert (shards.snapshot().dead_lettered, shards.snapshot().shards[0].last_error) == (9, "")
 
 
 async def test_an_old_buffer_table_with_a_refused_row_keeps_nobody_out(settings: ShardSettings, store: Store) -> None:
@@ -209,9 +209,68 @@ async def test_a_surprise_in_watching_the_store_does_not_end_it(
         assert await stored(store) == (5, 5)
 
 
-def test_many_failures_alone_end_the_search_only_while_nothing_gets_in() -> None:
+def test_many_failures_alone_end_the_search_until_one_gets_in() -> None:
     outcome = delivery._Outcome(replayed=True, split_unknown=True)
-    outcome.failures = [delivery._Failure(seq, StoreFailed("x")) for seq in range(delivery.LONE_FAILURES_MAX)]
-    assert outcome.hopeless
-    outcome.confirmed = 1
-    assert not outcome.hopeless
+    for refused in (True, False):
+        for seq in range(delivery.LONE_FAILURES_MAX):
+            assert not outcome.hopeless
+            outcome.failed_alone(delivery._Failure(seq, RowsRefused("x") if refused else StoreFailed("x")))
+        assert outcome.hopeless
+        outcome.got_in(1)
+    for seq in range(100):
+        outcome.failed_alone(delivery._Failure(seq, RowsRefused("x")))
+    assert not outcome.hopeless, "others got in, so that these are at fault themselves"
+
+
+async def test_a_clickhouse_that_is_busy_again_is_not_sent_row_after_row(
+    settings: ShardSettings, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of a batch got in before it had too many parts again: then it must not get as many as there are rows."""
+    monkeypatch.setattr(gate, "BACKOFF_MAX_S", 0.05)
+    insert, sent, free, busy = store.insert_direct, 0, 1, True
+
+    async def often_busy(batch: Batch) -> None:
+        nonlocal sent, free
+        sent += 1
+        free -= len(batch.rows) == 250
+        if busy and (len(batch.rows) != 250 or free < 0):
+            raise StoreBusy("Too many parts", code=252)
+        await insert(batch)
+
+    monkeypatch.setattr(store, "insert_direct", often_busy)
+    async with up(attrs.evolve(settings, flush_max_rows=1000), store) as shards:
+        await shards.append(events(shards, 1000))
+        await until(lambda: shards.snapshot().confirmed == 250)
+        await until(lambda: shards.snapshot().shards[0].retries > 12)
+        assert sent < 200
+        assert shards.snapshot().dead_lettered == 0
+        busy = False
+        async with asyncio.timeout(DEADLINE_S):
+            await shards.flush()
+        assert await stored(store) == (1000, 1000)
+
+
+async def test_an_error_that_follows_a_refusal_needs_proof_of_its_own(
+    settings: ShardSettings, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row was refused among others; tried once more it fails for another reason, and that may be anybody's."""
+    monkeypatch.setattr(gate, "BACKOFF_MAX_S", 0.05)
+    insert, alone = store.insert_direct, 0
+
+    async def failing_differently(batch: Batch) -> None:
+        nonlocal alone
+        if any(BAD.encode()[1:-1].replace(b'"', b'\\"') in row for row in batch.rows):
+            alone += len(batch.rows) == 1
+            if len(batch.rows) > 1 or alone == 1:
+                raise RowsRefused("refused", code=469)
+            if alone < 8:
+                raise StoreFailed("the ledger shows 0 of 1 rows")
+        await insert(batch)
+
+    monkeypatch.setattr(store, "insert_direct", failing_differently)
+    async with up(attrs.evolve(settings, flush_max_rows=10), store) as shards:
+        await shards.append([*events(shards, 1, metadata=BAD), *events(shards, 9)])
+        async with asyncio.timeout(DEADLINE_S):
+            await shards.flush()
+        assert alone >= 8
+        assert (shards.snapshot().confirmed, shards.snapshot().dead_lettered) == (10, 0)

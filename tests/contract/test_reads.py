@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import time
 import uuid
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -34,10 +35,12 @@ class Unconfirmed:
 
     rows: tuple[bytes, ...] = ()
     unread: Mapping[str, int] = attrs.field(factory=dict)
+    unread_at: Mapping[str, int] = attrs.field(factory=dict)
 
     def pending(self, match_ids: Collection[str]) -> "Unconfirmed":
         rows = tuple(row for row in self.rows if json.loads(row)["match_id"] in match_ids)
-        return Unconfirmed(rows, {match: n for match, n in self.unread.items() if match in match_ids})
+        unread = {match: n for match, n in self.unread.items() if match in match_ids}
+        return Unconfirmed(rows, unread, self.unread_at)
 
     def pending_matches(self) -> frozenset[str]:
         return frozenset({json.loads(row)["match_id"] for row in self.rows} | self.unread.keys())
@@ -332,6 +335,28 @@ async def test_random_traffic_counts_as_a_plain_count_does(
     assert_plain_count(await count_of(reads), events)
 
 
+async def test_matches_with_rows_on_disk_only_come_in_pages_too(reads: MatchReads, unconfirmed: Unconfirmed) -> None:
+    unconfirmed.unread = {f"m{number}": 1 for number in range(25)}
+    unconfirmed.unread_at = dict.fromkeys(unconfirmed.unread, time.time_ns() // 1_000_000)
+    listed: list[tuple[str, int]] = []
+    while page := await reads.recent_matches(limit=10, before=(listed[-1][1], listed[-1][0]) if listed else None):
+        listed += page
+    assert sorted(match for match, _ in listed) == sorted(unconfirmed.unread)
+
+
+async def test_of_two_starts_at_a_time_the_first_one_received_stands(store: Store, reads: MatchReads) -> None:
+    """They came in one request, within a millisecond."""
+    at_ns = next(receipts)
+    for number, names in enumerate((("Zenit", "Ajax"), ("Ajax", "Zenit"))):
+        starts = [
+            event("match_start", match=f"m{number}", received_ns=at_ns + later, metadata=json.dumps({"home": name}))
+            for later, name in enumerate(names)
+        ]
+        await insert(store, *starts, event("pass", SECONDS, match=f"m{number}"))
+        answer = await count_of(reads, f"m{number}")
+        assert json.loads(answer.start_metadata) == {"home": names[0]}
+
+
 def many(event_type: str, how_many: int) -> list[Event]:
     return [event(event_type, n * SECONDS, team="1") for n in range(1, how_many + 1)]
 
@@ -404,7 +429,7 @@ async def test_says_how_many_are_on_disk_only(store: Store, reads: MatchReads, u
     assert {match: (of.total, of.pending_events) for match, of in found.items()} == {"known": (1, 7), "new": (0, 3)}
     assert [match for match, _ in await reads.recent_matches(limit=5)] == ["new", "known"]
     unconfirmed.hold(event(match="old"), event(match="known"))
-    unconfirmed.unread = {"known": 7}
+    unconfirmed.unread, unconfirmed.unread_at = {"known": 7}, {"known": time.time_ns() // 1_000_000}
     first, _ = await reads.recent_matches(limit=2)
     assert first[0] == "known", "what is on disk only is newer than what is in memory"
 

@@ -117,11 +117,22 @@ async def test_of_two_versions_of_an_event_the_first_one_stands_on_the_stream_to
         await send(service, passed | {"eventType": "goal"})
         announced = (await viewer.next("event")).data
         assert (announced["eventId"], announced["eventType"]) == (booked["eventId"], "yellow_card")
+        ids = []
         for retracted in (False, True):
-            shown = (await viewer.next("event")).data
-            assert (shown["eventId"], shown["eventType"]) == (passed["eventId"], "goal")
-            assert shown["retracted"] == retracted
-        assert (await service.metrics("versions", total=3))["goals"] == 0
+            sent = await viewer.next("event")
+            assert (sent.data["eventId"], sent.data["eventType"]) == (passed["eventId"], "goal")
+            assert sent.data["retracted"] == retracted
+            ids.append(sent.id)
+    for seen in ids[:-1]:  # who left before the correction has not seen it
+        async with watching(service, "versions", Last_Event_ID=seen) as viewer:
+            while not (missed := (await viewer.next("event")).data)["retracted"]:
+                pass
+            assert missed["eventId"] == passed["eventId"]
+    async with watching(service, "versions", Last_Event_ID=ids[-1]) as viewer:
+        await viewer.next("metrics")
+        await send(service, later := event("versions", "red_card"))
+        assert (await viewer.next("event")).data["eventId"] == later["eventId"]
+    assert (await service.metrics("versions", total=4))["goals"] == 0
 
 
 async def test_nothing_is_corrected_by_an_answer_from_before_it(
