@@ -37,7 +37,7 @@ browser:
 	else echo 'no browser found: install chromium to run the tests of the pages' >&2; fi
 
 test: $(INSTALLED) $(CLICKHOUSE) browser ## run all tests, against a real ClickHouse, with coverage
-	$(BIN)/python -m pytest --cov --cov-report=term --cov-report=xml
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-report=xml
 	$(BIN)/python -m coverage report --include='shards/*' --fail-under=90
 
 # How long, and what to repeat: make torture MINUTES=30 SEED=1

@@ -114,9 +114,14 @@ class ShardSet:
         flushers = [
             shard.attach(writer=writer, store=self._store, gate=self._gate, observer=self._observer) for shard in shards
         ]
-        for flusher in flushers:
-            await flusher.preload()
-            self._check_stopping()
+        try:
+            for flusher in flushers:
+                await flusher.preload()
+                self._check_stopping()
+        except NotAccepting:
+            for shard in shards:
+                shard.close()
+            raise
         self._logs = [log for log, _ in recovered]
         self._shards = shards
         self._tasks = [asyncio.create_task(flusher.run(), name="flusher") for flusher in flushers]

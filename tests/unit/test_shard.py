@@ -165,4 +165,7 @@ async def test_a_shutdown_in_the_middle_of_the_recovery_ends_it(
         await shards.append(events(shards, 1))
     monkeypatch.undo()
     async with in_an_outage(settings) as shards:
+        async with asyncio.timeout(DEADLINE_S):
+            while not shards.snapshot().recovered:
+                await asyncio.sleep(0.01)
         assert (shards.snapshot().appended, shards.snapshot().pending) == (20_000, 20_000)
