@@ -70,7 +70,7 @@ def _apart(groups: list[Group], withdrawn: Set[str], bucket_ms: int) -> list[Gro
     if any(group.events > HIGHLIGHTS and group.event_type in (RETRACTION, MATCH_START) for group in groups):
         return None  # not all of them are among the highlights
     starts = sorted(mark[:2] for group in groups if group.event_type == MATCH_START for mark in group.highlights)
-    if starts[-1:] == starts[-2:-1]:
+    if len(starts) > 1 and starts[-1] == starts[-2]:
         return None  # which of the earliest was received first does not show in milliseconds
     if not withdrawn:
         return groups
