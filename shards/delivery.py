@@ -162,7 +162,7 @@ class Delivery:
         Raises StoreError; rows confirmed before stay confirmed.
 
         Args:
-            seqs: rows that are pending, at least one. Some may be left untried, if all that were tried are stuck.
+            seqs: rows that are pending, at least one. If too many fail in a row, the rest is left untried.
             replayed: they were sent before.
             split_unknown: also halve the rows after an error that does not say that rows are at fault.
         """
@@ -225,6 +225,9 @@ class Delivery:
             )
         )
         self._tally.confirmed += self._pending.remove(attempt.seqs)
+        if self._suspicions:  # of one that got in there is none any more
+            for seq in attempt.seqs:
+                self._suspicions.pop(seq, None)
 
     async def _settle(self, outcome: _Outcome) -> Stuck | None:
         """Put rows aside that are at fault, and return the others that failed.
@@ -282,7 +285,6 @@ class Delivery:
             await self._send_direct([seq], replayed=True)
         except (RowsRefused, StoreFailed) as error:
             return _Failure(seq, error)
-        self._suspicions.pop(seq, None)
         return None
 
     async def _put_aside(self, failure: _Failure) -> None:

@@ -86,7 +86,7 @@ class ShardLog:
     def recover(self, *, stopping: Callable[[], bool] = lambda: False) -> Recovery:
         """Read what is there. Blocking; called once, before anything else.
 
-        Raises OSError, and :class:`~shards.errors.NotAccepting` once ``stopping()``: nothing was changed then.
+        Raises OSError, and :class:`~shards.errors.NotAccepting` once ``stopping()``: no checkpoint was written then.
         """
         make_directory(self.directory)
         written = self.checkpoint = read_checkpoint(self.directory)
