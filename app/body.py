@@ -84,7 +84,7 @@ async def iter_body(
     content = request.content
     waiting = Waiting(pace)
     try:
-        while chunk := content.read_nowait() or await _wait_for_more(content, waiting):
+        while chunk := content.read_nowait() or (b"" if content.at_eof() else await _wait_for_more(content, waiting)):
             waiting.received(len(chunk))
             if decompressor is None:
                 yield chunk

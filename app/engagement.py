@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Literal
 
 import attrs
@@ -176,18 +177,18 @@ def highlight_view(highlight: Highlight) -> dict[str, Any]:
 
 def iso_ms(timestamp_ms: int) -> str:
     """Return ms since the epoch as ISO 8601 in UTC with milliseconds: ``2024-01-15T14:00:00.000Z``."""
-    return _moment(timestamp_ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    seconds, rest_ms = divmod(timestamp_ms, 1000)
+    return f"{_iso_second(seconds)}.{rest_ms:03d}Z"
 
 
 def iso_minute(timestamp_ms: int) -> str:
     """Return the start of a minute or bucket as ISO 8601 in UTC without a fraction: ``2024-01-15T14:00:00Z``."""
-    return _moment(timestamp_ms).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return f"{_iso_second(timestamp_ms // 1000)}Z"
 
 
-def _moment(timestamp_ms: int) -> datetime:
-    """Whole and rest apart: a float of seconds would round some milliseconds down."""
-    seconds, rest_ms = divmod(timestamp_ms, 1000)
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest_ms * 1000)
+@lru_cache(maxsize=1024)
+def _iso_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").removesuffix("+00:00")
 
 
 def _counts_by_type(aggregates: MatchAggregates) -> Counter[str]:

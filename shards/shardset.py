@@ -167,8 +167,9 @@ class ShardSet:
             for event in events:
                 by_shard.setdefault(self._index_of(event), []).append(event)  # type: ignore[attr-defined]
         futures = [self._shards[index].append(part, self._committer) for index, part in by_shard.items()]
-        await asyncio.wait(futures)
-        firsts = [future.result() for future in futures]
+        if len(futures) > 1:
+            await asyncio.wait(futures)  # also where one fails: what became of the others is known then
+        firsts = [await future for future in futures]
         stretches = (
             Stretch(index, first, first + len(part) - 1, len(part))
             for (index, part), first in zip(by_shard.items(), firsts, strict=True)

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from datetime import UTC, datetime
 from typing import Any
 
 import attrs
@@ -11,6 +10,7 @@ from aiohttp import web
 from app.acknowledgement import Acknowledgement, acknowledge, requested_acknowledgement
 from app.body import NDJSON_TYPES, body_format, open_body, read_body, too_large, unsupported_type
 from app.context import Context
+from app.engagement import iso_ms
 from app.handlers.parameters import faults_of, path_match_id, refuse
 from app.keys import CONTEXT, MATCH_ID
 from app.middlewares import refused
@@ -121,7 +121,7 @@ async def _ingest_one(
         raise _invalid("The event breaks the rules below.", [fault.view() for fault in error.faults]) from None
     request[MATCH_ID] = event.match_id
     receipt = await _append(context, [event])
-    view = {"eventId": event.event_id, "status": "accepted", "timestamp": _instant(event.received_ns)}
+    view = {"eventId": event.event_id, "status": "accepted", "timestamp": iso_ms(event.received_ns // 1_000_000)}
     return await acknowledge(context, receipt, acknowledgement, view)
 
 
@@ -222,8 +222,3 @@ def _none_valid(batch: Batch, *, empty: str, members: dict[str, Any] | None = No
 
 def _invalid(detail: str, errors: list[dict[str, Any]], members: dict[str, Any] | None = None) -> Problem:
     return Problem(400, "Invalid events", detail, errors, kind="validation", members=members)
-
-
-def _instant(received_ns: int) -> str:
-    moment = datetime.fromtimestamp(received_ns // 1_000_000 / 1000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
