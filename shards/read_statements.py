@@ -37,11 +37,16 @@ _CONTESTED = f"""SELECT match_id, {COLUMNS} FROM (
 # The spellings that uuid.UUID() reads too.
 TARGET = "toUUIDOrZero(replaceRegexpAll(lower(JSONExtractString(metadata, 'eventId')), 'urn:|uuid:|[{}-]', ''))"
 _NAMED = "SELECT event_id FROM format(TSV, 'event_id UUID', {ids})"
-_PLAIN_COUNTS = """SELECT match_id, toInt64(intDiv({time}, {bucket_ms}) * {bucket_ms}) AS bucket, toString(event_type),
-    team_id, toInt64(count()), toInt64(min({time})), toInt64(max({time})), toInt64(max({received})),
-    if(bucket = 0, groupArraySortedIf({highlights})(
-      (-{time}, -{received}, toString(event_id), player_id, metadata), {is_highlight}), [])"""
-_PLAIN_GROUPING = "GROUP BY GROUPING SETS ((match_id, bucket, team_id), (match_id, event_type, team_id))"
+# A row is one text: clients take many columns, and arrays in them, apart in several times as long.
+_PLAIN_COUNTS = """SELECT formatRowNoNewline('JSONCompactEachRow', match_id, event_type, team_id, count(),
+    min({time}), max({time}), max({received}), sumMap([intDiv({time}, {bucket_ms})], [toUInt64(1)]),
+    groupArraySortedIf({highlights})(
+      (-{time}, -{received}, toString(event_id), player_id, metadata), {is_highlight}))"""
+_PLAIN_GROUPING = "GROUP BY match_id, event_type, team_id"
+_PLAIN_SETTINGS = (
+    "output_format_json_quote_64bit_integers = 0, output_format_json_named_tuples_as_objects = 0, "
+    "output_format_json_validate_utf8 = 1"
+)
 _PLAIN_STORED = "{database}.events FINAL PREWHERE match_id IN ({matches})"
 _WITHOUT_NAMED = f"SELECT {NO_ID} AS about, * FROM ({{rows}})"
 # An id that was named in one match gets a group of its own in all of them; which one it was named in shows later.
@@ -88,8 +93,8 @@ def plain_statements(
 ) -> tuple[str, ...]:
     """Return the statements that count some matches, withdrawn events included; see :func:`aggregates_statements`.
 
-    It costs more to plan a statement than to run it for most matches, so this one is as plain as it can be. The columns
-    of its answer are those of :func:`shards.plain_groups.plain_groups`.
+    It costs more to plan a statement than to run it for most matches, so this one is as plain as it can be. The rows of
+    its answer are read by :func:`shards.plain_groups.plain_groups`.
     """
     names = _names(database, match_ids)
     if pending:
@@ -99,7 +104,7 @@ def plain_statements(
     counts = _PLAIN_COUNTS.format(
         time=time, received=received, bucket_ms=bucket_ms, highlights=HIGHLIGHTS, is_highlight=IS_HIGHLIGHT
     )
-    return _with_pending(pending, f"{counts} FROM {source} {_PLAIN_GROUPING} {_settings(max_rows)}")
+    return _with_pending(pending, f"{counts} FROM {source} {_PLAIN_GROUPING} {_settings(max_rows)}, {_PLAIN_SETTINGS}")
 
 
 def aggregates_statements(

@@ -14,8 +14,9 @@ A retraction that is withdrawn itself has withdrawn its event all the same.
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 import attrs
 import msgspec
@@ -45,6 +46,12 @@ SMALL_MAX_ROWS = 1_000_000
 TOO_MANY_ROWS = 158
 NAMED_KEPT = 16_384
 """Of so many intricate matches it is remembered what their retractions name."""
+
+TEXT_AT_ONCE = 1 << 16
+GROUPS_AT_ONCE = 1_000
+"""Answers of so many characters, and so many groups, are put together in the event loop, longer ones in a thread."""
+
+_Result = TypeVar("_Result")
 
 
 class PendingRows(Protocol):
@@ -129,9 +136,8 @@ class MatchReads:
         )
         if intricate := intricate | known:
             groups |= await self._intricate(intricate, pending.rows, bucket_ms, max_rows)
-        found = await asyncio.to_thread(
-            _put_together, groups, match_ids, pending.unread, bucket_ms=bucket_ms, as_of_ms=as_of_ms
-        )
+        put_together = partial(_put_together, groups, match_ids, pending.unread, bucket_ms=bucket_ms, as_of_ms=as_of_ms)
+        found = await _worked_out(put_together, sum(map(len, groups.values())) <= GROUPS_AT_ONCE)
         for match_id in match_ids:
             self._large.note(match_id, found[match_id].total if match_id in found else 0)
         return found
@@ -144,7 +150,8 @@ class MatchReads:
             return {}, {}
         statements = plain_statements(self._store.database, match_ids, pending, bucket_ms=bucket_ms, max_rows=max_rows)
         rows = await self._store.fetch(*statements)
-        return await asyncio.to_thread(plain_groups, rows, bucket_ms=bucket_ms)
+        short = sum(len(text) for (text,) in rows) <= TEXT_AT_ONCE
+        return await _worked_out(partial(plain_groups, rows, bucket_ms=bucket_ms), short)
 
     async def _intricate(
         self, matches: Mapping[str, set[str]], pending: Sequence[bytes], bucket_ms: int, max_rows: int
@@ -185,6 +192,11 @@ class MatchReads:
         last = await asyncio.to_thread(_last_receipts, matches, pending.rows, pending.unread_at)
         statement = recent_statement(self._store.database, last, limit=limit, before=before)
         return [(match_id, last) for match_id, last in await self._store.fetch(statement)]
+
+
+async def _worked_out(work: Callable[[], _Result], short: bool) -> _Result:
+    """Do what takes a millisecond at once: handing it to a thread and back takes half of one."""
+    return work() if short else await asyncio.to_thread(work)
 
 
 def _by_match(rows: Iterable[tuple[Any, ...]]) -> Groups:

@@ -14,7 +14,7 @@ the list of matches is served by a projection, which is committed with the part,
 
 import attrs
 
-VERSION = 2
+VERSION = 3
 """Number of the last migration."""
 
 ROW_STRUCTURE = (
@@ -40,6 +40,8 @@ _CURVE = (
 )
 # Finds the few highlights among millions of fans' reactions.
 _KINDS = "INDEX kinds event_type TYPE set(0) GRANULARITY 1"
+# Ids of matches have no order in time: most parts hold ids before and after a match's, and not the match itself.
+_MATCHES = "INDEX matches match_id TYPE bloom_filter(0.01) GRANULARITY 1"
 _EVENT_COLUMNS = {
     "match_id": "String",
     "event_id": "UUID",
@@ -128,7 +130,7 @@ EVENTS = Table(
     columns=_EVENT_COLUMNS,
     sorting_key="match_id, event_id",
     partition_key="toYYYYMM(received_at)",
-    shortcuts=(_ACTIVITY, _CURVE, _KINDS),
+    shortcuts=(_ACTIVITY, _CURVE, _KINDS, _MATCHES),
     settings=(
         *_DURABLE,
         "deduplicate_merge_projection_mode = 'rebuild'",
@@ -175,6 +177,13 @@ MIGRATIONS = (
             f"ALTER TABLE {{database}}.events ADD {_KINDS.replace('INDEX', 'INDEX IF NOT EXISTS', 1)}",
             "ALTER TABLE {database}.events MATERIALIZE PROJECTION curve",
             "ALTER TABLE {database}.events MATERIALIZE INDEX kinds",
+        ),
+    ),
+    Migration(
+        3,
+        (
+            f"ALTER TABLE {{database}}.events ADD {_MATCHES.replace('INDEX', 'INDEX IF NOT EXISTS', 1)}",
+            "ALTER TABLE {database}.events MATERIALIZE INDEX matches",
         ),
     ),
 )

@@ -536,3 +536,15 @@ async def test_in_a_catch_up_what_is_shown_and_what_is_pending_are_all_that_was_
         assert (after.total, after.pending_events) == (acknowledged, 0)
     finally:
         await shards.close()
+
+
+async def test_text_that_is_not_utf8_does_not_keep_a_match_from_being_counted(store: Store) -> None:
+    """The service stores none; what others write into the public table may be anything."""
+    await store._schema(
+        f"INSERT INTO {store.database}.events "
+        "(match_id, event_id, event_type, timestamp, metadata, received_at, version) "
+        "SELECT 'm', generateUUIDv4(), 'goal', now64(3), unhex('7b22ff227d'), now64(3), 1"
+    )
+    answer = (await MatchReads(store, Unconfirmed()).aggregates(["m"]))["m"]
+    assert answer.total == 1
+    assert [highlight.metadata for highlight in answer.highlights] == ['{"\ufffd"}']

@@ -268,7 +268,8 @@ async def test_an_older_database_is_migrated_step_by_step(store: Store, monkeypa
 async def test_rows_of_the_first_release_are_counted_by_their_parts_too(store: Store) -> None:
     await store.insert_direct(batch([event() for _ in range(5)]))
     await store._schema(f"ALTER TABLE {store.database}.events DROP PROJECTION curve")
-    await store._schema(f"ALTER TABLE {store.database}.events DROP INDEX kinds")
+    for index in ("kinds", "matches"):
+        await store._schema(f"ALTER TABLE {store.database}.events DROP INDEX {index}")
     await store._schema(f"TRUNCATE TABLE {store.database}.schema_version")
     await store._schema(f"INSERT INTO {store.database}.schema_version SELECT 1, now()")
     await store.open()
@@ -278,6 +279,9 @@ async def test_rows_of_the_first_release_are_counted_by_their_parts_too(store: S
         await asyncio.sleep(0.05)
     forced = "SETTINGS force_optimize_projection_name = 'curve'"
     assert await store.fetch(f"SELECT count() FROM events GROUP BY match_id {forced}") == [(6,)]
+    for index, condition in (("kinds", "event_type = 'goal'"), ("matches", f"match_id = '{event().match_id}'")):
+        forced = f"SETTINGS force_data_skipping_indices = '{index}'"
+        assert await store.fetch(f"SELECT count() <= 6 FROM events FINAL WHERE {condition} {forced}") == [(1,)]
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a;b", "a.b", "`a`", "1a", "a" * 65, "ä"])
