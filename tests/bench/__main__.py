@@ -1,7 +1,6 @@
 """Runs the benchmarks and writes ``docs/BENCHMARKS.md``. Exits with 1 if an equality or a count of losses fails."""
 
 import argparse
-import asyncio
 import os
 import sys
 import traceback
@@ -10,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import attrs
+import uvloop
 
 from tests.bench import (
     freshness,
@@ -133,13 +133,13 @@ def main() -> int:
     code_before = machine.code()
     names = arguments.only or list(BENCHMARKS)
     done: list[Bench] = []
-    speeds_ms: list[float] = []
+    speeds: list[machine.Speed] = []
     for name in names:
         for engine in BENCHMARKS[name].engines:
             if engine in (arguments.engine or ENGINES):
-                speeds_ms.append(machine.speed_ms())
-                done.append(asyncio.run(measure(name, engine, arguments)))
-    speed = f"1,000,000 additions in CPython, between the benchmarks: {min(speeds_ms):.0f} to {max(speeds_ms):.0f} ms"
+                speeds.append(machine.Speed.now())
+                done.append(uvloop.run(measure(name, engine, arguments)))
+    speed = machine.speeds(speeds)
     print(speed)
     figures = [figure for bench in done for figure in bench.figures]
     checks = [check for bench in done for check in bench.checks]

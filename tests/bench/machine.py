@@ -6,11 +6,16 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+import attrs
+
 SYNC_BYTES = 10_000
 SYNCS = 200
+READ_BYTES = 64 << 20
+READS = 200_000
 
 
 def code() -> str:
@@ -41,9 +46,40 @@ def describe() -> dict[str, str]:
     }
 
 
-def speed_ms() -> float:
-    """Return how long a million additions take here and now: machines that are shared are not always as fast."""
-    return min(_additions_ms() for _ in range(3))
+@attrs.frozen
+class Speed:
+    """How fast the machine is at the moment: shared ones are not always as fast, nor in all they do.
+
+    Attributes:
+        additions_ms: a million additions, which need no memory.
+        read_ns: a step through memory, of which no cache has the next place if others use it.
+    """
+
+    additions_ms: float
+    read_ns: float
+
+    @classmethod
+    def now(cls) -> "Speed":
+        """Measure it; takes half a second."""
+        memory = bytearray(b"\1") * READ_BYTES
+        return cls(min(_additions_ms() for _ in range(3)), min(_read_ns(memory) for _ in range(3)))
+
+
+def speeds(found: Sequence[Speed]) -> str:
+    """Return the fastest and the slowest."""
+    additions, reads = [speed.additions_ms for speed in found], [speed.read_ns for speed in found]
+    return (
+        f"by CPython, between the benchmarks: 1,000,000 additions in {min(additions):.0f} to {max(additions):.0f} ms; "
+        f"a step through {READ_BYTES >> 20} MB of memory, at random, in {min(reads):.0f} to {max(reads):.0f} ns"
+    )
+
+
+def _read_ns(memory: bytearray) -> float:
+    place = 0
+    started = time.perf_counter()
+    for _ in range(READS):
+        place = (place * 1_103_515_245 + 12_344 + memory[place]) % READ_BYTES
+    return (time.perf_counter() - started) * 1e9 / READS
 
 
 def _additions_ms() -> float:

@@ -17,7 +17,7 @@ MATCH = "readers"
 READERS = 2_000
 EVENTS_PER_S = 1_000
 EVENTS_BEFORE = 10_000
-COUNTED = b"GROUP BY GROUPING SETS"
+COUNTED = b"enable_shared_storage_snapshot_in_query"
 """Only the statements that count a match have it, each once."""
 
 LOADS_MAX_PER_S = 2
@@ -52,7 +52,7 @@ async def _measure(bench: Bench, engine: Server, service: Service, name: str, *,
         f"{name}: metric queries that ClickHouse was sent",
         f"{loads:.2f}/s ({engine.relay.seen - before} for {readers.sent:,} readings)",
         target=f"≤ {LOADS_MAX_PER_S}/s",
-        met=loads <= LOADS_MAX_PER_S,
+        met=0 < loads <= LOADS_MAX_PER_S,
     )
     others = (await _selects(engine) - selects) / took
     bench.figure(f"{name}: SELECTs of any kind, those of the flushes too", f"{others:.1f}/s")
