@@ -1,8 +1,8 @@
 """ClickHouse goes away, events keep coming, it comes back: memory and latency meanwhile, and how fast it catches up.
 
 Most events come in batches; single ones come beside them, at the rate of a spike, all of the same match: its one shard
-carries everything. So that the machine is not saturated, whatever it can do on that day, the batches are paced at a
-share of what goes beside the single ones.
+carries everything. So that the machine is not saturated, whatever it can do on that day, each kind is paced at a share
+of what goes at most: of single ones alone, then of batches beside them.
 """
 
 import asyncio
@@ -23,9 +23,10 @@ from tests.bench.service import Service
 MATCH = "outage"
 BULK_EVENTS = 1_950_000
 BULK_MAX_PER_S = 39_000
-BULK_SHARE = 0.6
-SINGLES_PER_S = 1_000
-TRIAL_EVENTS = 60_000
+SINGLES_MAX_PER_S = 1_000
+SHARE = 0.4
+TRIAL_S = 5
+TRIAL_EVENTS = 40_000
 GROWTH_MAX_MB = 100
 P99_MAX_MS = 100
 STORED_MIN_PER_S = 50_000
@@ -46,32 +47,36 @@ async def run(bench: Bench) -> None:
         async with Service(engine.directory, engine) as service:
             await send_all(service.url, make_events(seed=0, count=1_000, match_id="warm"), Journal(), batch=500)
             before_mb = service.resident_mb()
-            bulk = Bulk(match_id=MATCH, seed=bench.seed, count=count, rate=await _bulk_rate(bench, service))
-            singles = attrs.evolve(_singles(bench, service, MATCH), seconds=round(count / bulk.rate, 1))
+            singles = attrs.evolve(await _paced_singles(bench, service), match_id=MATCH)
+            bulk = Bulk(match_id=MATCH, seed=bench.seed, count=count, rate=await _bulk_rate(bench, service, singles))
+            singles = attrs.evolve(singles, seconds=round(count / bulk.rate, 1))
             result = await _outage(bench, service, engine, bulk, singles, before_mb=before_mb)
             await _catch_up(bench, service, engine, bulk.acknowledged + result.acknowledged)
         await _account(bench, engine, bulk, singles, result)
 
 
-def _singles(bench: Bench, service: Service, match_id: str) -> LoadOptions:
-    url = f"{service.url}/api/events"
-    return LoadOptions(url=url, match_id=match_id, seconds=8, connections=64, rate=SINGLES_PER_S, seed=bench.seed + 1)
+async def _paced_singles(bench: Bench, service: Service) -> LoadOptions:
+    """Return single events at a share of as many as go one by one, alone."""
+    flat_out = LoadOptions(
+        url=f"{service.url}/api/events", match_id="trial", seconds=TRIAL_S, connections=64, seed=bench.seed + 1
+    )
+    most = (await run_load(flat_out)).per_second
+    rate = float(round(min(SINGLES_MAX_PER_S, SHARE * most)))
+    bench.figure("single events/s", f"{rate:,.0f}, at most {SHARE:.0%} of the {most:,.0f} that went alone")
+    return attrs.evolve(flat_out, rate=rate)
 
 
-async def _bulk_rate(bench: Bench, service: Service) -> float:
+async def _bulk_rate(bench: Bench, service: Service, singles: LoadOptions) -> float:
     """Return how many events a second shall come in batches: a share of as many as go beside the single ones."""
     trial = Bulk(match_id="trial", seed=bench.seed + 2, count=TRIAL_EVENTS)
     async with asyncio.TaskGroup() as group:
-        group.create_task(run_load(_singles(bench, service, "trial")))
+        group.create_task(run_load(singles))
         await asyncio.sleep(1)
         started = time.perf_counter()
         await trial.send(service.url)
         most = trial.count / (time.perf_counter() - started)
-    rate = min(BULK_MAX_PER_S, BULK_SHARE * most)
-    bench.figure(
-        f"events/s in batches, beside {SINGLES_PER_S:,} requests/s with one event each",
-        f"{rate:,.0f} are sent, at most {BULK_SHARE:.0%} of the {most:,.0f} that went",
-    )
+    rate = min(BULK_MAX_PER_S, SHARE * most)
+    bench.figure("events/s in batches beside them", f"{rate:,.0f}, at most {SHARE:.0%} of the {most:,.0f} that went")
     return rate
 
 
