@@ -47,9 +47,10 @@ TOO_MANY_ROWS = 158
 NAMED_KEPT = 16_384
 """Of so many intricate matches it is remembered what their retractions name."""
 
-TEXT_AT_ONCE = 1 << 16
+TEXT_AT_ONCE = 1 << 15
 GROUPS_AT_ONCE = 1_000
-"""Answers of so many characters, and so many groups, are put together in the event loop, longer ones in a thread."""
+"""Answers of so many characters, and so many groups and highlights, are put together in the event loop, longer ones in
+a thread."""
 
 _Result = TypeVar("_Result")
 
@@ -137,7 +138,8 @@ class MatchReads:
         if intricate := intricate | known:
             groups |= await self._intricate(intricate, pending.rows, bucket_ms, max_rows)
         put_together = partial(_put_together, groups, match_ids, pending.unread, bucket_ms=bucket_ms, as_of_ms=as_of_ms)
-        found = await _worked_out(put_together, sum(map(len, groups.values())) <= GROUPS_AT_ONCE)
+        size = sum(1 + len(group.highlights) for of_match in groups.values() for group in of_match)
+        found = await _worked_out(put_together, size <= GROUPS_AT_ONCE)
         for match_id in match_ids:
             self._large.note(match_id, found[match_id].total if match_id in found else 0)
         return found

@@ -47,9 +47,10 @@ async def run(bench: Bench) -> None:
         async with Service(engine.directory, engine) as service:
             await send_all(service.url, make_events(seed=0, count=1_000, match_id="warm"), Journal(), batch=500)
             before_mb = service.resident_mb()
-            singles = attrs.evolve(await _paced_singles(bench, service), match_id=MATCH)
-            bulk = Bulk(match_id=MATCH, seed=bench.seed, count=count, rate=await _bulk_rate(bench, service, singles))
-            singles = attrs.evolve(singles, seconds=round(count / bulk.rate, 1))
+            trial = await _paced_singles(bench, service)
+            bulk = Bulk(match_id=MATCH, seed=bench.seed, count=count, rate=await _bulk_rate(bench, service, trial))
+            # With a seed, and so ids, of their own: what the trial stored must not pass for what the outage lost.
+            singles = attrs.evolve(trial, match_id=MATCH, seed=bench.seed + 3, seconds=round(count / bulk.rate, 1))
             result = await _outage(bench, service, engine, bulk, singles, before_mb=before_mb)
             await _catch_up(bench, service, engine, bulk.acknowledged + result.acknowledged)
         await _account(bench, engine, bulk, singles, result)
@@ -70,7 +71,7 @@ async def _bulk_rate(bench: Bench, service: Service, singles: LoadOptions) -> fl
     """Return how many events a second shall come in batches: a share of as many as go beside the single ones."""
     trial = Bulk(match_id="trial", seed=bench.seed + 2, count=TRIAL_EVENTS)
     async with asyncio.TaskGroup() as group:
-        group.create_task(run_load(singles))
+        group.create_task(run_load(attrs.evolve(singles, seconds=2 * TRIAL_S)))
         await asyncio.sleep(1)
         started = time.perf_counter()
         await trial.send(service.url)

@@ -538,7 +538,7 @@ async def test_in_a_catch_up_what_is_shown_and_what_is_pending_are_all_that_was_
         await shards.close()
 
 
-async def test_text_that_is_not_utf8_does_not_keep_a_match_from_being_counted(store: Store) -> None:
+async def test_text_that_is_not_utf8_does_not_keep_an_ordinary_match_from_being_counted(store: Store) -> None:
     """The service stores none; what others write into the public table may be anything."""
     await store._schema(
         f"INSERT INTO {store.database}.events "
