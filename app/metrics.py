@@ -62,6 +62,9 @@ class Metrics(Observer):
         self._rejected = Counter(
             "fanfinity_events_rejected", "Events, or bodies that are none, refused.", ["reason"], registry=registry
         )
+        self._wal_appended_bytes = Counter(
+            "fanfinity_wal_appended_bytes", "Bytes of events appended in this process.", registry=registry
+        )
         self._wal_records = Counter(
             "fanfinity_wal_synced_records", "Records that reached the disk in this process.", registry=registry
         )
@@ -69,7 +72,10 @@ class Metrics(Observer):
             "fanfinity_wal_synced_bytes", "Bytes that reached the disk in this process.", registry=registry
         )
         self._wal_sync_seconds = Histogram(
-            *("fanfinity_wal_fsync_seconds", "Time of one group commit: write and fsync."),
+            *(
+                "fanfinity_wal_fsync_seconds",
+                "Time of one fsync of the log, with the write of its group where each has one.",
+            ),
             buckets=SYNC_BUCKETS_S,
             registry=registry,
         )
@@ -121,8 +127,12 @@ class Metrics(Observer):
         """Count a request that ended in an error; ``error_type`` is one of a few words."""
         self._errors.labels(method, path_template, error_type).inc()
 
+    def appended(self, *, records: int, bytes_: int) -> None:
+        """One group was written to the log; how many records there ever were the log itself knows."""
+        self._wal_appended_bytes.inc(bytes_)
+
     def synced(self, *, records: int, bytes_: int, seconds: float) -> None:
-        """One group commit reached the disk."""
+        """A sync brought appended records to the disk."""
         self._wal_records.inc(records)
         self._wal_bytes.inc(bytes_)
         self._wal_sync_seconds.observe(seconds)

@@ -4,8 +4,11 @@
 class Observer:
     """Receives measurements. Called in the event loop; must be quick and must not raise."""
 
+    def appended(self, *, records: int, bytes_: int) -> None:
+        """One group was written to the log, and is acknowledged."""
+
     def synced(self, *, records: int, bytes_: int, seconds: float) -> None:
-        """One group commit reached the disk."""
+        """A sync brought appended records to the disk; ``seconds`` hold the write, too, where each group is synced."""
 
     def flushed(self, *, shard: int, rows: int, seconds: float, replayed: bool) -> None:
         """One batch was accepted by ClickHouse (not yet confirmed)."""

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from queue import Empty, SimpleQueue
 from time import monotonic
 
@@ -50,7 +51,7 @@ class Committer:
         self._queue: SimpleQueue[Append | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._unsynced: set[ShardLog] = set()
+        self._unsynced: dict[ShardLog, tuple[int, int]] = {}  # records and bytes that no sync covers yet
         self._failed: set[ShardLog] = set()
         self._synced_at = monotonic()
         self.queued_bytes = 0
@@ -116,6 +117,7 @@ class Committer:
                 self._failed.discard(log)
             except OSError as error:
                 log.abandon()
+                self._unsynced.pop(log, None)
                 self._failed.add(log)
                 for append in appends:
                     append.error = error
@@ -130,19 +132,27 @@ class Committer:
         if self._sync == "always":
             log.sync()
         else:
-            self._unsynced.add(log)
+            records, bytes_ = self._unsynced.get(log, (0, 0))
+            added = sum(len(append.rows) for append in appends), sum(append.size for append in appends)
+            self._unsynced[log] = records + added[0], bytes_ + added[1]
 
     def _sync_by_interval(self) -> None:
         if self._sync != "interval" or monotonic() - self._synced_at < SYNC_INTERVAL_S:
             return
         self._synced_at = monotonic()
-        unsynced, self._unsynced = self._unsynced, set()
-        for log in unsynced:
+        assert self._loop is not None  # noqa: S101 - for the type checker
+        unsynced, self._unsynced = self._unsynced, {}
+        for log, (records, bytes_) in unsynced.items():
+            started = monotonic()
             try:
                 log.sync()
             except OSError:
                 _log.exception("shard %d: sync failed; the last second of acknowledged events may be lost", log.shard)
                 log.abandon()
+            else:
+                seconds = monotonic() - started
+                report = partial(self._observer.synced, records=records, bytes_=bytes_, seconds=seconds)
+                self._loop.call_soon_threadsafe(report)
 
     def _reopen_failed(self) -> None:
         """Find out whether the disk takes writes again: while events are refused, nothing else would."""
@@ -176,7 +186,9 @@ class Committer:
                 append.future.set_result(append.first_seq)
         if records:
             self._disk_is_back()
-            self._observer.synced(records=records, bytes_=bytes_, seconds=seconds)
+            self._observer.appended(records=records, bytes_=bytes_)
+            if self._sync == "always":
+                self._observer.synced(records=records, bytes_=bytes_, seconds=seconds)
 
     def _fail(self, append: Append, error: OSError) -> None:
         if not self.error:

@@ -120,6 +120,8 @@ async def test_metrics_count_what_came_in_and_name_no_match(service: Service) ->
         reply.text
     )
     assert "fanfinity_clickhouse_up 1.0" in reply.text
-    assert "fanfinity_wal_appended_records_total" in reply.text
+    for what in ("records", "bytes"):
+        for done in ("appended", "synced"):
+            assert f"fanfinity_wal_{done}_{what}_total" in reply.text
     assert 'fanfinity_shard_depth{shard="0"}' in reply.text
     assert "secret-match" not in reply.text

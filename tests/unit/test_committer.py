@@ -1,6 +1,7 @@
 """Group commit: no acknowledgement without a sync behind it, and a disk that fails is survived."""
 
 import asyncio
+import contextlib
 import errno
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ from shards.errors import WalFailed
 from shards.events import Event, encode_row
 from shards.observer import Observer
 from shards.settings import WalSync
+from shards.wal import committer as committer_module
 from shards.wal.committer import Committer
 from shards.wal.log import ShardLog
 from shards.wal.reader import LogReader
@@ -158,6 +160,52 @@ async def test_interval_syncs_by_itself(tmp_path: Path) -> None:
         async with asyncio.timeout(30):
             while not log.syncs:
                 await asyncio.sleep(0.05)
+
+
+class Counting(Observer):
+    """Adds up what is reported of the log."""
+
+    def __init__(self) -> None:
+        self.appended_records = self.appended_bytes = self.synced_records = self.synced_bytes = 0
+
+    def appended(self, *, records: int, bytes_: int) -> None:
+        self.appended_records += records
+        self.appended_bytes += bytes_
+
+    def synced(self, *, records: int, bytes_: int, seconds: float) -> None:
+        self.synced_records += records
+        self.synced_bytes += bytes_
+
+    @property
+    def totals(self) -> tuple[int, ...]:
+        return self.appended_records, self.appended_bytes, self.synced_records, self.synced_bytes
+
+
+@pytest.mark.parametrize("sync", ["always", "interval", "off"])
+async def test_reports_as_synced_what_a_sync_covers(
+    tmp_path: Path, sync: WalSync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committer_module, "SYNC_INTERVAL_S", 0.05)
+    log, durable, observer = open_log(tmp_path), Durable(), Counting()
+    bytes_ = len(row(1)) + len(row(2))
+    committer = Committer(sync=sync, observer=observer)
+    committer.start()
+    await committer.submit(log, [row(1), row(2)], durable)
+    assert observer.totals[:2] == (2, bytes_)
+    if sync == "off":
+        await asyncio.sleep(0.3)
+        assert observer.totals[2:] == (0, 0)
+    async with asyncio.timeout(30):
+        while sync != "off" and observer.totals[2:] != (2, bytes_):
+            await asyncio.sleep(0.01)
+    log.sync_error = OSError(errno.EIO, "Input/output error")
+    with contextlib.suppress(WalFailed):
+        await committer.submit(log, [row(3)], durable)
+    while sync == "interval" and log.generation == 0:
+        await asyncio.sleep(0.01)
+    log.sync_error = None
+    await committer.close()
+    assert observer.totals[2:] == ((0, 0) if sync == "off" else (2, bytes_))
 
 
 async def test_a_failing_interval_sync_starts_another_segment(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
