@@ -36,6 +36,7 @@ class Command:
                 env=dict(os.environ) | dict(environment or {}),
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
+                preexec_fn=_hear_ctrl_c,
             )
         )
 
@@ -50,6 +51,11 @@ class Command:
             out, err = await self._process.communicate()
         assert self._process.returncode is not None
         return Ended(self._process.returncode, out.decode(), err.decode())
+
+
+def _hear_ctrl_c() -> None:
+    """Undo what a shell did that has the tests run in the background: what it starts so ignores SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 async def run(*arguments: object, environment: Mapping[str, str] | None = None) -> Ended:
