@@ -6,6 +6,7 @@ values of ``event_type`` are known types, so the number of series is bounded.
 
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -43,66 +44,41 @@ class Metrics(Observer):
     """Counts what happens; what merely *is* (depths, bytes, states) is read from a snapshot at each scrape."""
 
     def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
-        self._requests = Counter(
-            "http_requests", "HTTP requests answered.", ["method", "path", "status"], registry=registry
-        )
-        self._request_seconds = Histogram(
+        self.registry = CollectorRegistry()
+        counter, histogram = partial(Counter, registry=self.registry), partial(Histogram, registry=self.registry)
+        self._requests = counter("http_requests", "HTTP requests answered.", ["method", "path", "status"])
+        self._request_seconds = histogram(
             *("http_request_duration_seconds", "Time from a request to the end of its response."),
             ["method", "path"],
             buckets=REQUEST_BUCKETS_S,
-            registry=registry,
         )
-        self._errors = Counter(
-            "http_errors", "HTTP requests that ended in an error.", ["method", "path", "error_type"], registry=registry
-        )
-        self._ingested = Counter(
-            "fanfinity_events_ingested", "Events acknowledged, re-sent ones too.", ["event_type"], registry=registry
-        )
-        self._rejected = Counter(
-            "fanfinity_events_rejected", "Events, or bodies that are none, refused.", ["reason"], registry=registry
-        )
-        self._wal_appended_bytes = Counter(
-            "fanfinity_wal_appended_bytes", "Bytes of events appended in this process.", registry=registry
-        )
-        self._wal_records = Counter(
-            "fanfinity_wal_synced_records", "Records that reached the disk in this process.", registry=registry
-        )
-        self._wal_bytes = Counter(
-            "fanfinity_wal_synced_bytes", "Bytes that reached the disk in this process.", registry=registry
-        )
-        self._wal_sync_seconds = Histogram(
+        self._errors = counter("http_errors", "HTTP requests that ended in an error.", ["method", "path", "error_type"])
+        self._ingested = counter("fanfinity_events_ingested", "Events acknowledged, re-sent ones too.", ["event_type"])
+        self._rejected = counter("fanfinity_events_rejected", "Events, or bodies that are none, refused.", ["reason"])
+        self._wal_appended_bytes = counter("fanfinity_wal_appended_bytes", "Bytes of events appended in this process.")
+        self._wal_records = counter("fanfinity_wal_synced_records", "Records that reached the disk in this process.")
+        self._wal_bytes = counter("fanfinity_wal_synced_bytes", "Bytes that reached the disk in this process.")
+        self._wal_sync_seconds = histogram(
             *(
                 "fanfinity_wal_fsync_seconds",
                 "Time of one fsync of the log, with the write of its group where each has one.",
             ),
             buckets=SYNC_BUCKETS_S,
-            registry=registry,
         )
-        self._flushed_rows = Counter(
-            "fanfinity_shard_flushed_rows", "Rows sent to ClickHouse, replays too.", ["shard"], registry=registry
-        )
-        self._flush_seconds = Histogram(
+        self._flushed_rows = counter("fanfinity_shard_flushed_rows", "Rows sent to ClickHouse, replays too.", ["shard"])
+        self._flush_seconds = histogram(
             *("fanfinity_shard_flush_seconds", "Time of one INSERT of a batch."),
             ["shard"],
             buckets=FLUSH_BUCKETS_S,
-            registry=registry,
         )
-        self._inserted = Counter(
-            "fanfinity_clickhouse_inserted_rows", "Rows that ClickHouse accepted, replays too.", registry=registry
-        )
-        self._replayed = Counter(
-            "fanfinity_clickhouse_replayed_batches", "Batches sent again, straight into events.", registry=registry
-        )
-        self._store_errors = Counter(
+        self._inserted = counter("fanfinity_clickhouse_inserted_rows", "Rows that ClickHouse accepted, replays too.")
+        self._replayed = counter("fanfinity_clickhouse_replayed_batches", "Batches sent again, straight into events.")
+        self._store_errors = counter(
             "fanfinity_clickhouse_errors",
             "Errors by ClickHouse's code; 0: it was not reachable, or went away.",
             ["code"],
-            registry=registry,
         )
-        self._reconnects = Counter(
-            "fanfinity_clickhouse_reconnects", "Times ClickHouse came back after an outage.", registry=registry
-        )
+        self._reconnects = counter("fanfinity_clickhouse_reconnects", "Times ClickHouse came back after an outage.")
 
     def watch(self, *, shards: ShardsView, live: LiveView) -> None:
         """Read these at each scrape from now on. To be called once."""

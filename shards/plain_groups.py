@@ -74,18 +74,8 @@ def _typed(row: _Row) -> Group:
     elif row.event_type == RETRACTION:
         targets = [retracted_id(metadata) for *_, metadata in row.highlights]
     return Group(
-        match_id=row.match_id,
-        named="",
-        bucket_ms=0,
-        event_type=row.event_type,
-        team_id=row.team_id,
-        events=row.events,
-        first_ms=row.first_ms,
-        last_ms=row.last_ms,
-        received_ms=row.received_ms,
-        start=start,
-        targets=targets,
-        highlights=row.highlights,
+        *(row.match_id, "", 0, row.event_type, row.team_id, row.events, row.first_ms, row.last_ms, row.received_ms),
+        *(start, targets, row.highlights),
     )
 
 

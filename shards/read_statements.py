@@ -47,6 +47,7 @@ _PLAIN_SETTINGS = (
     "output_format_json_quote_64bit_integers = 0, output_format_json_named_tuples_as_objects = 0, "
     "output_format_json_validate_utf8 = 1"
 )
+# All versions of a row are of one match: the index of matches leaves out all or none, and FINAL need not look again.
 _SKIPPING = "use_skip_indexes_if_final = 1, use_skip_indexes_if_final_exact_mode = 0"
 _PLAIN_STORED = "{database}.events FINAL PREWHERE match_id IN ({matches})"
 _WITHOUT_NAMED = f"SELECT {NO_ID} AS about, * FROM ({{rows}})"
@@ -152,11 +153,6 @@ def _with_pending(pending: Sequence[bytes], answer: str) -> tuple[str, ...]:
 
 
 def _settings(max_rows: int) -> str:
-    """Return the settings of a statement that reads rows, and fails where it would have to read more than some.
-
-    Skip indexes are used together with FINAL, and what they leave out is not looked at again: all versions of a row are
-    of one match, so the index of matches leaves out all of them or none.
-    """
     limit = f", max_rows_to_read = {max_rows:d}, read_overflow_mode = 'throw'" if max_rows else ""
     return f"{SETTINGS}, {_SKIPPING}, max_threads = 1{limit}"
 

@@ -123,7 +123,7 @@ class _Connection:
     def __init__(self, address: ServerAddress, *, database: str, settings: dict[str, str]) -> None:
         self._address = address
         self._database = database
-        # A millisecond of each answer would be spent on reading figures that nobody looks at.
+        # Else each answer brings figures of its run, which nobody looks at, and which take asynch time to read.
         self._settings = {"max_query_size": str(QUERY_MAX_BYTES), "send_profile_events": "0", **settings}
         self._connection: Connection | None = None
         self._lock = asyncio.Lock()

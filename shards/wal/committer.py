@@ -121,8 +121,7 @@ class Committer:
                 self._failed.add(log)
                 for append in appends:
                     append.error = error
-        assert self._loop is not None  # noqa: S101 - for the type checker
-        self._loop.call_soon_threadsafe(self._report, group, monotonic() - started)
+        self._in_loop(partial(self._report, group, monotonic() - started))
 
     def _write(self, log: ShardLog, appends: list[Append]) -> None:
         seq = log.append([row for append in appends for row in append.rows])
@@ -133,14 +132,13 @@ class Committer:
             log.sync()
         else:
             records, bytes_ = self._unsynced.get(log, (0, 0))
-            added = sum(len(append.rows) for append in appends), sum(append.size for append in appends)
-            self._unsynced[log] = records + added[0], bytes_ + added[1]
+            records += sum(len(append.rows) for append in appends)
+            self._unsynced[log] = records, bytes_ + sum(append.size for append in appends)
 
     def _sync_by_interval(self) -> None:
         if self._sync != "interval" or monotonic() - self._synced_at < SYNC_INTERVAL_S:
             return
         self._synced_at = monotonic()
-        assert self._loop is not None  # noqa: S101 - for the type checker
         unsynced, self._unsynced = self._unsynced, {}
         for log, (records, bytes_) in unsynced.items():
             started = monotonic()
@@ -151,8 +149,7 @@ class Committer:
                 log.abandon()
             else:
                 seconds = monotonic() - started
-                report = partial(self._observer.synced, records=records, bytes_=bytes_, seconds=seconds)
-                self._loop.call_soon_threadsafe(report)
+                self._in_loop(partial(self._observer.synced, records=records, bytes_=bytes_, seconds=seconds))
 
     def _reopen_failed(self) -> None:
         """Find out whether the disk takes writes again: while events are refused, nothing else would."""
@@ -164,8 +161,11 @@ class Committer:
         except OSError:
             return
         self._failed.clear()
+        self._in_loop(self._disk_is_back)
+
+    def _in_loop(self, call: Callable[[], None]) -> None:
         assert self._loop is not None  # noqa: S101 - for the type checker
-        self._loop.call_soon_threadsafe(self._disk_is_back)
+        self._loop.call_soon_threadsafe(call)
 
     def _disk_is_back(self) -> None:
         if self.error:

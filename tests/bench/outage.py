@@ -1,8 +1,8 @@
 """ClickHouse goes away, events keep coming, it comes back: memory and latency meanwhile, and how fast it catches up.
 
-Most events come in batches; single ones come beside them, at the rate of a spike, all of the same match: its one shard
-carries everything. So that the machine is not saturated, whatever it can do on that day, each kind is paced at a share
-of what goes at most: of single ones alone, then of batches beside them.
+Most events come in batches; single ones come beside them, at most as many as in a spike, all of the same match: its one
+shard carries everything. So that the machine is not saturated, whatever it can do on that day, each kind is paced at a
+share of what goes at most: of single ones alone, then of batches beside them.
 """
 
 import asyncio
