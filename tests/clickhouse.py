@@ -9,7 +9,9 @@ whose ``clickhouse local`` can listen. It runs in a child process, so killing it
 ``python tests/clickhouse.py DIRECTORY TCP_PORT HTTP_PORT`` runs one in the foreground.
 """
 
+import contextlib
 import ctypes
+import secrets
 import signal
 import socket
 import subprocess
@@ -26,12 +28,17 @@ _LISTEN = (
 )
 
 
+PORTS = range(20_000, 32_768)
+"""Below those that Linux gives to outgoing connections: of these one could be taken before who wants it listens."""
+
+
 def free_port() -> int:
     """Return a TCP port nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    while True:
+        port = secrets.choice(PORTS)  # each test process draws its own, whatever seeds the others
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class ClickHouseServer:
