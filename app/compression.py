@@ -7,7 +7,6 @@ times as long as level 1 for a tenth less. Streams are left alone: what is writt
 import asyncio
 import re
 import zlib
-from collections.abc import Iterable
 from functools import lru_cache
 from typing import Literal
 
@@ -23,7 +22,7 @@ THREAD_BYTES = 1 << 17
 """Larger ones take longer than a millisecond, and are compressed in a thread."""
 
 KEPT = 64
-"""Compressed answers that are kept for those who ask for the same."""
+"""Compressed answers, and readings of ``Accept-Encoding``, that are kept for those who ask for the same."""
 
 TYPES = frozenset({"application/json", "application/problem+json", "text/html", "text/plain"})
 
@@ -42,14 +41,15 @@ async def compress(request: web.Request, handler: Handler) -> web.StreamResponse
     if not isinstance(body, bytes) or len(body) < LEAST_BYTES or response.content_type not in TYPES:
         return response
     response.headers[hdrs.VARY] = hdrs.ACCEPT_ENCODING
-    coding = preferred(request.headers.getall(hdrs.ACCEPT_ENCODING, ()))
+    coding = preferred(tuple(request.headers.getall(hdrs.ACCEPT_ENCODING, ())))
     if coding is not None and hdrs.CONTENT_ENCODING not in response.headers:
         response.body = await _compressed(body, coding)
         response.headers[hdrs.CONTENT_ENCODING] = coding
     return response
 
 
-def preferred(headers: Iterable[str]) -> Coding | None:
+@lru_cache(KEPT)
+def preferred(headers: tuple[str, ...]) -> Coding | None:
     """Return the coding that a client likes best, gzip of equals; None for none. What cannot be read counts as a no."""
     weights: dict[str, float] = {}
     for item in ",".join(headers).lower().split(","):

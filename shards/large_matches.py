@@ -13,12 +13,13 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import attrs
 
-from shards.aggregates import Extremes, Group, MatchAggregates, aggregates_of, withdrawn_by
+from shards.aggregates import MatchAggregates, aggregates_of, withdrawn_by
 from shards.known_parts import KnownParts
+from shards.large_groups import State, groups_of
 from shards.large_statements import copies_statement, count_statements, sizes_statement, state_statement
 from shards.stores.base import Store
 
@@ -46,27 +47,6 @@ SMALL_KEPT = 16_384
 RESTART_TOLERANCE_S = 2
 
 
-@attrs.frozen
-class _State:
-    """From which parts of the table a statement was answered.
-
-    Attributes:
-        parts: name to rows of the match.
-        table: id of the table; another one has other parts under the same names.
-        started_s: start of the server, s since the epoch: after it names of emptied tables may come again.
-    """
-
-    parts: dict[str, int]
-    table: str
-    started_s: int
-
-    @classmethod
-    def of(cls, parts: Sequence[str], table: str, started_s: int) -> "_State":
-        """Return what a statement said of itself."""
-        split = (entry.rpartition(":") for entry in parts)
-        return cls({name: int(rows) for name, _, rows in split}, table, started_s)
-
-
 @attrs.define
 class _Known:
     """What is known of one match.
@@ -78,20 +58,20 @@ class _Known:
         parts: that were looked at.
         copied: has every event with more than one row in ``parts``.
         named: every event that a retraction was seen to name.
-        exact_extremes: the extremes cannot be told from the parts' own.
+        exact_extremes: the extremes cannot be told from the parts' own, as long as these are the same.
         until: up to this moment of the monotonic clock the match is read row by row.
     """
 
     table: str = ""
     started_s: int = 0
-    latest: _State | None = None
+    latest: State | None = None
     parts: KnownParts = attrs.field(factory=KnownParts)
     copied: set[str] = attrs.field(factory=set)
     named: set[str] = attrs.field(factory=set)
     exact_extremes: bool = False
     until: float = 0.0
 
-    def forget(self, state: _State) -> None:
+    def forget(self, state: State) -> None:
         """Begin anew, with nothing but the identity of the table."""
         self.table, self.started_s = state.table, state.started_s
         self.drop()
@@ -100,7 +80,7 @@ class _Known:
         """Know of no part any more."""
         self.parts, self.copied = KnownParts(), set()
 
-    def is_of(self, state: _State) -> bool:
+    def is_of(self, state: State) -> bool:
         """Say whether all this is about the same table, with all that it held."""
         same = self.table == state.table and abs(self.started_s - state.started_s) <= RESTART_TOLERANCE_S
         return same and not self.parts.lost(state.parts)
@@ -162,36 +142,38 @@ class LargeMatches:
             self._known.move_to_end(match_id)
         database = self._store.database
         if known.latest is None:
-            [row] = await self._store.fetch(state_statement(database, match_id))
-            known.latest = _State.of(*row)
-        for _ in range(TRIES):
+            known.latest, _ = State.taken_from(await self._store.fetch(state_statement(database, match_id)))
+        for tries in range(TRIES):
             if not await self._learn(match_id, known, known.latest):
                 return None
             self._forget_oldest(known)
             named = known.named | set(targets)
+            quiet = not pending and not tries  # so probably no part is added meanwhile
             statements = count_statements(
                 database,
                 match_id,
                 pending=pending,
-                known=known.parts.intervals,
+                known=None if quiet else known.parts.intervals,
                 copied=known.copied,
                 named=named,
                 bucket_ms=bucket_ms,
                 exact_extremes=known.exact_extremes,
             )
-            rows = await self._store.fetch(*statements)
-            state, groups, extremes = await asyncio.to_thread(_taken_apart, rows, exact=known.exact_extremes)
+            state, texts = State.taken_from(await self._store.fetch(*statements))
+            groups, extremes = await asyncio.to_thread(groups_of, texts, match_id, bucket_ms=bucket_ms)
+            known.exact_extremes &= known.latest.parts == state.parts
             known.latest = state
             if not state.parts and not pending:
                 self._known.pop(match_id, None)  # nothing is left of it
                 return None
             withdrawn = withdrawn_by(groups)
-            if known.is_of(state) and withdrawn <= named and extremes is not None:
+            proven = known.is_of(state) and (not quiet or all(map(known.parts.covers, state.parts)))
+            if proven and withdrawn <= named and extremes is not None:
                 return await asyncio.to_thread(
                     aggregates_of, match_id, groups, bucket_ms=bucket_ms, as_of_ms=as_of_ms, extremes=extremes
                 )
             known.named |= withdrawn
-            known.exact_extremes = known.exact_extremes or extremes is None
+            known.exact_extremes |= extremes is None
         return None
 
     def _forget_oldest(self, latest: _Known) -> None:
@@ -203,7 +185,7 @@ class LargeMatches:
                 excess -= len(known.copied)
                 known.drop()
 
-    async def _learn(self, match_id: str, known: _Known, state: _State) -> bool:
+    async def _learn(self, match_id: str, known: _Known, state: State) -> bool:
         """Find the copies among the rows of parts that are not known yet. False: there are too many of them."""
         if not known.is_of(state):
             known.forget(state)
@@ -224,14 +206,13 @@ class LargeMatches:
 
     async def _learn_copies(self, match_id: str, known: _Known, *, slices: int = 1) -> bool:
         """Look for copies, slice by slice. Known are then the parts that were there for the first of them."""
-        first: _State | None = None
+        first: State | None = None
         parts, runs = known.parts, known.parts.intervals
         for index in range(slices):
             statement = copies_statement(
                 self._store.database, match_id, known=runs, slice_=(index, slices), limit=COPIES_MAX + 1
             )
-            [(names, table, started_s, copied)] = await self._store.fetch(statement)
-            state = _State.of(names, table, started_s)
+            state, copied = State.taken_from(await self._store.fetch(statement))
             first = first or state
             known.copied.update(copied)
             if len(known.copied) > COPIES_MAX:
@@ -252,41 +233,3 @@ def _keep(kept: OrderedDict[str, _Value], key: str, value: _Value, *, most: int)
     kept.move_to_end(key)
     while len(kept) > most:
         kept.popitem(last=False)
-
-
-def _taken_apart(rows: Sequence[tuple[Any, ...]], *, exact: bool) -> tuple[_State, list[Group], Extremes | None]:
-    """Return what the answer of :func:`shards.large_statements.count_statements` holds; see :func:`_extremes`."""
-    groups, spans = [], []
-    for row in rows:
-        if row[0]:
-            groups.append(Group(*row[:-1]))
-            spans.append(row[-1])
-        else:
-            state = _State.of(row[10], row[4], row[6])
-    return state, groups, _extremes(groups, spans, exact=exact)
-
-
-def _extremes(groups: Sequence[Group], spans: Sequence[Sequence[int]], *, exact: bool) -> Extremes | None:
-    """Return the extremes of what counts; None if only rows that were taken off may have reached as far.
-
-    ``exact``: those of the uncontested events were looked up.
-    """
-    withdrawn = withdrawn_by(groups)
-    counted = [span for group, span in zip(groups, spans, strict=True) if group.named not in withdrawn]
-    first = _highest([[-span[kind] for span in counted if span[kind]] for kind in range(4)], exact=exact)
-    last = _highest([[span[4 + kind] for span in counted if span[4 + kind]] for kind in range(4)], exact=exact)
-    received = _highest([[span[8 + kind] for span in spans if span[8 + kind]] for kind in range(4)], exact=exact)
-    if first is None or last is None or received is None:
-        return None
-    return Extremes(-first, last, received)
-
-
-def _highest(kinds: Sequence[list[int]], *, exact: bool) -> int | None:
-    """Return the highest value of the rows that count, of the kinds that the statement tells apart."""
-    summed, taken_off, standing, uncontested = kinds
-    if exact or not summed:
-        return max(uncontested + standing, default=0)
-    highest = max(summed)
-    if highest in taken_off and highest not in standing:
-        return None
-    return max([highest, *standing])

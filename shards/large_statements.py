@@ -2,20 +2,26 @@
 """The statements of :mod:`shards.large_matches`: one match that is too large to be read row by row.
 
 Each part of the table carries counts of its own rows (projection "curve"), so a sum over the parts counts every copy
-of every event. An event is *contested* if more than one row may be its own, or if it may be withdrawn. All rows of
-contested events are taken off the sum again, and the one that stands is added.
+of every event. An event is *contested* if more than one row may be its own, if it may be withdrawn, or if it is a
+highlight. All rows of contested events are taken off the sum again, and the one that stands is added.
+
+A statement of this size costs more to plan than to run for a million events: so each expression in it is there once,
+and what can be told from its answer as well is left to :mod:`shards.large_groups`.
 """
 
 from collections.abc import Collection, Sequence
 
+from shards.aggregates import HIGHLIGHTS
+from shards.large_groups import Kind, Said
 from shards.read_statements import (
     COLUMNS,
-    GROUPING,
+    HAPPENED,
     IS_HIGHLIGHT,
+    JSON_SETTINGS,
     NO_ID,
+    RECEIVED,
     SETTINGS,
     STORED_COLUMNS,
-    of_marks,
     pending_statement,
 )
 from shards.stores.base import heredoc
@@ -25,62 +31,52 @@ Runs = Sequence[tuple[str, int, int]]
 """Blocks of the table: partition, first and last."""
 
 # Names of parts are unique for one table in one life of its server.
-_PARTS = """(SELECT groupArray(p) FROM (SELECT concat(_part, ':', toString(count())) AS p FROM {events}
-    WHERE match_id = {match} GROUP BY _part))"""
-_TABLE = "(SELECT toString(uuid) FROM system.tables WHERE database = {database} AND name = {table})"
-_STARTED = "toInt64(toUnixTimestamp(now())) - toInt64(uptime())"
+_STATE = f"""SELECT concat(_part, ':', toString(count())), {Said.PART:d} FROM {{events}}
+    WHERE match_id = {{match}} GROUP BY _part
+  UNION ALL SELECT concat(toString(uuid), ':', toString(toInt64(toUnixTimestamp(now())) - toInt64(uptime()))),
+    {Said.TABLE:d} FROM system.tables WHERE database = {{database}} AND name = {{table}}"""
 _CONTESTED = """CREATE OR REPLACE TEMPORARY TABLE contested ENGINE = Memory AS
   SELECT event_id, named FROM ({sources})"""
 # As the projection "curve" has it, or it is not used.
 _SUMS = f"""SELECT intDiv(toUnixTimestamp64Milli(timestamp), {CURVE_BUCKET_MS}) AS tick, event_type, team_id,
     count() AS events, min(timestamp) AS earliest, max(timestamp) AS latest, max(received_at) AS newest
   FROM {{events}} WHERE match_id = {{match}} GROUP BY tick, event_type, team_id"""
-_BUCKET = "intDiv({time}, {bucket_ms}) * {bucket_ms}"
-_UNITS_OF_SUMS = f"""SELECT {NO_ID} AS about,
-    {_BUCKET.format(time=f"(tick * {CURVE_BUCKET_MS})", bucket_ms="{bucket_ms}")} AS bucket, toInt64(events) AS n,
-    toInt64(toUnixTimestamp64Milli(earliest)) AS first, toInt64(toUnixTimestamp64Milli(latest)) AS last,
-    false AS mark, {NO_ID} AS event_id, event_type, first AS happened, team_id, '' AS player_id, '' AS metadata,
-    toInt64(toUnixTimestamp64Milli(newest)) AS received, toUInt64(0) AS version FROM ({_SUMS})"""
-_UNITS_OF_MARKS = f"""SELECT {NO_ID}, {_BUCKET.format(time="happened", bucket_ms="{bucket_ms}")}, toInt64(0),
-    happened, happened, true, {COLUMNS}
-  FROM (SELECT {STORED_COLUMNS} FROM {{events}} WHERE match_id = {{match}} AND {IS_HIGHLIGHT}
-    AND event_id NOT IN ({{contested}}))"""
+# Columns of a unit; "kind" is a Kind, "bucket" a number of a bucket, and the last four are of an event that stands.
+_UNITS_OF_SUMS = f"""SELECT {NO_ID} AS about, {Kind.SUMMED:d} AS kind, intDiv(tick, {{ticks}}) AS bucket,
+    toInt64(events) AS n, event_type, team_id, toInt64(toUnixTimestamp64Milli(earliest)) AS first,
+    toInt64(toUnixTimestamp64Milli(latest)) AS last, toInt64(toUnixTimestamp64Milli(newest)) AS received,
+    {NO_ID} AS event_id, '' AS player_id, '' AS metadata, toUInt64(0) AS version FROM ({_SUMS})"""
 # Whatever has a row in a part that was not looked at may have others elsewhere.
 _NEW = "SELECT event_id FROM {events} WHERE match_id = {match} AND {is_new}"
 # As KnownParts.covers() has it. It is told of each part once, and those that are known are not opened.
 _IS_NEW = """NOT arrayExists(run -> run.1 = splitByChar('_', _part)[1]
     AND run.2 <= toUInt64OrZero(splitByChar('_', _part)[2]) AND toUInt64OrZero(splitByChar('_', _part)[3]) <= run.3,
     CAST([{runs}], 'Array(Tuple(String, UInt64, UInt64))'))"""
+# Of a highlight all is told; of others what they say is not read, as whole granules would be for each of them.
+_ROWS_OF_CONTESTED = f"""SELECT true AS stored, {STORED_COLUMNS} FROM {{events}}
+        WHERE match_id = {{match}} AND {IS_HIGHLIGHT}
+      UNION ALL SELECT true, {STORED_COLUMNS.replace("player_id, metadata", "'', ''")} FROM {{events}}
+        WHERE match_id = {{match}} AND NOT {IS_HIGHLIGHT} AND event_id IN ({{contested}}) {{pending}}"""
 # Per contested event: the row that stands, once; and every stored one, taken off.
-_UNITS_OF_CONTESTED = f"""SELECT
-    if(unit.1 > 0 AND {{is_named}}, event_id, {NO_ID}),
-    {_BUCKET.format(time="unit.2.2", bucket_ms="{bucket_ms}")}, toInt64(unit.1), unit.2.2, unit.2.2, unit.1 > 0,
-    event_id, unit.2.1, unit.2.2, unit.2.3, unit.2.4, unit.2.5, unit.2.6, unit.2.7
+_UNITS_OF_CONTESTED = f"""SELECT if({{is_named}} AND unit.1 > 0, event_id, {NO_ID}),
+    if(unit.1 > 0, {Kind.STANDING:d}, {Kind.TAKEN_OFF:d}), intDiv(unit.2.2, {{bucket_ms}}), toInt64(unit.1),
+    unit.2.1, unit.2.3, unit.2.2, unit.2.2, unit.2.6, event_id, unit.2.4, unit.2.5, unit.2.7
   FROM (SELECT event_id, arrayJoin(arrayPushFront(
       groupArrayIf((toInt8(-1), (event_type, happened, team_id, '', '', received, version)), stored),
       (toInt8(1), argMax((event_type, happened, team_id, player_id, metadata, received, version), version)))) AS unit
-    FROM (SELECT true AS stored, {STORED_COLUMNS} FROM {{events}}
-        WHERE match_id = {{match}} AND event_id IN ({{contested}}) {{pending}})
-    GROUP BY event_id)"""
+    FROM ({_ROWS_OF_CONTESTED}) GROUP BY event_id)"""
 _PENDING = f" UNION ALL SELECT false, {COLUMNS} FROM pending"
 # Of uncontested events every row is one event, so no copy can be an extreme.
-_UNITS_OF_EXTREMES = f"""SELECT {NO_ID}, toInt64(-1), toInt64(0), min(first), max(last), false,
-    {NO_ID}, '', min(first), '', '', '', max(received), toUInt64(0)
-  FROM (SELECT happened AS first, happened AS last, received FROM (SELECT {STORED_COLUMNS} FROM {{events}}
-    WHERE match_id = {{match}} AND event_id NOT IN ({{contested}})))"""
-# Highest and lowest of: the sums, the rows taken off them, the rows that stand, and what _UNITS_OF_EXTREMES found.
-_KINDS = ("n > 0 AND NOT mark", "n < 0", "n > 0 AND mark", "bucket_of_unit < 0")
-_SPANS = [
-    f"{extreme}If({column}, {kind})"
-    for extreme, column in (("min", "first"), ("max", "last"), ("max", "received"))
-    for kind in _KINDS
-]
-_COUNTS = f"""SELECT match_id, toString(about), toInt64(bucket), toString(event_type), team_id, toInt64(sum(n)),
-    minIf(first, n >= 0), maxIf(last, n >= 0), maxIf(received, n >= 0), {of_marks("mark")}, ({", ".join(_SPANS)})"""
-_ROW_OF_STATE = f"""SELECT '', '', toInt64(0), '', {{table}}, toInt64(0), {{started}}, toInt64(0), toInt64(0),
-    (toInt64(0), toUInt64(0), ''), {{parts}}, [], ({", ".join(["toInt64(0)"] * len(_SPANS))})"""
-
-
+_UNITS_OF_EXTREMES = f"""SELECT {NO_ID}, {Kind.UNCONTESTED:d}, toInt64(0), toInt64(0), '', '',
+    min(happened), max(happened), max(received), {NO_ID}, '', '', toUInt64(0)
+  FROM (SELECT {HAPPENED} AS happened, {RECEIVED} AS received FROM {{events}}
+    WHERE match_id = {{match}} AND NOT {IS_HIGHLIGHT} AND event_id NOT IN ({{contested}}))"""
+_COUNTS = f"""SELECT formatRowNoNewline('JSONCompactEachRow', toString(about), kind, event_type, team_id, sum(n),
+    min(first), max(last), max(received), sumMap([bucket], [n]),
+    minIf((first, bitNot(version), metadata), kind = {Kind.STANDING:d} AND event_type = 'match_start'),
+    groupArrayIf(JSONExtractString(metadata, 'eventId'), kind = {Kind.STANDING:d} AND event_type = 'retraction'),
+    groupArraySortedIf({HIGHLIGHTS})((-first, -received, toString(event_id), player_id, metadata),
+      kind = {Kind.STANDING:d} AND {IS_HIGHLIGHT}))"""
 _RFC_9562 = 0b10 << 62
 
 
@@ -93,15 +89,12 @@ def sizes_statement(database: str, match_ids: Collection[str]) -> str:
 
 
 def state_statement(database: str, match_id: str) -> str:
-    """Return the statement for one row, about how it is answered.
-
-    Its columns are: the parts with rows of the match as "name:rows", id of the table, start of the server in s.
-    """
-    return f"SELECT {', '.join(_state(database, match_id).values())} {SETTINGS}"
+    """Return the statement that says how it is answered: parts with rows of the match, id of the table, and start."""
+    return f"{_STATE.format(**_names(database, match_id))} {SETTINGS}"
 
 
 def copies_statement(database: str, match_id: str, *, known: Runs, slice_: tuple[int, int], limit: int) -> str:
-    """Return the statement for one row: as :func:`state_statement`, and ids of events that have more than one row.
+    """Return the statement for the ids of events that have more than one row; it says how it is answered, too.
 
     Args:
         database: its name.
@@ -117,8 +110,7 @@ def copies_statement(database: str, match_id: str, *, known: Runs, slice_: tuple
     if known:
         among += f" AND event_id IN (SELECT event_id {of_match} AND {_is_new(known)})"
     copies = f"SELECT event_id {of_match} {among} GROUP BY event_id HAVING count() > 1 LIMIT {limit:d}"
-    state = ", ".join(_state(database, match_id).values())
-    return f"SELECT {state}, (SELECT groupArray(toString(event_id)) FROM ({copies})) {SETTINGS}"
+    return f"SELECT toString(event_id), {Said.ANSWER:d} FROM ({copies}) UNION ALL {_STATE.format(**names)} {SETTINGS}"
 
 
 def _in_slice(index: int, slices: int) -> str:
@@ -138,7 +130,7 @@ def count_statements(
     match_id: str,
     *,
     pending: Sequence[bytes],
-    known: Runs,
+    known: Runs | None,
     copied: Collection[str],
     named: Collection[str],
     bucket_ms: int,
@@ -146,33 +138,31 @@ def count_statements(
 ) -> tuple[str, ...]:
     """Return the statements that count a match, temporary tables first.
 
-    The rows of the answer are those of :func:`shards.read_statements.aggregates_statements`, each with a tuple more
-    (twelve extremes, see ``_SPANS``); and one with match id "", which has the parts, the id and the start of
-    :func:`state_statement` as ``targets``, ``team_id`` and ``first_ms``.
+    Its answer is read by :func:`shards.large_groups.groups_of`; it says how it is answered, too.
 
     Args:
         database: its name.
         match_id: the match.
         pending: payloads of WAL records of this match.
-        known: blocks that were looked at; events with rows in others are contested.
+        known: blocks that were looked at; events with rows in others are contested. None: there are no others.
         copied: ids of events that may have more than one row in known blocks; all that have must be in it.
         named: ids of events that retractions may have withdrawn, canonical.
         bucket_ms: length of a bucket of the curve, a multiple of :data:`shards.stores.schema.CURVE_BUCKET_MS`.
         exact_extremes: read the extremes of the uncontested events row by row.
     """
-    names = _names(database, match_id) | {"bucket_ms": str(bucket_ms), "pending": _PENDING if pending else ""}
-    names["contested"] = _NEW.format(**names, is_new=_is_new(known))
+    names = _names(database, match_id) | {"bucket_ms": str(bucket_ms), "ticks": str(bucket_ms // CURVE_BUCKET_MS)}
+    names["pending"] = _PENDING if pending else ""
     names["is_named"] = "event_id IN (SELECT event_id FROM contested WHERE named)" if named else "false"
+    contested = [] if known is None else [_NEW.format(**names, is_new=_is_new(known))]
     statements = [pending_statement(pending)] if pending else []
     if pending or copied or named:
         statements.append(_contested_statement(copied, named, pending=bool(pending)))
-        names["contested"] += " UNION ALL SELECT event_id FROM contested"
-    units = [_UNITS_OF_SUMS, _UNITS_OF_MARKS, _UNITS_OF_CONTESTED, *([_UNITS_OF_EXTREMES] if exact_extremes else [])]
+        contested.append("SELECT event_id FROM contested")
+    names["contested"] = " UNION ALL ".join(contested) or NO_ID
+    units = [_UNITS_OF_SUMS, _UNITS_OF_CONTESTED, *([_UNITS_OF_EXTREMES] if exact_extremes else [])]
     union = " UNION ALL ".join(unit.format(**names) for unit in units)
-    rows = f"SELECT {names['match']} AS match_id, bucket AS bucket_of_unit, * FROM ({union})"
-    counts = f"{_COUNTS} FROM ({rows}) AS units {GROUPING}"
-    state = _ROW_OF_STATE.format(**_state(database, match_id))
-    return (*statements, f"SELECT * FROM ({counts} UNION ALL {state}) {SETTINGS}")
+    counts = f"{_COUNTS}, {Said.ANSWER:d} FROM ({union}) AS units GROUP BY about, kind, event_type, team_id"
+    return (*statements, f"{counts} UNION ALL {_STATE.format(**names)} {SETTINGS}, {JSON_SETTINGS}")
 
 
 def _contested_statement(copied: Collection[str], named: Collection[str], *, pending: bool) -> str:
@@ -191,10 +181,10 @@ def _is_new(known: Runs) -> str:
     return _IS_NEW.format(runs=runs)
 
 
-def _state(database: str, match_id: str) -> dict[str, str]:
-    names = _names(database, match_id) | {"database": heredoc(database), "table": heredoc(EVENTS.name)}
-    return {"parts": _PARTS.format(**names), "table": _TABLE.format(**names), "started": _STARTED}
-
-
 def _names(database: str, match_id: str) -> dict[str, str]:
-    return {"events": f"{database}.{EVENTS.name}", "match": heredoc(match_id)}
+    return {
+        "events": f"{database}.{EVENTS.name}",
+        "match": heredoc(match_id),
+        "database": heredoc(database),
+        "table": heredoc(EVENTS.name),
+    }

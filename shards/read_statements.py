@@ -13,9 +13,9 @@ NO_ID = f"toUUID('{NOBODY}')"
 COLUMNS = "event_id, event_type, happened, team_id, player_id, metadata, received, version"
 """An event's columns in these statements: ``happened`` and ``received`` are in ms."""
 
-_HAPPENED, _RECEIVED = "toUnixTimestamp64Milli(timestamp)", "toUnixTimestamp64Milli(received_at)"
-STORED_COLUMNS = f"""event_id, event_type, toInt64({_HAPPENED}) AS happened, team_id,
-    player_id, metadata, toInt64({_RECEIVED}) AS received, version"""
+HAPPENED, RECEIVED = "toUnixTimestamp64Milli(timestamp)", "toUnixTimestamp64Milli(received_at)"
+STORED_COLUMNS = f"""event_id, event_type, toInt64({HAPPENED}) AS happened, team_id,
+    player_id, metadata, toInt64({RECEIVED}) AS received, version"""
 """The same, as they are made from those of the destination table."""
 
 IS_HIGHLIGHT = f"event_type IN {HIGHLIGHT_TYPES!r}"
@@ -43,33 +43,25 @@ _PLAIN_COUNTS = """SELECT formatRowNoNewline('JSONCompactEachRow', match_id, eve
     groupArraySortedIf({highlights})(
       (-{time}, -{received}, toString(event_id), player_id, metadata), {is_highlight}))"""
 _PLAIN_GROUPING = "GROUP BY match_id, event_type, team_id"
-_PLAIN_SETTINGS = (
+JSON_SETTINGS = (
     "output_format_json_quote_64bit_integers = 0, output_format_json_named_tuples_as_objects = 0, "
     "output_format_json_validate_utf8 = 1"
 )
+"""What rows that are texts need to be read as tuples of numbers and strings."""
+
 # All versions of a row are of one match: the index of matches leaves out all or none, and FINAL need not look again.
 _SKIPPING = "use_skip_indexes_if_final = 1, use_skip_indexes_if_final_exact_mode = 0"
 _PLAIN_STORED = "{database}.events FINAL PREWHERE match_id IN ({matches})"
 _WITHOUT_NAMED = f"SELECT {NO_ID} AS about, * FROM ({{rows}})"
 # An id that was named in one match gets a group of its own in all of them; which one it was named in shows later.
 _WITH_NAMED = f"SELECT if(event_id IN ({{named}}), event_id, {NO_ID}) AS about, * FROM ({{rows}})"
-_COUNTS = """SELECT match_id, toString(about), toInt64(intDiv(happened, {bucket_ms}) * {bucket_ms}) AS bucket,
-    toString(event_type), team_id, toInt64(count()), min(happened), max(happened), max(received)"""
-
-
-def of_marks(mark: str) -> str:
-    """Return the last three columns of :class:`shards.aggregates.Group`, of those ``units`` that hold one event each.
-
-    ``mark`` is the condition that one does. What is in the other of the two kinds of groups is empty.
-    """
-    return f"""minIf((happened, bitNot(version), metadata), {mark} AND units.event_type = 'match_start'),
-    if(bucket = 0, groupArrayIf(JSONExtractString(metadata, 'eventId'),
-      {mark} AND units.event_type = 'retraction'), []),
+_COUNTS = f"""SELECT match_id, toString(about), toInt64(intDiv(happened, {{bucket_ms}}) * {{bucket_ms}}) AS bucket,
+    toString(event_type), team_id, toInt64(count()), min(happened), max(happened), max(received),
+    minIf((happened, bitNot(version), metadata), units.event_type = 'match_start'),
+    if(bucket = 0, groupArrayIf(JSONExtractString(metadata, 'eventId'), units.event_type = 'retraction'), []),
     if(bucket = 0, groupArraySortedIf({HIGHLIGHTS})(
-      (-happened, -received, toString(event_id), player_id, metadata), {mark} AND units.{IS_HIGHLIGHT}), [])"""
-
-
-GROUPING = "GROUP BY GROUPING SETS ((match_id, about, bucket, team_id), (match_id, about, event_type, team_id))"
+      (-happened, -received, toString(event_id), player_id, metadata), units.{IS_HIGHLIGHT}), [])"""
+_GROUPING = "GROUP BY GROUPING SETS ((match_id, about, bucket, team_id), (match_id, about, event_type, team_id))"
 
 SETTINGS = "SETTINGS do_not_merge_across_partitions_select_final = 0, enable_shared_storage_snapshot_in_query = 1"
 """What these statements need, whatever the profile of the user says.
@@ -102,11 +94,11 @@ def plain_statements(
     if pending:
         source, time, received = f"({_united(names)})", "happened", "received"
     else:
-        source, time, received = _PLAIN_STORED.format(**names), _HAPPENED, _RECEIVED
+        source, time, received = _PLAIN_STORED.format(**names), HAPPENED, RECEIVED
     counts = _PLAIN_COUNTS.format(
         time=time, received=received, bucket_ms=bucket_ms, highlights=HIGHLIGHTS, is_highlight=IS_HIGHLIGHT
     )
-    return _with_pending(pending, f"{counts} FROM {source} {_PLAIN_GROUPING} {_settings(max_rows)}, {_PLAIN_SETTINGS}")
+    return _with_pending(pending, f"{counts} FROM {source} {_PLAIN_GROUPING} {_settings(max_rows)}, {JSON_SETTINGS}")
 
 
 def aggregates_statements(
@@ -135,8 +127,8 @@ def aggregates_statements(
     rows = _united(names) if pending else _STORED.format(**names)
     ids = _NAMED.format(ids=heredoc("\n".join(named))) if named else ""
     units = (_WITH_NAMED if named else _WITHOUT_NAMED).format(rows=rows, named=ids)
-    counts = f"{_COUNTS.format(bucket_ms=bucket_ms)}, {of_marks('true')}"
-    return _with_pending(pending, f"{counts} FROM ({units}) AS units {GROUPING} {_settings(max_rows)}")
+    counts = _COUNTS.format(bucket_ms=bucket_ms)
+    return _with_pending(pending, f"{counts} FROM ({units}) AS units {_GROUPING} {_settings(max_rows)}")
 
 
 def _names(database: str, match_ids: Sequence[str]) -> dict[str, str]:

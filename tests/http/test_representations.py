@@ -123,7 +123,7 @@ async def test_nothing_else_may_be_stored(service: Service) -> None:
     ],
 )
 async def test_the_client_chooses_how_an_answer_is_compressed(accepted: list[str], coding: str | None) -> None:
-    assert preferred(accepted) == coding
+    assert preferred(tuple(accepted)) == coding
 
 
 async def test_answers_are_compressed_where_it_pays(service: Service) -> None:

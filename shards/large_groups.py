@@ -1,0 +1,155 @@
+"""What the statement of :mod:`shards.large_statements` answers, as the groups of :mod:`shards.aggregates`. Pure."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from enum import IntEnum
+
+import attrs
+import msgspec
+
+from shards.aggregates import Extremes, Group, withdrawn_by
+
+_NO_START = (0, 0, "")
+
+
+class Kind(IntEnum):
+    """What a row of the answer is made of.
+
+    Attributes:
+        SUMMED: the parts' own counts.
+        TAKEN_OFF: stored rows of contested events, which are in those counts.
+        STANDING: the row that stands, of each contested event.
+        UNCONTESTED: the extremes of all other events, and no counts.
+    """
+
+    SUMMED = 1
+    TAKEN_OFF = 2
+    STANDING = 3
+    UNCONTESTED = 4
+
+
+class Said(IntEnum):
+    """What a row of a statement is: of its answer; ``name of a part:rows in it``; ``id of the table:start in s``."""
+
+    ANSWER = 0
+    PART = 1
+    TABLE = 2
+
+
+@attrs.frozen
+class State:
+    """From which parts of the table a statement was answered.
+
+    Attributes:
+        parts: name to rows of the match.
+        table: id of the table; another one has other parts under the same names.
+        started_s: start of the server, s since the epoch: after it names of emptied tables may come again.
+    """
+
+    parts: dict[str, int]
+    table: str
+    started_s: int
+
+    @classmethod
+    def taken_from(cls, rows: Iterable[tuple[str, int]]) -> tuple["State", list[str]]:
+        """Return what a statement says of itself, and the texts of its answer.
+
+        Args:
+            rows: texts, and what each of them is: a :class:`Said`.
+        """
+        texts: dict[int, list[str]] = {said: [] for said in Said}
+        for text, said in rows:
+            texts[said].append(text)
+        parts = {name: int(n) for name, _, n in (text.rpartition(":") for text in texts[Said.PART])}
+        [(table, _, started_s)] = (text.rpartition(":") for text in texts[Said.TABLE])
+        return cls(parts, table, int(started_s)), texts[Said.ANSWER]
+
+
+class _Row(msgspec.Struct, array_like=True):
+    """Units of one kind, type and team. ``named``, ``start``, ``targets``, ``highlights``: see :class:`Group`.
+
+    ``curve``: numbers of buckets, and how many events are in each. Moments are in ms, 0 where there is none.
+    """
+
+    named: str
+    kind: Kind
+    event_type: str
+    team_id: str
+    events: int
+    first_ms: int
+    last_ms: int
+    received_ms: int
+    curve: tuple[list[int], list[int]]
+    start: tuple[int, int, str]
+    targets: list[str]
+    highlights: list[tuple[int, int, str, str, str]]
+
+
+_row = msgspec.json.Decoder(_Row)
+
+
+def groups_of(texts: Iterable[str], match_id: str, *, bucket_ms: int) -> tuple[list[Group], Extremes | None]:
+    """Return the groups of an answer, and its extremes: None if they do not show.
+
+    Args:
+        texts: the answer, in JSON.
+        match_id: the match.
+        bucket_ms: length of a bucket.
+    """
+    rows = [_row.decode(text) for text in texts]
+    groups = _typed(match_id, rows) + _buckets(match_id, rows, bucket_ms)
+    return groups, _extremes(rows, withdrawn_by(groups))
+
+
+def _typed(match_id: str, rows: Iterable[_Row]) -> list[Group]:
+    """Return a group of each type and team. When its events came is told by the extremes alone."""
+    alike: defaultdict[tuple[str, str, str], list[_Row]] = defaultdict(list)
+    for row in rows:
+        if row.kind is not Kind.UNCONTESTED:
+            alike[row.named, row.event_type, row.team_id].append(row)
+    return [
+        Group(
+            *(match_id, named, 0, event_type, team_id, sum(row.events for row in of_type), 0, 0, 0),
+            min((row.start for row in of_type if row.start[2]), default=_NO_START),
+            [target for row in of_type for target in row.targets],
+            [highlight for row in of_type for highlight in row.highlights],
+        )
+        for (named, event_type, team_id), of_type in alike.items()
+    ]
+
+
+def _buckets(match_id: str, rows: Iterable[_Row], bucket_ms: int) -> list[Group]:
+    sums: defaultdict[tuple[str, int, str], int] = defaultdict(int)
+    for row in rows:
+        for number, events in zip(*row.curve, strict=True):
+            sums[row.named, number, row.team_id] += events
+    return [
+        Group(match_id, named, number * bucket_ms, "", team_id, events, 0, 0, 0, _NO_START, (), ())
+        for (named, number, team_id), events in sums.items()
+    ]
+
+
+def _extremes(rows: Sequence[_Row], withdrawn: set[str]) -> Extremes | None:
+    """Return the extremes of what counts; None if only rows that were taken off may have reached as far."""
+    counted = [row for row in rows if row.named not in withdrawn]
+    exact = any(row.kind is Kind.UNCONTESTED for row in rows)
+    first = _highest(counted, lambda row: -row.first_ms, exact=exact)
+    last = _highest(counted, lambda row: row.last_ms, exact=exact)
+    received = _highest(rows, lambda row: row.received_ms, exact=exact)
+    if first is None or last is None or received is None:
+        return None
+    return Extremes(-first, last, received)
+
+
+def _highest(rows: Iterable[_Row], value_of: Callable[[_Row], int], *, exact: bool) -> int | None:
+    """Return the highest value of the rows that count, 0 if there are none. ``exact``: some are UNCONTESTED."""
+    values: defaultdict[Kind, list[int]] = defaultdict(list)
+    for row in rows:
+        if value := value_of(row):
+            values[row.kind].append(value)
+    if exact or not values[Kind.SUMMED]:
+        return max(values[Kind.STANDING] + values[Kind.UNCONTESTED], default=0)
+    summed, standing = max(values[Kind.SUMMED]), values[Kind.STANDING]
+    if standing and max(standing) >= summed:
+        return max(standing)
+    return None if summed in values[Kind.TAKEN_OFF] else summed
