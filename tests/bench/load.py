@@ -36,6 +36,7 @@ CONNECTED_AT_ONCE = 100
 class LoadOptions:
     """What to send. ``rate``: requests a second, 0: closed loop. ``acknowledged``: file for ids that got a 2xx.
 
+    ``batch``: events in a request; more than one are sent as an array.
     ``reads``: GET the URL, in place of sending events; each connection asks in its turn, so with ``rate`` equal to
     ``connections`` once a second. ``conditional``: with the ETag of the last answer it got.
     """
@@ -47,6 +48,7 @@ class LoadOptions:
     rate: float = 0.0
     seed: int = 1
     linger_s: float = 10.0
+    batch: int = 1
     acknowledged: str = ""
     reads: int = 0
     conditional: int = 0
@@ -91,21 +93,24 @@ class Requests:
     """The requests of one load: request ``i`` is the same bytes for the same seed, its event id included."""
 
     def __init__(self, options: LoadOptions) -> None:
-        parts = urlsplit(options.url)
         ids = str(uuid.UUID(int=random.Random(options.seed).getrandbits(128), version=4))
         self.id_prefix = ids[:24]
-        self._templates = [
-            _template(parts.netloc, parts.path, options.match_id, event_type) for event_type in SPIKE_TYPES
-        ]
+        self._batch = options.batch
+        self._head = _head(options.url)
+        self._templates = [_template(options.match_id, event_type) for event_type in SPIKE_TYPES]
 
-    def event_id(self, index: int) -> str:
-        """Return the event id of request ``index``."""
-        return f"{self.id_prefix}{index:012x}"
+    def event_ids(self, index: int) -> list[str]:
+        """Return the event ids of request ``index``."""
+        return [f"{self.id_prefix}{number:012x}" for number in range(index * self._batch, (index + 1) * self._batch)]
 
     def request(self, index: int, tag: bytes) -> bytes:
         """Return request ``index``, head and body. ``tag`` is for readers only."""
-        before, after = self._templates[index % len(self._templates)]
-        return b"".join((before, self.event_id(index).encode(), after))
+        events = []
+        for number, event_id in enumerate(self.event_ids(index), start=index * self._batch):
+            before, after = self._templates[number % len(self._templates)]
+            events.append(b"".join((before, event_id.encode(), after)))
+        body = events[0] if self._batch == 1 else b"[%b]" % b",".join(events)
+        return self._head % (len(body), body)
 
 
 class Readings:
@@ -116,9 +121,9 @@ class Readings:
         self._conditional = options.conditional
         self._head = f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept-Encoding: gzip, deflate\r\n".encode()
 
-    def event_id(self, index: int) -> str:
+    def event_ids(self, index: int) -> list[str]:
         """Return nothing: no event is sent."""
-        return ""
+        return []
 
     def request(self, index: int, tag: bytes) -> bytes:
         """Return a request; ``tag`` is the ETag of the last answer on its connection, if there was one."""
@@ -126,7 +131,13 @@ class Readings:
         return b"%b%b\r\n" % (self._head, condition)
 
 
-def _template(host: str, path: str, match_id: str, event_type: str) -> tuple[bytes, bytes]:
+def _head(url: str) -> bytes:
+    parts = urlsplit(url)
+    lines = (f"POST {parts.path} HTTP/1.1", f"Host: {parts.netloc}", "Content-Type: application/json")
+    return "\r\n".join([*(line.replace("%", "%%") for line in lines), "Content-Length: %d\r\n\r\n%b"]).encode()
+
+
+def _template(match_id: str, event_type: str) -> tuple[bytes, bytes]:
     body = json.dumps(
         {
             "eventId": "@",
@@ -138,12 +149,8 @@ def _template(host: str, path: str, match_id: str, event_type: str) -> tuple[byt
             "metadata": {"minute": 53, "player": "Salem", "x": 88.5, "y": 41.0},
         }
     ).encode()
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body) + 35}\r\n\r\n"
-    )
     before, after = body.split(b"@")
-    return head.encode() + before, after
+    return before, after
 
 
 class Connection(asyncio.Protocol):
@@ -337,7 +344,7 @@ class Load:
 
     def _result(self, start: float) -> LoadResult:
         if self._options.acknowledged:
-            ids = "\n".join(self._requests.event_id(index) for index in self._acknowledged)
+            ids = "\n".join(one for index in self._acknowledged for one in self._requests.event_ids(index))
             Path(self._options.acknowledged).write_text(ids, encoding="ascii")
         ordered = sorted(latency * 1000 for latency in self._latencies)
         return LoadResult(

@@ -6,6 +6,9 @@ What ClickHouse is asked is counted on the wire, by a relay in front of it.
 import asyncio
 import time
 
+import aiohttp
+
+from tests.bench.baseline import bare_aiohttp
 from tests.bench.bench import Bench
 from tests.bench.engines import Server
 from tests.bench.events import make_events
@@ -16,6 +19,7 @@ from tests.bench.service import Service
 MATCH = "readers"
 READERS = 2_000
 EVENTS_PER_S = 1_000
+BATCH = 10
 EVENTS_BEFORE = 10_000
 COUNTED = b"enable_shared_storage_snapshot_in_query"
 """Only the statements that count a match have it, each once."""
@@ -33,18 +37,47 @@ async def run(bench: Bench) -> None:
         engine.relay.marker = COUNTED
         events = make_events(seed=bench.seed, count=EVENTS_BEFORE, match_id=MATCH)
         await send_all(service.url, events, Journal(), batch=500)
-        await asyncio.gather(_readers(service, WARM_UP_S, conditional=False), _writer(service, WARM_UP_S, seed=1))
-        await _measure(bench, engine, service, "during 1,000 events/s", rate=EVENTS_PER_S)
-        await _measure(bench, engine, service, "without new events, If-None-Match", rate=0)
+        await asyncio.gather(
+            _readers(service.url, WARM_UP_S, conditional=False), _writer(service.url, WARM_UP_S, seed=1, batch=1)
+        )
+        await _measure(bench, engine, service, f"during 1,000 events/s, {BATCH} in a request", batch=BATCH)
+        await _measure(bench, engine, service, "during 1,000 events/s, 1 in a request", batch=1)
+        await _measure(bench, engine, service, "without new events, If-None-Match", batch=0)
+        answer_bytes = await _answer_bytes(service)
+    await _yardstick(bench, answer_bytes)
 
 
-async def _measure(bench: Bench, engine: Server, service: Service, name: str, *, rate: int) -> None:
+async def _yardstick(bench: Bench, answer_bytes: int) -> None:
+    """The same load upon a handler that knows nothing: what this machine can give at all."""
+    name, seconds = f"bare aiohttp, a fixed answer of {answer_bytes:,} bytes", bench.pick(30, 6)
+    for batch in (BATCH, 1):
+        async with bare_aiohttp(answer_bytes=answer_bytes) as url:
+            readers, _ = await asyncio.gather(
+                _readers(url, seconds, conditional=False), _writer(url, seconds, seed=bench.seed, batch=batch)
+            )
+        bench.figure(
+            f"{name}, during 1,000 events/s, {batch} in a request: {READERS:,} readers, p50 / p99 / max",
+            f"{readers.p50_ms:.1f} / {readers.p99_ms:.1f} / {readers.max_ms:.1f} ms",
+        )
+
+
+async def _answer_bytes(service: Service) -> int:
+    """Return the size of an answer as it is sent, compressed."""
+    async with (
+        aiohttp.ClientSession(auto_decompress=False) as session,
+        session.get(f"{service.url}/api/matches/{MATCH}/metrics") as reply,
+    ):
+        assert reply.headers["Content-Encoding"] == "gzip"
+        return len(await reply.read())
+
+
+async def _measure(bench: Bench, engine: Server, service: Service, name: str, *, batch: int) -> None:
     """Readers beside a writer; or, where nothing is written, readers that ask whether there is anything new."""
     seconds = bench.pick(30, 6)
     before, selects, cpu_s, started = engine.relay.seen, await _selects(engine), service.cpu_s(), time.perf_counter()
     readers, writer = await asyncio.gather(
-        _readers(service, seconds, conditional=not rate),
-        _writer(service, seconds if rate else 0.0, seed=bench.seed + 1),
+        _readers(service.url, seconds, conditional=not batch),
+        _writer(service.url, seconds if batch else 0.0, seed=bench.seed + 1 + batch, batch=batch or 1),
     )
     took = time.perf_counter() - started
     loads = (engine.relay.seen - before) / seconds
@@ -63,9 +96,9 @@ async def _measure(bench: Bench, engine: Server, service: Service, name: str, *,
         met=readers.p99_ms < P99_MAX_MS and not readers.unanswered,
     )
     bench.figure(f"{name}: readings without an answer {LINGER_S:g} s after the last one", f"{readers.unanswered:,}")
-    if rate:
+    if batch:
         beside = f"{writer.p50_ms:.1f} / {writer.p99_ms:.1f} / {writer.max_ms:.1f} ms"
-        bench.figure(f"{name}: POST of one event beside them, p50 / p99 / max", beside)
+        bench.figure(f"{name}: POST beside them, p50 / p99 / max", beside)
     else:
         bench.figure(f"{name}: answered by 304", f"{readers.statuses.get('304', 0):,} of {readers.sent:,}")
     bench.figure(f"{name}: CPU of the service", f"{(service.cpu_s() - cpu_s) / took:.0%} of a core")
@@ -78,10 +111,10 @@ async def _selects(engine: Server) -> int:
     return int(rows[0]["value"]) if rows else 0
 
 
-async def _readers(service: Service, seconds: float, *, conditional: bool) -> LoadResult:
+async def _readers(url: str, seconds: float, *, conditional: bool) -> LoadResult:
     return await run_load(
         LoadOptions(
-            url=f"{service.url}/api/matches/{MATCH}/metrics",
+            url=f"{url}/api/matches/{MATCH}/metrics",
             match_id=MATCH,
             seconds=seconds,
             connections=READERS,
@@ -93,14 +126,15 @@ async def _readers(service: Service, seconds: float, *, conditional: bool) -> Lo
     )
 
 
-async def _writer(service: Service, seconds: float, *, seed: int) -> LoadResult:
+async def _writer(url: str, seconds: float, *, seed: int, batch: int) -> LoadResult:
     return await run_load(
         LoadOptions(
-            url=f"{service.url}/api/events",
+            url=f"{url}/api/events",
             match_id=MATCH,
             seconds=seconds,
             connections=64,
-            rate=EVENTS_PER_S,
+            rate=EVENTS_PER_S / batch,
+            batch=batch,
             seed=seed,
         )
     )

@@ -80,7 +80,7 @@ async def _measure(bench: Bench, service: Service, options: LoadOptions) -> Jour
     bench.check("totalEvents never fell", falls == 0, f"{falls} of {len(reader.totals)} reads were lower")
     ids = set(Path(options.acknowledged).read_text(encoding="ascii").split())
     requests = Requests(options)
-    return Journal(sent={requests.event_id(index) for index in range(result.sent)}, acknowledged=ids)
+    return Journal(sent={one for index in range(result.sent) for one in requests.event_ids(index)}, acknowledged=ids)
 
 
 def _others(statuses: dict[str, int]) -> str:
