@@ -13,6 +13,7 @@ import attrs
 
 from shards.aggregates import MatchAggregates
 from shards.reads import MatchReads
+from shards.stores.base import heredoc
 from shards.stores.server import ServerStore
 from tests.bench.bench import Bench
 from tests.bench.designs import compare_designs
@@ -145,10 +146,21 @@ async def _growth(bench: Bench, engine: Engine, plan: Plan, stores: Mapping[str,
     reads = MatchReads(stores[DATABASE], NothingPending())
     found = [await read(reads, match.match_id) for match in Random(bench.seed).sample(plan.many, len(plan.many))]
     _report(bench, f"a match of {plan.many[0].events:,} events, each another one", [ms for ms, _ in found], 20)
+    others = Random(bench.seed + 1).sample(plan.many, len(plan.many) // 2)
+    least = [await _count_only(stores[DATABASE], match) for match in others]
+    bench.figure("beside it, a bare SELECT count() of such a match, p50 / p99 / max", latencies(least))
     wrong = [answer.match_id for _, answer in found if answer.total != plan.many[0].events - _withdrawn(answer)]
     bench.check("every small match has its number of events", not wrong, f"{len(wrong)} of {len(found)} have not")
     for match in (*plan.many[:2], *plan.between[:2]):
         await _check_exact(bench, engine, (await read(reads, match.match_id))[1])
+
+
+async def _count_only(store: ServerStore, match: Planned) -> float:
+    """Return how long the least takes that ClickHouse can be asked of a match, in ms."""
+    started = time.perf_counter()
+    [(rows,)] = await store.fetch(f"SELECT count() FROM {DATABASE}.events WHERE match_id = {heredoc(match.match_id)}")
+    assert rows >= match.events
+    return (time.perf_counter() - started) * 1000
 
 
 async def _compare_ways(bench: Bench, engine: Engine, store: ServerStore, matches: Sequence[Planned]) -> None:
