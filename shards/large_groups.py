@@ -8,6 +8,7 @@ import attrs
 import msgspec
 
 from shards.aggregates import Extremes, Group, withdrawn_by
+from shards.errors import StoreUnavailable
 
 _NO_START = (0, 0, "")
 
@@ -56,12 +57,17 @@ class State:
 
         Args:
             rows: texts, and what each of them is: a :class:`Said`.
+
+        Raises:
+            StoreUnavailable: there is no table any more.
         """
         texts: dict[int, list[str]] = {said: [] for said in Said}
         for text, said in rows:
             texts[said].append(text)
         parts = {name: int(n) for name, _, n in (text.rpartition(":") for text in texts[Said.PART])}
-        [(table, _, started_s)] = (text.rpartition(":") for text in texts[Said.TABLE])
+        if not texts[Said.TABLE]:
+            raise StoreUnavailable("the table of events went away while it was read")
+        table, _, started_s = texts[Said.TABLE][0].rpartition(":")
         return cls(parts, table, int(started_s)), texts[Said.ANSWER]
 
 

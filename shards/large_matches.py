@@ -40,6 +40,9 @@ NEW_ROWS_MAX = 300_000
 SLICE_ROWS = 2_000_000
 """Looking at all ids goes by slices, so that it takes some 150 MB of ClickHouse's memory, however large the match."""
 
+ONE_THREAD_ROWS = 2_000_000
+"""Fewer rows are counted by one thread of ClickHouse: to set up more takes longer than they save."""
+
 PAUSE_S = 30.0
 TRIES = 4
 LARGE_KEPT = 256
@@ -143,21 +146,21 @@ class LargeMatches:
         database = self._store.database
         if known.latest is None:
             known.latest, _ = State.taken_from(await self._store.fetch(state_statement(database, match_id)))
-        for tries in range(TRIES):
+        for _ in range(TRIES):
             if not await self._learn(match_id, known, known.latest):
                 return None
             self._forget_oldest(known)
             named = known.named | set(targets)
-            quiet = not pending and not tries  # so probably no part is added meanwhile
             statements = count_statements(
                 database,
                 match_id,
                 pending=pending,
-                known=None if quiet else known.parts.intervals,
+                known=known.parts.intervals,
                 copied=known.copied,
                 named=named,
                 bucket_ms=bucket_ms,
                 exact_extremes=known.exact_extremes,
+                threads=1 if sum(known.latest.parts.values()) < ONE_THREAD_ROWS else 0,
             )
             state, texts = State.taken_from(await self._store.fetch(*statements))
             groups, extremes = await asyncio.to_thread(groups_of, texts, match_id, bucket_ms=bucket_ms)
@@ -167,8 +170,7 @@ class LargeMatches:
                 self._known.pop(match_id, None)  # nothing is left of it
                 return None
             withdrawn = withdrawn_by(groups)
-            proven = known.is_of(state) and (not quiet or all(map(known.parts.covers, state.parts)))
-            if proven and withdrawn <= named and extremes is not None:
+            if known.is_of(state) and withdrawn <= named and extremes is not None:
                 return await asyncio.to_thread(
                     aggregates_of, match_id, groups, bucket_ms=bucket_ms, as_of_ms=as_of_ms, extremes=extremes
                 )

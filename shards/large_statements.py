@@ -21,8 +21,8 @@ from shards.read_statements import (
     NO_ID,
     RECEIVED,
     SETTINGS,
-    STORED_COLUMNS,
     pending_statement,
+    stored_columns,
 )
 from shards.stores.base import heredoc
 from shards.stores.schema import CURVE_BUCKET_MS, EVENTS
@@ -53,9 +53,9 @@ _IS_NEW = """NOT arrayExists(run -> run.1 = splitByChar('_', _part)[1]
     AND run.2 <= toUInt64OrZero(splitByChar('_', _part)[2]) AND toUInt64OrZero(splitByChar('_', _part)[3]) <= run.3,
     CAST([{runs}], 'Array(Tuple(String, UInt64, UInt64))'))"""
 # Of a highlight all is told; of others what they say is not read, as whole granules would be for each of them.
-_ROWS_OF_CONTESTED = f"""SELECT true AS stored, {STORED_COLUMNS} FROM {{events}}
+_ROWS_OF_CONTESTED = f"""SELECT true AS stored, {stored_columns()} FROM {{events}}
         WHERE match_id = {{match}} AND {IS_HIGHLIGHT}
-      UNION ALL SELECT true, {STORED_COLUMNS.replace("player_id, metadata", "'', ''")} FROM {{events}}
+      UNION ALL SELECT true, {stored_columns("'', ''")} FROM {{events}}
         WHERE match_id = {{match}} AND NOT {IS_HIGHLIGHT} AND event_id IN ({{contested}}) {{pending}}"""
 # Per contested event: the row that stands, once; and every stored one, taken off.
 _UNITS_OF_CONTESTED = f"""SELECT if({{is_named}} AND unit.1 > 0, event_id, {NO_ID}),
@@ -130,11 +130,12 @@ def count_statements(
     match_id: str,
     *,
     pending: Sequence[bytes],
-    known: Runs | None,
+    known: Runs,
     copied: Collection[str],
     named: Collection[str],
     bucket_ms: int,
     exact_extremes: bool,
+    threads: int,
 ) -> tuple[str, ...]:
     """Return the statements that count a match, temporary tables first.
 
@@ -144,25 +145,26 @@ def count_statements(
         database: its name.
         match_id: the match.
         pending: payloads of WAL records of this match.
-        known: blocks that were looked at; events with rows in others are contested. None: there are no others.
+        known: blocks that were looked at; events with rows in others are contested.
         copied: ids of events that may have more than one row in known blocks; all that have must be in it.
         named: ids of events that retractions may have withdrawn, canonical.
         bucket_ms: length of a bucket of the curve, a multiple of :data:`shards.stores.schema.CURVE_BUCKET_MS`.
         exact_extremes: read the extremes of the uncontested events row by row.
+        threads: how many may work on it; 0: as many as ClickHouse likes.
     """
     names = _names(database, match_id) | {"bucket_ms": str(bucket_ms), "ticks": str(bucket_ms // CURVE_BUCKET_MS)}
     names["pending"] = _PENDING if pending else ""
     names["is_named"] = "event_id IN (SELECT event_id FROM contested WHERE named)" if named else "false"
-    contested = [] if known is None else [_NEW.format(**names, is_new=_is_new(known))]
+    names["contested"] = _NEW.format(**names, is_new=_is_new(known))
     statements = [pending_statement(pending)] if pending else []
     if pending or copied or named:
         statements.append(_contested_statement(copied, named, pending=bool(pending)))
-        contested.append("SELECT event_id FROM contested")
-    names["contested"] = " UNION ALL ".join(contested) or NO_ID
+        names["contested"] += " UNION ALL SELECT event_id FROM contested"
     units = [_UNITS_OF_SUMS, _UNITS_OF_CONTESTED, *([_UNITS_OF_EXTREMES] if exact_extremes else [])]
     union = " UNION ALL ".join(unit.format(**names) for unit in units)
+    limit = f", max_threads = {threads:d}" if threads else ""
     counts = f"{_COUNTS}, {Said.ANSWER:d} FROM ({union}) AS units GROUP BY about, kind, event_type, team_id"
-    return (*statements, f"{counts} UNION ALL {_STATE.format(**names)} {SETTINGS}, {JSON_SETTINGS}")
+    return (*statements, f"{counts} UNION ALL {_STATE.format(**names)} {SETTINGS}, {JSON_SETTINGS}{limit}")
 
 
 def _contested_statement(copied: Collection[str], named: Collection[str], *, pending: bool) -> str:

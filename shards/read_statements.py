@@ -14,9 +14,13 @@ COLUMNS = "event_id, event_type, happened, team_id, player_id, metadata, receive
 """An event's columns in these statements: ``happened`` and ``received`` are in ms."""
 
 HAPPENED, RECEIVED = "toUnixTimestamp64Milli(timestamp)", "toUnixTimestamp64Milli(received_at)"
-STORED_COLUMNS = f"""event_id, event_type, toInt64({HAPPENED}) AS happened, team_id,
-    player_id, metadata, toInt64({RECEIVED}) AS received, version"""
-"""The same, as they are made from those of the destination table."""
+
+
+def stored_columns(texts: str = "player_id, metadata") -> str:
+    """Return :data:`COLUMNS` as they are made from those of the table; ``texts``: what stands for these two."""
+    return f"""event_id, event_type, toInt64({HAPPENED}) AS happened, team_id,
+    {texts}, toInt64({RECEIVED}) AS received, version"""
+
 
 IS_HIGHLIGHT = f"event_type IN {HIGHLIGHT_TYPES!r}"
 # The first one received stands among the pending rows too.
@@ -26,11 +30,11 @@ _PENDING = """CREATE OR REPLACE TEMPORARY TABLE pending ENGINE = Memory AS
     bitNot(toUInt64(received_ns)) AS version
   FROM {source} ORDER BY version DESC LIMIT 1 BY match_id, event_id"""
 # All versions of a row have the same key, so FINAL may come after this; else it reads what shares granules with it.
-_STORED = f"SELECT match_id, {STORED_COLUMNS} FROM {{database}}.events FINAL PREWHERE match_id IN ({{matches}})"
+_STORED = f"SELECT match_id, {stored_columns()} FROM {{database}}.events FINAL PREWHERE match_id IN ({{matches}})"
 _BUT_PENDING = "AND event_id NOT IN (SELECT event_id FROM pending)"
 # Events with a pending version: which of the versions was received first shows when they are side by side.
 _CONTESTED = f"""SELECT match_id, {COLUMNS} FROM (
-    SELECT match_id, {STORED_COLUMNS} FROM {{database}}.events
+    SELECT match_id, {stored_columns()} FROM {{database}}.events
       WHERE match_id IN ({{matches}}) AND event_id IN (SELECT event_id FROM pending)
     UNION ALL SELECT match_id, {COLUMNS} FROM pending)
   ORDER BY version DESC LIMIT 1 BY match_id, event_id"""

@@ -52,13 +52,15 @@ async def _yardstick(bench: Bench, answer_bytes: int) -> None:
     name, seconds = f"bare aiohttp, a fixed answer of {answer_bytes:,} bytes", bench.pick(30, 6)
     for batch in (BATCH, 1):
         async with bare_aiohttp(answer_bytes=answer_bytes) as url:
-            readers, _ = await asyncio.gather(
+            readers, writer = await asyncio.gather(
                 _readers(url, seconds, conditional=False), _writer(url, seconds, seed=bench.seed, batch=batch)
             )
         bench.figure(
             f"{name}, during 1,000 events/s, {batch} in a request: {READERS:,} readers, p50 / p99 / max",
             f"{readers.p50_ms:.1f} / {readers.p99_ms:.1f} / {readers.max_ms:.1f} ms",
         )
+        failed = readers.errors + writer.errors
+        bench.check(f"{name}, {batch} in a request: every answer came, and was 200 or 202", not failed, f"{failed} not")
 
 
 async def _answer_bytes(service: Service) -> int:

@@ -538,13 +538,17 @@ async def test_in_a_catch_up_what_is_shown_and_what_is_pending_are_all_that_was_
         await shards.close()
 
 
-async def test_text_that_is_not_utf8_does_not_keep_an_ordinary_match_from_being_counted(store: Store) -> None:
-    """The service stores none; what others write into the public table may be anything."""
+@pytest.mark.parametrize("way", [MatchReads, ByParts, BothWays])
+async def test_text_of_others_does_not_keep_a_match_from_being_counted(store: Store, way: type[MatchReads]) -> None:
+    """The service stores no such thing; what others write into the public table may be anything."""
     await store._schema(
         f"INSERT INTO {store.database}.events "
-        "(match_id, event_id, event_type, timestamp, metadata, received_at, version) "
-        "SELECT 'm', generateUUIDv4(), 'goal', now64(3), unhex('7b22ff227d'), now64(3), 1"
+        "(match_id, event_id, event_type, timestamp, team_id, metadata, received_at, version) "
+        "SELECT 'm', generateUUIDv4(kind), kind, fromUnixTimestamp64Milli(1700000000000), "
+        "unhex('41ff00'), unhex('7b22ff227d'), now64(3), 1 FROM (SELECT arrayJoin(['goal', 'match_start']) AS kind)"
     )
-    answer = (await MatchReads(store, Unconfirmed()).aggregates(["m"]))["m"]
-    assert answer.total == 1
-    assert [highlight.metadata for highlight in answer.highlights] == ['{"\ufffd"}']
+    answer = (await way(store, Unconfirmed()).aggregates(["m"]))["m"]
+    assert answer.total == 2
+    assert {highlight.metadata for highlight in answer.highlights} == {'{"\ufffd"}'}
+    assert {team for _, team, _ in answer.by_type_team} == {"A\ufffd\0"}
+    assert answer.start_metadata == '{"\ufffd"}'
