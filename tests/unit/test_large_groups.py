@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from shards.aggregates import NOBODY, Extremes, Group
+from shards.errors import StoreUnavailable
 from shards.large_groups import Kind, Said, State, groups_of
 
 NAMED = "0190a4f2-0000-7000-8000-000000000001"
@@ -101,3 +102,8 @@ def test_a_statement_says_what_it_was_answered_from() -> None:
         ("202611_6_6_0:2", 1),
     ]
     assert State.taken_from(rows) == (State({"202611_1_5_1": 40, "202611_6_6_0": 2}, "a-b", 123), ["[1]", "[2]"])
+
+
+def test_a_table_that_is_gone_is_an_outage() -> None:
+    with pytest.raises(StoreUnavailable, match="went away"):
+        State.taken_from([("202611_1_5_1:40", Said.PART)])
