@@ -4,8 +4,9 @@ The parts' own counts hold every copy of an event that lies in two parts, so one
 find them all takes a look at every id of the match; but only once. From then on only rows in new parts are looked for
 among the others. What is known is kept in memory and is never needed: without it the next read finds it out again.
 
-Each answer is proven by itself: it says which parts it was counted from, and counts only if the copies among exactly
-these are known, and the retractions in it too.
+Each answer is proven by itself: it says which parts it was counted from, and counts only if these are of the table that
+all this is known of, and if every retraction in it was known. Events with rows in parts that are not known yet are
+looked up in that answer, as those with copies are.
 """
 
 import asyncio

@@ -5,8 +5,8 @@ Each part of the table carries counts of its own rows (projection "curve"), so a
 of every event. An event is *contested* if more than one row may be its own, if it may be withdrawn, or if it is a
 highlight. All rows of contested events are taken off the sum again, and the one that stands is added.
 
-A statement of this size costs more to plan than to run for a million events: so each expression in it is there once,
-and what can be told from its answer as well is left to :mod:`shards.large_groups`.
+A statement of this size costs more to plan than to run for a million events: so what can be told from its answer as
+well is not in it, but in :mod:`shards.large_groups`.
 """
 
 from collections.abc import Collection, Sequence
