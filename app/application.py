@@ -23,7 +23,7 @@ from app.handlers import (
     stream,
 )
 from app.keys import CONTEXT
-from app.middlewares import MIDDLEWARES, send_request_id
+from app.middlewares import around, send_identity
 from app.monitor import monitor_context
 
 HANDLERS = (
@@ -41,16 +41,23 @@ def create_app(config: Config) -> web.Application:
     Shutdown, in this order: not ready, streams ended (``on_shutdown``), monitor closed, shards drained, store
     closed (``cleanup_ctx``). Serve it with ``auto_decompress=False``: bodies are counted while unpacked.
     """
-    app = web.Application(middlewares=MIDDLEWARES, client_max_size=config.max_body_bytes)
+    app = web.Application(middlewares=[around], client_max_size=config.max_body_bytes)
     app[CONTEXT] = Context.create(config)
     for module in HANDLERS:
         app.add_routes(module.routes)
     dashboard.setup(app)
     cors.setup(app)
-    app.on_response_prepare.extend((send_request_id, forbid_storing))
+    app.on_response_prepare.append(_send_headers)
     app.on_shutdown.append(_end_streams)
     app.cleanup_ctx.extend((_context, monitor_context))
     return app
+
+
+async def _send_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Put on a response what every one has. Not part of the middleware, which comes too late for streams."""
+    send_identity(request, response)
+    forbid_storing(response)
+    cors.allow_reading(request, response)
 
 
 async def _end_streams(app: web.Application) -> None:

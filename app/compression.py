@@ -11,7 +11,6 @@ from functools import lru_cache
 from typing import Literal
 
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler
 
 Coding = Literal["gzip", "deflate"]
 
@@ -31,21 +30,18 @@ _WINDOW_BITS: dict[Coding, int] = {"gzip": 31, "deflate": 15}
 _WEIGHT = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 
 
-@web.middleware
-async def compress(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def compress(request: web.Request, response: web.Response) -> None:
     """Compress an answer to a GET where the client takes it and it pays."""
-    response = await handler(request)
-    if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD) or not isinstance(response, web.Response):
-        return response
     body = response.body
     if not isinstance(body, bytes) or len(body) < LEAST_BYTES or response.content_type not in TYPES:
-        return response
+        return
+    if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
+        return
     response.headers[hdrs.VARY] = hdrs.ACCEPT_ENCODING
     coding = preferred(tuple(request.headers.getall(hdrs.ACCEPT_ENCODING, ())))
     if coding is not None and hdrs.CONTENT_ENCODING not in response.headers:
         response.body = await _compressed(body, coding)
         response.headers[hdrs.CONTENT_ENCODING] = coding
-    return response
 
 
 @lru_cache(KEPT)

@@ -11,10 +11,9 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
-from aiohttp import ETag, hdrs, web
-from aiohttp.typedefs import Handler
+from aiohttp import hdrs, web
 
-from app.keys import ESSENCE
+from app.keys import TAG
 
 REVALIDATED = "no-cache"
 NOT_STORED = "no-store"
@@ -22,33 +21,34 @@ _KEPT = (hdrs.CACHE_CONTROL, hdrs.ETAG, hdrs.VARY)
 _TAG_BYTES = 12
 
 
+def tag_of(counted: bytes) -> str:
+    """Return the tag of an answer, without its quotes, by what counts of it."""
+    return hashlib.blake2b(counted, digest_size=_TAG_BYTES).hexdigest()
+
+
 def essence(view: Mapping[str, Any], *, without: Collection[str]) -> bytes:
-    """Return what an answer says but for the parts that change with every answer; for ``request[ESSENCE]``."""
+    """Return what an answer says but for the parts that change with every answer."""
     return msgspec.json.encode({name: value for name, value in view.items() if name not in without})
 
 
-@web.middleware
-async def validate(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Put an ETag on an answer that may be stored; answer 304 where the client has it."""
-    response = await handler(request)
-    if not isinstance(response, web.Response) or not _is_stored(request, response):
-        return response
+def validated(request: web.Request, response: web.Response) -> web.Response:
+    """Put an ETag on an answer that may be stored; return a 304 in its place where the client has it."""
     body = response.body
-    if not isinstance(body, bytes):
+    if not isinstance(body, bytes) or not _is_stored(request, response):
         return response
-    counted = request.get(ESSENCE) or body
-    tag = ETag(hashlib.blake2b(counted, digest_size=_TAG_BYTES).hexdigest(), is_weak=True)
-    response.etag = tag
+    tag = request.get(TAG) or tag_of(body)
+    response.headers[hdrs.ETAG] = f'W/"{tag}"'
     response.headers[hdrs.VARY] = hdrs.ACCEPT_ENCODING
-    known = request.if_none_match or ()
-    if not any(other.value in (tag.value, "*") for other in known):
+    if hdrs.IF_NONE_MATCH not in request.headers:
+        return response
+    if not any(known.value in (tag, "*") for known in request.if_none_match or ()):
         return response
     kept = {name: response.headers[name] for name in _KEPT}
     return web.Response(status=304, headers=kept)
 
 
-async def forbid_storing(_: web.Request, response: web.StreamResponse) -> None:
-    """Say ``no-store`` where nothing is said, and on errors. For ``on_response_prepare``."""
+def forbid_storing(response: web.StreamResponse) -> None:
+    """Say ``no-store`` where nothing is said, and on errors."""
     if response.status >= 400:
         response.headers[hdrs.CACHE_CONTROL] = NOT_STORED
     else:

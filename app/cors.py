@@ -4,6 +4,8 @@ Reading is public and needs no cookie, so any origin is allowed and no answer di
 everything else to the pages of other sites, because no answer here allows it.
 """
 
+from functools import cache
+
 from aiohttp import hdrs, web
 
 METHODS = f"{hdrs.METH_GET}, {hdrs.METH_HEAD}"
@@ -22,7 +24,6 @@ def setup(app: web.Application) -> None:
             continue
         if any(route.method == hdrs.METH_GET for route in resource):
             resource.add_route(hdrs.METH_OPTIONS, _options)
-    app.on_response_prepare.append(_allow_reading)
 
 
 async def _options(request: web.Request) -> web.Response:
@@ -40,7 +41,8 @@ async def _options(request: web.Request) -> web.Response:
     return web.Response(status=204, headers=headers)
 
 
-async def _allow_reading(request: web.Request, response: web.StreamResponse) -> None:
+def allow_reading(request: web.Request, response: web.StreamResponse) -> None:
+    """Allow any page to read an answer to a read."""
     resource = request.match_info.route.resource
     if resource is None or not _is_readable(resource.canonical):
         return
@@ -49,5 +51,6 @@ async def _allow_reading(request: web.Request, response: web.StreamResponse) -> 
         response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = EXPOSED_HEADERS
 
 
+@cache
 def _is_readable(path: str) -> bool:
     return path in (READABLE, DOCUMENT) or path.startswith(f"{READABLE}/")

@@ -20,5 +20,5 @@ MATCH_ID: web.RequestKey[str] = web.RequestKey("match_id", str)
 FAULTS: "web.RequestKey[list[Fault]]" = web.RequestKey("faults", list)
 """What is wrong with the query as such; parameters with values at fault are added where they are read."""
 
-ESSENCE: web.RequestKey[bytes] = web.RequestKey("essence", bytes)
-"""What an answer says but for what changes with every answer, set by its handler; its ETag is made of this."""
+TAG: web.RequestKey[str] = web.RequestKey("tag", str)
+"""The ETag of an answer without its quotes, set by a handler that has parts in it which do not count for it."""

@@ -1,4 +1,4 @@
-"""What happens to every request: an id, measurement, and problems in place of exceptions."""
+"""What happens to every request: an id, problems in place of exceptions, the form of its answer, measurement."""
 
 import logging
 import re
@@ -10,7 +10,7 @@ import uuid_utils
 from aiohttp import hdrs, web
 
 from app.compression import compress
-from app.conditional import validate
+from app.conditional import validated
 from app.keys import CONTEXT, MATCH_ID, REQUEST_ID
 from app.logs import REQUEST
 from app.problems import Problem, problem_response
@@ -40,57 +40,70 @@ _REFUSALS: dict[type[Unavailable], str] = {
 
 
 @web.middleware
-async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give the request its id, the client's own if that is sane, for the response and for the log."""
-    given = request.headers.get(REQUEST_ID_HEADER, "")
-    request_id = given if _SANE_ID.fullmatch(given) else str(uuid_utils.uuid7())
-    request[REQUEST_ID] = request_id
-    REQUEST.set(request_id)
-    return await handler(request)
+async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Do what is done for every request, before and after its handler.
+
+    One middleware of plain steps: as one each they took a third of the time of a cached answer.
+    """
+    began = time.perf_counter()
+    _identify(request)
+    try:
+        check_query(request)
+        response = await handler(request)
+    except Exception as error:
+        if not _can_be_told(request, error):
+            raise
+        response = _told(request, error)
+    if isinstance(response, web.Response):
+        response = validated(request, response)
+        await compress(request, response)
+    _measure(request, response, began)
+    return response
 
 
-async def send_request_id(request: web.Request, response: web.StreamResponse) -> None:
-    """Put the request's id on its response. For ``on_response_prepare``, so that streams carry it too."""
+def send_identity(request: web.Request, response: web.StreamResponse) -> None:
+    """Put the request's id on its response, and who answers."""
     response.headers[hdrs.SERVER] = SERVER
     if (request_id := request.get(REQUEST_ID)) is not None:
         response.headers[REQUEST_ID_HEADER] = request_id
 
 
-@web.middleware
-async def measure(request: web.Request, handler: Handler) -> web.StreamResponse:
+def _identify(request: web.Request) -> None:
+    """Give the request its id, the client's own if that is sane, for the response and for the log."""
+    given = request.headers.get(REQUEST_ID_HEADER, "")
+    request_id = given if _SANE_ID.fullmatch(given) else str(uuid_utils.uuid7())
+    request[REQUEST_ID] = request_id
+    REQUEST.set(request_id)
+
+
+def _measure(request: web.Request, response: web.StreamResponse, began: float) -> None:
     """Count the request and the time it took; also for its match, where the handler has named one.
 
     A stream lasts as long as its viewer stays, which is no time to answer.
     """
-    began = time.perf_counter()
-    response = await handler(request)
-    seconds = None if response.content_type == EVENT_STREAM else time.perf_counter() - began
+    streamed = not isinstance(response, web.Response) and response.content_type == EVENT_STREAM
+    seconds = None if streamed else time.perf_counter() - began
     context = request.app[CONTEXT]
     context.metrics.request(_method(request), path_template(request), response.status, seconds)
     if seconds is not None:
         context.response_times.record(request.get(MATCH_ID), seconds)
-    return response
 
 
-@web.middleware
-async def explain(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn every exception into a problem; what was not foreseen is logged, and nothing of it is shown.
+def _can_be_told(request: web.Request, error: Exception) -> bool:
+    """Say whether an exception is a problem for the client to hear of.
 
-    Once a response has begun nothing can be told any more: the exception goes on, as does that of a client who left.
+    Some are answers themselves. Once a response has begun nothing can be told any more, nor to a client who left.
     """
-    try:
-        return await handler(request)
-    except Exception as error:
-        answer = isinstance(error, web.HTTPException) and error.status < HTTPStatus.BAD_REQUEST
-        left = isinstance(error, ConnectionError) and request.transport is None
-        if answer or left or request.writer.output_size > 0:
-            raise
-        problem, error_type = _explanation(request, error)
-        request.app[CONTEXT].metrics.error(_method(request), path_template(request), error_type)
-        return problem_response(request, problem)
+    answer = isinstance(error, web.HTTPException) and error.status < HTTPStatus.BAD_REQUEST
+    left = isinstance(error, ConnectionError) and request.transport is None
+    return not (answer or left or request.writer.output_size > 0)
 
 
-MIDDLEWARES = (identify, measure, compress, validate, explain, check_query)
+def _told(request: web.Request, error: Exception) -> web.Response:
+    """Turn an exception into a problem; what was not foreseen is logged, and nothing of it is shown."""
+    problem, error_type = _explanation(request, error)
+    request.app[CONTEXT].metrics.error(_method(request), path_template(request), error_type)
+    return problem_response(request, problem)
 
 
 def path_template(request: web.Request) -> str:

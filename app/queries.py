@@ -6,7 +6,6 @@ from functools import cache
 from typing import Any
 
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler
 
 from app.handlers.openapi import document, resolve
 from app.handlers.parameters import refuse
@@ -16,23 +15,23 @@ from app.schemas.faults import Fault, shown
 API = "/api/"
 
 
-@web.middleware
-async def check_query(request: web.Request, handler: Handler) -> web.StreamResponse:
+def check_query(request: web.Request) -> None:
     """Find parameters that the API does not have, or that are given twice, for the handler to refuse by 400.
 
     A misspelt name would leave the default in force without a word: more matches than wanted, or ``durable`` instead of
     ``stored``. The handler adds what is wrong with the values, so that one reply names everything.
     """
+    if not request.query or request.method == hdrs.METH_OPTIONS:
+        return
     resource = request.match_info.route.resource
-    preflight = request.method == hdrs.METH_OPTIONS
-    if resource is not None and request.query and resource.canonical.startswith(API) and not preflight:
-        method = hdrs.METH_GET if request.method == hdrs.METH_HEAD else request.method
-        known = parameters(method, resource.canonical)
-        faults = [fault for name in dict.fromkeys(request.query) if (fault := _fault(name, request, known))]
-        if not known:
-            refuse(faults)
-        request[FAULTS] = faults
-    return await handler(request)
+    if resource is None or not resource.canonical.startswith(API):
+        return
+    method = hdrs.METH_GET if request.method == hdrs.METH_HEAD else request.method
+    known = parameters(method, resource.canonical)
+    faults = [fault for name in dict.fromkeys(request.query) if (fault := _fault(name, request, known))]
+    if not known:
+        refuse(faults)
+    request[FAULTS] = faults
 
 
 @cache

@@ -1,14 +1,13 @@
 """The metrics of a match as bytes, made once for all who ask for the same."""
 
 import asyncio
-import hashlib
 import time
 from collections import OrderedDict
 
 import attrs
 import msgspec
 
-from app.conditional import essence
+from app.conditional import essence, tag_of
 from app.curves import CurveWanted
 from app.engagement import Percentiles, metrics_view
 from app.response_times import ResponseTimes
@@ -28,10 +27,10 @@ CHANGING = {True: ("asOf", "responseTimePercentiles"), False: ("responseTimePerc
 
 @attrs.frozen
 class Rendered:
-    """An answer: JSON, and the digest of what counts for its ETag."""
+    """An answer: JSON, and its ETag without the quotes."""
 
     body: bytes
-    essence: bytes
+    tag: str
 
 
 @attrs.frozen
@@ -72,4 +71,4 @@ def _rendered(aggregates: MatchAggregates, percentiles: Percentiles, curve: Curv
     view = metrics_view(aggregates, percentiles=percentiles, curve=curve)
     fresh = time.time() * 1000 - aggregates.as_of_ms < FRESH_MS
     counted = essence(view, without=CHANGING[fresh])
-    return Rendered(msgspec.json.encode(view), hashlib.blake2b(counted, digest_size=16).digest())
+    return Rendered(msgspec.json.encode(view), tag_of(counted))

@@ -18,7 +18,7 @@ from app.handlers.parameters import (
     path_match_id,
     refuse,
 )
-from app.keys import CONTEXT, ESSENCE, MATCH_ID
+from app.keys import CONTEXT, MATCH_ID, TAG
 from app.live import UnknownMatch
 from app.problems import Problem
 from shards.aggregates import MINUTE_MS
@@ -55,7 +55,7 @@ async def match_metrics(request: web.Request) -> web.Response:
         raise unknown_match() from None
     request[MATCH_ID] = match_id
     rendered = await context.rendered.get(aggregates, curve)
-    request[ESSENCE] = rendered.essence
+    request[TAG] = rendered.tag
     return _answer(rendered.body)
 
 
