@@ -27,9 +27,10 @@ from app.middlewares import around, send_identity
 from app.monitor import monitor_context
 
 HANDLERS = (
-    *(ingest, match_events, receipts, deadletters, matches, stream),
+    *(matches, ingest, match_events, receipts, deadletters, stream),
     *(health, prometheus, status, audit, openapi, docs),
 )
+"""A path is looked for in this order."""
 
 HANDLERS_SHARE = 0.2
 """Part of the shutdown's time that requests in progress may take before they are cut off."""

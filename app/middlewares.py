@@ -70,8 +70,8 @@ def send_identity(request: web.Request, response: web.StreamResponse) -> None:
 
 def _identify(request: web.Request) -> None:
     """Give the request its id, the client's own if that is sane, for the response and for the log."""
-    given = request.headers.get(REQUEST_ID_HEADER, "")
-    request_id = given if _SANE_ID.fullmatch(given) else str(uuid_utils.uuid7())
+    given = request.headers.get(REQUEST_ID_HEADER)
+    request_id = given if given and _SANE_ID.fullmatch(given) else str(uuid_utils.uuid7())
     request[REQUEST_ID] = request_id
     REQUEST.set(request_id)
 

@@ -69,7 +69,8 @@ def refuse(faults: Sequence[Fault]) -> None:
 def path_match_id(request: web.Request, faults: list[Fault]) -> str:
     """Return the match id of the path; what is at fault is added to ``faults``."""
     try:
-        unquote_to_bytes(request.rel_url.raw_path).decode()
+        if "%" in (raw := request.rel_url.raw_path):
+            unquote_to_bytes(raw).decode()
         return checked_match_id(request.match_info["matchId"])
     except UnicodeDecodeError:
         faults.append(Fault("matchId", "must be UTF-8, percent-encoded"))
@@ -113,6 +114,8 @@ def curve_of(query: Mapping[str, str], faults: list[Fault]) -> CurveWanted | Non
 
     What is at fault is added to ``faults``.
     """
+    if not query:
+        return None
     bucket = query.get("bucket", "1m")
     if bucket not in BUCKETS_MS:
         faults.append(Fault("bucket", f"must be one of {', '.join(BUCKETS_MS)}"))

@@ -80,7 +80,7 @@ class Live:
         if bucket_ms < MINUTE_MS:
             self._fine[match_id] = asked_at + FINE_S
             self._fine.move_to_end(match_id)
-        answer = (await self._answers.get([match_id])).get(match_id)
+        answer = self._answers.at_hand(match_id) or (await self._answers.get([match_id])).get(match_id)
         if answer is None:
             self._fine.pop(match_id, None)
             raise UnknownMatch(match_id)

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from queue import Empty, SimpleQueue
-from time import monotonic
+from time import monotonic, sleep
 
 import attrs
 
@@ -22,6 +22,10 @@ from shards.wal.log import ShardLog
 _log = logging.getLogger(__name__)
 
 SYNC_INTERVAL_S = 1.0
+
+GAP_S = 0.002
+"""While groups have more than one append, they begin at least so far apart: a disk that syncs faster than requests
+arrive would have the two threads hand the interpreter over for every one of them."""
 
 Durable = Callable[[int, Sequence[bytes]], None]
 
@@ -54,6 +58,8 @@ class Committer:
         self._unsynced: dict[ShardLog, tuple[int, int]] = {}  # records and bytes that no sync covers yet
         self._failed: set[ShardLog] = set()
         self._synced_at = monotonic()
+        self._began = 0.0
+        self._crowded = False
         self.queued_bytes = 0
         self.error = ""
         self.failed_at = 0.0
@@ -94,12 +100,16 @@ class Committer:
             first = self._queue.get(timeout=SYNC_INTERVAL_S if self._sync == "interval" or self._failed else None)
         except Empty:
             return []
+        if first is not None and self._crowded:
+            sleep(max(0.0, self._began + GAP_S - monotonic()))
+        self._began = monotonic()
         group: list[Append] = []
         while first is not None:
             group.append(first)
             try:
                 first = self._queue.get_nowait()
             except Empty:
+                self._crowded = len(group) > 1
                 return group
         if group:
             self._commit(group)
