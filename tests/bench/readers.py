@@ -76,16 +76,18 @@ async def _answer_bytes(service: Service) -> int:
 async def _measure(bench: Bench, engine: Server, service: Service, name: str, *, batch: int) -> None:
     """Readers beside a writer; or, where nothing is written, readers that ask whether there is anything new."""
     seconds = bench.pick(30, 6)
-    before, selects, cpu_s, started = engine.relay.seen, await _selects(engine), service.cpu_s(), time.perf_counter()
+    engine.relay.seen.clear()
+    selects, cpu_s, started = await _selects(engine), service.cpu_s(), time.perf_counter()
     readers, writer = await asyncio.gather(
         _readers(service.url, seconds, conditional=not batch),
         _writer(service.url, seconds if batch else 0.0, seed=bench.seed + 1 + batch, batch=batch or 1),
     )
     took = time.perf_counter() - started
-    loads = (engine.relay.seen - before) / seconds
+    queries = list(engine.relay.seen)
+    loads = round((len(queries) - 1) / (queries[-1] - queries[0]), 2) if len(queries) > 1 else 0.0
     bench.figure(
-        f"{name}: metric queries that ClickHouse was sent",
-        f"{loads:.2f}/s ({engine.relay.seen - before} for {readers.sent:,} readings)",
+        f"{name}: metric queries that ClickHouse was sent, from the first to the last",
+        f"{loads:.2f}/s ({len(queries)} for {readers.sent:,} readings)",
         target=f"≤ {LOADS_MAX_PER_S}/s",
         met=0 < loads <= LOADS_MAX_PER_S,
     )
