@@ -1,7 +1,7 @@
 """Group commit: one thread writes and syncs for all shards.
 
 One thread beats one a shard: fewer syncs, fewer hand-overs (figures in the design). Whatever queues up while it is
-in a sync becomes the next group, so the group's size follows the load by itself.
+in a sync, or between two groups, becomes the next group, so the group's size follows the load by itself.
 """
 
 import asyncio

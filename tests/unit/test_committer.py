@@ -91,6 +91,25 @@ async def test_many_appends_share_few_syncs_and_get_numbers_in_order(tmp_path: P
     assert read_back(log) == durable.rows
 
 
+async def test_only_who_comes_after_a_group_of_several_waits_for_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(committer_module, "sleep", waits.append)
+    log, durable = open_log(tmp_path), Durable()
+    committer = Committer(sync="always", observer=Observer())
+    together = [committer.submit(log, [row(n)], durable) for n in (1, 2)]
+    committer.start()
+    await asyncio.gather(*together)
+    assert waits == []
+    await committer.submit(log, [row(3)], durable)
+    assert [0 <= wait <= committer_module.GAP_S for wait in waits] == [True]
+    await committer.submit(log, [row(4)], durable)
+    await committer.close()
+    assert len(waits) == 1
+    assert len(durable.rows) == 4
+
+
 async def test_shards_have_numbers_of_their_own(tmp_path: Path) -> None:
     logs = [open_log(tmp_path, shard) for shard in range(3)]
     durables = [Durable() for _ in logs]
