@@ -43,7 +43,7 @@ _REFUSALS: dict[type[Unavailable], str] = {
 async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Do what is done for every request, before and after its handler.
 
-    One middleware of plain steps: as one each they took a third of the time of a cached answer.
+    One middleware of plain steps: as one each, coroutine within coroutine, they took a tenth of a cached answer's time.
     """
     began = time.perf_counter()
     _identify(request)

@@ -13,8 +13,8 @@ from app.engagement import Percentiles, metrics_view
 from app.response_times import ResponseTimes
 from shards.aggregates import MatchAggregates
 
-MAX_AGE_S = 0.5
-"""Even of the same figures an answer is made anew then: response times go on."""
+MAX_AGE_S = 0.75
+"""Even of the same figures an answer is made anew then: response times go on. The figures mostly change before."""
 
 KEPT = 256
 BUCKETS_AT_ONCE = 1_000
@@ -41,7 +41,7 @@ class _Kept:
 
 
 class RenderedMetrics:
-    """The answers of the last half second, at most :data:`KEPT`."""
+    """The answers of the last :data:`MAX_AGE_S`, at most :data:`KEPT`."""
 
     def __init__(self, response_times: ResponseTimes) -> None:
         self._response_times = response_times

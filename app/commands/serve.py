@@ -48,8 +48,8 @@ a crowd that connects has it look at everything there is several times, which st
 """
 
 COLLECT_OLDER_EVERY = 100
-"""So many times the new ones before those that outlived it: all the crowd is among these. Nearly nothing in this
-service is left in cycles; what is waits for as long, 500,000 objects at most.
+"""So many times the new ones before those that outlived it: all the crowd is among these. What is left in cycles, as
+some 20 objects of a request that no route matches, mostly goes with the new ones; the rest of it waits for longer.
 """
 
 SAME_REQUEST_S = 0.5

@@ -65,11 +65,8 @@ class Answers:
 
     def at_hand(self, match_id: str) -> MatchAggregates | None:
         """Return what :meth:`get` would answer without a load or a wait, None where it needs one."""
-        outcome = self._outcomes.get(match_id)
-        if outcome is None or outcome.error is not None:
-            return None
-        enough_s = FRESH_S if match_id in self._flights else MAX_AGE_S
-        return self._answers.get(match_id) if self._monotonic() - outcome.began < enough_s else None
+        enough = not self._is_due(match_id) and self._is_fresh(match_id, FRESH_S)
+        return self._answers[match_id] if enough else None
 
     async def _get(self, match_ids: Sequence[str], *, fresh_s: float) -> dict[str, MatchAggregates]:
         due = [match_id for match_id in match_ids if self._is_due(match_id)]

@@ -24,8 +24,8 @@ _log = logging.getLogger(__name__)
 SYNC_INTERVAL_S = 1.0
 
 GAP_S = 0.002
-"""While groups have more than one append, they begin at least so far apart: a disk that syncs faster than requests
-arrive would have the two threads hand the interpreter over for every one of them."""
+"""While groups have more than one append of a log, they begin at least so far apart: a disk that syncs faster than
+requests arrive would have the two threads hand the interpreter over for every one of them."""
 
 Durable = Callable[[int, Sequence[bytes]], None]
 
@@ -100,8 +100,8 @@ class Committer:
             first = self._queue.get(timeout=SYNC_INTERVAL_S if self._sync == "interval" or self._failed else None)
         except Empty:
             return []
-        if first is not None and self._crowded:
-            sleep(max(0.0, self._began + GAP_S - monotonic()))
+        if first is not None and self._crowded and (early_s := self._began + GAP_S - monotonic()) > 0:
+            sleep(early_s)
         self._began = monotonic()
         group: list[Append] = []
         while first is not None:
@@ -109,7 +109,7 @@ class Committer:
             try:
                 first = self._queue.get_nowait()
             except Empty:
-                self._crowded = len(group) > 1
+                self._crowded = len(group) > len({append.log for append in group})
                 return group
         if group:
             self._commit(group)

@@ -4,6 +4,7 @@ What ClickHouse is asked is counted on the wire, by a relay in front of it.
 """
 
 import asyncio
+import itertools
 import time
 
 import aiohttp
@@ -84,10 +85,11 @@ async def _measure(bench: Bench, engine: Server, service: Service, name: str, *,
     )
     took = time.perf_counter() - started
     queries = list(engine.relay.seen)
-    loads = round((len(queries) - 1) / (queries[-1] - queries[0]), 2) if len(queries) > 1 else 0.0
+    loads = (len(queries) - 1) / (queries[-1] - queries[0]) if len(queries) > 1 else 0.0
+    apart_s = min((after - before for before, after in itertools.pairwise(queries)), default=0.0)
     bench.figure(
         f"{name}: metric queries that ClickHouse was sent, from the first to the last",
-        f"{loads:.2f}/s ({len(queries)} for {readers.sent:,} readings)",
+        f"{loads:.2f}/s ({len(queries)} for {readers.sent:,} readings), {apart_s * 1000:.0f} ms or more apart",
         target=f"≤ {LOADS_MAX_PER_S}/s",
         met=0 < loads <= LOADS_MAX_PER_S,
     )

@@ -40,6 +40,7 @@ def render(run: Run) -> str:
     parts = [
         "# Benchmarks",
         "Written by `make bench`; load generator, service and ClickHouse share the machine. "
+        "What is due is sent once a millisecond. "
         "`embedded` is chDB inside the service, `server` is ClickHouse over native TCP.",
         table(
             ("", ""),

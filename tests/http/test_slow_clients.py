@@ -296,12 +296,13 @@ async def test_who_vanishes_leaves_nothing_behind(service: Service) -> None:
 @pytest.mark.usefixtures("nothing_leaks")
 @pytest.mark.parametrize("path", ["/openapi.json", "/remainder"])
 async def test_who_does_not_take_its_answers_is_cut_off(service: Service, path: str) -> None:
-    before = sockets()
-    async with connected(service, 5) as clients, others(service):
-        for client in clients:
-            client.writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() * 300)
-            client.writer.transport.pause_reading()
-        await all_cut_off(before, clients)
+    async with others(service):
+        before = sockets()
+        async with connected(service, 5) as clients:
+            for client in clients:
+                client.writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() * 300)
+                client.writer.transport.pause_reading()
+            await all_cut_off(before, clients)
 
 
 @pytest.mark.usefixtures("nothing_leaks")

@@ -100,6 +100,35 @@ async def test_who_asks_during_a_load_waits_only_where_the_answer_at_hand_is_too
     assert len(load.asked) == 2
 
 
+async def test_an_answer_is_at_hand_where_asking_would_neither_load_nor_wait(
+    answers: Answers, load: Load, clock: Clock
+) -> None:
+    assert answers.at_hand("m1") is None
+    first = (await answers.get(["m1"]))["m1"]
+    clock.now += MAX_AGE_S * 0.9
+    assert answers.at_hand("m1") is first
+    clock.now += MAX_AGE_S * 0.2
+    assert answers.at_hand("m1") is None  # a load is due
+    load.gate.clear()
+    assert (await answers.get(["m1"]))["m1"] is first
+    assert answers.at_hand("m1") is first
+    clock.now += FRESH_S
+    assert answers.at_hand("m1") is None  # the load takes too long
+    load.error = StoreUnavailable("away")
+    load.gate.set()
+    assert (await answers.get(["m1"]))["m1"] is first
+    assert answers.at_hand("m1") is None  # it failed
+    load.error = None
+    clock.now += MAX_AGE_S
+    await answers.get(["m1"])
+    assert answers.at_hand("m1") is not None
+    await answers.get(["m2", "m3", "m4"])
+    assert answers.at_hand("m1") is None  # evicted
+    assert await answers.get(["unknown"]) == {}
+    assert answers.at_hand("unknown") is None
+    assert len(load.asked) == 5
+
+
 async def test_who_gives_up_does_not_spoil_it_for_others(answers: Answers, load: Load) -> None:
     load.gate.clear()
     impatient = asyncio.create_task(answers.get(["m1"]))

@@ -96,18 +96,28 @@ async def test_only_who_comes_after_a_group_of_several_waits_for_others(
 ) -> None:
     waits: list[float] = []
     monkeypatch.setattr(committer_module, "sleep", waits.append)
-    log, durable = open_log(tmp_path), Durable()
+    monkeypatch.setattr(committer_module, "monotonic", lambda: 100.0)  # no time passes
+    log, other, durable = open_log(tmp_path), open_log(tmp_path, 1), Durable()
     committer = Committer(sync="always", observer=Observer())
-    together = [committer.submit(log, [row(n)], durable) for n in (1, 2)]
+    of_one_request = [committer.submit(shard_log, [row(1)], Durable()) for shard_log in (log, other)]
     committer.start()
-    await asyncio.gather(*together)
-    assert waits == []
-    await committer.submit(log, [row(3)], durable)
-    assert [0 <= wait <= committer_module.GAP_S for wait in waits] == [True]
-    await committer.submit(log, [row(4)], durable)
+    await asyncio.gather(*of_one_request)
+    await committer.submit(log, [row(2)], durable)
     await committer.close()
-    assert len(waits) == 1
-    assert len(durable.rows) == 4
+    assert (log.syncs, other.syncs) == (2, 1)
+    assert waits == []
+
+    committer = Committer(sync="always", observer=Observer())
+    of_two_requests = [committer.submit(log, [row(n)], durable) for n in (3, 4)]
+    committer.start()
+    await asyncio.gather(*of_two_requests)
+    assert (log.syncs, waits) == (3, [])
+    await committer.submit(log, [row(5)], durable)
+    assert waits == [pytest.approx(committer_module.GAP_S)]
+    await committer.submit(log, [row(6)], durable)
+    await committer.close()
+    assert waits == [pytest.approx(committer_module.GAP_S)]
+    assert len(durable.rows) == 5
 
 
 async def test_shards_have_numbers_of_their_own(tmp_path: Path) -> None:
