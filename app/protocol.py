@@ -27,6 +27,14 @@ RESERVED_FILES = 512
 """Of the files a process may open, so many are kept for the log, for ClickHouse and for what is at hand."""
 
 CONNECTIONS_MIN = 64
+CONNECTS_WAITING = 1024
+"""Connections that may wait to be accepted: a crowd that comes within milliseconds must not be turned away."""
+
+LISTENERS = 8
+"""Of one socket. libuv, and so uvloop, accepts one connection for each in a round of the event loop (libuv#3696): a
+crowd that comes while every round has dozens of requests would wait for seconds.
+"""
+
 FULL_RETRY_AFTER_S = 5
 FULL_LOG_INTERVAL_S = 10.0
 
@@ -71,6 +79,13 @@ class ServiceRunner(web.AppRunner):
         self._patience = patience
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._connections_max = connections_for(files) if connections_max is None else connections_max
+
+    async def listen(self, host: str, port: int) -> None:
+        """Accept connections at an IP address; OSError where that is taken, or not of this machine."""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.create_server((host, port), family=family, backlog=CONNECTS_WAITING) as listening:
+            for _ in range(LISTENERS):
+                await web.SockSite(self, listening.dup(), backlog=CONNECTS_WAITING).start()
 
     async def _make_server(self) -> web.Server:
         plain = await super()._make_server()

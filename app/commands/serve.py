@@ -32,9 +32,6 @@ _log = logging.getLogger(__name__)
 EXIT_NOT_STARTED = 1
 EXIT_WRONG_SETTING = 2
 
-CONNECTS_WAITING = 1024
-"""Connections that may wait to be accepted: a crowd that comes within milliseconds must not be turned away."""
-
 FILES_MAX = 1 << 20
 
 SWITCH_INTERVAL_S = 0.001
@@ -120,7 +117,7 @@ async def _serve(config: Config) -> None:
         await runner.cleanup()
 
 
-async def _start(runner: web.AppRunner, config: Config) -> None:
+async def _start(runner: ServiceRunner, config: Config) -> None:
     try:
         await runner.setup()
     except DataDirectoryLocked as error:
@@ -130,7 +127,7 @@ async def _start(runner: web.AppRunner, config: Config) -> None:
         where = config.data_dir.resolve()
         raise StartError(f"cannot use {where}: {reason}; see FANFINITY_DATA_DIR") from error
     try:
-        await web.TCPSite(runner, config.host, config.port, backlog=CONNECTS_WAITING).start()
+        await runner.listen(config.host, config.port)
     except OSError as error:
         wanted = Address(config.host, config.port)
         reason = error.strerror or str(error)

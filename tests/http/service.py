@@ -135,7 +135,7 @@ async def running(config: Config, *, routes: Iterable[web.RouteDef] = (), **opti
     runner = ServiceRunner(app, access_log=None, shutdown_timeout=1, **options)
     await runner.setup()
     try:
-        await web.TCPSite(runner, config.host, config.port).start()
+        await runner.listen(config.host, config.port)
         host, port = runner.addresses[0][:2]
         async with ClientSession() as session:
             yield Service(app, session, host, port)
