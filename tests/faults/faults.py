@@ -325,7 +325,9 @@ VIEW_FAILS = Statements(
     damage=("ALTER TABLE {db}.ingest_ledger ADD CONSTRAINT nothing CHECK rows > 1000000",),
     mend=("ALTER TABLE {db}.ingest_ledger DROP CONSTRAINT nothing",),
 )
-VIEW_DROPPED = Statements(name="view dropped", says="ledger_view", damage=("DROP TABLE {db}.ledger_view SYNC",))
+VIEW_DROPPED = Statements(
+    name="view dropped", says="ledger_view", damage=("DROP TABLE IF EXISTS {db}.ledger_view SYNC",)
+)
 LEDGER_DROPPED = Statements(name="ledger dropped", says="ingest_ledger", damage=("DROP TABLE {db}.ingest_ledger SYNC",))
 BUFFER_DROPPED = Statements(
     name="Buffer table dropped", says="events_buffer_0", damage=("DROP TABLE {db}.events_buffer_0 SYNC",)
@@ -334,12 +336,12 @@ VIEW_CHANGED = Statements(
     name="view replaced by another",
     says="view ledger_view is .*, needed ",
     damage=(
-        "DROP TABLE {db}.ledger_view SYNC",
+        "DROP TABLE IF EXISTS {db}.ledger_view SYNC",
         "CREATE MATERIALIZED VIEW {db}.ledger_view TO {db}.ingest_ledger AS "
         "SELECT writer, shard, batch, count() AS rows, now('UTC') AS inserted_at FROM {db}.events "
         "GROUP BY writer, shard, batch",
     ),
-    mend=("DROP TABLE {db}.ledger_view SYNC",),
+    mend=("DROP TABLE IF EXISTS {db}.ledger_view SYNC",),
 )
 LEDGER_COLUMN = Statements(
     name="column of the ledger renamed",
@@ -351,7 +353,7 @@ DESTINATION_COLUMN = Statements(
     name="column of the destination of another type",
     says=r"column events\.player_id is LowCardinality\(String\), needed String",
     damage=(
-        "DROP TABLE {db}.ledger_view SYNC",
+        "DROP TABLE IF EXISTS {db}.ledger_view SYNC",
         "ALTER TABLE {db}.events MODIFY COLUMN player_id LowCardinality(String)",
     ),
     mend=("ALTER TABLE {db}.events MODIFY COLUMN player_id String",),
