@@ -30,7 +30,7 @@ HANDLERS = (
     *(matches, ingest, match_events, receipts, deadletters, stream),
     *(health, prometheus, status, audit, openapi, docs),
 )
-"""A path is looked for in this order."""
+"""A path is looked for in this order, so what is asked most comes first."""
 
 HANDLERS_SHARE = 0.2
 """Part of the shutdown's time that requests in progress may take before they are cut off."""

@@ -39,8 +39,6 @@ def validated(request: web.Request, response: web.Response) -> web.Response:
     tag = request.get(TAG) or tag_of(body)
     response.headers[hdrs.ETAG] = f'W/"{tag}"'
     response.headers[hdrs.VARY] = hdrs.ACCEPT_ENCODING
-    if hdrs.IF_NONE_MATCH not in request.headers:
-        return response
     if not any(known.value in (tag, "*") for known in request.if_none_match or ()):
         return response
     kept = {name: response.headers[name] for name in _KEPT}

@@ -81,11 +81,13 @@ class ServiceRunner(web.AppRunner):
         self._connections_max = connections_for(files) if connections_max is None else connections_max
 
     async def listen(self, host: str, port: int) -> None:
-        """Accept connections at an IP address; OSError where that is taken, or not of this machine."""
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        with socket.create_server((host, port), family=family, backlog=CONNECTS_WAITING) as listening:
-            for _ in range(LISTENERS):
-                await web.SockSite(self, listening.dup(), backlog=CONNECTS_WAITING).start()
+        """Accept connections at an address, or at all of a name; OSError where one is taken, or not of this machine."""
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, address in dict.fromkeys((family, address) for family, *_, address in found):
+            with socket.create_server(address, family=family, backlog=CONNECTS_WAITING) as listening:
+                for _ in range(LISTENERS):
+                    await web.SockSite(self, listening.dup(), backlog=CONNECTS_WAITING).start()
 
     async def _make_server(self) -> web.Server:
         plain = await super()._make_server()

@@ -5,6 +5,7 @@ import socket
 from contextlib import ExitStack
 from itertools import pairwise
 
+import pytest
 import uvloop
 from aiohttp import web
 
@@ -30,3 +31,19 @@ def test_a_crowd_is_accepted_many_at_a_time_while_the_loop_is_busy() -> None:
 
     counts = uvloop.run(accepted_by_round())
     assert max(after - before for before, after in pairwise(counts)) == LISTENERS > 1
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_listens_at_all_addresses_of_a_name(host: str) -> None:
+    async def listened_at() -> set[str]:
+        runner = ServiceRunner(web.Application())
+        await runner.setup()
+        await runner.listen(host, 0)
+        addresses = runner.addresses
+        for address in addresses:
+            socket.create_connection(address[:2]).close()
+        await runner.cleanup()
+        return {address[0] for address in addresses}
+
+    found = {str(address[0]) for *_, address in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    assert uvloop.run(listened_at()) == found
