@@ -12,7 +12,7 @@ from typing import Literal
 import attrs
 
 from shards.evidence import Evidence, Found
-from shards.runs import Run, minus, size, union
+from shards.runs import Run, both, minus, size, union
 from shards.wal.journal import Confirmed, Entry, Reason, Unprovable
 
 RUNS_NAMED = 3
@@ -162,7 +162,7 @@ def _ledger_differences(
     book: Books, attempts: Mapping[int, Confirmed], left: tuple[Run, ...], evidence: Evidence
 ) -> Iterator[Difference]:
     for index, attempt in attempts.items():
-        if runs := _both(attempt.runs, left):
+        if runs := both(attempt.runs, left):
             found = evidence.ledger.get(index, Found()).rows
             text = (
                 f"shard {book.shard}: {_named(runs)}, {_batches(attempt)} of writer {attempt.writer}: "
@@ -197,10 +197,6 @@ def _events_differences(
             "none of them, nor copies (TRUNCATE, DROP PARTITION, DELETE, or the match was erased)"
         )
         yield Difference(kind="events", shard=book.shard, runs=runs, text=text)
-
-
-def _both(runs: tuple[Run, ...], others: tuple[Run, ...]) -> tuple[Run, ...]:
-    return minus(runs, minus(runs, others))
 
 
 def _named(runs: Sequence[Run]) -> str:

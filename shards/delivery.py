@@ -15,7 +15,7 @@ from shards.deadletter import DeadLetterFile
 from shards.errors import RowsRefused, StoreBusy, StoreError, StoreFailed
 from shards.observer import Observer
 from shards.pending import PendingRows
-from shards.runs import runs_of
+from shards.runs import Run, runs_of, union
 from shards.stores.base import Batch, Store
 from shards.wal.journal import Confirmed, Journal
 
@@ -37,13 +37,14 @@ class Attempt:
 
 @attrs.define
 class Tally:
-    """What became of a shard's rows so far; ``dead`` are all its dead letters, ``dead_beyond`` the unchecked ones.
+    """What became of a shard's rows so far; ``dead`` are all its dead letters.
 
-    Unchecked: beyond the checkpoint, so that the log still holds them. A dead letter stays one here when it is settled
-    by hand; its file tells of that.
+    ``beyond`` are the confirmed rows, and ``dead_beyond`` the dead letters, that are behind the checkpoint, so that the
+    log still holds them. A dead letter stays one here when it is settled by hand; its file tells of that.
     """
 
     confirmed: int
+    beyond: tuple[Run, ...]
     dead_lettered: int
     dead: set[int]
     dead_beyond: set[int]
@@ -211,20 +212,21 @@ class Delivery:
 
     def confirm(self, attempt: Attempt) -> None:
         """Count an attempt that the ledger shows whole, and note it in the journal."""
-        sample = _sample_of(attempt.sample)
+        sample, runs = _sample_of(attempt.sample), runs_of(attempt.seqs)
         self._journal.note(
             Confirmed(
                 writer=self._writer,
                 first_batch=attempt.number,
                 last_batch=attempt.number,
                 rows=len(attempt.seqs),
-                runs=runs_of(attempt.seqs),
+                runs=runs,
                 at_s=int(time.time()),
                 event_id=sample.event_id,
                 received_s=sample.received_ns // 1_000_000_000,
             )
         )
         self._tally.confirmed += self._pending.remove(attempt.seqs)
+        self._tally.beyond = union((*self._tally.beyond, *runs))
         if self._suspicions:  # of one that got in there is none any more
             for seq in attempt.seqs:
                 self._suspicions.pop(seq, None)

@@ -19,6 +19,7 @@ from shards.loader import Loader
 from shards.observer import Observer
 from shards.pending import PendingRows
 from shards.replay_queue import ReplayQueue
+from shards.runs import minus
 from shards.settings import ShardSettings
 from shards.stores.base import Store
 from shards.wal.checkpoint import Checkpoint
@@ -28,7 +29,6 @@ _log = logging.getLogger(__name__)
 
 BATCH_MAX_BYTES = 8 << 20
 UNKNOWN_ERROR_TRIES = 5
-JOURNAL_UNWRITTEN_MAX = 1_000
 
 
 class Flusher:
@@ -187,6 +187,14 @@ class Flusher:
         return self._unsent_since + self._settings.flush_interval_ms / 1000 - monotonic()
 
     async def _step(self) -> None:
+        try:
+            await self._work()
+        finally:  # whatever it ended with, some rows may have been confirmed
+            await self._save()
+        if self._flush_waiters:
+            self._answer_waiters()
+
+    async def _work(self) -> None:
         if self._loader.may_load:
             await self._load()
         if self._replay.due:
@@ -197,8 +205,6 @@ class Flusher:
             self._pending.crowded or self._checkpoint_at <= monotonic() or (self._flush_waiters and not self._unsent)
         ):
             await self._checkpoint()
-        if self._flush_waiters:
-            self._answer_waiters()
 
     async def preload(self) -> None:
         """Have the oldest recovered rows in memory before anybody reads.
@@ -210,13 +216,11 @@ class Flusher:
 
     async def _load(self) -> None:
         unsent_before = self._unsent
-        loaded = await self._loader.load(skip=self._tally.dead_beyond)
+        loaded = await self._loader.load()
         if loaded is None:
             return
-        again = [seq for seq in loaded if seq <= self._recovered_seq]
-        if again or not loaded:
-            self._replay.extend(again)
-            self._sent_seq = max(self._sent_seq, min(self._pending.loaded_seq, self._recovered_seq))
+        self._replay.extend(seq for seq in loaded if seq <= self._recovered_seq)
+        self._sent_seq = max(self._sent_seq, min(self._pending.loaded_seq, self._recovered_seq))
         if not unsent_before:
             self._unsent_since = monotonic()
 
@@ -253,8 +257,6 @@ class Flusher:
         except Exception:
             self._replay.extend(seqs)  # whatever it was, the rows must not be forgotten
             raise
-        if full:
-            await self._save()
 
     def _add_attempt(self, attempt: Attempt) -> None:
         if not self._attempts:
@@ -284,7 +286,6 @@ class Flusher:
             self._replay_failed(error)
         finally:
             self._replay.forget(self._pending.holds)
-        await self._save()
 
     def _replay_failed(self, error: StoreError) -> None:
         self._note(error)
@@ -315,7 +316,6 @@ class Flusher:
         self._attempts = []
         self._checkpoint_at = monotonic() + self._settings.checkpoint_interval_ms / 1000
         self._replay.extend(missing)
-        await self._save()
         if missing:
             await self._after_missing(len(missing), flush_error)
 
@@ -330,31 +330,27 @@ class Flusher:
             await self._store.reset_buffer(self._shard)
 
     async def _save(self) -> None:
-        """Move the log's checkpoint to what is done with."""
+        """Move the log's checkpoint to what is done with.
+
+        Only then there is room in memory for others. Also where the disk takes no checkpoint: the log may be what
+        fills it.
+        """
         old, upto = self._wal.checkpoint, self._pending.done_upto
-        if upto <= old.upto:
-            await self._shorten_journal()
-            return
         dead = {seq for seq in self._tally.dead_beyond if seq <= upto}
         new = Checkpoint(
             upto=upto,
             dead_lettered=old.dead_lettered + len(dead),
             damaged=old.damaged + self._loader.damaged_between(old.upto + 1, upto),
+            beyond=minus(self._tally.beyond, ((1, upto),)),
         )
-        try:
-            await asyncio.to_thread(self._wal.truncate, new)
-        except OSError as error:
-            _log.warning("shard %d: the checkpoint could not be written: %s", self._shard, error)
+        if new != old or not self._wal.journal.is_written:
+            try:
+                await asyncio.to_thread(self._wal.truncate, new)
+            except OSError as error:
+                _log.warning("shard %d: the checkpoint could not be written: %s", self._shard, error)
+        self._tally.beyond = new.beyond
         self._tally.dead_beyond -= dead
-
-    async def _shorten_journal(self) -> None:
-        """Keep what is noted from filling the memory while one row holds the checkpoint back."""
-        if self._wal.journal.unwritten < JOURNAL_UNWRITTEN_MAX:
-            return
-        try:
-            await asyncio.to_thread(self._wal.journal.write)
-        except OSError as error:
-            _log.warning("shard %d: the journal could not be written: %s", self._shard, error)
+        self._pending.saved()
 
     def _answer_waiters(self) -> None:
         done = self._pending.done_upto

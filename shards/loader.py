@@ -2,10 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from shards.pending import PendingRows
-from shards.runs import Run, minus, runs_of, size, union
+from shards.runs import Run, both, minus, runs_of, size, union
 from shards.wal.journal import Unprovable
 from shards.wal.log import ShardLog
 from shards.wal.reader import LogReader
@@ -29,8 +29,8 @@ class Loader:
         """Whether there is something to be read, and room for it."""
         return self._pending.unread > 0 and not self._pending.crowded
 
-    async def load(self, *, skip: Collection[int]) -> list[int] | None:
-        """Take in the next rows but those in ``skip``; return their numbers, None where nothing was read."""
+    async def load(self) -> list[int] | None:
+        """Take in the next rows; return their numbers, None where nothing was read."""
         after, upto = self._pending.loaded_seq, self._pending.last_seq
         self._reader.skip_to(after)
         rows, bytes_ = self._pending.room
@@ -42,7 +42,7 @@ class Loader:
         if not records:
             self._pending.loading_ended()
             return None
-        loaded = self._pending.add_loaded(records, skip=skip)
+        loaded = self._pending.add_loaded(records)
         if not self._pending.unread:  # damage may be the last that the log holds
             self._note_damaged(self._pending.loaded_seq, (), self._pending.last_seq)
             self._pending.loading_ended()
@@ -50,13 +50,13 @@ class Loader:
 
     def _note_damaged(self, after: int, read: Sequence[int], upto: int) -> None:
         expected = (after + 1, read[-1] if read else upto)
-        if damaged := minus((expected,), runs_of(read)):
+        if damaged := minus(minus((expected,), runs_of(read)), self._pending.done):
             self._damaged = union((*self._damaged, *damaged))
             self._log.journal.note(Unprovable(reason="damaged", runs=damaged, at_s=int(time.time())))
 
     def damaged_between(self, first: int, last: int) -> int:
         """Return how many rows between two sequence numbers, both included, could not be read."""
-        return size(minus(self._damaged, minus(self._damaged, ((first, last),))))
+        return size(both(self._damaged, ((first, last),)))
 
     def close(self) -> None:
         """Close the reader of the log."""

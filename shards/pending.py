@@ -5,10 +5,11 @@ Memory holds the oldest of them, up to a cap; what came in beyond the cap is onl
 """
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from time import monotonic, time_ns
 
+from shards.runs import Run, both, contains, size
 from shards.wal.log import head_of
 from shards.wal.record import Record
 
@@ -29,12 +30,16 @@ class PendingRows:
         self._unread_rows = 0
         self._unread_at: dict[str, int] = {}
         self._durable_since: deque[tuple[int, float]] = deque()
+        self._unsaved = (0, 0)
+        self.done: tuple[Run, ...] = ()
         self.loaded_seq = 0
         self.last_seq = 0
 
-    def recover(self, *, upto: int, last_seq: int, unread: Counter[str], age_s: float) -> None:
-        """Start from a recovered log: everything after ``upto`` is on disk only."""
-        self.loaded_seq, self.last_seq = upto if unread else last_seq, last_seq
+    def recover(
+        self, *, upto: int, last_seq: int, unread: Counter[str], age_s: float, done: tuple[Run, ...] = ()
+    ) -> None:
+        """Start from a recovered log: everything after ``upto`` but what is ``done`` with is on disk only."""
+        self.loaded_seq, self.last_seq, self.done = upto if unread else last_seq, last_seq, done
         self._unread, self._unread_rows = unread, unread.total()
         self._unread_at = dict.fromkeys(unread, time_ns() // 1_000_000)
         if unread:
@@ -55,13 +60,19 @@ class PendingRows:
 
     @property
     def room(self) -> tuple[int, int]:
-        """How many more rows, and how many more bytes of them, memory may take."""
-        return max(0, self._max_rows - len(self._rows)), max(0, self._max_bytes - self._bytes)
+        """How many more rows, and how many more bytes of them, memory may take.
+
+        Rows that no checkpoint says are done with count as well: after a crash memory is filled with them again, and
+        would not reach as far as it had.
+        """
+        unsaved_rows, unsaved_bytes = self._unsaved
+        rows, bytes_ = len(self._rows) + unsaved_rows, self._bytes + unsaved_bytes
+        return max(0, self._max_rows - rows), max(0, self._max_bytes - bytes_)
 
     @property
     def has_room(self) -> bool:
         """Whether memory may take more rows."""
-        return len(self._rows) < self._max_rows and self._bytes < self._max_bytes
+        return min(self.room) > 0
 
     @property
     def crowded(self) -> bool:
@@ -102,19 +113,20 @@ class PendingRows:
                 self._add(seq, match_id, row)
                 self.loaded_seq = seq
 
-    def add_loaded(self, records: Iterable[Record], *, skip: Collection[int] = ()) -> list[int]:
-        """Take rows that were read back from the log; return their numbers. ``skip`` are done with already."""
+    def add_loaded(self, records: Iterable[Record]) -> list[int]:
+        """Take rows that were read back from the log but those in :attr:`done`; return their numbers."""
         loaded = []
         for record in records:
+            self.loaded_seq = record.seq
+            if self.done and contains(self.done, record.seq):
+                continue
             match_id = head_of(record.payload).match_id
             self._unread_rows -= 1
             self._unread[match_id] -= 1
             if not self._unread[match_id]:
                 del self._unread[match_id], self._unread_at[match_id]
-            self.loaded_seq = record.seq
-            if record.seq not in skip:
-                self._add(record.seq, match_id, record.payload)
-                loaded.append(record.seq)
+            self._add(record.seq, match_id, record.payload)
+            loaded.append(record.seq)
         return loaded
 
     def loading_ended(self) -> None:
@@ -131,7 +143,7 @@ class PendingRows:
 
     def remove(self, seqs: Iterable[int]) -> int:
         """Forget rows that are done with; return how many of them were still pending."""
-        removed = 0
+        removed, bytes_before = 0, self._bytes
         for seq in seqs:
             found = self._rows.pop(seq, None)
             if found is None:
@@ -143,7 +155,13 @@ class PendingRows:
             del of_match[seq]
             if not of_match:
                 del self._by_match[match_id]
+        unsaved_rows, unsaved_bytes = self._unsaved
+        self._unsaved = unsaved_rows + removed, unsaved_bytes + bytes_before - self._bytes
         return removed
+
+    def saved(self) -> None:
+        """Say that a checkpoint knows of the rows that were removed: there is room for others in their place."""
+        self._unsaved = (0, 0)
 
     def rows(self, seqs: Iterable[int]) -> list[bytes]:
         """Return the rows of sequence numbers that are in memory."""
@@ -159,7 +177,10 @@ class PendingRows:
 
     def count_between(self, first: int, last: int) -> int:
         """Return how many rows between two sequence numbers, both included, are not done with."""
-        on_disk_only = max(0, min(last, self.last_seq) - max(first - 1, self.loaded_seq))
+        on_disk_first, on_disk_last = max(first, self.loaded_seq + 1), min(last, self.last_seq)
+        on_disk_only = max(0, on_disk_last - on_disk_first + 1)
+        if on_disk_only and self.done:
+            on_disk_only -= size(both(self.done, ((on_disk_first, on_disk_last),)))
         if last <= self.done_upto:
             return 0
         if last - first < len(self._rows):

@@ -1,5 +1,7 @@
 """Sets of sequence numbers as runs: (first, last), both included. A set of runs is sorted, with gaps between them."""
 
+import sys
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 
 Run = tuple[int, int]
@@ -43,6 +45,17 @@ def _minus(runs: Sequence[Run], others: Sequence[Run]) -> Iterator[Run]:
             ahead += 1
         if first <= last:
             yield first, last
+
+
+def both(runs: Sequence[Run], others: Sequence[Run]) -> tuple[Run, ...]:
+    """Return the numbers that are in both sets; both as :func:`union` returns them."""
+    return minus(runs, minus(runs, others))
+
+
+def contains(runs: Sequence[Run], seq: int) -> bool:
+    """Say whether a number is in a set."""
+    at = bisect_right(runs, (seq, sys.maxsize)) - 1
+    return at >= 0 and seq <= runs[at][1]
 
 
 def size(runs: Iterable[Run]) -> int:

@@ -2,10 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from zlib import crc32
 
 from shards.audit import Books
 from shards.deadletter import DeadLetterFile
@@ -15,12 +14,12 @@ from shards.flusher import Flusher
 from shards.gate import StoreGate
 from shards.observer import Observer
 from shards.pending import PendingRows
+from shards.runs import runs_of, size, union
 from shards.settings import ShardSettings
 from shards.snapshot import ShardSnapshot
 from shards.stores.base import Store
 from shards.wal.committer import Committer
-from shards.wal.log import Recovery, ShardLog
-from shards.wal.reader import LogReader
+from shards.wal.log import ShardLog
 
 WAL_DIRECTORY = "wal"
 
@@ -35,23 +34,6 @@ def found_indexes(data_dir: Path) -> set[int]:
     return {int(path.name.removeprefix("shard-")) for path in (data_dir / WAL_DIRECTORY).glob("shard-[0-9]*")}
 
 
-def _still_logged(log: ShardLog, rows: set[tuple[int, int]]) -> set[int]:
-    """Return the numbers of those rows, as number and CRC-32, that the log holds under the same number.
-
-    A log that is not synced can lose its end and give the numbers out again: a dead letter of the lost row must not
-    pass for the one that has its number now.
-    """
-    found: set[int] = set()
-    if not rows:
-        return found
-    last_seq = max(seq for seq, _ in rows)
-    reader = LogReader(log, after_seq=log.checkpoint.upto)
-    while records := reader.read(upto_seq=last_seq, max_rows=4096, max_bytes=4 << 20):
-        found |= {record.seq for record in records if (record.seq, crc32(record.payload)) in rows}
-    reader.close()
-    return found
-
-
 class Shard:
     """Routes one shard's rows from the handlers to the log and on to the flusher.
 
@@ -59,19 +41,27 @@ class Shard:
     holds is brought to ClickHouse.
     """
 
-    def __init__(self, index: int, settings: ShardSettings, *, recovery: Recovery, log: ShardLog) -> None:
-        """Take over a recovered log, and read the dead letters. Blocking; raises OSError."""
+    def __init__(
+        self, index: int, settings: ShardSettings, *, log: ShardLog, stopping: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Recover the log and the dead letters. Blocking; raises as :meth:`shards.wal.log.ShardLog.recover`."""
         self.index = index
         self.retired = index >= settings.shards
         self._settings = settings
         self._log = log
-        self.pending = PendingRows(max_rows=settings.memory_max_rows, max_bytes=settings.memory_max_bytes)
-        age_s = max(0.0, (time.time_ns() - recovery.oldest_ns) / 1e9) if recovery.oldest_ns else 0.0
-        self.pending.recover(upto=log.checkpoint.upto, last_seq=log.durable_seq, unread=recovery.pending, age_s=age_s)
         path = settings.data_dir / "deadletters" / f"shard-{index:03d}.jsonl"
         self.dead_letters = DeadLetterFile(path, shard=index)
         self.dead_letters.recover()
-        self._dead_beyond = _still_logged(log, self.dead_letters.rows_after(log.checkpoint.upto))
+        recovery = log.recover(letters_after=self.dead_letters.rows_after, stopping=stopping)
+        self._dead_beyond = recovery.dead
+        self.pending = PendingRows(max_rows=settings.memory_max_rows, max_bytes=settings.memory_max_bytes)
+        self.pending.recover(
+            upto=log.checkpoint.upto,
+            last_seq=log.durable_seq,
+            unread=recovery.pending,
+            age_s=max(0.0, (time.time_ns() - recovery.oldest_ns) / 1e9) if recovery.oldest_ns else 0.0,
+            done=union((*log.checkpoint.beyond, *runs_of(tuple(recovery.dead)))),
+        )
 
     def attach(self, *, writer: str, store: Store, gate: StoreGate, observer: Observer) -> Flusher:
         """Make the shard's flusher; its :meth:`~shards.flusher.Flusher.run` is for the caller to start."""
@@ -79,10 +69,11 @@ class Shard:
         # A checkpoint that could not be written does not know of all letters, and one that was cut off of none.
         dead_lettered = max(done.dead_lettered, self.dead_letters.count_upto(done.upto))
         self.tally = Tally(
-            confirmed=done.upto - dead_lettered - done.damaged,
+            confirmed=done.upto - dead_lettered - done.damaged + size(done.beyond),
+            beyond=done.beyond,
             dead_lettered=dead_lettered + len(self._dead_beyond),
             dead=self.dead_letters.seqs(),
-            dead_beyond=self._dead_beyond,
+            dead_beyond=set(self._dead_beyond),
         )
         delivery = Delivery(
             shard=self.index,
@@ -121,12 +112,7 @@ class Shard:
     def outcome(self, first: int, last: int) -> tuple[int, list[int]]:
         """Return how many rows between two sequence numbers, both included, are pending, and the dead letters' own."""
         dead = [seq for seq in self.tally.dead if first <= seq <= last]
-        unread = sum(first <= seq <= last for seq in self._unread_letters())
-        return self.pending.count_between(first, last) - unread, dead
-
-    def _unread_letters(self) -> list[int]:
-        """Return the dead letters that count as pending too, until they are passed over in the log."""
-        return [seq for seq in self.tally.dead_beyond if seq > self.pending.loaded_seq]
+        return self.pending.count_between(first, last), dead
 
     async def books(self) -> Books:
         """Return what the shard says of its rows, for an audit. Raises OSError."""
@@ -138,8 +124,7 @@ class Shard:
     def snapshot(self) -> ShardSnapshot:
         """Return the shard's present figures."""
         flusher, tally, letters = self.flusher, self.tally, self.dead_letters
-        unread_letters = len(self._unread_letters())
-        pending = len(self.pending) - unread_letters
+        pending = len(self.pending)
         return ShardSnapshot(
             index=self.index,
             appended=self.pending.last_seq,
@@ -151,7 +136,7 @@ class Shard:
             damaged=self.pending.last_seq - tally.confirmed - pending - tally.dead_lettered,
             depth=pending - flusher.in_flight,
             in_flight=flusher.in_flight,
-            unread=self.pending.unread - unread_letters,
+            unread=self.pending.unread,
             retries=flusher.retries,
             wal_bytes=self._log.size_bytes,
             wal_segments=self._log.segment_count,

@@ -143,8 +143,7 @@ class ShardSet:
                 shard=index,
                 segment_max_bytes=_segment_max_bytes(settings),
             )
-            recovery = log.recover(stopping=self._stopping.is_set)
-            recovered.append((log, Shard(index, settings, recovery=recovery, log=log)))
+            recovered.append((log, Shard(index, settings, log=log, stopping=self._stopping.is_set)))
         return recovered
 
     def check_room(self) -> None:

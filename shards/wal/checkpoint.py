@@ -6,6 +6,7 @@ from pathlib import Path
 import attrs
 import msgspec
 
+from shards.runs import Run
 from shards.wal.segment import sync_directory, write_all
 
 FILE_NAME = "checkpoint.json"
@@ -15,12 +16,14 @@ FILE_NAME = "checkpoint.json"
 class Checkpoint:
     """Every number up to ``upto`` is done with; ``dead_lettered`` and ``damaged`` of them were not confirmed.
 
-    A dead letter stays counted in ``dead_lettered`` when it is settled by hand: that is in its own file.
+    Those in ``beyond`` were confirmed, too, while one before them still waits. A dead letter stays counted in
+    ``dead_lettered`` when it is settled by hand: that is in its own file.
     """
 
     upto: int = 0
     dead_lettered: int = 0
     damaged: int = 0
+    beyond: tuple[Run, ...] = ()
 
 
 def read_checkpoint(directory: Path) -> Checkpoint:

@@ -75,7 +75,9 @@ class Journal:
         self._unwritten: list[Entry] = []
         self._rewrite_at = REWRITE_BYTES
 
-    def recover(self, *, written_upto: int, upto: int, passed_over: Reason = "not_noted") -> None:
+    def recover(
+        self, *, written_upto: int, upto: int, beyond: Sequence[Run] = (), passed_over: Reason = "not_noted"
+    ) -> None:
         """Find out what it does not hold, and note that. Blocking; called once, before anything else.
 
         A file that cannot be read is left as it is: that is for who asks for :meth:`entries`, and stops no start.
@@ -83,12 +85,13 @@ class Journal:
         Args:
             written_upto: the checkpoint as it was read.
             upto: what is done with, which is more if segments went and no checkpoint could be written.
+            beyond: what else was confirmed.
             passed_over: why there is nothing between the two.
         """
         now_s = int(time.time())
         if not self._path.exists():
-            if upto:
-                self.note(Unprovable(reason="no_journal", runs=((1, upto),), at_s=now_s))
+            if done := (*(((1, upto),) if upto else ()), *beyond):
+                self.note(Unprovable(reason="no_journal", runs=done, at_s=now_s))
         else:
             try:
                 self._rewrite(self._read())
@@ -98,9 +101,9 @@ class Journal:
                 self.note(Unprovable(reason=passed_over, runs=((written_upto + 1, upto),), at_s=now_s))
 
     @property
-    def unwritten(self) -> int:
-        """How many entries are in memory only."""
-        return len(self._unwritten)
+    def is_written(self) -> bool:
+        """Whether everything noted is durable."""
+        return not self._unwritten
 
     def note(self, entry: Entry) -> None:
         """Take an entry; it is durable after the next :meth:`write`. Cheap."""

@@ -9,14 +9,16 @@ import logging
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from pathlib import Path
+from zlib import crc32
 
 import attrs
 import msgspec
 
 from shards.errors import NotAccepting
+from shards.runs import contains, minus, size
 from shards.wal.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from shards.wal.journal import Journal, Reason
 from shards.wal.reader import LogReader
@@ -39,9 +41,13 @@ class _Segment:
 
 @attrs.frozen(kw_only=True)
 class Recovery:
-    """What a log holds at the start: ``pending`` records by match, the oldest received at ``oldest_ns`` (0: none)."""
+    """What a log holds at the start: ``pending`` records by match, the oldest received at ``oldest_ns`` (0: none).
+
+    ``dead`` are the numbers of records behind the checkpoint that are dead letters.
+    """
 
     pending: Counter[str]
+    dead: frozenset[int]
     oldest_ns: int
 
 
@@ -83,39 +89,59 @@ class ShardLog:
         """How many segment files there are."""
         return len(self._segments)
 
-    def recover(self, *, stopping: Callable[[], bool] = lambda: False) -> Recovery:
+    def recover(
+        self,
+        *,
+        letters_after: Callable[[int], Collection[tuple[int, int]]] = lambda seq: (),
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> Recovery:
         """Read what is there. Blocking; called once, before anything else.
 
         Raises OSError, and :class:`~shards.errors.NotAccepting` once ``stopping()``: no checkpoint was written then.
+
+        Args:
+            letters_after: number and CRC-32 of the dead letters behind a number. A log that is not synced can lose its
+                end: a letter of a lost record must not pass for the record that has its number now.
+            stopping: whether there is no use in going on.
         """
         make_directory(self.directory)
         written = self.checkpoint = read_checkpoint(self.directory)
         self._segments = self._list_segments()
         if self._segments:
             self._pass_over(upto=self._segments[0].first_seq - 1)
-        self.durable_seq = self.checkpoint.upto
+        self.durable_seq, beyond = self.checkpoint.upto, self.checkpoint.beyond
+        letters = letters_after(self.checkpoint.upto)
         pending: Counter[str] = Counter()
+        dead: set[int] = set()
         oldest_ns = 0
         with closing(LogReader(self, after_seq=self.checkpoint.upto)) as reader:
             while records := reader.read(upto_seq=None, max_rows=4096, max_bytes=4 << 20):
                 if stopping() and not self._first_was_set_aside:  # of which only this process knows
                     raise NotAccepting("the service is shutting down")
-                heads = [head_of(record.payload) for record in records]
-                oldest_ns = oldest_ns or heads[0].received_ns
-                pending.update(head.match_id for head in heads)
+                if letters:
+                    dead.update(r.seq for r in records if (r.seq, crc32(r.payload)) in letters)
                 self.durable_seq = records[-1].seq
+                if beyond or dead:
+                    records = [r for r in records if r.seq not in dead and not contains(beyond, r.seq)]
+                heads = [head_of(record.payload) for record in records]
+                oldest_ns = oldest_ns or (heads[0].received_ns if heads else 0)
+                pending.update(head.match_id for head in heads)
         if self._segments:  # a segment begins behind what was durable, also if that is damaged and nothing follows it
             self.durable_seq = max(self.durable_seq, self._segments[-1].first_seq - 1)
+        if beyond:  # the number of a confirmed record is not given out again, also if the log has lost it
+            self.durable_seq = max(self.durable_seq, beyond[-1][1])
         self._next_seq = self.durable_seq + 1
         self._sync_last()
-        self._report_missing(pending.total())
+        self._report_missing(pending.total() + len(dead) + size(beyond))
         passed_over: Reason = "damaged" if self._first_was_set_aside else "not_noted"
-        self.journal.recover(written_upto=written.upto, upto=self.checkpoint.upto, passed_over=passed_over)
+        self.journal.recover(
+            written_upto=written.upto, upto=self.checkpoint.upto, beyond=beyond, passed_over=passed_over
+        )
         try:
             self.truncate(self.checkpoint)
         except OSError as error:
             _log.warning("shard %d: starting, although the checkpoint cannot be written: %s", self.shard, error)
-        return Recovery(pending=pending, oldest_ns=oldest_ns)
+        return Recovery(pending=pending, dead=frozenset(dead), oldest_ns=oldest_ns)
 
     def _list_segments(self) -> list[_Segment]:
         segments: list[_Segment] = []
@@ -145,12 +171,14 @@ class ShardLog:
 
         Segments go only when every record in them is done with, also when no checkpoint could be written.
         """
-        passed = max(0, upto - self.checkpoint.upto)
-        lost = passed if self._first_was_set_aside else 0
+        old = self.checkpoint
+        if upto <= old.upto:
+            return
+        beyond = minus(old.beyond, ((1, upto),))
+        lost = upto - old.upto - (size(old.beyond) - size(beyond)) if self._first_was_set_aside else 0
         if lost:
             _log.error("shard %d: %d logged records are damaged and cannot be read back", self.shard, lost)
-        damaged = self.checkpoint.damaged + lost
-        self.checkpoint = attrs.evolve(self.checkpoint, upto=self.checkpoint.upto + passed, damaged=damaged)
+        self.checkpoint = attrs.evolve(old, upto=upto, damaged=old.damaged + lost, beyond=beyond)
 
     def _sync_last(self) -> None:
         """Make durable what was read at the end: a crash may have come before the sync, and it counts from now on."""

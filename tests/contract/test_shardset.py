@@ -12,6 +12,7 @@ import pytest
 from shards.deadletter import DeadLetterFile
 from shards.errors import DataDirectoryLocked, NotAccepting, StoreError, WalFull
 from shards.events import Event, encode_row
+from shards.reads import MatchReads
 from shards.receipts import Outcome
 from shards.settings import ShardSettings
 from shards.shard import wal_directory
@@ -296,6 +297,44 @@ async def test_a_failing_view_confirms_nothing_and_heals(settings: ShardSettings
         await shards.flush()
         assert await stored(store) == (20, 20)
         assert shards.snapshot().dead_lettered == 0
+
+
+async def test_after_a_crash_no_figure_is_lower_with_a_row_stuck_before_many_that_were_stored(
+    settings: ShardSettings, store: Store
+) -> None:
+    """A row that is not done with holds the checkpoint back; what was stored behind it takes no room in memory."""
+    settings = attrs.evolve(settings, shards=1, memory_max_rows=100, flush_max_rows=40)
+    letters = settings.data_dir / "deadletters" / "shard-000.jsonl"
+    table = f"{store.database}.events"
+    async with running(settings, store) as shards:
+        await until(lambda: shards.snapshot().store.up)
+        await execute(store, f"ALTER TABLE {table} ADD CONSTRAINT stuck CHECK metadata = '{{}}'")
+        letters.mkdir(parents=True)  # no letter can be written: the row that ClickHouse refuses stays where it is
+        await shards.append([*events(shards, 1, metadata='{"a":1}'), *events(shards, 1_999)])
+        await until(lambda: shards.snapshot().confirmed >= 150)
+        shards.pause(0)
+        await asyncio.sleep(0.5)
+        shown = await counted(store, shards)
+        assert shards.snapshot().confirmed < shown < 2_000
+        assert shards.pending(["m"]).unread["m"] + shown == 2_000
+    letters.rmdir()
+    await execute(store, f"ALTER TABLE {table} ADD CONSTRAINT nothing CHECK event_type = ''")
+    async with running(settings, store) as shards:
+        again = await counted(store, shards)
+        assert again >= shown
+        assert shards.pending(["m"]).unread["m"] + again == 2_000
+        await execute(store, f"ALTER TABLE {table} DROP CONSTRAINT nothing")
+        await shards.flush()
+        now = shards.snapshot()
+        assert (now.confirmed, now.dead_lettered, now.damaged, now.pending) == (1_999, 1, 0, 0)
+        assert await stored(store) == (1_999, 1_999)
+        audit = await shards.audit()
+        assert (audit.verdict, audit.shards[0].upto, audit.shards[0].confirmed) == ("whole", 2_000, 1_999)
+        assert audit.ledger_rows == 1_999, "what the checkpoint knew of was not sent again"
+
+
+async def counted(store: Store, shards: ShardSet) -> int:
+    return (await MatchReads(store, shards).aggregates(["m"]))["m"].total
 
 
 async def test_reads_of_the_store_fail_with_a_store_error(settings: ShardSettings, store: Store) -> None:

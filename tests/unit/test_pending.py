@@ -35,6 +35,7 @@ def test_rows_that_follow_unread_ones_wait_for_their_turn() -> None:
     pending = PendingRows(max_rows=2, max_bytes=1 << 20)
     add(pending, 1, "a", "a", "a")
     pending.remove([1, 2])
+    pending.saved()
     assert pending.has_room
 
     add(pending, 4, "a")
@@ -72,10 +73,39 @@ def test_recovered_rows_are_unread_until_they_are_loaded() -> None:
 
     assert pending.of_match("m") == ((), 3)
     assert pending.oldest_age_s >= 60
-    assert pending.add_loaded([Record(seq, row(seq)) for seq in (6, 7)], skip={7}) == [6]
-    assert (pending.in_memory, pending.unread, pending.loaded_seq) == (1, 1, 7)
+    assert pending.add_loaded([Record(seq, row(seq)) for seq in (6, 7)]) == [6, 7]
+    assert (pending.in_memory, pending.unread, pending.loaded_seq) == (2, 1, 7)
     pending.loading_ended()
-    assert (len(pending), pending.loaded_seq) == (1, 8)
+    assert (len(pending), pending.loaded_seq) == (2, 8)
+
+
+def test_what_was_done_with_before_the_start_is_passed_over() -> None:
+    pending = PendingRows(max_rows=2, max_bytes=1 << 20)
+    pending.recover(upto=5, last_seq=12, unread=Counter(m=3), age_s=60, done=((7, 9), (11, 11)))
+    assert [pending.count_between(6, last) for last in range(6, 13)] == [1, 1, 1, 1, 2, 2, 3]
+
+    assert pending.add_loaded([Record(seq, row(seq)) for seq in range(6, 11)]) == [6, 10]
+
+    assert (pending.in_memory, pending.unread, pending.loaded_seq) == (2, 1, 10)
+    assert [pending.count_between(first, 12) for first in range(6, 13)] == [3, 2, 2, 2, 2, 1, 1]
+    pending.remove([6, 10])
+    assert pending.add_loaded([Record(seq, row(seq)) for seq in (11, 12)]) == [12]
+    assert (len(pending), pending.unread, pending.done_upto) == (1, 0, 11)
+
+
+@pytest.mark.parametrize(
+    "limits", [{"max_rows": 3, "max_bytes": 1 << 20}, {"max_rows": 9, "max_bytes": 3 * len(row(1))}]
+)
+def test_no_row_takes_the_place_of_one_that_no_checkpoint_knows_of(limits: dict[str, int]) -> None:
+    """After a crash memory is filled with that one again, and the row in its place, counted before, would not be."""
+    pending = PendingRows(**limits)
+    add(pending, 1, *"mmm")
+    pending.remove([2])
+    add(pending, 4, "m")
+    assert (pending.in_memory, pending.unread, pending.room[0]) == (2, 1, limits["max_rows"] - 3)
+    pending.saved()
+    assert pending.add_loaded([Record(4, row(4))]) == [4]
+    assert not pending.has_room
 
 
 def test_age_is_that_of_the_oldest_row_left() -> None:

@@ -80,6 +80,27 @@ def test_recovery_counts_pending_records_by_match(tmp_path: Path) -> None:
     assert recovery.oldest_ns == 2
 
 
+def test_what_was_confirmed_before_others_is_not_pending_and_keeps_its_number(tmp_path: Path) -> None:
+    """Without a sync a log can lose its end: a new row under a confirmed number would pass for stored."""
+    log = open_log(tmp_path)
+    append(log, *(row(number) for number in range(1, 9)))
+    log.truncate(Checkpoint(upto=1, beyond=((3, 4), (7, 7))))
+    log.close()
+    [segment] = segment_files(tmp_path)
+    segment.write_bytes(segment.read_bytes()[: -2 * len(encode_records(8, [row(8)]))])
+
+    again = ShardLog(tmp_path, shard=0, segment_max_bytes=1 << 20)
+    recovery = again.recover()
+
+    assert recovery.pending.total() == len({2, 5, 6})
+    assert again.missing == 0, "7 is confirmed, and nothing shows that 8 was ever there"
+    assert append(again, row(9)) == 8
+    again.close()
+    after = ShardLog(tmp_path, shard=0, segment_max_bytes=1 << 20)
+    assert after.recover().pending.total() == len({2, 5, 6, 8})
+    assert after.checkpoint == Checkpoint(upto=1, beyond=((3, 4), (7, 7)))
+
+
 def test_a_full_segment_is_followed_by_another_and_goes_when_it_is_done_with(tmp_path: Path) -> None:
     log = open_log(tmp_path, segment_max_bytes=200)
     for number in range(1, 10):

@@ -22,6 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from shards.errors import WalFailed
 from shards.events import Event, encode_row
 from shards.observer import Observer
+from shards.runs import runs_of
 from shards.wal import committer
 from shards.wal.committer import Committer
 from shards.wal.log import ShardLog
@@ -83,6 +84,8 @@ class LogMachine(RuleBasedStateMachine):
         """What must be there: acknowledged, or given back by a recovery."""
         self.upto = 0
         self.written_upto = 0
+        self.beyond: set[int] = set()
+        """What a checkpoint that was written says is confirmed, beyond what all before is done with."""
         self.damaged = 0
         self.gone: set[int] = set()
         """Numbers whose records are damaged, and reported so."""
@@ -160,8 +163,8 @@ class LogMachine(RuleBasedStateMachine):
                 found[record.seq] = record.payload
         reader.close()
 
-        passed_over = range(self.upto + 1, log.checkpoint.upto + 1)
-        assert set(passed_over) <= set(hit), "done with, but nothing said so"
+        passed_over = set(range(self.upto + 1, log.checkpoint.upto + 1)) - self.beyond
+        assert passed_over <= set(hit), "done with, but nothing said so"
         # If the last checkpoint could not be written, what it would have said to be done with may count, too.
         damaged = log.checkpoint.damaged - self.damaged
         assert len(passed_over) <= damaged <= log.checkpoint.upto - self.written_upto
@@ -169,16 +172,19 @@ class LogMachine(RuleBasedStateMachine):
         for seq, row in before.items():
             if seq > self.upto and seq not in hit:
                 assert found.get(seq) == row, f"{seq} was acknowledged and is not there"
+        beyond = {seq for seq in self.beyond if seq > log.checkpoint.upto}
+        assert log.checkpoint.beyond == runs_of(tuple(beyond))
+        assert all(found.get(seq, before[seq]) == before[seq] for seq in beyond), "a confirmed number is another row's"
         new = [self.handed[row] for seq, row in sorted(found.items()) if seq not in before]
         assert new == sorted(new), "not in the order in which they were written"
-        durable = max(found, default=log.checkpoint.upto)
-        assert log.durable_seq >= durable
-        assert log.missing == log.durable_seq - log.checkpoint.upto - len(found)
-        assert self.recovery.pending.total() == len(found)
+        assert log.durable_seq >= max(found.keys() | beyond, default=log.checkpoint.upto)
+        assert log.missing == log.durable_seq - log.checkpoint.upto - len(found.keys() | beyond)
+        assert self.recovery.pending.total() == len(found.keys() - beyond)
         missing = set(range(log.checkpoint.upto + 1, log.durable_seq + 1)) - found.keys()
         acknowledged = {seq for seq in before if seq > self.upto}
         assert missing & acknowledged <= set(hit), "missing, although nothing damaged it"
         self.upto = self.written_upto = log.checkpoint.upto
+        self.beyond = beyond
         self.damaged = log.checkpoint.damaged
         self.kept = {seq: row for seq, row in before.items() if seq <= log.durable_seq} | found
         self.gone = missing
@@ -203,10 +209,13 @@ class LogMachine(RuleBasedStateMachine):
         assert not self.submit(sizes)
         self.log.sync_fails = False
 
-    @rule(share=Share)
-    def checkpoint(self, share: float) -> None:
+    @rule(share=Share, ahead=st.sets(st.integers(2, 12), max_size=4))
+    def checkpoint(self, share: float, ahead: set[int]) -> None:
         self.upto += int(share * (self.last - self.upto))
-        self.log.truncate(attrs.evolve(self.log.checkpoint, upto=self.upto))
+        known = self.beyond | {self.upto + step for step in ahead if self.upto + step in self.kept}
+        self.beyond = {seq for seq in known if seq > self.upto}
+        beyond = runs_of(tuple(self.beyond))
+        self.log.truncate(attrs.evolve(self.log.checkpoint, upto=self.upto, beyond=beyond))
         self.written_upto = self.upto
 
     @rule(share=Share)
