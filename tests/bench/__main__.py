@@ -60,8 +60,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     ),
     "readers": Benchmark(
         "2,000 readers of one match",
-        "Each asks once a second over a connection of its own, as a browser does, during 1,000 events a second (open "
-        "loop). Metric queries are counted on the wire to ClickHouse.",
+        "They come as quickly as they are answered; then each asks once a second over a connection of its own, as a "
+        "browser does, during 1,000 events a second (open loop). Metric queries are counted on the wire to ClickHouse.",
         readers.run,
         SERVER,
     ),

@@ -4,6 +4,8 @@ Open loop (``--rate``): request ``i`` is due at ``start + i / rate``, whatever b
 runs from that moment, so time spent waiting for a free connection counts too. Closed loop (no ``--rate``): every
 connection sends its next request as soon as the reply is in; latency runs from the sending.
 
+Readers come before that: each connects and asks once, 100 of them at a time; the load begins when all were answered.
+
 Every load ends: after ``--seconds`` nothing new is sent; what has no reply ``--linger_s`` later is ``unanswered``.
 Prints one JSON object, see :class:`LoadResult`. Timers fire at whole milliseconds, so latencies hold up to 1 ms of it.
 """
@@ -58,8 +60,15 @@ class LoadOptions:
 
 @attrs.frozen(kw_only=True)
 class LoadResult:
-    """What came back. Latencies in ms, of answered requests only; ``seconds`` until the last reply."""
+    """What came back. Latencies in ms, of answered requests only; ``seconds`` until the last reply.
 
+    ``arrived_s`` is how long it took until all readers were there, ``arrival_p99_ms`` and ``arrival_max_ms`` how long
+    one of them, from before it connected to its first answer.
+    """
+
+    arrived_s: float
+    arrival_p99_ms: float
+    arrival_max_ms: float
     sent: int
     statuses: dict[str, int]
     lost_connections: int
@@ -162,6 +171,7 @@ class Connection(asyncio.Protocol):
         self._load = load
         self._transport: asyncio.Transport | None = None
         self._received = bytearray()
+        self._first: asyncio.Future[str] | None = None
         self.index = -1
         self.tag = b""
 
@@ -174,6 +184,12 @@ class Connection(asyncio.Protocol):
         self.index = index
         self._transport.write(request)
 
+    async def ask(self, request: bytes) -> str:
+        """Send a request that is none of the load's, and return the status of the answer."""
+        self._first = asyncio.get_running_loop().create_future()
+        self.send(-1, request)
+        return await self._first
+
     def data_received(self, data: bytes) -> None:
         self._received += data
         end = self._received.find(b"\r\n\r\n")
@@ -185,10 +201,16 @@ class Connection(asyncio.Protocol):
         status = self._received[9:12].decode()
         self.tag = tag
         del self._received[: end + 4 + length]
+        if self._first is not None:
+            self._first.set_result(status)
+            self._first = None
+            return
         index, self.index = self.index, -1
         self._load.replied(self, index, status, reusable=not closing)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._first is not None:
+            self._first.set_exception(exc or ConnectionResetError("closed before the answer"))
         self._load.lost(self, self.index)
 
     def close(self) -> None:
@@ -228,6 +250,7 @@ class Load:
         self._due: deque[int] = deque()
         self._since = array("d")
         self._latencies = array("d")
+        self._arrivals = array("d")
         self._statuses: Counter[str] = Counter()
         self._acknowledged = array("q")
         self._lost = 0
@@ -239,9 +262,11 @@ class Load:
 
     async def run(self) -> LoadResult:
         """Send the load and return what came back."""
+        came = time.perf_counter()
         for start in range(0, self._options.connections, CONNECTED_AT_ONCE):
             count = min(CONNECTED_AT_ONCE, self._options.connections - start)
-            await asyncio.gather(*(self._connect() for _ in range(count)))
+            await asyncio.gather(*(self._arrive() for _ in range(count)))
+        arrived_s = time.perf_counter() - came
         gc.collect()
         gc.freeze()
         start = self._last_reply = time.perf_counter()
@@ -255,15 +280,23 @@ class Load:
                 await asyncio.wait_for(self._ended.wait(), self._options.linger_s)
         for connection in list(self._all):
             connection.close()
-        return self._result(start)
+        return self._result(start, arrived_s)
 
-    async def _connect(self) -> None:
+    async def _arrive(self) -> None:
+        came = time.perf_counter()
+        connection = await self._connect()
+        if self._options.reads and (status := await connection.ask(self._requests.request(0, b""))) != "200":
+            raise RuntimeError(f"a reader who came was answered by {status}")
+        self._arrivals.append(time.perf_counter() - came)
+        self._idle.append(connection)
+
+    async def _connect(self) -> Connection:
         parts = urlsplit(self._options.url)
         _, connection = await self._loop.create_connection(
             lambda: Connection(self), parts.hostname or "", parts.port or 80
         )
         self._all.add(connection)
-        self._idle.append(connection)
+        return connection
 
     async def _send_open(self, start: float) -> None:
         rate = self._options.rate
@@ -328,7 +361,7 @@ class Load:
 
     async def _reconnect(self) -> None:
         try:
-            await self._connect()
+            self._idle.append(await self._connect())
         except OSError:
             await asyncio.sleep(0.05)
             if self._sending:
@@ -344,12 +377,16 @@ class Load:
         if not self._sending and not self._under_way and not self._due:
             self._ended.set()
 
-    def _result(self, start: float) -> LoadResult:
+    def _result(self, start: float, arrived_s: float) -> LoadResult:
         if self._options.acknowledged:
             ids = "\n".join(one for index in self._acknowledged for one in self._requests.event_ids(index))
             Path(self._options.acknowledged).write_text(ids, encoding="ascii")
         ordered = sorted(latency * 1000 for latency in self._latencies)
+        arrivals = sorted(latency * 1000 for latency in self._arrivals)
         return LoadResult(
+            arrived_s=arrived_s,
+            arrival_p99_ms=percentile(arrivals, 0.99),
+            arrival_max_ms=percentile(arrivals, 1.0),
             sent=len(self._since),
             statuses=dict(self._statuses),
             lost_connections=self._lost,

@@ -29,6 +29,8 @@ LOADS_MAX_PER_S = 2
 P99_MAX_MS = 100
 WARM_UP_S = 3.0
 LINGER_S = 2.0
+ARRIVAL_S = 3.0
+"""So much longer than the readers ask events are written: they come beside them, too."""
 
 
 async def run(bench: Bench) -> None:
@@ -54,7 +56,8 @@ async def _yardstick(bench: Bench, answer_bytes: int) -> None:
     for batch in (BATCH, 1):
         async with bare_aiohttp(answer_bytes=answer_bytes) as url:
             readers, writer = await asyncio.gather(
-                _readers(url, seconds, conditional=False), _writer(url, seconds, seed=bench.seed, batch=batch)
+                _readers(url, seconds, conditional=False),
+                _writer(url, seconds + ARRIVAL_S, seed=bench.seed, batch=batch),
             )
         bench.figure(
             f"{name}, during 1,000 events/s, {batch} in a request: {READERS:,} readers, p50 / p99 / max",
@@ -75,13 +78,16 @@ async def _answer_bytes(service: Service) -> int:
 
 
 async def _measure(bench: Bench, engine: Server, service: Service, name: str, *, batch: int) -> None:
-    """Readers beside a writer; or, where nothing is written, readers that ask whether there is anything new."""
+    """Readers beside a writer; or, where nothing is written, readers that ask whether there is anything new.
+
+    The readers come first, as quickly as they are answered; how long that takes is a figure of its own.
+    """
     seconds = bench.pick(30, 6)
     engine.relay.seen.clear()
     selects, cpu_s, started = await _selects(engine), service.cpu_s(), time.perf_counter()
     readers, writer = await asyncio.gather(
         _readers(service.url, seconds, conditional=not batch),
-        _writer(service.url, seconds if batch else 0.0, seed=bench.seed + 1 + batch, batch=batch or 1),
+        _writer(service.url, seconds + ARRIVAL_S if batch else 0.0, seed=bench.seed + 1 + batch, batch=batch or 1),
     )
     took = time.perf_counter() - started
     queries = list(engine.relay.seen)
@@ -95,6 +101,10 @@ async def _measure(bench: Bench, engine: Server, service: Service, name: str, *,
     )
     others = (await _selects(engine) - selects) / took
     bench.figure(f"{name}: SELECTs of any kind, those of the flushes too", f"{others:.1f}/s")
+    bench.figure(
+        f"{name}: until {READERS:,} readers had come, and how long one took p99 / max",
+        f"{readers.arrived_s:.1f} s, {readers.arrival_p99_ms:.0f} / {readers.arrival_max_ms:.0f} ms",
+    )
     bench.figure(
         f"{name}: {READERS:,} readers, each once a second, p50 / p99 / max",
         f"{readers.p50_ms:.1f} / {readers.p99_ms:.1f} / {readers.max_ms:.1f} ms",
