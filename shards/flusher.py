@@ -343,14 +343,15 @@ class Flusher:
             damaged=old.damaged + self._loader.damaged_between(old.upto + 1, upto),
             beyond=minus(self._tally.beyond, ((1, upto),)),
         )
-        if new != old or not self._wal.journal.is_written:
-            try:
+        try:
+            if new != old or not self._wal.journal.is_written:
                 await asyncio.to_thread(self._wal.truncate, new)
-            except OSError as error:
-                _log.warning("shard %d: the checkpoint could not be written: %s", self._shard, error)
+        except OSError as error:
+            _log.warning("shard %d: the checkpoint could not be written: %s", self._shard, error)
+        finally:
+            self._pending.saved()
         self._tally.beyond = new.beyond
         self._tally.dead_beyond -= dead
-        self._pending.saved()
 
     def _answer_waiters(self) -> None:
         done = self._pending.done_upto

@@ -34,6 +34,8 @@ class Loader:
         after, upto = self._pending.loaded_seq, self._pending.last_seq
         self._reader.skip_to(after)
         rows, bytes_ = self._pending.room
+        if not (rows and bytes_):  # nothing read for want of room is not the end of the log
+            return None
         max_rows, max_bytes = min(rows, self._max_rows), min(bytes_, LOAD_MAX_BYTES)
         records = await asyncio.to_thread(self._reader.read, upto_seq=upto, max_rows=max_rows, max_bytes=max_bytes)
         if not records and upto < self._pending.last_seq:

@@ -333,6 +333,30 @@ async def test_after_a_crash_no_figure_is_lower_with_a_row_stuck_before_many_tha
         assert audit.ledger_rows == 1_999, "what the checkpoint knew of was not sent again"
 
 
+async def test_a_checkpoint_that_fails_for_whatever_reason_costs_nothing(
+    settings: ShardSettings, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without room in memory nothing can be read from the log, which is not the end of it."""
+    settings = attrs.evolve(settings, shards=1, memory_max_rows=100, flush_max_rows=100)
+    truncate, failures = ShardLog.truncate, 0
+
+    def fail_once(log: ShardLog, checkpoint: Checkpoint) -> None:
+        nonlocal failures
+        failures += 1
+        if failures == 1:
+            raise RuntimeError("can't start new thread")
+        truncate(log, checkpoint)
+
+    async with running(settings, store) as shards:
+        monkeypatch.setattr(ShardLog, "truncate", fail_once)
+        await shards.append(events(shards, 250))
+        await shards.flush()
+        now = shards.snapshot()
+        assert failures > 1
+        assert (now.confirmed, now.damaged, now.pending) == (250, 0, 0)
+        assert await stored(store) == (250, 250)
+
+
 async def counted(store: Store, shards: ShardSet) -> int:
     return (await MatchReads(store, shards).aggregates(["m"]))["m"].total
 
