@@ -344,7 +344,7 @@ class Flusher:
             beyond=minus(self._tally.beyond, ((1, upto),)),
         )
         try:
-            if new != old or not self._wal.journal.is_written:
+            if new != old or not self._wal.is_saved:
                 await asyncio.to_thread(self._wal.truncate, new)
         except OSError as error:
             _log.warning("shard %d: the checkpoint could not be written: %s", self._shard, error)

@@ -37,7 +37,10 @@ class Loader:
         if not (rows and bytes_):  # nothing read for want of room is not the end of the log
             return None
         max_rows, max_bytes = min(rows, self._max_rows), min(bytes_, LOAD_MAX_BYTES)
-        records = await asyncio.to_thread(self._reader.read, upto_seq=upto, max_rows=max_rows, max_bytes=max_bytes)
+        done = self._pending.done_before
+        records = await asyncio.to_thread(
+            self._reader.read, upto_seq=upto, max_rows=max_rows, max_bytes=max_bytes, but=done
+        )
         if not records and upto < self._pending.last_seq:
             return None  # rows came in meanwhile: they are still to be read
         self._note_damaged(after, [record.seq for record in records], upto)
@@ -52,7 +55,7 @@ class Loader:
 
     def _note_damaged(self, after: int, read: Sequence[int], upto: int) -> None:
         expected = (after + 1, read[-1] if read else upto)
-        if damaged := minus(minus((expected,), runs_of(read)), self._pending.done):
+        if damaged := minus(minus((expected,), runs_of(read)), self._pending.done_before):
             self._damaged = union((*self._damaged, *damaged))
             self._log.journal.note(Unprovable(reason="damaged", runs=damaged, at_s=int(time.time())))
 

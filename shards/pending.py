@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from time import monotonic, time_ns
 
-from shards.runs import Run, both, contains, size
+from shards.runs import Run, both, size
 from shards.wal.log import head_of
 from shards.wal.record import Record
 
@@ -31,7 +31,8 @@ class PendingRows:
         self._unread_at: dict[str, int] = {}
         self._durable_since: deque[tuple[int, float]] = deque()
         self._unsaved = (0, 0)
-        self.done: tuple[Run, ...] = ()
+        self.done_before: tuple[Run, ...] = ()
+        """What was done with before the start, of the rows that the log still holds; forgotten when it is passed."""
         self.loaded_seq = 0
         self.last_seq = 0
 
@@ -39,7 +40,7 @@ class PendingRows:
         self, *, upto: int, last_seq: int, unread: Counter[str], age_s: float, done: tuple[Run, ...] = ()
     ) -> None:
         """Start from a recovered log: everything after ``upto`` but what is ``done`` with is on disk only."""
-        self.loaded_seq, self.last_seq, self.done = upto if unread else last_seq, last_seq, done
+        self.loaded_seq, self.last_seq, self.done_before = upto if unread else last_seq, last_seq, done
         self._unread, self._unread_rows = unread, unread.total()
         self._unread_at = dict.fromkeys(unread, time_ns() // 1_000_000)
         if unread:
@@ -114,19 +115,19 @@ class PendingRows:
                 self.loaded_seq = seq
 
     def add_loaded(self, records: Iterable[Record]) -> list[int]:
-        """Take rows that were read back from the log but those in :attr:`done`; return their numbers."""
+        """Take rows that were read back from the log; return their numbers."""
         loaded = []
         for record in records:
-            self.loaded_seq = record.seq
-            if self.done and contains(self.done, record.seq):
-                continue
             match_id = head_of(record.payload).match_id
             self._unread_rows -= 1
             self._unread[match_id] -= 1
             if not self._unread[match_id]:
                 del self._unread[match_id], self._unread_at[match_id]
+            self.loaded_seq = record.seq
             self._add(record.seq, match_id, record.payload)
             loaded.append(record.seq)
+        if self.done_before and self.done_before[-1][1] <= self.loaded_seq:
+            self.done_before = ()
         return loaded
 
     def loading_ended(self) -> None:
@@ -177,12 +178,12 @@ class PendingRows:
 
     def count_between(self, first: int, last: int) -> int:
         """Return how many rows between two sequence numbers, both included, are not done with."""
-        on_disk_first, on_disk_last = max(first, self.loaded_seq + 1), min(last, self.last_seq)
-        on_disk_only = max(0, on_disk_last - on_disk_first + 1)
-        if on_disk_only and self.done:
-            on_disk_only -= size(both(self.done, ((on_disk_first, on_disk_last),)))
         if last <= self.done_upto:
             return 0
+        on_disk_first, on_disk_last = max(first, self.loaded_seq + 1), min(last, self.last_seq)
+        on_disk_only = max(0, on_disk_last - on_disk_first + 1)
+        if on_disk_only and self.done_before:
+            on_disk_only -= size(both(self.done_before, ((on_disk_first, on_disk_last),)))
         if last - first < len(self._rows):
             return on_disk_only + sum(seq in self._rows for seq in range(first, last + 1))
         return on_disk_only + sum(first <= seq <= last for seq in self._rows)

@@ -8,11 +8,12 @@ Run = tuple[int, int]
 
 
 def runs_of(seqs: Sequence[int]) -> tuple[Run, ...]:
-    """Return the runs of distinct numbers in any order. Quick where they are one run, however long."""
+    """Return the runs of numbers in any order. Quick where they are one run, however long."""
     if not seqs:
         return ()
     first, last = min(seqs), max(seqs)
-    return ((first, last),) if last - first + 1 == len(seqs) else union((seq, seq) for seq in seqs)
+    one_run = last - first + 1 == len(seqs) == len(set(seqs))
+    return ((first, last),) if one_run else union((seq, seq) for seq in seqs)
 
 
 def union(runs: Iterable[Run]) -> tuple[Run, ...]:

@@ -1,7 +1,7 @@
 """The journal of one shard: which attempt brought which rows into ClickHouse, for as long as that can be checked.
 
 One file beside the checkpoint, of lines with a checksum. What a checkpoint says is done with was noted and fsynced
-here before: rows beyond it are sent again after a crash, and noted again. So a torn end never matters, and what
+here before: others are sent again after a crash, and noted again. So a torn end never matters, and what
 counts is which sequence numbers are covered, not how often.
 
 It only grows by a line or so a checkpoint, and is rewritten when it has doubled: the attempts of an hour become one

@@ -18,7 +18,7 @@ import attrs
 import msgspec
 
 from shards.errors import NotAccepting
-from shards.runs import contains, minus, size
+from shards.runs import minus, size
 from shards.wal.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from shards.wal.journal import Journal, Reason
 from shards.wal.reader import LogReader
@@ -68,6 +68,7 @@ class ShardLog:
         self.journal = Journal(directory, shard=shard)
         self.generation = 0
         self.checkpoint = Checkpoint()
+        self._checkpoint_is_written = False
         self.durable_seq = 0
         self.missing = 0
         self._segment_max_bytes = segment_max_bytes
@@ -88,6 +89,11 @@ class ShardLog:
     def segment_count(self) -> int:
         """How many segment files there are."""
         return len(self._segments)
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether the disk has the checkpoint, and all that was noted in the journal."""
+        return self._checkpoint_is_written and self.journal.is_written
 
     def recover(
         self,
@@ -115,14 +121,13 @@ class ShardLog:
         dead: set[int] = set()
         oldest_ns = 0
         with closing(LogReader(self, after_seq=self.checkpoint.upto)) as reader:
-            while records := reader.read(upto_seq=None, max_rows=4096, max_bytes=4 << 20):
+            while records := reader.read(upto_seq=None, max_rows=4096, max_bytes=4 << 20, but=beyond):
                 if stopping() and not self._first_was_set_aside:  # of which only this process knows
                     raise NotAccepting("the service is shutting down")
+                self.durable_seq = records[-1].seq
                 if letters:
                     dead.update(r.seq for r in records if (r.seq, crc32(r.payload)) in letters)
-                self.durable_seq = records[-1].seq
-                if beyond or dead:
-                    records = [r for r in records if r.seq not in dead and not contains(beyond, r.seq)]
+                    records = [record for record in records if record.seq not in dead]
                 heads = [head_of(record.payload) for record in records]
                 oldest_ns = oldest_ns or (heads[0].received_ns if heads else 0)
                 pending.update(head.match_id for head in heads)
@@ -268,10 +273,11 @@ class ShardLog:
         Raises OSError when one of them cannot be written; the segments go all the same, or a full disk would never
         empty. A checkpoint is written only behind the journal: so the next start knows what is missing there.
         """
-        self.checkpoint = checkpoint
+        self.checkpoint, self._checkpoint_is_written = checkpoint, False
         try:
             self.journal.write()
             write_checkpoint(self.directory, checkpoint)
+            self._checkpoint_is_written = True
         finally:
             self._remove_done(checkpoint.upto)
 

@@ -2,9 +2,11 @@
 
 import logging
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from shards.runs import Run, contains
 from shards.wal.record import Record
 from shards.wal.segment import SegmentReader
 
@@ -44,8 +46,11 @@ class LogReader:
             self.close()
             self._after = self._last = seq
 
-    def read(self, *, upto_seq: int | None, max_rows: int, max_bytes: int) -> list[Record]:
-        """Return the next records, none beyond ``upto_seq``; an empty list where there are none (yet)."""
+    def read(self, *, upto_seq: int | None, max_rows: int, max_bytes: int, but: Sequence[Run] = ()) -> list[Record]:
+        """Return the next records, none beyond ``upto_seq``, and none of those in ``but``.
+
+        An empty list says that there are none (yet).
+        """
         if self._generation != self._log.generation:
             self._generation = self._log.generation
             self.close()
@@ -58,8 +63,9 @@ class LogReader:
             self._ready.popleft()
             if record.seq > self._after:
                 self._after = record.seq
-                records.append(record)
-                size += len(record.payload)
+                if not (but and contains(but, record.seq)):
+                    records.append(record)
+                    size += len(record.payload)
         return records
 
     def _fill(self) -> bool:

@@ -145,10 +145,10 @@ def test_a_directory_without_one(tmp_path: Path) -> None:
     fresh.recover(written_upto=0, upto=0)
     assert fresh.entries() == []
     older = Journal(tmp_path, shard=0)
-    older.recover(written_upto=50, upto=50)
+    older.recover(written_upto=50, upto=50, beyond=((60, 70),))
     [entry] = older.entries()
     assert isinstance(entry, Unprovable)
-    assert (entry.reason, entry.runs) == ("no_journal", ((1, 50),))
+    assert (entry.reason, entry.runs) == ("no_journal", ((1, 50), (60, 70)))
 
 
 def test_a_disk_that_takes_nothing_loses_nothing_while_the_process_lives(tmp_path: Path) -> None:

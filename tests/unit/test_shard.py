@@ -13,12 +13,14 @@ import attrs
 import pytest
 
 from shards import shardset
-from shards.errors import NotAccepting
+from shards.delivery import Attempt
+from shards.errors import NotAccepting, StoreUnavailable
 from shards.events import Event, encode_row
 from shards.settings import ShardSettings
 from shards.shard import Shard, wal_directory
 from shards.shardset import ShardSet
 from shards.stores.server import ServerStore
+from shards.wal.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from shards.wal.journal import Confirmed, Journal
 from shards.wal.log import ShardLog
 from shards.wal.reader import LogReader
@@ -118,6 +120,51 @@ async def test_a_row_that_holds_the_checkpoint_back_does_not_keep_the_journal_in
             assert log.journal.is_written
         written = Journal(log.directory, shard=0).entries()
         assert sum(entry.rows for entry in written if isinstance(entry, Confirmed)) == 4
+
+
+async def test_a_step_that_fails_saves_what_it_had_confirmed(
+    settings: ShardSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = attrs.evolve(settings, memory_max_rows=4)
+    async with in_an_outage(settings) as shards:
+        await shards.append(events(shards, 4))
+        [shard] = shards._shards
+
+        async def fail_late() -> None:
+            shard.flusher._delivery.confirm(Attempt(1, [1, 3], shard.pending.rows([1])[0]))
+            raise StoreUnavailable("away again")
+
+        monkeypatch.setattr(shard.flusher, "_work", fail_late)
+        with pytest.raises(StoreUnavailable):
+            await shard.flusher._step()
+        saved = read_checkpoint(wal_directory(settings.data_dir, 0))
+        assert (saved.upto, saved.beyond) == (1, ((3, 3),))
+        assert shard.pending.room[0] == 2
+
+
+async def test_a_checkpoint_that_could_not_be_written_is_written_later(settings: ShardSettings) -> None:
+    async with in_an_outage(settings) as shards:
+        await shards.append(events(shards, 3))
+        [shard] = shards._shards
+        shard.flusher._delivery.confirm(Attempt(1, [2], shard.pending.rows([2])[0]))
+        in_the_way = wal_directory(settings.data_dir, 0) / "checkpoint.json.new"
+        in_the_way.mkdir()  # cannot be opened for writing, not even by root
+        await shard.flusher._save()
+        assert read_checkpoint(wal_directory(settings.data_dir, 0)).beyond == ()
+        in_the_way.rmdir()
+        await shard.flusher._save()
+        assert read_checkpoint(wal_directory(settings.data_dir, 0)).beyond == ((2, 2),)
+
+
+async def test_a_log_of_which_all_is_done_with_has_lost_nothing(settings: ShardSettings) -> None:
+    async with in_an_outage(settings) as shards:
+        await shards.append(events(shards, 3))
+    write_checkpoint(wal_directory(settings.data_dir, 0), Checkpoint(beyond=((1, 3),)))
+    async with in_an_outage(settings) as shards:
+        now = shards.snapshot()
+        assert (now.appended, now.confirmed, now.pending, now.damaged) == (3, 3, 0, 0)
+        await shards._shards[0].flusher._save()
+        assert shards._shards[0]._log.checkpoint == Checkpoint(upto=3)
 
 
 async def test_a_recovery_that_fails_late_says_so(settings: ShardSettings, monkeypatch: pytest.MonkeyPatch) -> None:

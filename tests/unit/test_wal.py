@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from hypothesis import given, settings
@@ -99,6 +100,43 @@ def test_what_was_confirmed_before_others_is_not_pending_and_keeps_its_number(tm
     after = ShardLog(tmp_path, shard=0, segment_max_bytes=1 << 20)
     assert after.recover().pending.total() == len({2, 5, 6, 8})
     assert after.checkpoint == Checkpoint(upto=1, beyond=((3, 4), (7, 7)))
+
+
+def test_a_reader_passes_over_what_it_is_told_to_whatever_the_limit(tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    append(log, *(row(number) for number in range(1, 51)))
+    reader = LogReader(log, after_seq=0)
+    found = []
+    while records := reader.read(upto_seq=None, max_rows=1, max_bytes=1 << 20, but=((2, 40), (42, 49))):
+        found += [record.seq for record in records]
+    reader.close()
+    assert found == [1, 41, 50]
+
+
+def test_a_row_that_was_confirmed_after_all_is_no_dead_letter_besides(tmp_path: Path) -> None:
+    """The letter was written whole although its sync failed; the row stayed, and got in later."""
+    log = open_log(tmp_path)
+    append(log, row(1), row(2), row(3))
+    log.truncate(Checkpoint(beyond=((2, 2),)))
+    log.close()
+    again = ShardLog(tmp_path, shard=0, segment_max_bytes=1 << 20)
+    recovery = again.recover(letters_after=lambda _: {(2, crc32(row(2))), (3, crc32(row(3)))})
+    assert (recovery.pending.total(), recovery.dead, again.missing) == (1, {3}, 0)
+
+
+def test_what_was_confirmed_in_a_first_segment_that_was_set_aside_is_not_damaged(tmp_path: Path) -> None:
+    log = open_log(tmp_path, segment_max_bytes=200)
+    for number in range(1, 10):
+        append(log, row(number))
+    first, second, *_ = segment_files(tmp_path)
+    log.truncate(Checkpoint(beyond=((2, 2), (9, 9))))
+    log.close()
+    first.write_bytes(b"?" * first.stat().st_size)
+    with SegmentReader(second) as reader:
+        passed = (reader.first_seq or 0) - 1
+    again = open_log(tmp_path, segment_max_bytes=200)
+    assert again.checkpoint == Checkpoint(upto=passed, damaged=passed - 1, beyond=((9, 9),))
+    assert passed >= 2
 
 
 def test_a_full_segment_is_followed_by_another_and_goes_when_it_is_done_with(tmp_path: Path) -> None:
