@@ -18,7 +18,7 @@ import attrs
 import msgspec
 
 from shards.errors import NotAccepting
-from shards.runs import minus, size
+from shards.runs import contains, minus, size
 from shards.wal.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from shards.wal.journal import Journal, Reason
 from shards.wal.reader import LogReader
@@ -113,10 +113,11 @@ class ShardLog:
         make_directory(self.directory)
         written = self.checkpoint = read_checkpoint(self.directory)
         self._segments = self._list_segments()
-        if self._segments:
-            self._pass_over(upto=self._segments[0].first_seq - 1)
-        self.durable_seq, beyond = self.checkpoint.upto, self.checkpoint.beyond
         letters = letters_after(self.checkpoint.upto)
+        unseen = {seq for seq, _ in letters}
+        if self._segments:
+            self._pass_over(upto=self._segments[0].first_seq - 1, letters=unseen)
+        self.durable_seq, beyond = self.checkpoint.upto, self.checkpoint.beyond
         pending: Counter[str] = Counter()
         dead: set[int] = set()
         oldest_ns = 0
@@ -126,6 +127,7 @@ class ShardLog:
                     raise NotAccepting("the service is shutting down")
                 self.durable_seq = records[-1].seq
                 if letters:
+                    unseen.difference_update(record.seq for record in records)
                     dead.update(r.seq for r in records if (r.seq, crc32(r.payload)) in letters)
                     records = [record for record in records if record.seq not in dead]
                 heads = [head_of(record.payload) for record in records]
@@ -135,6 +137,9 @@ class ShardLog:
             self.durable_seq = max(self.durable_seq, self._segments[-1].first_seq - 1)
         if beyond:  # the number of a confirmed record is not given out again, also if the log has lost it
             self.durable_seq = max(self.durable_seq, beyond[-1][1])
+        # A dead letter is one also where its record is damaged.
+        behind = range(self.checkpoint.upto + 1, self.durable_seq + 1)
+        dead.update(seq for seq in unseen if seq in behind and not contains(beyond, seq))
         self._next_seq = self.durable_seq + 1
         self._sync_last()
         self._report_missing(pending.total() + len(dead) + size(beyond))
@@ -171,8 +176,10 @@ class ShardLog:
                 self._first_was_set_aside = self._first_was_set_aside or not segments
         return segments
 
-    def _pass_over(self, *, upto: int) -> None:
+    def _pass_over(self, *, upto: int, letters: Collection[int]) -> None:
         """Count numbers before the first segment as done with, or as damaged if a segment before it was set aside.
+
+        Those that were confirmed, or are dead ``letters``, are done with all the same.
 
         Segments go only when every record in them is done with, also when no checkpoint could be written.
         """
@@ -180,7 +187,8 @@ class ShardLog:
         if upto <= old.upto:
             return
         beyond = minus(old.beyond, ((1, upto),))
-        lost = upto - old.upto - (size(old.beyond) - size(beyond)) if self._first_was_set_aside else 0
+        known = size(old.beyond) - size(beyond) + sum(old.upto < seq <= upto for seq in letters)
+        lost = upto - old.upto - known if self._first_was_set_aside else 0
         if lost:
             _log.error("shard %d: %d logged records are damaged and cannot be read back", self.shard, lost)
         self.checkpoint = attrs.evolve(old, upto=upto, damaged=old.damaged + lost, beyond=beyond)

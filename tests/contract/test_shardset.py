@@ -410,6 +410,22 @@ async def test_what_the_disk_lost_stays_counted_over_restarts(
     assert (await stored(store))[0] == 105 - len(damaged)
 
 
+async def test_a_dead_letter_is_counted_once_also_where_its_record_is_damaged(
+    settings: ShardSettings, store: Store
+) -> None:
+    settings = attrs.evolve(settings, shards=1)
+    write_log(settings, damaged=(3, 50))
+    letters = DeadLetterFile(settings.data_dir / "deadletters" / "shard-000.jsonl", shard=0)
+    for seq in (3, 7):
+        event = Event("m", str(uuid.UUID(int=seq)), "pass", 1, "1", "", "{}", seq)
+        await letters.append(seq=seq, row=encode_row(event), code=1, error="refused")
+    for _ in range(2):
+        async with running(settings, store) as shards:
+            await shards.flush()
+            now = shards.snapshot()
+            assert (now.appended, now.confirmed, now.dead_lettered, now.damaged) == (100, 97, 2, 1)
+
+
 async def test_dead_letters_that_no_checkpoint_knows_of_are_counted_once(
     settings: ShardSettings, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
