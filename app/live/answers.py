@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 
 import attrs
 
@@ -21,6 +21,10 @@ FRESH_S = 0.95
 """Who asks during a load is given the answer at hand if its counting began so lately: all that was acknowledged a
 second ago is in it. So of many readers only the first ever waits."""
 
+TOLD_AT_ONCE = 32
+"""Of those who waited for one load so many are told in a round of the event loop. A crowd of thousands at once would
+hold up everything else, the next load first of all, for which the next crowd would wait."""
+
 UNKNOWN_FACTOR = 4
 """Outcomes are remembered of so many times more matches than answers: asking about made-up ids evicts no answer."""
 
@@ -32,6 +36,30 @@ class _Outcome:
     began: float
     error: StoreError | None = None
     known: bool = False
+
+
+class _Flight:
+    """A load under way, and who waits for it."""
+
+    def __init__(self, load: Coroutine[None, None, None]) -> None:
+        self.task = asyncio.create_task(load, name="load matches")
+        self.task.add_done_callback(self._tell)
+        self._groups: deque[asyncio.Future[None]] = deque()
+        self._waiting = 0
+
+    def turn(self) -> asyncio.Future[None]:
+        """Return what is done when the load is, and one's turn has come."""
+        if self.task.done():
+            return self.task
+        if self._waiting % TOLD_AT_ONCE == 0:
+            self._groups.append(asyncio.get_running_loop().create_future())
+        self._waiting += 1
+        return self._groups[-1]
+
+    def _tell(self, _: object = None) -> None:
+        if self._groups:
+            self._groups.popleft().set_result(None)
+            asyncio.get_running_loop().call_soon(self._tell)
 
 
 class Answers:
@@ -54,7 +82,7 @@ class Answers:
         self._monotonic = monotonic
         self._answers: OrderedDict[str, MatchAggregates] = OrderedDict()
         self._outcomes: OrderedDict[str, _Outcome] = OrderedDict()
-        self._flights: dict[str, asyncio.Task[None]] = {}
+        self._flights: dict[str, _Flight] = {}
 
     async def get(self, match_ids: Sequence[str]) -> dict[str, MatchAggregates]:
         """Return the answers of those matches that are known.
@@ -75,7 +103,8 @@ class Answers:
         old = [match_id for match_id in match_ids if not self._is_fresh(match_id, fresh_s)]
         flights = {self._flights[match_id] for match_id in old if match_id in self._flights}
         at_hand = all(match_id in self._answers for match_id in match_ids)
-        _raise_faults(await self._patience.wait(flights, at_hand=at_hand))
+        await self._patience.wait({flight.turn() for flight in flights}, at_hand=at_hand)
+        _raise_faults(flight.task for flight in flights if flight.task.done())
         found = {match_id: self._last(match_id) for match_id in match_ids}
         return {match_id: answer for match_id, answer in found.items() if answer is not None}
 
@@ -86,7 +115,7 @@ class Answers:
         """
         while True:
             if (flight := self._flights.get(match_id)) is not None:
-                await asyncio.wait({flight})
+                await asyncio.wait({flight.task})
                 continue
             outcome = self._outcomes.get(match_id)
             early_s = outcome.began + MAX_AGE_S - self._monotonic() if outcome and outcome.began < than else 0.0
@@ -105,10 +134,10 @@ class Answers:
 
     async def close(self) -> None:
         """Cancel what is being loaded."""
-        flights = set(self._flights.values())
-        for flight in flights:
-            flight.cancel()
-        await asyncio.gather(*flights, return_exceptions=True)
+        loads = {flight.task for flight in self._flights.values()}
+        for load in loads:
+            load.cancel()
+        await asyncio.gather(*loads, return_exceptions=True)
 
     def _is_due(self, match_id: str) -> bool:
         outcome = self._outcomes.get(match_id)
@@ -125,7 +154,7 @@ class Answers:
 
     def _start(self, match_ids: Sequence[str]) -> None:
         """The load is a task of its own: it goes on when those who wait for it are gone."""
-        flight = asyncio.create_task(self._fly(tuple(dict.fromkeys(match_ids))), name="load matches")
+        flight = _Flight(self._fly(tuple(dict.fromkeys(match_ids))))
         for match_id in match_ids:
             self._flights[match_id] = flight
 
@@ -164,9 +193,9 @@ class Answers:
         return None
 
 
-def _raise_faults(flights: Iterable[asyncio.Future[None]]) -> None:
+def _raise_faults(loads: Iterable[asyncio.Future[None]]) -> None:
     """A load keeps errors of the store to itself; anything else is a fault of ours that must show."""
-    for flight in flights:
-        if flight.cancelled():
+    for load in loads:
+        if load.cancelled():
             raise StoreUnavailable("the service is shutting down")
-        flight.result()
+        load.result()

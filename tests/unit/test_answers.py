@@ -1,12 +1,13 @@
 """Single flight and cache, with a load that a test holds back; the reads themselves are tested on real stores."""
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 
 import attrs
 import pytest
 
-from app.live.answers import FRESH_S, MAX_AGE_S, Answers
+from app.live.answers import FRESH_S, MAX_AGE_S, TOLD_AT_ONCE, Answers
 from shards.errors import StoreUnavailable
 from shards.reads import MatchAggregates
 
@@ -74,6 +75,21 @@ async def test_all_who_ask_at_once_share_a_load(answers: Answers, load: Load) ->
     found = await asyncio.gather(*asking)
     assert load.asked == [("m1",), ("m2",)]
     assert all(answer["m1"].total == found[0]["m1"].total for answer in found)
+
+
+async def test_a_crowd_that_waited_is_told_in_groups_so_that_others_come_in_between(
+    answers: Answers, load: Load
+) -> None:
+    load.gate.clear()
+    asking = [asyncio.create_task(answers.get(["m1"])) for _ in range(10 * TOLD_AT_ONCE)]
+    await asyncio.sleep(0)
+    load.gate.set()
+    told = [0]
+    while told[-1] < len(asking):
+        await asyncio.sleep(0)
+        told.append(sum(task.done() for task in asking))
+    assert max(after - before for before, after in itertools.pairwise(told)) <= TOLD_AT_ONCE
+    assert {task.result()["m1"].total for task in asking} == {1}
 
 
 async def test_loads_again_only_when_the_answer_is_old(answers: Answers, load: Load, clock: Clock) -> None:
