@@ -33,9 +33,9 @@ class Loader:
         """Take in the next rows; return their numbers, None where nothing was read."""
         after, upto = self._pending.loaded_seq, self._pending.last_seq
         self._reader.skip_to(after)
-        rows, bytes_ = self._pending.room
-        if not (rows and bytes_):  # nothing read for want of room is not the end of the log
+        if not self._pending.has_room:  # nothing read for want of room is not the end of the log
             return None
+        rows, bytes_ = self._pending.room
         max_rows, max_bytes = min(rows, self._max_rows), min(bytes_, LOAD_MAX_BYTES)
         done = self._pending.done_before
         records = await asyncio.to_thread(

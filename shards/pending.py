@@ -30,7 +30,8 @@ class PendingRows:
         self._unread_rows = 0
         self._unread_at: dict[str, int] = {}
         self._durable_since: deque[tuple[int, float]] = deque()
-        self._unsaved = (0, 0)
+        self._unsaved_rows = 0
+        self._unsaved_bytes = 0
         self.done_before: tuple[Run, ...] = ()
         """What was done with before the start, of the rows that the log still holds; forgotten when it is passed."""
         self.loaded_seq = 0
@@ -66,14 +67,14 @@ class PendingRows:
         Rows that no checkpoint says are done with count as well: after a crash memory is filled with them again, and
         would not reach as far as it had.
         """
-        unsaved_rows, unsaved_bytes = self._unsaved
-        rows, bytes_ = len(self._rows) + unsaved_rows, self._bytes + unsaved_bytes
+        rows, bytes_ = len(self._rows) + self._unsaved_rows, self._bytes + self._unsaved_bytes
         return max(0, self._max_rows - rows), max(0, self._max_bytes - bytes_)
 
     @property
     def has_room(self) -> bool:
         """Whether memory may take more rows."""
-        return min(self.room) > 0
+        rows, bytes_ = len(self._rows) + self._unsaved_rows, self._bytes + self._unsaved_bytes
+        return rows < self._max_rows and bytes_ < self._max_bytes
 
     @property
     def crowded(self) -> bool:
@@ -156,13 +157,13 @@ class PendingRows:
             del of_match[seq]
             if not of_match:
                 del self._by_match[match_id]
-        unsaved_rows, unsaved_bytes = self._unsaved
-        self._unsaved = unsaved_rows + removed, unsaved_bytes + bytes_before - self._bytes
+        self._unsaved_rows += removed
+        self._unsaved_bytes += bytes_before - self._bytes
         return removed
 
     def saved(self) -> None:
         """Say that a checkpoint knows of the rows that were removed: there is room for others in their place."""
-        self._unsaved = (0, 0)
+        self._unsaved_rows = self._unsaved_bytes = 0
 
     def rows(self, seqs: Iterable[int]) -> list[bytes]:
         """Return the rows of sequence numbers that are in memory."""

@@ -19,7 +19,7 @@ statements a second at most, though some take longer than others to get to Click
 
 FRESH_S = 0.95
 """Who asks during a load is given the answer at hand if its counting began so lately: all that was acknowledged a
-second ago is in it. So of many readers only the first ever waits."""
+second ago is in it. So of many readers only the first waits, unless a load takes longer than that leaves."""
 
 TOLD_AT_ONCE = 32
 """Of those who waited for one load so many are told in a round of the event loop. A crowd of thousands at once would

@@ -30,15 +30,14 @@ class Patience:
 
     is_away: Callable[[], bool] = _never
 
-    async def wait(self, loads: Collection[asyncio.Future[T]], *, at_hand: bool) -> set[asyncio.Future[T]]:
-        """Return the loads that are done by the time one waits, there being an earlier answer ``at_hand`` or not.
+    async def wait(self, loads: Collection[asyncio.Future[T]], *, at_hand: bool) -> None:
+        """Return when the loads are done, or when one has waited for long, there being an earlier answer ``at_hand``.
 
         Raises StoreUnavailable if there is none and one of them is not done.
         """
         if not loads:
-            return set()
+            return
         timeout_s = AWAY_S if self.is_away() else WITH_ANSWER_S if at_hand else WITHOUT_ANSWER_S
-        done, waiting = await asyncio.wait(loads, timeout=timeout_s)
+        _, waiting = await asyncio.wait(loads, timeout=timeout_s)
         if waiting and not at_hand:
             raise StoreUnavailable(f"ClickHouse did not answer within {timeout_s:g} s")
-        return done

@@ -20,7 +20,7 @@ import msgspec
 from shards.errors import NotAccepting
 from shards.runs import contains, minus, size
 from shards.wal.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from shards.wal.journal import Journal, Reason
+from shards.wal.journal import Journal
 from shards.wal.reader import LogReader
 from shards.wal.record import HEADER_BYTES, encode_records
 from shards.wal.segment import SegmentReader, SegmentWriter, make_directory, sync_directory, sync_file
@@ -114,10 +114,28 @@ class ShardLog:
         written = self.checkpoint = read_checkpoint(self.directory)
         self._segments = self._list_segments()
         letters = letters_after(self.checkpoint.upto)
-        unseen = {seq for seq, _ in letters}
         if self._segments:
-            self._pass_over(upto=self._segments[0].first_seq - 1, letters=unseen)
+            self._pass_over(upto=self._segments[0].first_seq - 1, letters={seq for seq, _ in letters})
+        recovery = self._read_through(letters, stopping)
+        self._next_seq = self.durable_seq + 1
+        self._sync_last()
+        self._report_missing(recovery.pending.total() + len(recovery.dead) + size(self.checkpoint.beyond))
+        self.journal.recover(
+            written_upto=written.upto,
+            upto=self.checkpoint.upto,
+            beyond=self.checkpoint.beyond,
+            passed_over="damaged" if self._first_was_set_aside else "not_noted",
+        )
+        try:
+            self.truncate(self.checkpoint)
+        except OSError as error:
+            _log.warning("shard %d: starting, although the checkpoint cannot be written: %s", self.shard, error)
+        return recovery
+
+    def _read_through(self, letters: Collection[tuple[int, int]], stopping: Callable[[], bool]) -> Recovery:
+        """Read what is behind the checkpoint, and find out up to which number the log is durable."""
         self.durable_seq, beyond = self.checkpoint.upto, self.checkpoint.beyond
+        unseen = {seq for seq, _ in letters}
         pending: Counter[str] = Counter()
         dead: set[int] = set()
         oldest_ns = 0
@@ -140,17 +158,6 @@ class ShardLog:
         # A dead letter is one also where its record is damaged.
         behind = range(self.checkpoint.upto + 1, self.durable_seq + 1)
         dead.update(seq for seq in unseen if seq in behind and not contains(beyond, seq))
-        self._next_seq = self.durable_seq + 1
-        self._sync_last()
-        self._report_missing(pending.total() + len(dead) + size(beyond))
-        passed_over: Reason = "damaged" if self._first_was_set_aside else "not_noted"
-        self.journal.recover(
-            written_upto=written.upto, upto=self.checkpoint.upto, beyond=beyond, passed_over=passed_over
-        )
-        try:
-            self.truncate(self.checkpoint)
-        except OSError as error:
-            _log.warning("shard %d: starting, although the checkpoint cannot be written: %s", self.shard, error)
         return Recovery(pending=pending, dead=frozenset(dead), oldest_ns=oldest_ns)
 
     def _list_segments(self) -> list[_Segment]:
@@ -179,9 +186,8 @@ class ShardLog:
     def _pass_over(self, *, upto: int, letters: Collection[int]) -> None:
         """Count numbers before the first segment as done with, or as damaged if a segment before it was set aside.
 
-        Those that were confirmed, or are dead ``letters``, are done with all the same.
-
-        Segments go only when every record in them is done with, also when no checkpoint could be written.
+        Segments go only when every record in them is done with, also when no checkpoint could be written. Of those in
+        one that was set aside the confirmed and the dead ``letters`` are done with all the same.
         """
         old = self.checkpoint
         if upto <= old.upto:

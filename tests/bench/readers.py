@@ -29,8 +29,8 @@ LOADS_MAX_PER_S = 2
 P99_MAX_MS = 100
 WARM_UP_S = 3.0
 LINGER_S = 2.0
-ARRIVAL_S = 3.0
-"""So much longer than the readers ask events are written: they come beside them, too."""
+ARRIVAL_S = 10.0
+"""So much longer than the readers ask events are written: they come beside them, too, however slowly."""
 
 
 async def run(bench: Bench) -> None:
@@ -55,10 +55,8 @@ async def _yardstick(bench: Bench, answer_bytes: int) -> None:
     name, seconds = f"bare aiohttp, a fixed answer of {answer_bytes:,} bytes", bench.pick(30, 6)
     for batch in (BATCH, 1):
         async with bare_aiohttp(answer_bytes=answer_bytes) as url:
-            readers, writer = await asyncio.gather(
-                _readers(url, seconds, conditional=False),
-                _writer(url, seconds + ARRIVAL_S, seed=bench.seed, batch=batch),
-            )
+            writing = asyncio.create_task(_writer(url, seconds + ARRIVAL_S, seed=bench.seed, batch=batch))
+            readers, writer = await _readers(url, seconds, conditional=False), await writing
         bench.figure(
             f"{name}, during 1,000 events/s, {batch} in a request: {READERS:,} readers, p50 / p99 / max",
             f"{readers.p50_ms:.1f} / {readers.p99_ms:.1f} / {readers.max_ms:.1f} ms",
@@ -85,10 +83,9 @@ async def _measure(bench: Bench, engine: Server, service: Service, name: str, *,
     seconds = bench.pick(30, 6)
     engine.relay.seen.clear()
     selects, cpu_s, started = await _selects(engine), service.cpu_s(), time.perf_counter()
-    readers, writer = await asyncio.gather(
-        _readers(service.url, seconds, conditional=not batch),
-        _writer(service.url, seconds + ARRIVAL_S if batch else 0.0, seed=bench.seed + 1 + batch, batch=batch or 1),
-    )
+    written_s = seconds + ARRIVAL_S if batch else 0.0
+    writing = asyncio.create_task(_writer(service.url, written_s, seed=bench.seed + 1 + batch, batch=batch or 1))
+    readers = await _readers(service.url, seconds, conditional=not batch)
     took = time.perf_counter() - started
     queries = list(engine.relay.seen)
     loads = (len(queries) - 1) / (queries[-1] - queries[0]) if len(queries) > 1 else 0.0
@@ -99,7 +96,8 @@ async def _measure(bench: Bench, engine: Server, service: Service, name: str, *,
         target=f"≤ {LOADS_MAX_PER_S}/s",
         met=0 < loads <= LOADS_MAX_PER_S,
     )
-    others = (await _selects(engine) - selects) / took
+    others, cpu = (await _selects(engine) - selects) / took, (service.cpu_s() - cpu_s) / took
+    writer = await writing
     bench.figure(f"{name}: SELECTs of any kind, those of the flushes too", f"{others:.1f}/s")
     bench.figure(
         f"{name}: until {READERS:,} readers had come, and how long one took p99 / max",
@@ -117,7 +115,11 @@ async def _measure(bench: Bench, engine: Server, service: Service, name: str, *,
         bench.figure(f"{name}: POST beside them, p50 / p99 / max", beside)
     else:
         bench.figure(f"{name}: answered by 304", f"{readers.statuses.get('304', 0):,} of {readers.sent:,}")
-    bench.figure(f"{name}: CPU of the service", f"{(service.cpu_s() - cpu_s) / took:.0%} of a core")
+    bench.figure(f"{name}: CPU of the service", f"{cpu:.0%} of a core")
+    if batch:
+        bench.check(
+            f"{name}: written until the last reading", readers.arrived_s < ARRIVAL_S, f"{readers.arrived_s:.1f} s"
+        )
     wrong = sum(one.errors - one.unanswered for one in (readers, writer))
     bench.check(f"{name}: no answer but 200, 202 and 304", not wrong, f"{wrong} were, or broke off")
 
