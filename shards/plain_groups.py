@@ -23,7 +23,7 @@ Groups = dict[str, list[Group]]
 
 
 class _Row(msgspec.Struct, array_like=True):
-    """The events of a type and team of a match. ``curve``: numbers of buckets, and how many events are in each."""
+    """The events of a type and team of a match. ``curve``: how many events are in the bucket of a number."""
 
     match_id: str
     event_type: str
@@ -32,7 +32,7 @@ class _Row(msgspec.Struct, array_like=True):
     first_ms: int
     last_ms: int
     received_ms: int
-    curve: tuple[list[int], list[int]]
+    curve: dict[int, int]
     highlights: list[tuple[int, int, str, str, str]]
 
 
@@ -84,7 +84,7 @@ def _buckets(match_id: str, rows: Iterable[_Row], bucket_ms: int) -> list[Group]
     by_team: dict[str, dict[int, int]] = {}
     for row in rows:
         sums = by_team.setdefault(row.team_id, {})
-        for number, events in zip(*row.curve, strict=True):
+        for number, events in row.curve.items():
             sums[number] = sums.get(number, 0) + events
     return [
         Group(match_id, "", number * bucket_ms, "", team_id, events, 0, 0, 0, _NO_START, (), ())

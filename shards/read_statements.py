@@ -43,9 +43,8 @@ TARGET = "toUUIDOrZero(replaceRegexpAll(lower(JSONExtractString(metadata, 'event
 _NAMED = "SELECT event_id FROM format(TSV, 'event_id UUID', {ids})"
 # A row is one text: clients take many columns, and arrays in them, apart in several times as long.
 _PLAIN_COUNTS = """SELECT formatRowNoNewline('JSONCompactEachRow', match_id, event_type, team_id, count(),
-    min({time}), max({time}), max({received}), sumMap([intDiv({time}, {bucket_ms})], [toUInt64(1)]),
-    groupArraySortedIf({highlights})(
-      (-{time}, -{received}, toString(event_id), player_id, metadata), {is_highlight}))"""
+    min({time}), max({time}), max({received}), countMap(map(intDiv({time}, {bucket_ms}), 1)),
+    groupArraySortedIf({highlights})((-{time}, -{received}, event_id, player_id, metadata), {is_highlight}))"""
 _PLAIN_GROUPING = "GROUP BY match_id, event_type, team_id"
 JSON_SETTINGS = (
     "output_format_json_quote_64bit_integers = 0, output_format_json_named_tuples_as_objects = 0, "
