@@ -76,7 +76,8 @@ class Context:
         reads = MatchReads(store, shards)
         response_times = ResponseTimes()
         patience = Patience(lambda: shards.store_is_away)
-        live = Live(reads, response_times, patience=patience)
+        rendered = RenderedMetrics(response_times)
+        live = Live(reads, rendered, patience=patience)
         metrics.watch(shards=shards, live=live)
         return cls(
             config=config,
@@ -87,7 +88,7 @@ class Context:
             live=live,
             event_pages=Shared(EventReads(store, shards).page, patience),
             response_times=response_times,
-            rendered=RenderedMetrics(response_times),
+            rendered=rendered,
             events_schema=EventSchema(clock=shards.clock, extra_types=config.event_types),
             shutdown=Shutdown(config.shutdown_timeout_s),
         )

@@ -47,7 +47,7 @@ class RenderedMetrics:
         self._response_times = response_times
         self._kept: OrderedDict[tuple[str, CurveWanted | None], _Kept] = OrderedDict()
 
-    async def get(self, aggregates: MatchAggregates, curve: CurveWanted | None) -> Rendered:
+    async def get(self, aggregates: MatchAggregates, curve: CurveWanted | None = None) -> Rendered:
         """Return the answer that shows these aggregates, at most :data:`MAX_AGE_S` old."""
         key, now = (aggregates.match_id, curve), time.monotonic()
         kept = self._kept.get(key)

@@ -18,10 +18,9 @@ from app.dashboard.rendering import (
     changed,
     encode_update,
     environment_options,
+    page_of,
     templates_dir,
 )
-from app.dashboard.views import match_page
-from app.engagement import metrics_view
 from app.event_stream import event_stream
 from app.keys import CONTEXT, MATCH_ID
 from app.live import Message, UnknownMatch
@@ -83,9 +82,8 @@ async def match(request: web.Request) -> web.Response:
     except StoreError:
         return _page(request, "away.html", {"match_id": match_id}, status=503)
     request[MATCH_ID] = match_id
-    percentiles = context.response_times.percentiles(match_id)
-    metrics = metrics_view(aggregates, percentiles=percentiles)
-    return _page(request, "match.html", {"page": match_page(aggregates, metrics)})
+    metrics = await context.rendered.get(aggregates)
+    return _page(request, "match.html", {"page": await page_of(aggregates, metrics.body)})
 
 
 @routes.get("/stream", allow_head=False)
@@ -159,7 +157,7 @@ async def _match_updates(board: Board, messages: AsyncIterable[Message]) -> Asyn
     seen: Regions = {}
     async for message in messages:
         if message.event == "metrics":
-            regions = board.match_regions.render(message)
+            regions = await board.match_regions.render(message)
             yield encode_update(changed(regions, since=seen), as_of_ms=message.value.as_of_ms)
             seen = regions
 

@@ -4,6 +4,7 @@ A region is an element with ``data-region``; its content is one partial of the t
 stream alike, so that a page kept current equals one loaded anew.
 """
 
+import asyncio
 import json
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -12,8 +13,9 @@ from typing import Any
 
 import jinja2
 
-from app.dashboard.views import match_page
+from app.dashboard.views import MatchPage, match_page
 from app.live import Message
+from app.rendered import BUCKETS_AT_ONCE
 from shards.reads import MatchAggregates
 
 MATCH_REGIONS = ("score", "state", "momentum", "figures", "curve", "minutes", "types", "teams", "feed", "times")
@@ -63,18 +65,32 @@ class MatchRegions:
 
     def __init__(self, environment: jinja2.Environment) -> None:
         self._environment = environment
-        self._latest: OrderedDict[str, tuple[MatchAggregates, Regions]] = OrderedDict()
+        self._latest: OrderedDict[str, tuple[MatchAggregates, asyncio.Task[Regions]]] = OrderedDict()
 
-    def render(self, message: Message) -> Regions:
+    async def render(self, message: Message) -> Regions:
         """Return the regions of a ``metrics`` message."""
         match_id = message.value.match_id
         latest = self._latest.get(match_id)
-        if latest is not None and latest[0] is message.value:
-            return latest[1]
-        page = match_page(message.value, json.loads(message.data))
-        regions = render_regions(self._environment, "match", {"page": page})
-        self._latest[match_id] = (message.value, regions)
-        self._latest.move_to_end(match_id)
-        if len(self._latest) > MATCHES_REMEMBERED:
-            self._latest.popitem(last=False)
-        return regions
+        if latest is None or latest[0] is not message.value:
+            latest = (message.value, asyncio.create_task(self._make(message), name="render match"))
+            self._latest[match_id] = latest
+            self._latest.move_to_end(match_id)
+            if len(self._latest) > MATCHES_REMEMBERED:
+                self._latest.popitem(last=False)
+        # Who goes away must not take the regions from the others.
+        return latest[1].result() if latest[1].done() else await asyncio.shield(latest[1])
+
+    async def _make(self, message: Message) -> Regions:
+        page = await page_of(message.value, await message.json())
+        return render_regions(self._environment, "match", {"page": page})
+
+
+async def page_of(aggregates: MatchAggregates, metrics: bytes) -> MatchPage:
+    """Return :func:`~app.dashboard.views.match_page`; ``metrics`` is the JSON of the API."""
+    if len(aggregates.curve) > BUCKETS_AT_ONCE:
+        return await asyncio.to_thread(_page_of, aggregates, metrics)
+    return _page_of(aggregates, metrics)
+
+
+def _page_of(aggregates: MatchAggregates, metrics: bytes) -> MatchPage:
+    return match_page(aggregates, json.loads(metrics))

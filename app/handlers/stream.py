@@ -42,8 +42,9 @@ async def _send(request: web.Request, messages: Subscription) -> web.StreamRespo
         async with response:
             await response.write(b"retry: %d\n\n" % random.randint(*RETRY_MS))
             async for message in messages:
+                encoded = await message.encoded()
                 async with asyncio.timeout(SEND_TIMEOUT_S):
-                    await response.write(message.encoded)
+                    await response.write(encoded)
     except ConnectionResetError:
         pass  # gone; there is nobody left to tell
     except TimeoutError:

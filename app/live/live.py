@@ -6,16 +6,13 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-import msgspec
-
-from app.engagement import metrics_view
 from app.live.answers import Answers
 from app.live.overview import Overview, Overviews
 from app.live.patience import Patience
 from app.live.shared import Shared
 from app.live.topic import Topic
 from app.live.viewers import Subscription
-from app.response_times import ResponseTimes
+from app.rendered import RenderedMetrics
 from shards.aggregates import MINUTE_MS
 from shards.errors import StoreUnavailable
 from shards.events import Event
@@ -48,10 +45,10 @@ class Live:
     answer is given again; ``as_of_ms`` tells its age.
     """
 
-    def __init__(self, reads: MatchReads, response_times: ResponseTimes, *, patience: Patience | None = None) -> None:
+    def __init__(self, reads: MatchReads, rendered: RenderedMetrics, *, patience: Patience | None = None) -> None:
         patience = patience or Patience()
         self._patience = patience
-        self._response_times = response_times
+        self._rendered = rendered
         self._reads = reads
         self._fine: OrderedDict[str, float] = OrderedDict()
         self._answers = Answers(self._load, patience=patience)
@@ -198,6 +195,5 @@ class Live:
         await self._recent.close()
         await self._answers.close()
 
-    def _render(self, aggregates: MatchAggregates) -> bytes:
-        percentiles = self._response_times.percentiles(aggregates.match_id)
-        return msgspec.json.encode(metrics_view(aggregates, percentiles=percentiles))
+    async def _render(self, aggregates: MatchAggregates) -> bytes:
+        return (await self._rendered.get(aggregates)).body

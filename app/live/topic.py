@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import attrs
 import msgspec
@@ -29,7 +29,8 @@ FEED_LIMIT = 200
 RECENT_MS = 60_000
 """A highlight that a poll finds is sent if it was received so long before the last one, or later."""
 
-Render = Callable[[MatchAggregates], bytes]
+Render = Callable[[MatchAggregates], Awaitable[bytes]]
+"""Makes the JSON text of an answer, once for all who ask at a time."""
 
 
 class Topic:
@@ -47,7 +48,6 @@ class Topic:
         self._feed: OrderedDict[str, Message] = OrderedDict()
         self._seeded = 0
         self._unchecked: deque[tuple[float, Highlight]] = deque(maxlen=FEED_LIMIT)
-        self._rendered: tuple[MatchAggregates, bytes] | None = None
         self._changed = asyncio.Event()
         self._changed_at = 0.0
         self._poller: asyncio.Task[None] | None = None
@@ -150,7 +150,7 @@ class Topic:
     def _remember(self, highlight: Highlight, *, id_ms: int | None = None) -> Message:
         message = Message(
             event="event",
-            data=msgspec.json.encode(highlight_view(highlight)),
+            text=msgspec.json.encode(highlight_view(highlight)),
             value=highlight,
             id=f"{highlight.received_ms if id_ms is None else id_ms}-{highlight.event_id}",
         )
@@ -165,11 +165,9 @@ class Topic:
             viewer.put(message)
 
     def _snapshot(self, aggregates: MatchAggregates) -> Message:
-        """Render an answer once for all who begin with it: after a restart thousands come at once."""
-        if self._rendered is None or self._rendered[0] is not aggregates:
-            self._rendered = (aggregates, self._render(aggregates))
         last = next(reversed(self._feed.values()), None)
-        return Message(event="metrics", data=self._rendered[1], value=aggregates, id=last.id if last else "")
+        text = asyncio.ensure_future(self._render(aggregates))
+        return Message(event="metrics", text=text, value=aggregates, id=last.id if last else "")
 
     async def _poll(self, shown: MatchAggregates) -> None:
         """Publish whatever changed, for as long as there are viewers.
@@ -194,7 +192,6 @@ class Topic:
                 continue
             self._announce_others(newest.highlights, received_since_ms=shown.as_of_ms - RECENT_MS)
             shown, shown_at, due = newest, time.monotonic(), _next_due(newest)
-            self._rendered = None  # even of the same answer: the match may have ended since, by silence
             self._publish(self._snapshot(newest))
 
     async def _wait_for_change(self, *, timeout_s: float) -> None:

@@ -22,23 +22,35 @@ class Message:
 
     Attributes:
         event: name of the server-sent event.
-        data: its JSON text.
+        text: its JSON text, or what will be: of a very long match it takes a while to make.
         value: what the JSON was made of: ``MatchAggregates`` for ``metrics``, ``Highlight`` for ``event``.
         id: for ``Last-Event-ID``; empty where the message does not move it.
     """
 
     event: Literal["metrics", "event"]
-    data: bytes
+    text: bytes | asyncio.Future[bytes]
     value: Any
     id: str = ""
 
+    async def json(self) -> bytes:
+        """Return the text, as soon as it is made."""
+        if isinstance(self.text, bytes):
+            return self.text
+        # Who goes away must not take it from the others.
+        return self.text.result() if self.text.done() else await asyncio.shield(self.text)
+
+    async def encoded(self) -> bytes:
+        """Return the message in the format of server-sent events (WHATWG HTML, section 9.2)."""
+        await self.json()
+        return self._encoded
+
     @cached_property
-    def encoded(self) -> bytes:
-        """The message in the format of server-sent events (WHATWG HTML, section 9.2)."""
+    def _encoded(self) -> bytes:
         lines = [b"event: " + self.event.encode()]
+        text = self.text if isinstance(self.text, bytes) else self.text.result()
         if self.id:
             lines.append(b"id: " + self.id.encode())
-        lines.extend(b"data: " + line for line in self.data.splitlines())
+        lines.extend(b"data: " + line for line in text.splitlines())
         return b"\n".join(lines) + b"\n\n"
 
 

@@ -225,7 +225,7 @@ async def test_messages_of_the_stream_are_as_documented(service: Service) -> Non
         schemas = {"metrics": "MatchMetrics", "event": "Highlight"}
         waiting = set(schemas)
         async for message in messages:
-            validate(f"/components/schemas/{schemas[message.event]}", json.loads(message.data))
+            validate(f"/components/schemas/{schemas[message.event]}", json.loads(await message.json()))
             waiting.discard(message.event)
             if not waiting:
                 break

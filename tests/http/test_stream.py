@@ -1,7 +1,8 @@
 import asyncio
 import json
+import threading
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -9,6 +10,8 @@ import attrs
 import pytest
 from aiohttp import ClientTimeout, StreamReader
 
+from app import rendered
+from app.dashboard import rendering
 from app.engagement import metrics_view
 from app.live import Message, Subscription, live
 from app.live.viewers import QUEUE_LIMIT
@@ -230,19 +233,44 @@ async def test_an_answer_is_rendered_once_for_all_who_begin_with_it(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await send(service, event("opening"))
-    rendered: list[MatchAggregates] = []
+    made: list[MatchAggregates] = []
 
     def counting(answer: MatchAggregates, **options: Any) -> dict[str, Any]:
-        rendered.append(answer)
+        made.append(answer)
         return metrics_view(answer, **options)
 
-    monkeypatch.setattr(live, "metrics_view", counting)
+    monkeypatch.setattr(rendered, "metrics_view", counting)
+    began = asyncio.get_running_loop().time()
     async with AsyncExitStack() as viewers:
         for _ in range(30):
             viewer = await viewers.enter_async_context(watching(service, "opening"))
             assert (await viewer.next("metrics")).data["totalEvents"] == 1
-    assert rendered
-    assert len({id(answer) for answer in rendered}) == len(rendered)
+    assert 1 <= len(made) <= 4 * (asyncio.get_running_loop().time() - began) + 1
+
+
+async def test_a_long_curve_does_not_hold_up_the_event_loop(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rendered, "BUCKETS_AT_ONCE", 10)
+    monkeypatch.setattr(rendering, "BUCKETS_AT_ONCE", 10)
+    threads: list[threading.Thread] = []
+
+    def noting(function: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*arguments: Any, **options: Any) -> Any:
+            threads.append(threading.current_thread())
+            return function(*arguments, **options)
+
+        return noted
+
+    monkeypatch.setattr(rendered, "metrics_view", noting(rendered.metrics_view))
+    monkeypatch.setattr(rendering, "match_page", noting(rendering.match_page))
+    await send(service, *(event("long", timestamp=f"2024-01-15T14:{minute}:00Z") for minute in range(10, 30)))
+    await service.metrics("long", total=20)
+    async with watching(service, "long") as viewer:
+        assert (await viewer.next("metrics")).data["totalEvents"] == 20
+        await send(service, event("long", timestamp="2024-01-15T14:31:00Z"))
+        await viewer.until_total(21)
+    assert (await service.get("/matches/long")).status == 200
+    assert threads
+    assert threading.main_thread() not in threads
 
 
 @pytest.mark.parametrize("how", ["header", "query"])
@@ -399,18 +427,18 @@ async def test_forgets_a_viewer_who_left_and_asks_no_more(service: Service) -> N
 async def test_a_slow_viewer_is_cut_off_and_state_replaces_state() -> None:
     viewer = Subscription(limit=3)
     for number in range(10):
-        viewer.put(Message(event="metrics", data=b"{}", value=number))
+        viewer.put(Message(event="metrics", text=b"{}", value=number))
     assert (await anext(viewer)).value == 9
     for number in range(4):
-        viewer.put(Message(event="event", data=b"{}", value=number))
+        viewer.put(Message(event="event", text=b"{}", value=number))
     assert viewer.ended
     with pytest.raises(StopAsyncIteration):
         await anext(viewer)
 
 
 async def test_data_of_several_lines_stays_one_message() -> None:
-    message = Message(event="event", data=b'{"a":\n1}', value=None, id="1-x")
-    assert message.encoded == b'event: event\nid: 1-x\ndata: {"a":\ndata: 1}\n\n'
+    message = Message(event="event", text=b'{"a":\n1}', value=None, id="1-x")
+    assert await message.encoded() == b'event: event\nid: 1-x\ndata: {"a":\ndata: 1}\n\n'
 
 
 async def test_ends_when_the_service_stops(service: Service) -> None:

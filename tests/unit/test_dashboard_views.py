@@ -462,15 +462,15 @@ class TestRendering:
         assert "<img" not in html
         assert "alert(1)</" not in html
 
-    def test_one_answer_is_rendered_once_for_all_viewers(self, environment: jinja2.Environment) -> None:
+    async def test_one_answer_is_rendered_once_for_all_viewers(self, environment: jinja2.Environment) -> None:
         match = aggregates()
         data = json.dumps(metrics_view(match)).encode()
-        broadcast = Message(event="metrics", data=data, value=match)
+        broadcast = Message(event="metrics", text=data, value=match)
         regions = MatchRegions(environment)
-        rendered = regions.render(broadcast)
-        assert regions.render(Message(event="metrics", data=data, value=match, id="entering")) is rendered
-        later = Message(event="metrics", data=data, value=attrs.evolve(match, highlights=()))
-        assert regions.render(later)["feed"] != rendered["feed"]
+        rendered = await regions.render(broadcast)
+        assert await regions.render(Message(event="metrics", text=data, value=match, id="entering")) is rendered
+        later = Message(event="metrics", text=data, value=attrs.evolve(match, highlights=()))
+        assert (await regions.render(later))["feed"] != rendered["feed"]
 
     def test_only_what_changed_is_sent(self, environment: jinja2.Environment) -> None:
         before = render_regions(environment, "match", {"page": page()})
