@@ -89,7 +89,8 @@ class Config:
         repr=hide_password,
         metadata=_row(
             ClickHouseUrl(),
-            "ClickHouse, as clickhouse://user:password@host:9000/fanfinity (clickhouses:// for TLS); "
+            "ClickHouse, as clickhouse://user:password@host:9000/fanfinity (clickhouses:// for TLS, "
+            "with ?ca_certs=FILE for an authority of your own, or ?verify=false); "
             "empty: the embedded engine, under the data directory.",
         ),
     )

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from shards.stores.server import ServerAddress
+
 T = TypeVar("T")
 
 _SIZE = re.compile(r"([0-9]{1,15}) ?(|B|KiB|MiB|GiB|TiB)")
@@ -184,17 +186,21 @@ class Choice(Kind[str]):
 class ClickHouseUrl(Kind[str]):
     """Where ClickHouse is; empty: the embedded engine."""
 
-    allowed = "empty, or clickhouse://user:password@host:9000/database (clickhouses:// for TLS)"
+    allowed = (
+        "empty, or clickhouse://user:password@host:9000/database (clickhouses:// for TLS, with ?ca_certs=FILE, "
+        "one that exists, for an authority of your own, or ?verify=false to take any certificate)"
+    )
 
     def parse(self, text: str) -> str:
         """Return the URL, or the empty text."""
         if not text:
             return ""
-        url = urlsplit(text)
-        # Reading .port raises ValueError where it is not one.
-        if url.scheme not in ("clickhouse", "clickhouses") or not url.hostname or url.port == 0:
+        url, address = urlsplit(text), ServerAddress.parse(text)
+        if url.port == 0 or url.fragment or not _DATABASE.fullmatch(url.path):
             raise ValueError(text)
-        if url.query or url.fragment or not _DATABASE.fullmatch(url.path):
+        if url.query and not address.secure:
+            raise ValueError(text)
+        if address.ca_certs is not None and not Path(address.ca_certs).is_file():
             raise ValueError(text)
         return text
 

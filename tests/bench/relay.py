@@ -6,6 +6,7 @@ build does not. The relay reads every answer to its end, and tells ClickHouse of
 """
 
 import asyncio
+import ssl
 import time
 from contextlib import suppress
 
@@ -18,8 +19,10 @@ class Relay:
     ``seen`` has a moment, by ``time.perf_counter``, for each time ``marker`` passed on its way to the port.
     """
 
-    def __init__(self, target_port: int) -> None:
+    def __init__(self, target_port: int, *, tls: ssl.SSLContext | None = None) -> None:
+        """``tls``: for a relay that is spoken to by TLS, and passes on what it says."""
         self._target_port = target_port
+        self._tls = tls
         self.marker = b""
         self.seen: list[float] = []
         self._server: asyncio.Server | None = None
@@ -27,7 +30,7 @@ class Relay:
 
     async def start(self) -> None:
         """Listen."""
-        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", 0, ssl=self._tls)
 
     @property
     def listening(self) -> bool:

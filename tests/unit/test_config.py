@@ -76,6 +76,8 @@ def test_defaults_are_those_of_the_contract() -> None:
         ("SHUTDOWN_TIMEOUT_S", "0.5", "shutdown_timeout_s", 0.5),
         ("CLICKHOUSE_URL", "clickhouses://u:p%40ss@db.example:9440/fans", "clickhouse_url", None),
         ("CLICKHOUSE_URL", "clickhouse://[::1]:9000", "clickhouse_url", None),
+        ("CLICKHOUSE_URL", "clickhouses://host/fans?verify=false", "clickhouse_url", None),
+        ("CLICKHOUSE_URL", f"clickhouses://host?ca_certs={__file__}", "clickhouse_url", None),
     ],
 )
 def test_values_are_read(variable: str, text: str, field: str, value: object) -> None:
@@ -114,6 +116,9 @@ def test_values_are_read(variable: str, text: str, field: str, value: object) ->
         ("CLICKHOUSE_URL", "clickhouse://", "empty, or clickhouse://"),
         ("CLICKHOUSE_URL", "clickhouse://host:port/x", "empty, or clickhouse://"),
         ("CLICKHOUSE_URL", "clickhouse://host/a;b", "empty, or clickhouse://"),
+        ("CLICKHOUSE_URL", "clickhouse://host/a?verify=false", "empty, or clickhouse://"),
+        ("CLICKHOUSE_URL", "clickhouses://host/a?compress=1", "empty, or clickhouse://"),
+        ("CLICKHOUSE_URL", "clickhouses://host/a?ca_certs=/not/there.pem", "empty, or clickhouse://"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(variable: str, text: str, allowed: str) -> None:
