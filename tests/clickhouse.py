@@ -24,7 +24,7 @@ _PR_SET_PDEATHSIG = 1
 _LISTEN = (
     "SYSTEM START LISTEN TCP; SYSTEM START LISTEN HTTP; "
     "SELECT sleepEachRow(1) FROM system.numbers SETTINGS function_sleep_max_microseconds_per_block = 0, "
-    "max_block_size = 1, max_execution_time = 0 FORMAT Null"
+    "max_block_size = 1, max_execution_time = 0, use_query_cache = 0 FORMAT Null"
 )
 
 
@@ -49,6 +49,7 @@ class ClickHouseServer:
         self.tcp_port = free_port()
         self.http_port = free_port()
         self.options: tuple[str, ...] = ()  # of the server, from the next start on
+        self.profile: tuple[str, ...] = ()  # what every client's settings are by default, as "--final=1"
         self.may_abort = False  # for a fault that can bring this form of the server to SIGABRT
         self.aborts = 0
         self._start_timeout_s = start_timeout_s
@@ -74,7 +75,7 @@ class ClickHouseServer:
         # A killed process leaves its status file; the kernel has released the lock on it.
         with (self.path / "output.log").open("ab") as log:
             arguments = [sys.executable, __file__, str(self.path / "data"), str(self.tcp_port), str(self.http_port)]
-            arguments += self.options
+            arguments += [*self.profile, "--", *self.options]
             self._process = subprocess.Popen(
                 arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.path, start_new_session=True
             )
@@ -144,10 +145,11 @@ class ClickHouseServer:
         assert process.returncode == -with_signal, f"ended with {process.returncode}:\n{self.log}"
 
 
-def _run(path: str, tcp_port: str, http_port: str, *options: str) -> int:
+def _run(path: str, tcp_port: str, http_port: str, *given: str) -> int:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     library = ctypes.CDLL(str(LIBRARY))
-    arguments = ["clickhouse", "--path", path, "--query", _LISTEN, "--", "--listen_host=127.0.0.1"]
+    profile, options = (given[: given.index("--")], given[given.index("--") + 1 :]) if "--" in given else ((), given)
+    arguments = ["clickhouse", "--path", path, "--query", _LISTEN, *profile, "--", "--listen_host=127.0.0.1"]
     arguments += [f"--tcp_port={tcp_port}", f"--http_port={http_port}", *options]
     argv = (ctypes.c_char_p * (len(arguments) + 1))(*(a.encode() for a in arguments), None)
     code: int = library.chdb_query_cmdline(len(arguments), argv)

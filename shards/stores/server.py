@@ -19,6 +19,16 @@ _log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 5
 READ_CONNECTIONS = 2
+_OWN_SETTINGS = {
+    "max_query_size": str(QUERY_MAX_BYTES),
+    # Else each answer brings figures of its run, which nobody looks at, and which take asynch time to read.
+    "send_profile_events": "0",
+    # Whatever the profile of the user says: with these 1, tables or answers would have another form, or be old.
+    "aggregate_functions_null_for_empty": "0",
+    "data_type_default_nullable": "0",
+    "extremes": "0",
+    "use_query_cache": "0",
+}
 _DEFAULT_PORTS = {"clickhouse": 9000, "clickhouses": 9440}
 
 
@@ -123,8 +133,7 @@ class _Connection:
     def __init__(self, address: ServerAddress, *, database: str, settings: dict[str, str]) -> None:
         self._address = address
         self._database = database
-        # Else each answer brings figures of its run, which nobody looks at, and which take asynch time to read.
-        self._settings = {"max_query_size": str(QUERY_MAX_BYTES), "send_profile_events": "0", **settings}
+        self._settings = {**_OWN_SETTINGS, **settings}
         self._connection: Connection | None = None
         self._lock = asyncio.Lock()
 

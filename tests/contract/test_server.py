@@ -3,14 +3,17 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from shards.errors import StoreError, StoreFailed, StoreUnavailable
+from shards.reads import MatchReads
 from shards.stores import base
 from shards.stores.server import ServerAddress, ServerStore
+from tests.bench.uncached import NothingPending
 from tests.clickhouse import ClickHouseServer, free_port
-from tests.contract.rows import batch, count, event
+from tests.contract.rows import MATCH, batch, count, event
 
 
 @pytest.fixture
@@ -29,6 +32,32 @@ async def test_a_restart_between_insert_and_flush_loses_the_batch_and_says_so(
     await store.open()
     await store.flush_buffer(0)
     assert await store.landed("w1", 0, [1]) == {}
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["aggregate_functions_null_for_empty", "data_type_default_nullable", "extremes", "use_query_cache", "final"],
+)
+async def test_the_profile_of_the_user_changes_nothing(tmp_path: Path, setting: str) -> None:
+    server = ClickHouseServer(tmp_path / "clickhouse")
+    server.profile = (f"--{setting}=1",)
+    server.start()
+    store = ServerStore(f"{server.url}/fan", shards=2)
+    await store.open()
+    row_by_row = MatchReads(store, NothingPending())
+    by_parts = MatchReads(store, NothingPending(), large_events=1)
+    assert await row_by_row.aggregates(["unheard-of"]) == {}
+    for number in range(1, 4):
+        sent = [event(), event(event_type="goal", player_id="7")]
+        for attempt in (number, 10 + number):
+            await store.insert_direct(batch(sent, number=attempt))
+        assert await store.landed("w1", 0, [number, 10 + number]) == {number: 2, 10 + number: 2}
+        for reads in (row_by_row, by_parts):
+            counted = (await reads.aggregates([MATCH]))[MATCH]
+            assert (counted.total, len(counted.highlights)) == (2 * number, number)
+        assert [match_id for match_id, _ in await row_by_row.recent_matches(limit=5)] == [MATCH]
+    await store.close()
+    server.stop()
 
 
 async def test_what_landed_survives_a_kill(own_clickhouse: ClickHouseServer, store: ServerStore) -> None:
