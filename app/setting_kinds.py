@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from shards.stores.server import ServerAddress
+from shards.stores.address import ServerAddress
 
 T = TypeVar("T")
 

@@ -10,7 +10,8 @@ import pytest
 from shards.errors import StoreError, StoreFailed, StoreUnavailable
 from shards.reads import MatchReads
 from shards.stores import base
-from shards.stores.server import ServerAddress, ServerStore
+from shards.stores.address import ServerAddress
+from shards.stores.server import ServerStore
 from tests.bench.uncached import NothingPending
 from tests.clickhouse import ClickHouseServer, free_port
 from tests.contract.rows import MATCH, batch, count, event
