@@ -198,8 +198,6 @@ class ClickHouseUrl(Kind[str]):
         url, address = urlsplit(text), ServerAddress.parse(text)
         if url.port == 0 or url.fragment or not _DATABASE.fullmatch(url.path):
             raise ValueError(text)
-        if url.query and not address.secure:
-            raise ValueError(text)
         if address.ca_certs is not None and not Path(address.ca_certs).is_file():
             raise ValueError(text)
         return text

@@ -18,7 +18,7 @@ from app.dashboard.rendering import (
     changed,
     encode_update,
     environment_options,
-    page_of,
+    match_page_of,
     templates_dir,
 )
 from app.event_stream import event_stream
@@ -83,7 +83,7 @@ async def match(request: web.Request) -> web.Response:
         return _page(request, "away.html", {"match_id": match_id}, status=503)
     request[MATCH_ID] = match_id
     metrics = await context.rendered.get(aggregates)
-    return _page(request, "match.html", {"page": await page_of(aggregates, metrics.body)})
+    return _page(request, "match.html", {"page": await match_page_of(aggregates, metrics.body)})
 
 
 @routes.get("/stream", allow_head=False)

@@ -78,19 +78,19 @@ class MatchRegions:
             if len(self._latest) > MATCHES_REMEMBERED:
                 self._latest.popitem(last=False)
         # Who goes away must not take the regions from the others.
-        return latest[1].result() if latest[1].done() else await asyncio.shield(latest[1])
+        return await asyncio.shield(latest[1])
 
     async def _make(self, message: Message) -> Regions:
-        page = await page_of(message.value, await message.json())
+        page = await match_page_of(message.value, await message.json())
         return render_regions(self._environment, "match", {"page": page})
 
 
-async def page_of(aggregates: MatchAggregates, metrics: bytes) -> MatchPage:
+async def match_page_of(aggregates: MatchAggregates, metrics: bytes) -> MatchPage:
     """Return :func:`~app.dashboard.views.match_page`; ``metrics`` is the JSON of the API."""
     if len(aggregates.curve) > BUCKETS_AT_ONCE:
-        return await asyncio.to_thread(_page_of, aggregates, metrics)
-    return _page_of(aggregates, metrics)
+        return await asyncio.to_thread(_match_page_of, aggregates, metrics)
+    return _match_page_of(aggregates, metrics)
 
 
-def _page_of(aggregates: MatchAggregates, metrics: bytes) -> MatchPage:
+def _match_page_of(aggregates: MatchAggregates, metrics: bytes) -> MatchPage:
     return match_page(aggregates, json.loads(metrics))

@@ -37,7 +37,7 @@ class Message:
         if isinstance(self.text, bytes):
             return self.text
         # Who goes away must not take it from the others.
-        return self.text.result() if self.text.done() else await asyncio.shield(self.text)
+        return await asyncio.shield(self.text)
 
     async def encoded(self) -> bytes:
         """Return the message in the format of server-sent events (WHATWG HTML, section 9.2)."""

@@ -41,6 +41,8 @@ class ServerAddress:
             raise ValueError("the URL must begin with clickhouse:// or clickhouses://")
         if not parts.hostname:
             raise ValueError("the URL names no host")
+        if parts.query and parts.scheme != "clickhouses":
+            raise ValueError("only a clickhouses:// URL has options")
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
         if unknown := sorted(options.keys() - {"verify", "ca_certs"}):
             raise ValueError(f"the URL has an unknown option: {', '.join(unknown)}")

@@ -2,7 +2,6 @@
 
 import time
 import uuid
-from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import attrs
@@ -14,6 +13,7 @@ from shards.reads import MatchReads
 from shards.settings import ShardSettings
 from shards.shardset import ShardSet
 from shards.stores.base import Store
+from tests.bench.uncached import NothingPending
 from tests.contract.rows import batch, event, stored
 
 DAY_NS = 86_400 * 10**9
@@ -130,18 +130,6 @@ async def test_a_ttl_set_by_hand_is_left_alone_and_named_where_another_is_needed
     await alter(store, f"MODIFY TTL {by_hand}, received_at + toIntervalDay(30)")
     await retain(store, 30)
     assert "toIntervalDay(30)" in await ttl(store)
-
-
-@attrs.frozen
-class NothingPending:
-    rows: tuple[bytes, ...] = ()
-    unread: Mapping[str, int] = attrs.field(factory=dict)
-
-    def pending(self, match_ids: Collection[str]) -> "NothingPending":
-        return self
-
-    def pending_matches(self) -> frozenset[str]:
-        return frozenset()
 
 
 async def test_metrics_count_what_is_left_however_a_match_is_read(store: Store) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -39,11 +38,10 @@ async def test_a_restart_between_insert_and_flush_loses_the_batch_and_says_so(
     "setting",
     ["aggregate_functions_null_for_empty", "data_type_default_nullable", "extremes", "use_query_cache", "final"],
 )
-async def test_the_profile_of_the_user_changes_nothing(tmp_path: Path, setting: str) -> None:
-    server = ClickHouseServer(tmp_path / "clickhouse")
-    server.profile = (f"--{setting}=1",)
-    server.start()
-    store = ServerStore(f"{server.url}/fan", shards=2)
+async def test_the_profile_of_the_user_changes_nothing(own_clickhouse: ClickHouseServer, setting: str) -> None:
+    own_clickhouse.profile = (f"--{setting}=1",)
+    own_clickhouse.restart()
+    store = ServerStore(f"{own_clickhouse.url}/fan", shards=2)
     await store.open()
     row_by_row = MatchReads(store, NothingPending())
     by_parts = MatchReads(store, NothingPending(), large_events=1)
@@ -58,7 +56,6 @@ async def test_the_profile_of_the_user_changes_nothing(tmp_path: Path, setting: 
             assert (counted.total, len(counted.highlights)) == (2 * number, number)
         assert [match_id for match_id, _ in await row_by_row.recent_matches(limit=5)] == [MATCH]
     await store.close()
-    server.stop()
 
 
 async def test_what_landed_survives_a_kill(own_clickhouse: ClickHouseServer, store: ServerStore) -> None:
@@ -219,7 +216,17 @@ def test_an_address_is_read_with_its_defaults() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["", "h:9000", "http://h", "clickhouse://", "clickhouse://u:secret@h:port", "clickhouse://u:secret@h/?a=secret"],
+    [
+        *(
+            "",
+            "h:9000",
+            "http://h",
+            "clickhouse://",
+            "clickhouse://u:secret@h:port",
+            "clickhouse://u:secret@h/?a=secret",
+        ),
+        *("clickhouse://u:secret@h/?verify=false", "clickhouses://u:secret@h/?a=secret"),
+    ],
 )
 def test_an_address_that_is_none_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(ValueError, match="URL") as raised:
