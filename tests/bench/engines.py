@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 from urllib.request import Request, urlopen
 
-from tests.bench.relay import Relay
 from tests.clickhouse import ClickHouseServer
+from tests.relay import Relay
 
 DATABASE = "fanfinity"
 Row = dict[str, Any]
@@ -83,7 +83,7 @@ sys.stdout.write(str(Session(sys.argv[1]).query(sys.argv[2], "JSONEachRow")))
 class Server(Engine):
     """A ClickHouse of our own over native TCP; asked over HTTP, a way the service does not use.
 
-    ``relayed``: behind a :class:`~tests.bench.relay.Relay`, as it has to be where the service is killed.
+    ``relayed``: behind a :class:`~tests.relay.Relay`, as it has to be where the service is killed.
     """
 
     name = "server"

@@ -14,6 +14,7 @@ from shards.stores.server import ServerStore
 from tests.bench.uncached import NothingPending
 from tests.clickhouse import ClickHouseServer, free_port
 from tests.contract.rows import MATCH, batch, count, event
+from tests.relay import Relay
 
 
 @pytest.fixture
@@ -164,7 +165,11 @@ async def test_closing_does_not_wait_for_a_hanging_server(own_clickhouse: ClickH
     await asyncio.wait({waiting})
 
 
-async def test_a_cancelled_statement_leaves_the_store_usable(store: ServerStore) -> None:
+async def test_a_cancelled_statement_leaves_the_store_usable(own_clickhouse: ClickHouseServer) -> None:
+    relay = Relay(own_clickhouse.tcp_port)  # a cut INSERT is one that can end this form of the server
+    await relay.start()
+    store = ServerStore(f"clickhouse://default@127.0.0.1:{relay.port}/fan", shards=2)
+    await store.open()
     for delay_s in (0, 0.001, 0.003, 0.01, 0.03):
         for statement in (
             store.fetch("SELECT sleepEachRow(0.01) FROM numbers(300) SETTINGS max_block_size = 1"),
@@ -178,6 +183,8 @@ async def test_a_cancelled_statement_leaves_the_store_usable(store: ServerStore)
             assert await store.fetch("SELECT 7") == [(7,)]
     await store.insert_direct(batch([event()], number=2))
     assert await store.landed("w1", 0, [2]) == {2: 1}
+    await store.close()
+    await relay.close()
 
 
 async def test_reads_do_not_wait_for_each_other_beyond_the_pool(store: ServerStore) -> None:

@@ -10,8 +10,8 @@ import trustme
 
 from shards.errors import StoreUnavailable
 from shards.stores.server import ServerStore
-from tests.bench.relay import Relay
 from tests.contract.rows import batch, count, event
+from tests.relay import Relay
 
 
 @pytest.fixture

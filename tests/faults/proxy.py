@@ -1,6 +1,6 @@
 """A TCP proxy in front of the tests' ClickHouse that makes the network's faults: cuts, delays, a thin line.
 
-It is a :class:`~tests.bench.relay.Relay`, with that one's care for the tests' ClickHouse: connections are cut only
+It is a :class:`~tests.relay.Relay`, with that one's care for the tests' ClickHouse: connections are cut only
 after a first answer went over them, and ClickHouse sees an orderly end, its last answer taken.
 """
 
@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import attrs
 
-from tests.bench.relay import PIECE_BYTES, Relay
+from tests.relay import PIECE_BYTES, Relay
 
 INSERT = b"INSERT INTO "
 CHECKPOINT = b"OPTIMIZE TABLE "
