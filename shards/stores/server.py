@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -17,6 +18,9 @@ from shards.stores.codes import shorten, store_error
 _log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 5
+TRUSTED_S = 5
+"""For so long after an answer a connection is used without being tried first, if nothing was heard of its end."""
+
 READ_CONNECTIONS = 2
 _OWN_SETTINGS = {
     "max_query_size": str(QUERY_MAX_BYTES),
@@ -76,6 +80,22 @@ class ServerStore(Store):
             self._reads.put_nowait(connection)
 
 
+class _Client(Connection):
+    """asynch's connection, which asks before each statement whether the server is there, without that where it was."""
+
+    reader: Any
+    writer: Any
+    heard_at_s = 0.0
+
+    async def ping(self) -> bool:
+        await asyncio.sleep(0)  # what came while the event loop was held up is heard now
+        ended = self.reader.reader.at_eof() or self.writer.writer.is_closing()
+        if not ended and time.monotonic() - self.heard_at_s < TRUSTED_S:
+            return True
+        there: bool = await super().ping()
+        return there
+
+
 class _Connection:
     """One connection, opened when needed and reused until anything but an answer of the server comes back."""
 
@@ -83,7 +103,7 @@ class _Connection:
         self._address = address
         self._database = database
         self._settings = {**_OWN_SETTINGS, **settings}
-        self._connection: Connection | None = None
+        self._connection: _Client | None = None
         self._lock = asyncio.Lock()
 
     async def execute(self, *statements: str) -> list[tuple[Any, ...]]:
@@ -104,9 +124,9 @@ class _Connection:
                     self._connection = None
                     await _drop(connection, task)
 
-    def _connect(self) -> Connection:
+    def _connect(self) -> _Client:
         address = self._address
-        return Connection(  # type: ignore[no-untyped-call]
+        return _Client(  # type: ignore[no-untyped-call]
             host=address.host,
             port=address.port,
             user=address.user,
@@ -117,6 +137,7 @@ class _Connection:
             ca_certs=address.ca_certs,
             connect_timeout=CONNECT_TIMEOUT_S,
             sync_request_timeout=CONNECT_TIMEOUT_S,
+            send_receive_timeout=None,  # whoever asks has a limit for the whole; one more for each packet costs time
             client_name="fanfinity",
             settings=self._settings,
         )
@@ -128,9 +149,10 @@ class _Connection:
             await _drop(connection, None)
 
 
-async def _execute(connection: Connection, statements: Sequence[str]) -> Any:
+async def _execute(connection: _Client, statements: Sequence[str]) -> Any:
     for sql in statements:
         answer = await connection.execute(sql)
+        connection.heard_at_s = time.monotonic()
     return answer
 
 

@@ -5,10 +5,11 @@ import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
+from asynch.proto.connection import Connection
 
 from shards.errors import StoreError, StoreFailed, StoreUnavailable
 from shards.reads import MatchReads
-from shards.stores import base
+from shards.stores import base, server
 from shards.stores.address import ServerAddress
 from shards.stores.server import ServerStore
 from tests.bench.uncached import NothingPending
@@ -124,6 +125,39 @@ async def test_a_dead_server_is_unavailable_and_comes_back_for_the_same_store(
     await store.flush_buffer(0)
     assert await store.landed("w1", 0, [2]) == {2: 1}
     assert await store.fetch("SELECT count() FROM events") == [(1,)]
+
+
+@pytest.mark.parametrize("trusted_s", [0, 3600])
+async def test_a_connection_that_ended_unnoticed_is_made_anew(
+    own_clickhouse: ClickHouseServer, store: ServerStore, monkeypatch: pytest.MonkeyPatch, trusted_s: int
+) -> None:
+    monkeypatch.setattr(server, "TRUSTED_S", trusted_s)
+    assert await store.fetch("SELECT 1") == [(1,)]
+    await store.insert_direct(batch([event()], number=1))
+    own_clickhouse.restart()
+    assert await store.fetch("SELECT 2") == [(2,)]
+    await store.insert_direct(batch([event()], number=2))
+    assert await store.landed("w1", 0, [1, 2]) == {1: 1, 2: 1}
+
+
+async def test_a_connection_is_tried_first_after_a_silence_only(
+    store: ServerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+    ping = Connection.ping
+
+    async def noted(connection: Connection) -> bool:
+        tried.append(connection)
+        there: bool = await ping(connection)
+        return there
+
+    monkeypatch.setattr(Connection, "ping", noted)
+    for _ in range(3):
+        await store.fetch("SELECT 1")
+    assert not tried
+    monkeypatch.setattr(server, "TRUSTED_S", 0)
+    await store.fetch("SELECT 1")
+    assert len(tried) == 1
 
 
 async def test_a_server_that_is_not_there_is_unavailable_and_named(tmp_path: object) -> None:
