@@ -20,7 +20,10 @@ READ_MAX_S = 9
 """A read holds up everything else for so long at most: less than it takes for ClickHouse to count as away."""
 
 _ERROR = re.compile(r"Code: (\d+)\. (?:DB::Exception: )?(.*)", re.DOTALL)
-_SETTINGS = f"SET max_query_size = {QUERY_MAX_BYTES}, output_format_json_quote_64bit_integers = 0"
+_SETTINGS = (
+    # What a migration changes in the rows that are there goes on while the service runs.
+    f"SET max_query_size = {QUERY_MAX_BYTES}, mutations_sync = 0, output_format_json_quote_64bit_integers = 0"
+)
 
 
 class EmbeddedStore(Store):

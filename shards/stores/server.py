@@ -26,6 +26,8 @@ _OWN_SETTINGS = {
     "max_query_size": str(QUERY_MAX_BYTES),
     # Else each answer brings figures of its run, which nobody looks at, and which take asynch time to read.
     "send_profile_events": "0",
+    # What a migration changes in the rows that are there goes on while the service runs.
+    "mutations_sync": "0",
     # Whatever the profile of the user says: with these 1, tables or answers would have another form, or be old.
     "aggregate_functions_null_for_empty": "0",
     "data_type_default_nullable": "0",
