@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 import attrs
@@ -84,25 +84,50 @@ class MatchAggregates:
     as_of_ms: int = attrs.field(default=0, eq=False)
 
 
+GroupHighlight = tuple[int, int, str, str]
+LAST_VERSION = 2**64 - 1
+"""A version is this less the time of receipt in ns."""
+
+
 class Group(NamedTuple):
-    """One row of an answer: a bucket and team (``bucket_ms`` not 0), or a type and team, of one match.
+    """The events of one type and team of a match, withdrawn ones among them.
 
     ``named`` is the event's id if a retraction may have withdrawn it, then the group is of that event alone.
+    ``start`` is (timestamp, time of receipt in ns, texts) of the earliest match_start, else (0, 0, "").
     ``targets`` are what retractions name, as it was sent.
+    ``highlights`` are (negative timestamp, version, id, texts). Versions are those of the table: the lower, the later
+    received. Texts are its column "highlight".
     """
 
-    match_id: str
     named: str
-    bucket_ms: int
     event_type: str
     team_id: str
     events: int
     first_ms: int
     last_ms: int
     received_ms: int
-    start: tuple[int, int, str]  # timestamp, rank by receipt, metadata; of the earliest match_start, else 0, 0, ""
+    start: tuple[int, int, str]
     targets: Sequence[str]
-    highlights: Sequence[tuple[int, int, str, str, str]]
+    highlights: Sequence[GroupHighlight]
+
+
+@attrs.frozen
+class Counted:
+    """What was counted of one match: its groups, and how many events are in the bucket of a start in ms and a team.
+
+    Of the buckets withdrawn events have been taken off.
+    """
+
+    groups: Sequence[Group] = ()
+    curve: Mapping[tuple[int, str], int] = attrs.field(factory=dict)
+
+    @classmethod
+    def of(cls, groups: Sequence[Group], buckets: Iterable[tuple[str, int, str, int]]) -> "Counted":
+        """Return what was counted, of (named event, start of its bucket in ms, team, events) too."""
+        withdrawn = withdrawn_by(groups)
+        return cls(
+            groups, _sums(((start, team), events) for named, start, team, events in buckets if named not in withdrawn)
+        )
 
 
 @attrs.frozen
@@ -119,32 +144,30 @@ _Key = TypeVar("_Key")
 
 def aggregates_of(
     match_id: str,
-    groups: Sequence[Group],
+    counted: Counted,
     *,
     bucket_ms: int,
     as_of_ms: int,
     unread: int = 0,
     extremes: Extremes | None = None,
 ) -> MatchAggregates:
-    """Put the groups of one match together, leaving out what was withdrawn.
+    """Put together what was counted of one match, leaving out what was withdrawn.
 
     Args:
         match_id: the match.
-        groups: of this match.
-        bucket_ms: length of the groups' buckets.
+        counted: of this match.
+        bucket_ms: length of the buckets.
         as_of_ms: when counting began.
         unread: pending events that are on disk only.
         extremes: where the groups' own are not to be believed.
     """
-    withdrawn = withdrawn_by(groups)
-    counted = [group for group in groups if group.events and group.named not in withdrawn]
-    typed = [group for group in counted if not group.bucket_ms]
+    withdrawn = withdrawn_by(counted.groups)
+    typed = [group for group in counted.groups if group.events and group.named not in withdrawn]
     starts = [group.start for group in typed if group.start[2]]
     by_type_team = _sums(((group.event_type, group.team_id), group.events) for group in typed)
-    curve = _sums(((group.bucket_ms, group.team_id), group.events) for group in counted if group.bucket_ms)
-    by_minute = _sums((start // MINUTE_MS * MINUTE_MS, count) for (start, _), count in curve.items())
+    by_minute = _sums((start // MINUTE_MS * MINUTE_MS, count) for (start, _), count in counted.curve.items())
     if extremes is None:
-        extremes = _extremes(typed, groups)
+        extremes = _extremes(typed, counted.groups)
     return MatchAggregates(
         match_id=match_id,
         total=sum(group.events for group in typed),
@@ -153,11 +176,11 @@ def aggregates_of(
         last_received_ms=extremes.received_ms or as_of_ms,
         by_type_team=tuple((event_type, team, n) for (event_type, team), n in sorted(by_type_team.items()) if n),
         by_minute=tuple((start, n) for start, n in sorted(by_minute.items()) if n),
-        curve=tuple((start, team, n) for (start, team), n in sorted(curve.items()) if n),
+        curve=tuple((start, team, n) for (start, team), n in sorted(counted.curve.items()) if n),
         bucket_ms=bucket_ms,
-        start_metadata=min(starts)[2] if starts else "",
+        start_metadata=texts_of(min(starts)[2])[0] if starts else "",
         ended=any(group.event_type == "match_end" for group in typed),
-        highlights=_highlights(groups, withdrawn),
+        highlights=_highlights(counted.groups, withdrawn),
         pending_events=unread,
         as_of_ms=as_of_ms,
     )
@@ -166,6 +189,12 @@ def aggregates_of(
 def withdrawn_by(groups: Iterable[Group]) -> set[str]:
     """Return the ids of the events that retractions name."""
     return {canonical_id(target) for group in groups for target in group.targets} - {"", NOBODY}
+
+
+def texts_of(highlight: str) -> tuple[str, str]:
+    """Return metadata and player id of what the column "highlight" has of a row."""
+    metadata, _, player_id = highlight.partition("\0")
+    return metadata, player_id
 
 
 def retracted_id(metadata: str) -> str:
@@ -206,18 +235,26 @@ def _sums(counts: Iterable[tuple[_Key, int]]) -> dict[_Key, int]:
 def _highlights(groups: Iterable[Group], withdrawn: Collection[str]) -> tuple[Highlight, ...]:
     """Newest first; of the same time, the one received later first."""
     found = [(*values, group.event_type, group.team_id) for group in groups for values in group.highlights]
-    return tuple(
-        Highlight(
-            event_id=event_id,
-            event_type=event_type,
-            timestamp=-negative_at,
-            team_id=team_id,
-            player_id=player_id,
-            metadata=metadata,
-            retracted=event_id in withdrawn,
-            received_ms=-negative_received,
-        )
-        for negative_at, negative_received, event_id, player_id, metadata, event_type, team_id in sorted(found)[
-            :HIGHLIGHTS
-        ]
+    return tuple(_highlight(*values, withdrawn) for values in sorted(found)[:HIGHLIGHTS])
+
+
+def _highlight(
+    negative_at: int,
+    version: int,
+    event_id: str,
+    texts: str,
+    event_type: str,
+    team_id: str,
+    withdrawn: Collection[str],
+) -> Highlight:
+    metadata, player_id = texts_of(texts)
+    return Highlight(
+        event_id=event_id,
+        event_type=event_type,
+        timestamp=-negative_at,
+        team_id=team_id,
+        player_id=player_id,
+        metadata=metadata,
+        retracted=event_id in withdrawn,
+        received_ms=(LAST_VERSION - version) // 1_000_000,
     )

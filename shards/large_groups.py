@@ -1,4 +1,4 @@
-"""What the statement of :mod:`shards.large_statements` answers, as the groups of :mod:`shards.aggregates`. Pure."""
+"""What the statement of :mod:`shards.large_statements` answers, as it is counted in :mod:`shards.aggregates`. Pure."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -7,7 +7,7 @@ from enum import IntEnum
 import attrs
 import msgspec
 
-from shards.aggregates import Extremes, Group, withdrawn_by
+from shards.aggregates import Counted, Extremes, Group, GroupHighlight, retracted_id, texts_of, withdrawn_by
 from shards.errors import StoreUnavailable
 
 _NO_START = (0, 0, "")
@@ -72,9 +72,10 @@ class State:
 
 
 class _Row(msgspec.Struct, array_like=True):
-    """Units of one kind, type and team. ``named``, ``start``, ``targets``, ``highlights``: see :class:`Group`.
+    """Units of one kind, type and team. ``named``, ``start``, ``highlights``: see :class:`Group`.
 
-    ``curve``: numbers of buckets, and how many events are in each. Moments are in ms, 0 where there is none.
+    ``curve``: numbers of buckets, and how many events are in each. ``retractions``: their texts. Moments are in ms,
+    0 where there is none.
     """
 
     named: str
@@ -87,27 +88,31 @@ class _Row(msgspec.Struct, array_like=True):
     received_ms: int
     curve: tuple[list[int], list[int]]
     start: tuple[int, int, str]
-    targets: list[str]
-    highlights: list[tuple[int, int, str, str, str]]
+    retractions: list[str]
+    highlights: list[GroupHighlight]
 
 
 _row = msgspec.json.Decoder(_Row)
 
 
-def groups_of(texts: Iterable[str], match_id: str, *, bucket_ms: int) -> tuple[list[Group], Extremes | None]:
-    """Return the groups of an answer, and its extremes: None if they do not show.
+def counted_of(texts: Iterable[str], *, bucket_ms: int) -> tuple[Counted, Extremes | None]:
+    """Return what an answer counted, and its extremes: None if they do not show.
 
     Args:
         texts: the answer, in JSON.
-        match_id: the match.
         bucket_ms: length of a bucket.
     """
     rows = [_row.decode(text) for text in texts]
-    groups = _typed(match_id, rows) + _buckets(match_id, rows, bucket_ms)
-    return groups, _extremes(rows, withdrawn_by(groups))
+    groups = _groups(rows)
+    buckets = (
+        (row.named, number * bucket_ms, row.team_id, events)
+        for row in rows
+        for number, events in zip(*row.curve, strict=True)
+    )
+    return Counted.of(groups, buckets), _extremes(rows, withdrawn_by(groups))
 
 
-def _typed(match_id: str, rows: Iterable[_Row]) -> list[Group]:
+def _groups(rows: Iterable[_Row]) -> list[Group]:
     """Return a group of each type and team. When its events came is told by the extremes alone."""
     alike: defaultdict[tuple[str, str, str], list[_Row]] = defaultdict(list)
     for row in rows:
@@ -115,23 +120,12 @@ def _typed(match_id: str, rows: Iterable[_Row]) -> list[Group]:
             alike[row.named, row.event_type, row.team_id].append(row)
     return [
         Group(
-            *(match_id, named, 0, event_type, team_id, sum(row.events for row in of_type), 0, 0, 0),
+            *(named, event_type, team_id, sum(row.events for row in of_type), 0, 0, 0),
             min((row.start for row in of_type if row.start[2]), default=_NO_START),
-            [target for row in of_type for target in row.targets],
+            [retracted_id(texts_of(texts)[0]) for row in of_type for texts in row.retractions],
             [highlight for row in of_type for highlight in row.highlights],
         )
         for (named, event_type, team_id), of_type in alike.items()
-    ]
-
-
-def _buckets(match_id: str, rows: Iterable[_Row], bucket_ms: int) -> list[Group]:
-    sums: defaultdict[tuple[str, int, str], int] = defaultdict(int)
-    for row in rows:
-        for number, events in zip(*row.curve, strict=True):
-            sums[row.named, number, row.team_id] += events
-    return [
-        Group(match_id, named, number * bucket_ms, "", team_id, events, 0, 0, 0, _NO_START, (), ())
-        for (named, number, team_id), events in sums.items()
     ]
 
 

@@ -20,7 +20,7 @@ import attrs
 
 from shards.aggregates import MatchAggregates, aggregates_of, withdrawn_by
 from shards.known_parts import KnownParts
-from shards.large_groups import State, groups_of
+from shards.large_groups import State, counted_of
 from shards.large_statements import copies_statement, count_statements, sizes_statement, state_statement
 from shards.stores.base import Store
 
@@ -164,16 +164,16 @@ class LargeMatches:
                 threads=1 if sum(known.latest.parts.values()) < ONE_THREAD_ROWS else 0,
             )
             state, texts = State.taken_from(await self._store.fetch(*statements))
-            groups, extremes = await asyncio.to_thread(groups_of, texts, match_id, bucket_ms=bucket_ms)
+            counted, extremes = await asyncio.to_thread(counted_of, texts, bucket_ms=bucket_ms)
             known.exact_extremes &= known.latest.parts == state.parts
             known.latest = state
             if not state.parts and not pending:
                 self._known.pop(match_id, None)  # nothing is left of it
                 return None
-            withdrawn = withdrawn_by(groups)
+            withdrawn = withdrawn_by(counted.groups)
             if known.is_of(state) and withdrawn <= named and extremes is not None:
                 return await asyncio.to_thread(
-                    aggregates_of, match_id, groups, bucket_ms=bucket_ms, as_of_ms=as_of_ms, extremes=extremes
+                    aggregates_of, match_id, counted, bucket_ms=bucket_ms, as_of_ms=as_of_ms, extremes=extremes
                 )
             known.named |= withdrawn
             known.exact_extremes |= extremes is None

@@ -18,11 +18,11 @@ from shards.read_statements import (
     HAPPENED,
     IS_HIGHLIGHT,
     JSON_SETTINGS,
+    LAST_RECEIPT,
     NO_ID,
-    RECEIVED,
     SETTINGS,
+    STORED_COLUMNS,
     pending_statement,
-    stored_columns,
 )
 from shards.stores.base import heredoc
 from shards.stores.schema import CURVE_BUCKET_MS, EVENTS
@@ -45,37 +45,37 @@ _SUMS = f"""SELECT intDiv(toUnixTimestamp64Milli(timestamp), {CURVE_BUCKET_MS}) 
 _UNITS_OF_SUMS = f"""SELECT {NO_ID} AS about, {Kind.SUMMED:d} AS kind, intDiv(tick, {{ticks}}) AS bucket,
     toInt64(events) AS n, event_type, team_id, toInt64(toUnixTimestamp64Milli(earliest)) AS first,
     toInt64(toUnixTimestamp64Milli(latest)) AS last, toInt64(toUnixTimestamp64Milli(newest)) AS received,
-    {NO_ID} AS event_id, '' AS player_id, '' AS metadata, toUInt64(0) AS version FROM ({_SUMS})"""
+    {NO_ID} AS event_id, '' AS highlight, toUInt64(0) AS version FROM ({_SUMS})"""
 # Whatever has a row in a part that was not looked at may have others elsewhere.
 _NEW = "SELECT event_id FROM {events} WHERE match_id = {match} AND {is_new}"
 # As KnownParts.covers() has it. It is told of each part once, and those that are known are not opened.
 _IS_NEW = """NOT arrayExists(run -> run.1 = splitByChar('_', _part)[1]
     AND run.2 <= toUInt64OrZero(splitByChar('_', _part)[2]) AND toUInt64OrZero(splitByChar('_', _part)[3]) <= run.3,
     CAST([{runs}], 'Array(Tuple(String, UInt64, UInt64))'))"""
-# Of a highlight all is told; of others what they say is not read, as whole granules would be for each of them.
-_ROWS_OF_CONTESTED = f"""SELECT true AS stored, {stored_columns()} FROM {{events}}
+# The highlights are found by the index of types, so they are asked for by themselves.
+_ROWS_OF_CONTESTED = f"""SELECT true AS stored, {STORED_COLUMNS} FROM {{events}}
         WHERE match_id = {{match}} AND {IS_HIGHLIGHT}
-      UNION ALL SELECT true, {stored_columns("'', ''")} FROM {{events}}
+      UNION ALL SELECT true, {STORED_COLUMNS.replace("highlight", "''")} FROM {{events}}
         WHERE match_id = {{match}} AND NOT {IS_HIGHLIGHT} AND event_id IN ({{contested}}) {{pending}}"""
 # Per contested event: the row that stands, once; and every stored one, taken off.
 _UNITS_OF_CONTESTED = f"""SELECT if({{is_named}} AND unit.1 > 0, event_id, {NO_ID}),
     if(unit.1 > 0, {Kind.STANDING:d}, {Kind.TAKEN_OFF:d}), intDiv(unit.2.2, {{bucket_ms}}), toInt64(unit.1),
-    unit.2.1, unit.2.3, unit.2.2, unit.2.2, unit.2.6, event_id, unit.2.4, unit.2.5, unit.2.7
+    unit.2.1, unit.2.3, unit.2.2, unit.2.2, toInt64(intDiv(bitNot(unit.2.5), 1000000)), event_id, unit.2.4, unit.2.5
   FROM (SELECT event_id, arrayJoin(arrayPushFront(
-      groupArrayIf((toInt8(-1), (event_type, happened, team_id, '', '', received, version)), stored),
-      (toInt8(1), argMax((event_type, happened, team_id, player_id, metadata, received, version), version)))) AS unit
+      groupArrayIf((toInt8(-1), (event_type, happened, team_id, '', version)), stored),
+      (toInt8(1), argMax((event_type, happened, team_id, highlight, version), version)))) AS unit
     FROM ({_ROWS_OF_CONTESTED}) GROUP BY event_id)"""
 _PENDING = f" UNION ALL SELECT false, {COLUMNS} FROM pending"
 # Of uncontested events every row is one event, so no copy can be an extreme.
 _UNITS_OF_EXTREMES = f"""SELECT {NO_ID}, {Kind.UNCONTESTED:d}, toInt64(0), toInt64(0), '', '',
-    min(happened), max(happened), max(received), {NO_ID}, '', '', toUInt64(0)
-  FROM (SELECT {HAPPENED} AS happened, {RECEIVED} AS received FROM {{events}}
+    min(happened), max(happened), {LAST_RECEIPT}, {NO_ID}, '', toUInt64(0)
+  FROM (SELECT {HAPPENED} AS happened, version FROM {{events}}
     WHERE match_id = {{match}} AND NOT {IS_HIGHLIGHT} AND event_id NOT IN ({{contested}}))"""
 _COUNTS = f"""SELECT formatRowNoNewline('JSONCompactEachRow', toString(about), kind, event_type, team_id, sum(n),
     min(first), max(last), max(received), sumMap([bucket], [n]),
-    minIf((first, bitNot(version), metadata), kind = {Kind.STANDING:d} AND event_type = 'match_start'),
-    groupArrayIf(JSONExtractString(metadata, 'eventId'), kind = {Kind.STANDING:d} AND event_type = 'retraction'),
-    groupArraySortedIf({HIGHLIGHTS})((-first, -received, toString(event_id), player_id, metadata),
+    minIf((first, bitNot(version), highlight), kind = {Kind.STANDING:d} AND event_type = 'match_start'),
+    groupArrayIf(highlight, kind = {Kind.STANDING:d} AND event_type = 'retraction'),
+    groupArraySortedIf({HIGHLIGHTS})((-first, version, toString(event_id), highlight),
       kind = {Kind.STANDING:d} AND {IS_HIGHLIGHT}))"""
 _RFC_9562 = 0b10 << 62
 
@@ -139,7 +139,7 @@ def count_statements(
 ) -> tuple[str, ...]:
     """Return the statements that count a match, temporary tables first.
 
-    Its answer is read by :func:`shards.large_groups.groups_of`; it says how it is answered, too.
+    Its answer is read by :func:`shards.large_groups.counted_of`; it says how it is answered, too.
 
     Args:
         database: its name.

@@ -1,15 +1,25 @@
-"""What the plain statement of :mod:`shards.read_statements` answers, as the groups of :mod:`shards.aggregates`.
+"""What the plain statement of :mod:`shards.read_statements` answers, as it is counted in :mod:`shards.aggregates`.
 
 The statement counts withdrawn events as well. What a retraction withdraws is nearly always a highlight (a goal, a
 card), so the answer holds it with all that is needed to take it out of its groups again. Where it does not, the match
 has to be counted with these events apart from the beginning. Pure functions.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Set
 
 import msgspec
 
-from shards.aggregates import HIGHLIGHTS, Group, retracted_id, withdrawn_by
+from shards.aggregates import (
+    HIGHLIGHTS,
+    LAST_VERSION,
+    Counted,
+    Group,
+    GroupHighlight,
+    retracted_id,
+    texts_of,
+    withdrawn_by,
+)
 
 RETRACTION = "retraction"
 MATCH_START = "match_start"
@@ -18,12 +28,12 @@ _ONE_DECIDES = (MATCH_START, "match_end")
 
 _NO_START = (0, 0, "")
 
-Groups = dict[str, list[Group]]
-"""By match."""
-
 
 class _Row(msgspec.Struct, array_like=True):
-    """The events of a type and team of a match. ``curve``: how many events are in the bucket of a number."""
+    """The events of a type and team of a match.
+
+    ``curve``: of each event the number of its bucket, or how many events are in the bucket of a number.
+    """
 
     match_id: str
     event_type: str
@@ -32,89 +42,83 @@ class _Row(msgspec.Struct, array_like=True):
     first_ms: int
     last_ms: int
     received_ms: int
-    curve: dict[int, int]
-    highlights: list[tuple[int, int, str, str, str]]
+    curve: list[int] | dict[int, int]
+    highlights: list[GroupHighlight]
 
 
 _row = msgspec.json.Decoder(_Row)
 
 
-def plain_groups(rows: Iterable[tuple[str]], *, bucket_ms: int) -> tuple[Groups, dict[str, set[str]]]:
-    """Return the groups, withdrawn events apart; and the matches of which that cannot be told, with what is withdrawn.
+def plain_groups(rows: Iterable[tuple[str]], *, bucket_ms: int) -> tuple[dict[str, Counted], dict[str, set[str]]]:
+    """Return what was counted of each match; and those of which that cannot be told, with what is withdrawn in them.
 
     Args:
         rows: the answer; each row is a text in JSON.
         bucket_ms: length of a bucket.
     """
-    counted: dict[str, list[_Row]] = {}
+    of_matches: dict[str, list[_Row]] = {}
     for (text,) in rows:
         row = _row.decode(text)
-        counted.setdefault(row.match_id, []).append(row)
-    groups: Groups = {}
+        of_matches.setdefault(row.match_id, []).append(row)
+    counted: dict[str, Counted] = {}
     intricate: dict[str, set[str]] = {}
-    for match_id, of_match in counted.items():
-        typed = [_typed(row) for row in of_match]
-        withdrawn = withdrawn_by(typed)
-        apart = _apart(typed, _buckets(match_id, of_match, bucket_ms), withdrawn, bucket_ms)
+    for match_id, of_match in of_matches.items():
+        groups = [_group(row) for row in of_match]
+        withdrawn = withdrawn_by(groups)
+        apart = _apart(groups, _curve(of_match, bucket_ms), withdrawn, bucket_ms)
         if apart is not None:
-            groups[match_id] = apart
+            counted[match_id] = apart
         else:
             intricate[match_id] = withdrawn
-    return groups, intricate
+    return counted, intricate
 
 
-def _typed(row: _Row) -> Group:
+def _group(row: _Row) -> Group:
     start = _NO_START
     targets: list[str] = []
     if row.event_type == MATCH_START:
-        start = min(
-            (-negative_at, -negative_received, metadata)
-            for negative_at, negative_received, *_, metadata in row.highlights
-        )
+        start = min((-negative_at, LAST_VERSION - version, texts) for negative_at, version, _, texts in row.highlights)
     elif row.event_type == RETRACTION:
-        targets = [retracted_id(metadata) for *_, metadata in row.highlights]
+        targets = [retracted_id(texts_of(texts)[0]) for *_, texts in row.highlights]
     return Group(
-        *(row.match_id, "", 0, row.event_type, row.team_id, row.events, row.first_ms, row.last_ms, row.received_ms),
+        *("", row.event_type, row.team_id, row.events, row.first_ms, row.last_ms, row.received_ms),
         *(start, targets, row.highlights),
     )
 
 
-def _buckets(match_id: str, rows: Iterable[_Row], bucket_ms: int) -> list[Group]:
-    """Return a group of each bucket and team; of when its events came only those of the types know."""
-    by_team: dict[str, dict[int, int]] = {}
+def _curve(rows: Iterable[_Row], bucket_ms: int) -> dict[tuple[int, str], int]:
+    by_team: dict[str, Counter[int]] = {}
     for row in rows:
-        sums = by_team.setdefault(row.team_id, {})
-        for number, events in row.curve.items():
-            sums[number] = sums.get(number, 0) + events
-    return [
-        Group(match_id, "", number * bucket_ms, "", team_id, events, 0, 0, 0, _NO_START, (), ())
-        for team_id, sums in by_team.items()
-        for number, events in sums.items()
-    ]
+        by_team.setdefault(row.team_id, Counter()).update(row.curve)
+    return {
+        (number * bucket_ms, team_id): events
+        for team_id, counter in by_team.items()
+        for number, events in counter.items()
+    }
 
 
-def _apart(typed: list[Group], buckets: list[Group], withdrawn: Set[str], bucket_ms: int) -> list[Group] | None:
-    """Take each withdrawn event out of its two groups."""
-    if any(group.events > HIGHLIGHTS and group.event_type in (RETRACTION, MATCH_START) for group in typed):
+def _apart(
+    groups: list[Group], curve: dict[tuple[int, str], int], withdrawn: Set[str], bucket_ms: int
+) -> Counted | None:
+    """Take each withdrawn event out of its group and its bucket."""
+    if any(group.events > HIGHLIGHTS and group.event_type in (RETRACTION, MATCH_START) for group in groups):
         return None  # not all of them are among the highlights
-    starts = sorted(mark[:2] for group in typed if group.event_type == MATCH_START for mark in group.highlights)
-    if len(starts) > 1 and starts[-1] == starts[-2]:
-        return None  # which of the earliest was received first does not show in milliseconds
     if not withdrawn:
-        return typed + buckets
+        return Counted(groups, curve)
     places = {
         event_id: (-negative_at, group.event_type, group.team_id)
-        for group in typed
+        for group in groups
         for negative_at, _, event_id, *_ in group.highlights
     }
     if not withdrawn <= places.keys():
         return None
-    by_key = {(group.bucket_ms, group.event_type, group.team_id): group for group in typed + buckets}
-    extremes = {min(group.first_ms for group in typed), max(group.last_ms for group in typed)}
+    by_key = {(group.event_type, group.team_id): group for group in groups}
+    extremes = {min(group.first_ms for group in groups), max(group.last_ms for group in groups)}
     for event_id in withdrawn:
         at_ms, event_type, team_id = places[event_id]
         if at_ms in extremes or event_type in _ONE_DECIDES:
             return None
-        for key in ((0, event_type, team_id), (at_ms // bucket_ms * bucket_ms, "", team_id)):
-            by_key[key] = by_key[key]._replace(events=by_key[key].events - 1)
-    return list(by_key.values())
+        key = event_type, team_id
+        by_key[key] = by_key[key]._replace(events=by_key[key].events - 1)
+        curve[at_ms // bucket_ms * bucket_ms, team_id] -= 1
+    return Counted(list(by_key.values()), curve)

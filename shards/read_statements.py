@@ -7,44 +7,44 @@ import msgspec
 
 from shards.aggregates import HIGHLIGHT_TYPES, HIGHLIGHTS, NOBODY
 from shards.stores.base import heredoc, rows_source
-from shards.stores.schema import ROW_STRUCTURE
+from shards.stores.schema import HIGHLIGHT, ROW_STRUCTURE
 
 NO_ID = f"toUUID('{NOBODY}')"
-COLUMNS = "event_id, event_type, happened, team_id, player_id, metadata, received, version"
-"""An event's columns in these statements: ``happened`` and ``received`` are in ms."""
+COLUMNS = "event_id, event_type, happened, team_id, highlight, version"
+"""An event's columns in these statements: ``happened`` is in ms."""
 
-HAPPENED, RECEIVED = "toUnixTimestamp64Milli(timestamp)", "toUnixTimestamp64Milli(received_at)"
+HAPPENED = "toUnixTimestamp64Milli(timestamp)"
+STORED_COLUMNS = f"event_id, event_type, toInt64({HAPPENED}) AS happened, team_id, highlight, version"
+"""The same, made from those of the table."""
 
 
-def stored_columns(texts: str = "player_id, metadata") -> str:
-    """Return :data:`COLUMNS` as they are made from those of the table; ``texts``: what stands for these two."""
-    return f"""event_id, event_type, toInt64({HAPPENED}) AS happened, team_id,
-    {texts}, toInt64({RECEIVED}) AS received, version"""
-
+LAST_RECEIPT = "toInt64(intDiv(max(bitNot(version)), 1000000))"
+"""When one of the events was last received, in ms; 0 where there is none."""
 
 IS_HIGHLIGHT = f"event_type IN {HIGHLIGHT_TYPES!r}"
 # The first one received stands among the pending rows too.
-_PENDING = """CREATE OR REPLACE TEMPORARY TABLE pending ENGINE = Memory AS
+_PENDING = f"""CREATE OR REPLACE TEMPORARY TABLE pending ENGINE = Memory AS
   SELECT match_id, event_id, CAST(event_type, 'LowCardinality(String)') AS event_type,
-    timestamp AS happened, team_id, player_id, metadata, toInt64(intDiv(received_ns, 1000000)) AS received,
-    bitNot(toUInt64(received_ns)) AS version
-  FROM {source} ORDER BY version DESC LIMIT 1 BY match_id, event_id"""
+    timestamp AS happened, team_id, {HIGHLIGHT} AS highlight, bitNot(toUInt64(received_ns)) AS version
+  FROM {{source}} ORDER BY version DESC LIMIT 1 BY match_id, event_id"""
 # All versions of a row have the same key, so FINAL may come after this; else it reads what shares granules with it.
-_STORED = f"SELECT match_id, {stored_columns()} FROM {{database}}.events FINAL PREWHERE match_id IN ({{matches}})"
+_STORED = f"SELECT match_id, {STORED_COLUMNS} FROM {{database}}.events FINAL PREWHERE match_id {{is_one}}"
 _BUT_PENDING = "AND event_id NOT IN (SELECT event_id FROM pending)"
 # Events with a pending version: which of the versions was received first shows when they are side by side.
 _CONTESTED = f"""SELECT match_id, {COLUMNS} FROM (
-    SELECT match_id, {stored_columns()} FROM {{database}}.events
-      WHERE match_id IN ({{matches}}) AND event_id IN (SELECT event_id FROM pending)
+    SELECT match_id, {STORED_COLUMNS} FROM {{database}}.events
+      WHERE match_id {{is_one}} AND event_id IN (SELECT event_id FROM pending)
     UNION ALL SELECT match_id, {COLUMNS} FROM pending)
   ORDER BY version DESC LIMIT 1 BY match_id, event_id"""
 # The spellings that uuid.UUID() reads too.
 TARGET = "toUUIDOrZero(replaceRegexpAll(lower(JSONExtractString(metadata, 'eventId')), 'urn:|uuid:|[{}-]', ''))"
 _NAMED = "SELECT event_id FROM format(TSV, 'event_id UUID', {ids})"
 # A row is one text: clients take many columns, and arrays in them, apart in several times as long.
-_PLAIN_COUNTS = """SELECT formatRowNoNewline('JSONCompactEachRow', match_id, event_type, team_id, count(),
-    min({time}), max({time}), max({received}), countMap(map(intDiv({time}, {bucket_ms}), 1)),
-    groupArraySortedIf({highlights})((-{time}, -{received}, event_id, player_id, metadata), {is_highlight}))"""
+_PLAIN_COUNTS = f"""SELECT formatRowNoNewline('JSONCompactEachRow', match_id, event_type, team_id, count(),
+    min({{time}}), max({{time}}), {LAST_RECEIPT}, {{curve}},
+    groupArraySortedIf({HIGHLIGHTS})((-{{time}}, version, event_id, highlight), highlight != ''))"""
+_BUCKETS = "groupArray(intDiv({time}, {bucket_ms}))"
+_COUNTED_BUCKETS = "countMap(map(intDiv({time}, {bucket_ms}), 1))"
 _PLAIN_GROUPING = "GROUP BY match_id, event_type, team_id"
 JSON_SETTINGS = (
     "output_format_json_quote_64bit_integers = 0, output_format_json_named_tuples_as_objects = 0, "
@@ -54,16 +54,16 @@ JSON_SETTINGS = (
 
 # All versions of a row are of one match: the index of matches leaves out all or none, and FINAL need not look again.
 _SKIPPING = "use_skip_indexes_if_final = 1, use_skip_indexes_if_final_exact_mode = 0"
-_PLAIN_STORED = "{database}.events FINAL PREWHERE match_id IN ({matches})"
+_PLAIN_STORED = "{database}.events FINAL PREWHERE match_id {is_one}"
 _WITHOUT_NAMED = f"SELECT {NO_ID} AS about, * FROM ({{rows}})"
 # An id that was named in one match gets a group of its own in all of them; which one it was named in shows later.
 _WITH_NAMED = f"SELECT if(event_id IN ({{named}}), event_id, {NO_ID}) AS about, * FROM ({{rows}})"
 _COUNTS = f"""SELECT match_id, toString(about), toInt64(intDiv(happened, {{bucket_ms}}) * {{bucket_ms}}) AS bucket,
-    toString(event_type), team_id, toInt64(count()), min(happened), max(happened), max(received),
-    minIf((happened, bitNot(version), metadata), units.event_type = 'match_start'),
-    if(bucket = 0, groupArrayIf(JSONExtractString(metadata, 'eventId'), units.event_type = 'retraction'), []),
+    toString(event_type), team_id, toInt64(count()), min(happened), max(happened), {LAST_RECEIPT},
+    minIf((happened, bitNot(version), highlight), units.event_type = 'match_start'),
+    if(bucket = 0, groupArrayIf(highlight, units.event_type = 'retraction'), []),
     if(bucket = 0, groupArraySortedIf({HIGHLIGHTS})(
-      (-happened, -received, toString(event_id), player_id, metadata), units.{IS_HIGHLIGHT}), [])"""
+      (-happened, version, toString(event_id), highlight), highlight != ''), [])"""
 _GROUPING = "GROUP BY GROUPING SETS ((match_id, about, bucket, team_id), (match_id, about, event_type, team_id))"
 
 SETTINGS = "SETTINGS do_not_merge_across_partitions_select_final = 0, enable_shared_storage_snapshot_in_query = 1"
@@ -91,16 +91,13 @@ def plain_statements(
     """Return the statements that count some matches, withdrawn events included; see :func:`aggregates_statements`.
 
     It costs more to plan a statement than to run it for most matches, so this one is as plain as it can be. The rows of
-    its answer are read by :func:`shards.plain_groups.plain_groups`.
+    its answer are read by :func:`shards.plain_groups.plain_groups`. Of one match they tell the bucket of each event,
+    which are counted there in less time than here; of several this would be too long a text.
     """
     names = _names(database, match_ids)
-    if pending:
-        source, time, received = f"({_united(names)})", "happened", "received"
-    else:
-        source, time, received = _PLAIN_STORED.format(**names), HAPPENED, RECEIVED
-    counts = _PLAIN_COUNTS.format(
-        time=time, received=received, bucket_ms=bucket_ms, highlights=HIGHLIGHTS, is_highlight=IS_HIGHLIGHT
-    )
+    source, time = (f"({_united(names)})", "happened") if pending else (_PLAIN_STORED.format(**names), HAPPENED)
+    curve = (_BUCKETS if len(match_ids) == 1 else _COUNTED_BUCKETS).format(time=time, bucket_ms=bucket_ms)
+    counts = _PLAIN_COUNTS.format(time=time, curve=curve)
     return _with_pending(pending, f"{counts} FROM {source} {_PLAIN_GROUPING} {_settings(max_rows)}, {JSON_SETTINGS}")
 
 
@@ -135,7 +132,9 @@ def aggregates_statements(
 
 
 def _names(database: str, match_ids: Sequence[str]) -> dict[str, str]:
-    return {"database": database, "matches": ", ".join(map(heredoc, match_ids))}
+    matches = ", ".join(map(heredoc, match_ids))
+    # A comparison is planned in less time than a set of one.
+    return {"database": database, "is_one": f"= {matches}" if len(match_ids) == 1 else f"IN ({matches})"}
 
 
 def _united(names: Mapping[str, str]) -> str:

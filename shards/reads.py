@@ -13,7 +13,7 @@ A retraction that is withdrawn itself has withdrawn its event all the same.
 
 import asyncio
 import time
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -24,16 +24,18 @@ import msgspec
 from shards.aggregates import (
     HIGHLIGHT_TYPES,
     MINUTE_MS,
+    Counted,
     Group,
     Highlight,
     MatchAggregates,
     aggregates_of,
     retracted_id,
+    texts_of,
     withdrawn_by,
 )
 from shards.errors import StoreError
 from shards.large_matches import LARGE_EVENTS, LargeMatches
-from shards.plain_groups import Groups, plain_groups
+from shards.plain_groups import plain_groups
 from shards.read_statements import aggregates_statements, plain_statements, recent_statement
 from shards.stores.base import Store
 
@@ -47,10 +49,12 @@ TOO_MANY_ROWS = 158
 NAMED_KEPT = 16_384
 """Of so many intricate matches it is remembered what their retractions name."""
 
-TEXT_AT_ONCE = 1 << 15
-GROUPS_AT_ONCE = 1_000
-"""Answers of so many characters, and so many groups and highlights, are put together in the event loop, longer ones in
-a thread."""
+TEXT_AT_ONCE = 1 << 16
+SIZE_AT_ONCE = 1_000
+"""Answers of so many characters, and so many groups, highlights and buckets, are put together in the event loop, longer
+ones in a thread."""
+
+_NOTHING = Counted()
 
 _Result = TypeVar("_Result")
 
@@ -132,22 +136,24 @@ class MatchReads:
         as_of_ms = time.time_ns() // 1_000_000
         pending = self._shards.pending(match_ids)
         known = {match_id: self._named[match_id] for match_id in match_ids if match_id in self._named}
-        groups, intricate = await self._plain(
+        counted, intricate = await self._plain(
             [match_id for match_id in match_ids if match_id not in known], pending.rows, bucket_ms, max_rows
         )
         if intricate := intricate | known:
-            groups |= await self._intricate(intricate, pending.rows, bucket_ms, max_rows)
-        put_together = partial(_put_together, groups, match_ids, pending.unread, bucket_ms=bucket_ms, as_of_ms=as_of_ms)
-        size = sum(1 + len(group.highlights) for of_match in groups.values() for group in of_match)
-        found = await _worked_out(put_together, size <= GROUPS_AT_ONCE)
+            counted |= await self._intricate(intricate, pending.rows, bucket_ms, max_rows)
+        put_together = partial(
+            _put_together, counted, match_ids, pending.unread, bucket_ms=bucket_ms, as_of_ms=as_of_ms
+        )
+        size = sum(map(_size, counted.values()))
+        found = await _worked_out(put_together, size <= SIZE_AT_ONCE)
         for match_id in match_ids:
             self._large.note(match_id, found[match_id].total if match_id in found else 0)
         return found
 
     async def _plain(
         self, match_ids: Sequence[str], pending: Sequence[bytes], bucket_ms: int, max_rows: int
-    ) -> tuple[Groups, dict[str, set[str]]]:
-        """Return the groups of matches, and those matches that are intricate, with what their retractions name."""
+    ) -> tuple[dict[str, Counted], dict[str, set[str]]]:
+        """Return what was counted, and those matches that are intricate, with what their retractions name."""
         if not match_ids:
             return {}, {}
         statements = plain_statements(self._store.database, match_ids, pending, bucket_ms=bucket_ms, max_rows=max_rows)
@@ -157,7 +163,7 @@ class MatchReads:
 
     async def _intricate(
         self, matches: Mapping[str, set[str]], pending: Sequence[bytes], bucket_ms: int, max_rows: int
-    ) -> Groups:
+    ) -> dict[str, Counted]:
         """Count matches with the events apart that their retractions name, as far as is known."""
         match_ids = list(matches)
         named = _targets(pending).union(*matches.values())
@@ -165,17 +171,17 @@ class MatchReads:
             statements = aggregates_statements(
                 self._store.database, match_ids, pending, named=named, bucket_ms=bucket_ms, max_rows=max_rows
             )
-            groups = await asyncio.to_thread(_by_match, await self._store.fetch(*statements))
-            missed = self._note_named(match_ids, groups) - named
+            counted = await asyncio.to_thread(_by_match, await self._store.fetch(*statements))
+            missed = self._note_named(match_ids, counted) - named
             if not missed:
-                return {match_id: groups.get(match_id, []) for match_id in match_ids}
+                return counted
             named |= missed
 
-    def _note_named(self, match_ids: Iterable[str], groups: Mapping[str, Sequence[Group]]) -> set[str]:
+    def _note_named(self, match_ids: Iterable[str], counted: Mapping[str, Counted]) -> set[str]:
         """Remember and return which events the retractions of these matches name."""
         all_named: set[str] = set()
         for match_id in match_ids:
-            self._named[match_id] = withdrawn_by(groups.get(match_id, ()))
+            self._named[match_id] = withdrawn_by(counted.get(match_id, _NOTHING).groups)
             self._named.move_to_end(match_id)
             all_named |= self._named[match_id]
         while len(self._named) > NAMED_KEPT:
@@ -201,16 +207,30 @@ async def _worked_out(work: Callable[[], _Result], short: bool) -> _Result:
     return work() if short else await asyncio.to_thread(work)
 
 
-def _by_match(rows: Iterable[tuple[Any, ...]]) -> Groups:
-    groups: Groups = {}
-    for values in rows:
-        group = Group(*values)
-        groups.setdefault(group.match_id, []).append(group)
-    return groups
+def _by_match(rows: Iterable[tuple[Any, ...]]) -> dict[str, Counted]:
+    groups: defaultdict[str, list[Group]] = defaultdict(list)
+    buckets: defaultdict[str, list[tuple[str, int, str, int]]] = defaultdict(list)
+    for match_id, named, bucket_ms, event_type, team_id, events, *moments, start, retractions, highlights in rows:
+        first_ms, last_ms, received_ms = moments
+        if bucket_ms:
+            buckets[match_id].append((named, bucket_ms, team_id, events))
+        else:
+            targets = [retracted_id(texts_of(texts)[0]) for texts in retractions]
+            groups[match_id].append(
+                Group(
+                    *(named, event_type, team_id, events, first_ms, last_ms, received_ms),
+                    *(start, targets, highlights),
+                )
+            )
+    return {match_id: Counted.of(of_match, buckets[match_id]) for match_id, of_match in groups.items()}
+
+
+def _size(counted: Counted) -> int:
+    return len(counted.curve) + sum(1 + len(group.highlights) for group in counted.groups)
 
 
 def _put_together(
-    groups: Groups,
+    counted: Mapping[str, Counted],
     match_ids: Iterable[str],
     unread: Mapping[str, int],
     *,
@@ -221,13 +241,13 @@ def _put_together(
     return {
         match_id: aggregates_of(
             match_id,
-            groups.get(match_id, ()),
+            counted.get(match_id, _NOTHING),
             bucket_ms=bucket_ms,
             as_of_ms=as_of_ms,
             unread=unread.get(match_id, 0),
         )
         for match_id in match_ids
-        if groups.get(match_id) or unread.get(match_id)
+        if match_id in counted or unread.get(match_id)
     }
 
 

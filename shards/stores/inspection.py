@@ -15,7 +15,7 @@ _CLAUSE = re.compile(r" (?:PARTITION BY|PRIMARY KEY|ORDER BY|SAMPLE BY|TTL|SETTI
 
 @attrs.frozen(kw_only=True)
 class FoundObject:
-    """One row of ``system.tables``, and its columns: name to (type, kind of default)."""
+    """One row of ``system.tables``, and its columns: name to (type, kind of default, its expression)."""
 
     name: str
     engine: str
@@ -24,7 +24,7 @@ class FoundObject:
     partition_key: str
     select: str
     create: str
-    columns: Mapping[str, tuple[str, str]] = attrs.Factory(dict)
+    columns: Mapping[str, tuple[str, str, str]] = attrs.Factory(dict)
 
 
 def objects_statement(database: str) -> str:
@@ -41,7 +41,8 @@ def objects_statement(database: str) -> str:
 
 def columns_statement(database: str) -> str:
     """Return the SELECT whose rows are the second argument of :func:`found_objects`."""
-    return f"SELECT table, name, type, default_kind FROM system.columns WHERE database = {heredoc(database)}"
+    columns = "table, name, type, default_kind, default_expression"
+    return f"SELECT {columns} FROM system.columns WHERE database = {heredoc(database)}"
 
 
 @attrs.frozen
@@ -54,9 +55,10 @@ class Found:
 
 def found_objects(objects: Sequence[tuple[Any, ...]], columns: Sequence[tuple[Any, ...]]) -> Found:
     """Return the answers to the two statements as one."""
-    of_table: dict[str, dict[str, tuple[str, str]]] = {}
-    for table, name, type_, default_kind in columns:
-        of_table.setdefault(table, {})[name] = (type_, default_kind)
+    of_table: dict[str, dict[str, tuple[str, str, str]]] = {}
+    for table, name, *column in columns:
+        type_, default_kind, expression = column
+        of_table.setdefault(table, {})[name] = (type_, default_kind, expression)
     found, selects = {}, {}
     for name, engine, engine_full, sorting_key, partition_key, select, create in objects:
         if not engine:
@@ -112,13 +114,18 @@ def _table_differences(table: Table, found: FoundObject) -> list[str]:
 def _column_differences(table: Table, found: FoundObject) -> list[str]:
     sentences = []
     for name, needed in table.columns.items():
-        type_, default_kind = found.columns.get(name, ("", ""))
+        type_, default_kind, _ = found.columns.get(name, ("", "", ""))
         if not type_:
             sentences.append(f"column {table.name}.{name} is missing, needed {needed}")
         elif type_ != needed:
             sentences.append(f"column {table.name}.{name} is {type_}, needed {needed}")
         elif default_kind in {"MATERIALIZED", "ALIAS", "EPHEMERAL"}:
             sentences.append(f"column {table.name}.{name} is {default_kind}, needed an ordinary one")
+    for name, expression in table.derived.items():
+        needed = f"String MATERIALIZED {expression}"
+        is_ = " ".join(filter(None, found.columns.get(name, ()))) or "missing"
+        if _plain(is_) != _plain(needed):
+            sentences.append(f"column {table.name}.{name} is {is_}, needed {needed}")
     return sentences
 
 

@@ -10,11 +10,17 @@ receipt, so a row and its replays meet in one partition.
 to drop one of them. ClickHouse commits the part of ``events`` before it commits what views made of it, so the ledger
 never shows what ``events`` does not hold. Of two views the order of their creation would tell which one is first, so
 the list of matches is served by a projection, which is committed with the part, and not by a second view.
+
+``highlight`` is made of the other columns of its row: what only a highlight is read for stands there, and nothing for
+all other rows, so that a read of a match does not take these texts from every event. Rows of an older release are
+given it by a mutation; until then ClickHouse makes it whenever it is read.
 """
 
 import attrs
 
-VERSION = 3
+from shards.aggregates import HIGHLIGHT_TYPES
+
+VERSION = 4
 """Number of the last migration."""
 
 ROW_STRUCTURE = (
@@ -56,6 +62,10 @@ _EVENT_COLUMNS = {
     "batch": "UInt64",
     "version": "UInt64",
 }
+# JSON holds no NUL, so the first one ends the metadata, whatever the id of the player is.
+HIGHLIGHT = f"if(has({list(HIGHLIGHT_TYPES)!r}, event_type), concat(metadata, '\\0', player_id), '')"
+"""Of a row; "" is that of no highlight. :func:`shards.aggregates.texts_of` takes it apart."""
+
 _ROW_EXPRESSIONS = {
     "timestamp": "fromUnixTimestamp64Milli(timestamp, 'UTC')",
     "received_at": "fromUnixTimestamp64Milli(intDiv(received_ns, 1000000), 'UTC')",
@@ -65,11 +75,15 @@ _ROW_EXPRESSIONS = {
 
 @attrs.frozen(kw_only=True)
 class Table:
-    """A table as it must be. Expressions are written as ClickHouse prints them in ``system.tables``."""
+    """A table as it must be. Expressions are written as ClickHouse prints them in ``system.tables``.
+
+    ``derived``: expressions of columns, all String, that ClickHouse makes of the others of a row.
+    """
 
     name: str
     engine: str
     columns: dict[str, str]
+    derived: dict[str, str] = attrs.Factory(dict)
     sorting_key: str = ""
     partition_key: str = ""
     ttl: str = ""
@@ -83,8 +97,10 @@ class Table:
 
     def ddl(self, database: str) -> str:
         """Return the statement that creates the table where it is missing."""
-        columns = ", ".join([f"{name} {type_}" for name, type_ in self.columns.items()] + list(self.shortcuts))
-        clauses = [f"CREATE TABLE IF NOT EXISTS {database}.{self.name} ({columns}) ENGINE = {self.engine}"]
+        columns = [f"{name} {type_}" for name, type_ in self.columns.items()]
+        columns += [f"{name} String MATERIALIZED {expression}" for name, expression in self.derived.items()]
+        inside = ", ".join((*columns, *self.shortcuts))
+        clauses = [f"CREATE TABLE IF NOT EXISTS {database}.{self.name} ({inside}) ENGINE = {self.engine}"]
         if self.partition_key:
             clauses.append(f"PARTITION BY {self.partition_key}")
         if self.sorting_key:
@@ -128,6 +144,7 @@ EVENTS = Table(
     name="events",
     engine="ReplacingMergeTree(version)",
     columns=_EVENT_COLUMNS,
+    derived={"highlight": HIGHLIGHT},
     sorting_key="match_id, event_id",
     partition_key="toYYYYMM(received_at)",
     shortcuts=(_ACTIVITY, _CURVE, _KINDS, _MATCHES),
@@ -184,6 +201,13 @@ MIGRATIONS = (
         (
             f"ALTER TABLE {{database}}.events ADD {_MATCHES.replace('INDEX', 'INDEX IF NOT EXISTS', 1)}",
             "ALTER TABLE {database}.events MATERIALIZE INDEX matches",
+        ),
+    ),
+    Migration(
+        4,
+        (
+            f"ALTER TABLE {{database}}.events ADD COLUMN IF NOT EXISTS highlight String MATERIALIZED {HIGHLIGHT}",
+            "ALTER TABLE {database}.events MATERIALIZE COLUMN highlight",
         ),
     ),
 )

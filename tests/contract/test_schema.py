@@ -8,17 +8,37 @@ import attrs
 import pytest
 
 from shards.errors import RowsRefused, SchemaMismatch, StoreError, StoreFailed
+from shards.reads import MatchReads
 from shards.stores import base, schema
 from shards.stores.base import Store
 from shards.stores.embedded import EmbeddedStore
 from shards.stores.server import ServerStore
-from tests.contract.rows import batch, count, event, stored
+from tests.bench.uncached import NothingPending
+from tests.contract.rows import MATCH, batch, count, event, stored
 
 
 async def differences(store: Store) -> tuple[str, ...]:
     with pytest.raises(SchemaMismatch) as raised:
         await store.check()
     return raised.value.differences
+
+
+UNFINISHED = "SELECT count() FROM system.mutations WHERE database = currentDatabase() AND NOT is_done"
+
+
+async def reopen_as_of(version: int, store: Store) -> None:
+    """Open it without waiting for the rows that are there to be rewritten."""
+    await store._schema(f"SYSTEM STOP MERGES {store.database}.events")
+    await store._schema(f"TRUNCATE TABLE {store.database}.schema_version")
+    await store._schema(f"INSERT INTO {store.database}.schema_version SELECT {version}, now()")
+    await store.open()
+    assert await store.fetch(UNFINISHED) != [(0,)]
+
+
+async def mutated(store: Store) -> None:
+    await store._schema(f"SYSTEM START MERGES {store.database}.events")
+    while await store.fetch(UNFINISHED) != [(0,)]:
+        await asyncio.sleep(0.05)
 
 
 async def test_everything_needed_is_created_and_passes_the_check(store: Store) -> None:
@@ -104,6 +124,12 @@ async def test_every_difference_is_named_not_only_the_first(store: Store) -> Non
         ("RENAME COLUMN player_id TO player", "column events.player_id is missing, needed String"),
         ("MODIFY SETTING fsync_after_insert = 0", "table events lacks the setting fsync_after_insert = 1"),
         ("MODIFY COLUMN player_id String MATERIALIZED 'x'", "column events.player_id is MATERIALIZED, needed an"),
+        ("DROP COLUMN highlight", "column events.highlight is missing, needed String MATERIALIZED if(has(['goal', "),
+        (
+            "MODIFY COLUMN highlight REMOVE MATERIALIZED",
+            "column events.highlight is String, needed String MATERIALIZED",
+        ),
+        ("MODIFY COLUMN highlight String MATERIALIZED 'x'", "column events.highlight is String MATERIALIZED 'x', need"),
     ],
 )
 async def test_an_altered_table_is_named_and_left_alone(store: Store, alteration: str, sentence: str) -> None:
@@ -266,24 +292,38 @@ async def test_an_older_database_is_migrated_step_by_step(store: Store, monkeypa
     assert await store.fetch("SELECT max(version) FROM schema_version") == [(new,)]
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 async def test_rows_of_an_older_release_get_what_makes_reads_fast(store: Store, version: int) -> None:
     await store.insert_direct(batch([event() for _ in range(5)]))
     if version == 1:
         await store._schema(f"ALTER TABLE {store.database}.events DROP PROJECTION curve")
         await store._schema(f"ALTER TABLE {store.database}.events DROP INDEX kinds")
-    await store._schema(f"ALTER TABLE {store.database}.events DROP INDEX matches")
-    await store._schema(f"TRUNCATE TABLE {store.database}.schema_version")
-    await store._schema(f"INSERT INTO {store.database}.schema_version SELECT {version}, now()")
-    await store.open()
-    unfinished = f"SELECT count() FROM system.mutations WHERE database = '{store.database}' AND NOT is_done"
-    while await store.fetch(unfinished) != [(0,)]:
-        await asyncio.sleep(0.05)
+    if version <= 2:
+        await store._schema(f"ALTER TABLE {store.database}.events DROP INDEX matches")
+    await store._schema(f"ALTER TABLE {store.database}.events DROP COLUMN highlight")
+    await reopen_as_of(version, store)
+    await mutated(store)
     made = f"SELECT name FROM system.data_skipping_indices WHERE database = '{store.database}' AND marks_bytes > 0"
     assert await store.fetch(f"{made} ORDER BY name") == [("kinds",), ("matches",)]
+    stored = "SELECT count() FROM system.parts_columns WHERE active AND database = currentDatabase()"
+    assert await store.fetch(f"{stored} AND table = 'events' AND column = 'highlight'") == [(1,)]
     await store.insert_direct(batch([event()], number=2))
     forced = "SETTINGS force_optimize_projection_name = 'curve'"
     assert await store.fetch(f"SELECT count() FROM events GROUP BY match_id {forced}") == [(6,)]
+
+
+async def test_highlights_of_an_older_release_are_whole_before_and_after_they_are_rewritten(store: Store) -> None:
+    goal = event(event_type="goal", player_id="7\0\0ß", metadata='{"assist": "\\u0000"}')
+    await store.insert_direct(batch([goal, event()]))
+    await store._schema(f"ALTER TABLE {store.database}.events DROP COLUMN highlight")
+    await reopen_as_of(3, store)
+    for _ in range(2):
+        for large_events in (1, 1_000):
+            counted = await MatchReads(store, NothingPending(), large_events=large_events).aggregates([MATCH])
+            [shown] = counted[MATCH].highlights
+            assert (shown.event_id, shown.metadata, shown.player_id) == (goal.event_id, goal.metadata, goal.player_id)
+            assert shown.received_ms == goal.received_ns // 1_000_000
+        await mutated(store)
 
 
 async def test_analysts_see_no_version_that_does_not_stand(store: Store) -> None:

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from shards.aggregates import NOBODY, Extremes, Group
+from shards.aggregates import NOBODY, Extremes
 from shards.errors import StoreUnavailable
-from shards.large_groups import Kind, Said, State, groups_of
+from shards.large_groups import Kind, Said, State, counted_of
 
 NAMED = "0190a4f2-0000-7000-8000-000000000001"
 NO_START = (0, 0, "")
@@ -23,26 +23,26 @@ def row(
     named: str = NOBODY,
     event_type: str = "cheer",
     curve: tuple[list[int], list[int]] = ([], []),
-    targets: tuple[str, ...] = (),
+    retractions: tuple[str, ...] = (),
 ) -> str:
     times = [first_ms, last_ms, received_ms]
-    return json.dumps([named, kind, event_type, "7", events, *times, curve, NO_START, targets, []])
+    return json.dumps([named, kind, event_type, "7", events, *times, curve, NO_START, retractions, []])
 
 
 SUMMED = row(Kind.SUMMED, 100, 200, 300, events=5, curve=([1, 2], [3, 2]))
 
 
 def extremes(*texts: str) -> Extremes | None:
-    return groups_of(texts, "m", bucket_ms=60_000)[1]
+    return counted_of(texts, bucket_ms=60_000)[1]
 
 
 def test_rows_that_are_taken_off_and_rows_that_stand_are_in_the_counts() -> None:
     taken_off = row(Kind.TAKEN_OFF, 150, 160, 170, events=-2, curve=([2], [-2]))
     standing = row(Kind.STANDING, 150, 150, 170, curve=([1], [1]))
-    groups, _ = groups_of([SUMMED, taken_off, standing], "m", bucket_ms=60_000)
-    counts = {(group.bucket_ms, group.event_type): group.events for group in groups}
-    assert counts == {(0, "cheer"): 4, (60_000, ""): 4, (120_000, ""): 0}
-    assert {(group.match_id, group.named, group.team_id) for group in groups} == {("m", NOBODY, "7")}
+    counted, _ = counted_of([SUMMED, taken_off, standing], bucket_ms=60_000)
+    [group] = counted.groups
+    assert (group.named, group.event_type, group.team_id, group.events) == (NOBODY, "cheer", "7", 4)
+    assert counted.curve == {(60_000, "7"): 4, (120_000, "7"): 0}
 
 
 @pytest.mark.parametrize(
@@ -79,8 +79,12 @@ def test_extremes_are_those_of_events_that_count(others: list[str], expected: Ex
 def test_what_was_withdrawn_has_no_part_in_when_events_happened() -> None:
     goal = row(Kind.STANDING, 90, 210, 310, named=NAMED, event_type="goal")
     assert extremes(SUMMED, goal) == Extremes(90, 210, 310)
-    retraction = row(Kind.STANDING, 150, 150, 305, event_type="retraction", targets=(NAMED.upper(),))
+    retraction = row(
+        Kind.STANDING, 150, 150, 305, event_type="retraction", retractions=(f'{{"eventId":"{NAMED.upper()}"}}\0',)
+    )
     assert extremes(SUMMED, goal, retraction) == Extremes(100, 200, 310)
+    withdrawn = row(Kind.STANDING, 90, 210, 310, named=NAMED, event_type="goal", curve=([0], [1]))
+    assert counted_of([withdrawn, retraction], bucket_ms=60_000)[0].curve == {}
 
 
 def test_of_a_match_that_is_only_pending_there_are_no_sums() -> None:
@@ -89,8 +93,8 @@ def test_of_a_match_that_is_only_pending_there_are_no_sums() -> None:
 
 
 def test_an_uncontested_row_is_no_group() -> None:
-    groups: list[Group] = groups_of([row(Kind.UNCONTESTED, 1, 2, 3, events=0)], "m", bucket_ms=60_000)[0]
-    assert groups == []
+    counted, _ = counted_of([row(Kind.UNCONTESTED, 1, 2, 3, events=0)], bucket_ms=60_000)
+    assert counted.groups == []
 
 
 def test_a_statement_says_what_it_was_answered_from() -> None:
