@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from typing import NamedTuple, TypeVar
 
 import attrs
@@ -85,6 +85,7 @@ class MatchAggregates:
 
 
 GroupHighlight = tuple[int, int, str, str]
+NO_START = (0, 0, "")
 LAST_VERSION = 2**64 - 1
 """A version is this less the time of receipt in ns."""
 
@@ -93,7 +94,7 @@ class Group(NamedTuple):
     """The events of one type and team of a match, withdrawn ones among them.
 
     ``named`` is the event's id if a retraction may have withdrawn it, then the group is of that event alone.
-    ``start`` is (timestamp, time of receipt in ns, texts) of the earliest match_start, else (0, 0, "").
+    ``start`` is (timestamp, time of receipt in ns, texts) of the earliest match_start, else :data:`NO_START`.
     ``targets`` are what retractions name, as it was sent.
     ``highlights`` are (negative timestamp, version, id, texts). Versions are those of the table: the lower, the later
     received. Texts are its column "highlight".
@@ -113,21 +114,24 @@ class Group(NamedTuple):
 
 @attrs.frozen
 class Counted:
-    """What was counted of one match: its groups, and how many events are in the bucket of a start in ms and a team.
+    """What was counted of one match.
 
-    Of the buckets withdrawn events have been taken off.
+    Attributes:
+        groups: by type and team.
+        curve: how many events are in the bucket of a start in ms and a team, withdrawn ones taken off.
+        withdrawn: ids of the events that retractions name.
     """
 
     groups: Sequence[Group] = ()
     curve: Mapping[tuple[int, str], int] = attrs.field(factory=dict)
+    withdrawn: Set[str] = frozenset()
 
     @classmethod
     def of(cls, groups: Sequence[Group], buckets: Iterable[tuple[str, int, str, int]]) -> "Counted":
         """Return what was counted, of (named event, start of its bucket in ms, team, events) too."""
         withdrawn = withdrawn_by(groups)
-        return cls(
-            groups, _sums(((start, team), events) for named, start, team, events in buckets if named not in withdrawn)
-        )
+        standing = (((start, team), events) for named, start, team, events in buckets if named not in withdrawn)
+        return cls(groups, _sums(standing), withdrawn)
 
 
 @attrs.frozen
@@ -161,8 +165,7 @@ def aggregates_of(
         unread: pending events that are on disk only.
         extremes: where the groups' own are not to be believed.
     """
-    withdrawn = withdrawn_by(counted.groups)
-    typed = [group for group in counted.groups if group.events and group.named not in withdrawn]
+    typed = [group for group in counted.groups if group.events and group.named not in counted.withdrawn]
     starts = [group.start for group in typed if group.start[2]]
     by_type_team = _sums(((group.event_type, group.team_id), group.events) for group in typed)
     by_minute = _sums((start // MINUTE_MS * MINUTE_MS, count) for (start, _), count in counted.curve.items())
@@ -180,7 +183,7 @@ def aggregates_of(
         bucket_ms=bucket_ms,
         start_metadata=texts_of(min(starts)[2])[0] if starts else "",
         ended=any(group.event_type == "match_end" for group in typed),
-        highlights=_highlights(counted.groups, withdrawn),
+        highlights=_highlights(counted.groups, counted.withdrawn),
         pending_events=unread,
         as_of_ms=as_of_ms,
     )
@@ -195,6 +198,11 @@ def texts_of(highlight: str) -> tuple[str, str]:
     """Return metadata and player id of what the column "highlight" has of a row."""
     metadata, _, player_id = highlight.partition("\0")
     return metadata, player_id
+
+
+def targets_of(texts: Iterable[str]) -> list[str]:
+    """Return which events retractions name, of what the column "highlight" has of them; "" for none."""
+    return [retracted_id(texts_of(text)[0]) for text in texts]
 
 
 def retracted_id(metadata: str) -> str:

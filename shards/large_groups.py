@@ -1,16 +1,14 @@
 """What the statement of :mod:`shards.large_statements` answers, as it is counted in :mod:`shards.aggregates`. Pure."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from enum import IntEnum
 
 import attrs
 import msgspec
 
-from shards.aggregates import Counted, Extremes, Group, GroupHighlight, retracted_id, texts_of, withdrawn_by
+from shards.aggregates import NO_START, Counted, Extremes, Group, GroupHighlight, targets_of
 from shards.errors import StoreUnavailable
-
-_NO_START = (0, 0, "")
 
 
 class Kind(IntEnum):
@@ -103,13 +101,13 @@ def counted_of(texts: Iterable[str], *, bucket_ms: int) -> tuple[Counted, Extrem
         bucket_ms: length of a bucket.
     """
     rows = [_row.decode(text) for text in texts]
-    groups = _groups(rows)
     buckets = (
         (row.named, number * bucket_ms, row.team_id, events)
         for row in rows
         for number, events in zip(*row.curve, strict=True)
     )
-    return Counted.of(groups, buckets), _extremes(rows, withdrawn_by(groups))
+    counted = Counted.of(_groups(rows), buckets)
+    return counted, _extremes(rows, counted.withdrawn)
 
 
 def _groups(rows: Iterable[_Row]) -> list[Group]:
@@ -121,15 +119,15 @@ def _groups(rows: Iterable[_Row]) -> list[Group]:
     return [
         Group(
             *(named, event_type, team_id, sum(row.events for row in of_type), 0, 0, 0),
-            min((row.start for row in of_type if row.start[2]), default=_NO_START),
-            [retracted_id(texts_of(texts)[0]) for row in of_type for texts in row.retractions],
+            min((row.start for row in of_type if row.start[2]), default=NO_START),
+            targets_of(texts for row in of_type for texts in row.retractions),
             [highlight for row in of_type for highlight in row.highlights],
         )
         for (named, event_type, team_id), of_type in alike.items()
     ]
 
 
-def _extremes(rows: Sequence[_Row], withdrawn: set[str]) -> Extremes | None:
+def _extremes(rows: Sequence[_Row], withdrawn: Set[str]) -> Extremes | None:
     """Return the extremes of what counts; None if only rows that were taken off may have reached as far."""
     counted = [row for row in rows if row.named not in withdrawn]
     exact = any(row.kind is Kind.UNCONTESTED for row in rows)

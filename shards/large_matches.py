@@ -18,7 +18,7 @@ from typing import TypeVar
 
 import attrs
 
-from shards.aggregates import MatchAggregates, aggregates_of, withdrawn_by
+from shards.aggregates import Counted, Extremes, MatchAggregates, aggregates_of
 from shards.known_parts import KnownParts
 from shards.large_groups import State, counted_of
 from shards.large_statements import copies_statement, count_statements, sizes_statement, state_statement
@@ -144,40 +144,55 @@ class LargeMatches:
         known = self._known.get(match_id) or _Known()
         if match_id in self._known:
             self._known.move_to_end(match_id)
-        database = self._store.database
         if known.latest is None:
-            known.latest, _ = State.taken_from(await self._store.fetch(state_statement(database, match_id)))
+            statement = state_statement(self._store.database, match_id)
+            known.latest, _ = State.taken_from(await self._store.fetch(statement))
         for _ in range(TRIES):
             if not await self._learn(match_id, known, known.latest):
                 return None
             self._forget_oldest(known)
             named = known.named | set(targets)
-            statements = count_statements(
-                database,
-                match_id,
-                pending=pending,
-                known=known.parts.intervals,
-                copied=known.copied,
-                named=named,
-                bucket_ms=bucket_ms,
-                exact_extremes=known.exact_extremes,
-                threads=1 if sum(known.latest.parts.values()) < ONE_THREAD_ROWS else 0,
+            state, counted, extremes = await self._count(
+                match_id, known, known.latest, pending=pending, named=named, bucket_ms=bucket_ms
             )
-            state, texts = State.taken_from(await self._store.fetch(*statements))
-            counted, extremes = await asyncio.to_thread(counted_of, texts, bucket_ms=bucket_ms)
             known.exact_extremes &= known.latest.parts == state.parts
             known.latest = state
             if not state.parts and not pending:
                 self._known.pop(match_id, None)  # nothing is left of it
                 return None
-            withdrawn = withdrawn_by(counted.groups)
-            if known.is_of(state) and withdrawn <= named and extremes is not None:
+            if known.is_of(state) and counted.withdrawn <= named and extremes is not None:
                 return await asyncio.to_thread(
                     aggregates_of, match_id, counted, bucket_ms=bucket_ms, as_of_ms=as_of_ms, extremes=extremes
                 )
-            known.named |= withdrawn
+            known.named |= counted.withdrawn
             known.exact_extremes |= extremes is None
         return None
+
+    async def _count(
+        self,
+        match_id: str,
+        known: _Known,
+        latest: State,
+        *,
+        pending: Sequence[bytes],
+        named: Collection[str],
+        bucket_ms: int,
+    ) -> tuple[State, Counted, Extremes | None]:
+        """Return what is counted with what is known, and from which parts; no extremes where they do not show."""
+        statements = count_statements(
+            self._store.database,
+            match_id,
+            pending=pending,
+            known=known.parts.intervals,
+            copied=known.copied,
+            named=named,
+            bucket_ms=bucket_ms,
+            exact_extremes=known.exact_extremes,
+            threads=1 if sum(latest.parts.values()) < ONE_THREAD_ROWS else 0,
+        )
+        state, texts = State.taken_from(await self._store.fetch(*statements))
+        counted, extremes = await asyncio.to_thread(counted_of, texts, bucket_ms=bucket_ms)
+        return state, counted, extremes
 
     def _forget_oldest(self, latest: _Known) -> None:
         excess = sum(len(known.copied) for known in self._known.values()) - COPIES_KEPT

@@ -52,7 +52,7 @@ _NEW = "SELECT event_id FROM {events} WHERE match_id = {match} AND {is_new}"
 _IS_NEW = """NOT arrayExists(run -> run.1 = splitByChar('_', _part)[1]
     AND run.2 <= toUInt64OrZero(splitByChar('_', _part)[2]) AND toUInt64OrZero(splitByChar('_', _part)[3]) <= run.3,
     CAST([{runs}], 'Array(Tuple(String, UInt64, UInt64))'))"""
-# The highlights are found by the index of types, so they are asked for by themselves.
+# The highlights are found by the index of types, so they are asked for by themselves; of others the column is empty.
 _ROWS_OF_CONTESTED = f"""SELECT true AS stored, {STORED_COLUMNS} FROM {{events}}
         WHERE match_id = {{match}} AND {IS_HIGHLIGHT}
       UNION ALL SELECT true, {STORED_COLUMNS.replace("highlight", "''")} FROM {{events}}

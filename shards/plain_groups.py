@@ -13,11 +13,11 @@ import msgspec
 from shards.aggregates import (
     HIGHLIGHTS,
     LAST_VERSION,
+    NO_START,
     Counted,
     Group,
     GroupHighlight,
-    retracted_id,
-    texts_of,
+    targets_of,
     withdrawn_by,
 )
 
@@ -25,8 +25,6 @@ RETRACTION = "retraction"
 MATCH_START = "match_start"
 _ONE_DECIDES = (MATCH_START, "match_end")
 """Types of which a single event decides more than a count."""
-
-_NO_START = (0, 0, "")
 
 
 class _Row(msgspec.Struct, array_like=True):
@@ -74,12 +72,12 @@ def plain_groups(rows: Iterable[tuple[str]], *, bucket_ms: int) -> tuple[dict[st
 
 
 def _group(row: _Row) -> Group:
-    start = _NO_START
+    start = NO_START
     targets: list[str] = []
     if row.event_type == MATCH_START:
         start = min((-negative_at, LAST_VERSION - version, texts) for negative_at, version, _, texts in row.highlights)
     elif row.event_type == RETRACTION:
-        targets = [retracted_id(texts_of(texts)[0]) for *_, texts in row.highlights]
+        targets = targets_of(texts for *_, texts in row.highlights)
     return Group(
         *("", row.event_type, row.team_id, row.events, row.first_ms, row.last_ms, row.received_ms),
         *(start, targets, row.highlights),
@@ -104,7 +102,7 @@ def _apart(
     if any(group.events > HIGHLIGHTS and group.event_type in (RETRACTION, MATCH_START) for group in groups):
         return None  # not all of them are among the highlights
     if not withdrawn:
-        return Counted(groups, curve)
+        return Counted(groups, curve, withdrawn)
     places = {
         event_id: (-negative_at, group.event_type, group.team_id)
         for group in groups
@@ -121,4 +119,4 @@ def _apart(
         key = event_type, team_id
         by_key[key] = by_key[key]._replace(events=by_key[key].events - 1)
         curve[at_ms // bucket_ms * bucket_ms, team_id] -= 1
-    return Counted(list(by_key.values()), curve)
+    return Counted(list(by_key.values()), curve, withdrawn)

@@ -7,7 +7,7 @@ import msgspec
 
 from shards.aggregates import HIGHLIGHT_TYPES, HIGHLIGHTS, NOBODY
 from shards.stores.base import heredoc, rows_source
-from shards.stores.schema import HIGHLIGHT, ROW_STRUCTURE
+from shards.stores.schema import HIGHLIGHT_TEXTS, ROW_STRUCTURE
 
 NO_ID = f"toUUID('{NOBODY}')"
 COLUMNS = "event_id, event_type, happened, team_id, highlight, version"
@@ -17,7 +17,6 @@ HAPPENED = "toUnixTimestamp64Milli(timestamp)"
 STORED_COLUMNS = f"event_id, event_type, toInt64({HAPPENED}) AS happened, team_id, highlight, version"
 """The same, made from those of the table."""
 
-
 LAST_RECEIPT = "toInt64(intDiv(max(bitNot(version)), 1000000))"
 """When one of the events was last received, in ms; 0 where there is none."""
 
@@ -25,7 +24,7 @@ IS_HIGHLIGHT = f"event_type IN {HIGHLIGHT_TYPES!r}"
 # The first one received stands among the pending rows too.
 _PENDING = f"""CREATE OR REPLACE TEMPORARY TABLE pending ENGINE = Memory AS
   SELECT match_id, event_id, CAST(event_type, 'LowCardinality(String)') AS event_type,
-    timestamp AS happened, team_id, {HIGHLIGHT} AS highlight, bitNot(toUInt64(received_ns)) AS version
+    timestamp AS happened, team_id, {HIGHLIGHT_TEXTS} AS highlight, bitNot(toUInt64(received_ns)) AS version
   FROM {{source}} ORDER BY version DESC LIMIT 1 BY match_id, event_id"""
 # All versions of a row have the same key, so FINAL may come after this; else it reads what shares granules with it.
 _STORED = f"SELECT match_id, {STORED_COLUMNS} FROM {{database}}.events FINAL PREWHERE match_id {{is_one}}"

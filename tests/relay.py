@@ -8,7 +8,9 @@ build does not. The relay reads every answer to its end, and tells ClickHouse of
 import asyncio
 import ssl
 import time
+from collections.abc import Coroutine
 from contextlib import suppress
+from typing import Any
 
 PIECE_BYTES = 64 * 1024
 
@@ -63,15 +65,7 @@ class Relay:
         except OSError:
             to_client.transport.abort()
             return
-        try:
-            answers = asyncio.ensure_future(_pass_answers(server, to_client))
-            await self._pass_on(client, to_server)
-            with suppress(OSError):
-                to_server.write_eof()
-            await answers
-        finally:
-            to_server.transport.abort()
-            to_client.transport.abort()
+        await both_ways(self._pass_on(client, to_server), _pass_answers(server, to_client), to_client, to_server)
 
     async def _pass_on(self, client: asyncio.StreamReader, to_server: asyncio.StreamWriter) -> None:
         """Return when the client is gone, or ClickHouse is."""
@@ -84,6 +78,24 @@ class Relay:
                     end = looked_at[-len(self.marker) + 1 :]
                 to_server.write(piece)
                 await to_server.drain()
+
+
+async def both_ways(
+    requests: Coroutine[Any, Any, None],
+    answers: Coroutine[Any, Any, None],
+    to_client: asyncio.StreamWriter,
+    to_server: asyncio.StreamWriter,
+) -> None:
+    """Pass requests and answers on; after the last request wait for the rest of the answers, then cut."""
+    try:
+        answering = asyncio.ensure_future(answers)
+        await requests
+        with suppress(OSError):
+            to_server.write_eof()
+        await answering
+    finally:
+        to_server.transport.abort()
+        to_client.transport.abort()
 
 
 async def _pass_answers(server: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:

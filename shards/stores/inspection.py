@@ -56,8 +56,7 @@ class Found:
 def found_objects(objects: Sequence[tuple[Any, ...]], columns: Sequence[tuple[Any, ...]]) -> Found:
     """Return the answers to the two statements as one."""
     of_table: dict[str, dict[str, tuple[str, str, str]]] = {}
-    for table, name, *column in columns:
-        type_, default_kind, expression = column
+    for table, name, type_, default_kind, expression in columns:
         of_table.setdefault(table, {})[name] = (type_, default_kind, expression)
     found, selects = {}, {}
     for name, engine, engine_full, sorting_key, partition_key, select, create in objects:
@@ -121,8 +120,7 @@ def _column_differences(table: Table, found: FoundObject) -> list[str]:
             sentences.append(f"column {table.name}.{name} is {type_}, needed {needed}")
         elif default_kind in {"MATERIALIZED", "ALIAS", "EPHEMERAL"}:
             sentences.append(f"column {table.name}.{name} is {default_kind}, needed an ordinary one")
-    for name, expression in table.derived.items():
-        needed = f"String MATERIALIZED {expression}"
+    for name, needed in table.derived.items():
         is_ = " ".join(filter(None, found.columns.get(name, ()))) or "missing"
         if _plain(is_) != _plain(needed):
             sentences.append(f"column {table.name}.{name} is {is_}, needed {needed}")

@@ -62,9 +62,11 @@ _EVENT_COLUMNS = {
     "batch": "UInt64",
     "version": "UInt64",
 }
-# JSON holds no NUL, so the first one ends the metadata, whatever the id of the player is.
-HIGHLIGHT = f"if(has({list(HIGHLIGHT_TYPES)!r}, event_type), concat(metadata, '\\0', player_id), '')"
-"""Of a row; "" is that of no highlight. :func:`shards.aggregates.texts_of` takes it apart."""
+# JSON holds no NUL, so the first one ends the metadata, whatever the id of the player is. Every ClickHouse prints has()
+# alike, not so IN.
+HIGHLIGHT_TEXTS = f"if(has({list(HIGHLIGHT_TYPES)!r}, event_type), concat(metadata, '\\0', player_id), '')"
+"""What is said of a row that is a highlight, else ""; :func:`shards.aggregates.texts_of` takes it apart."""
+_HIGHLIGHT_COLUMN = f"String MATERIALIZED {HIGHLIGHT_TEXTS}"
 
 _ROW_EXPRESSIONS = {
     "timestamp": "fromUnixTimestamp64Milli(timestamp, 'UTC')",
@@ -77,7 +79,7 @@ _ROW_EXPRESSIONS = {
 class Table:
     """A table as it must be. Expressions are written as ClickHouse prints them in ``system.tables``.
 
-    ``derived``: expressions of columns, all String, that ClickHouse makes of the others of a row.
+    ``derived``: columns that ClickHouse makes of the others of a row; nobody inserts them.
     """
 
     name: str
@@ -97,8 +99,7 @@ class Table:
 
     def ddl(self, database: str) -> str:
         """Return the statement that creates the table where it is missing."""
-        columns = [f"{name} {type_}" for name, type_ in self.columns.items()]
-        columns += [f"{name} String MATERIALIZED {expression}" for name, expression in self.derived.items()]
+        columns = [f"{name} {definition}" for name, definition in (self.columns | self.derived).items()]
         inside = ", ".join((*columns, *self.shortcuts))
         clauses = [f"CREATE TABLE IF NOT EXISTS {database}.{self.name} ({inside}) ENGINE = {self.engine}"]
         if self.partition_key:
@@ -144,7 +145,7 @@ EVENTS = Table(
     name="events",
     engine="ReplacingMergeTree(version)",
     columns=_EVENT_COLUMNS,
-    derived={"highlight": HIGHLIGHT},
+    derived={"highlight": _HIGHLIGHT_COLUMN},
     sorting_key="match_id, event_id",
     partition_key="toYYYYMM(received_at)",
     shortcuts=(_ACTIVITY, _CURVE, _KINDS, _MATCHES),
@@ -206,7 +207,7 @@ MIGRATIONS = (
     Migration(
         4,
         (
-            f"ALTER TABLE {{database}}.events ADD COLUMN IF NOT EXISTS highlight String MATERIALIZED {HIGHLIGHT}",
+            f"ALTER TABLE {{database}}.events ADD COLUMN IF NOT EXISTS highlight {_HIGHLIGHT_COLUMN}",
             "ALTER TABLE {database}.events MATERIALIZE COLUMN highlight",
         ),
     ),

@@ -26,6 +26,18 @@ async def store(own_clickhouse: ClickHouseServer) -> AsyncIterator[ServerStore]:
     await store.close()
 
 
+@pytest.fixture
+async def relayed(own_clickhouse: ClickHouseServer) -> AsyncIterator[ServerStore]:
+    """For INSERTs that are cut: cut directly they can end this form of the server."""
+    relay = Relay(own_clickhouse.tcp_port)
+    await relay.start()
+    store = ServerStore(f"clickhouse://default@127.0.0.1:{relay.port}/fan", shards=2)
+    await store.open()
+    yield store
+    await store.close()
+    await relay.close()
+
+
 async def test_a_restart_between_insert_and_flush_loses_the_batch_and_says_so(
     own_clickhouse: ClickHouseServer, store: ServerStore
 ) -> None:
@@ -199,11 +211,8 @@ async def test_closing_does_not_wait_for_a_hanging_server(own_clickhouse: ClickH
     await asyncio.wait({waiting})
 
 
-async def test_a_cancelled_statement_leaves_the_store_usable(own_clickhouse: ClickHouseServer) -> None:
-    relay = Relay(own_clickhouse.tcp_port)  # a cut INSERT is one that can end this form of the server
-    await relay.start()
-    store = ServerStore(f"clickhouse://default@127.0.0.1:{relay.port}/fan", shards=2)
-    await store.open()
+async def test_a_cancelled_statement_leaves_the_store_usable(relayed: ServerStore) -> None:
+    store = relayed
     for delay_s in (0, 0.001, 0.003, 0.01, 0.03):
         for statement in (
             store.fetch("SELECT sleepEachRow(0.01) FROM numbers(300) SETTINGS max_block_size = 1"),
@@ -217,8 +226,6 @@ async def test_a_cancelled_statement_leaves_the_store_usable(own_clickhouse: Cli
             assert await store.fetch("SELECT 7") == [(7,)]
     await store.insert_direct(batch([event()], number=2))
     assert await store.landed("w1", 0, [2]) == {2: 1}
-    await store.close()
-    await relay.close()
 
 
 async def test_reads_do_not_wait_for_each_other_beyond_the_pool(store: ServerStore) -> None:

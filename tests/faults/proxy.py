@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import attrs
 
-from tests.relay import PIECE_BYTES, Relay
+from tests.relay import PIECE_BYTES, Relay, both_ways
 
 INSERT = b"INSERT INTO "
 CHECKPOINT = b"OPTIMIZE TABLE "
@@ -99,15 +99,7 @@ class Proxy(Relay):
             return
         to_server.write(hello)
         line = _Line(client, to_client, server, to_server)
-        try:
-            answers = asyncio.ensure_future(self._pass_answers(line))
-            await self._pass_requests(line)
-            with suppress(OSError):
-                to_server.write_eof()
-            await answers
-        finally:
-            to_server.transport.abort()
-            to_client.transport.abort()
+        await both_ways(self._pass_requests(line), self._pass_answers(line), to_client, to_server)
 
     async def _pass_requests(self, line: _Line) -> None:
         with suppress(OSError):
