@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import attrs
-from aiohttp import ClientSession, web
+from aiohttp import ClientSession, TCPConnector, web
 
 from app.application import create_app
 from app.config import Config
@@ -39,7 +39,7 @@ class Reply:
 
 @attrs.frozen
 class Service:
-    """The service, and one client session that keeps connections alive."""
+    """The service, and one client session."""
 
     app: web.Application
     session: ClientSession
@@ -128,8 +128,14 @@ async def eventually(condition: Callable[[], Any], state: Callable[[], str]) -> 
 
 
 @asynccontextmanager
-async def running(config: Config, *, routes: Iterable[web.RouteDef] = (), **options: Any) -> AsyncIterator[Service]:
-    """Run the service, with some more routes and options of its runner, until the block ends."""
+async def running(
+    config: Config, *, routes: Iterable[web.RouteDef] = (), reuse: bool = True, **options: Any
+) -> AsyncIterator[Service]:
+    """Run the service, with some more routes and options of its runner, until the block ends.
+
+    The client reuses connections, unless told not to: one that the service closes for its idleness at the moment of a
+    POST breaks that off, and nobody can send a POST again unasked.
+    """
     app = create_app(config)
     app.add_routes(routes)
     runner = ServiceRunner(app, access_log=None, shutdown_timeout=1, **options)
@@ -137,7 +143,7 @@ async def running(config: Config, *, routes: Iterable[web.RouteDef] = (), **opti
     try:
         await runner.listen(config.host, config.port)
         host, port = runner.addresses[0][:2]
-        async with ClientSession() as session:
+        async with ClientSession(connector=TCPConnector(force_close=not reuse)) as session:
             yield Service(app, session, host, port)
     finally:
         await runner.cleanup()

@@ -55,7 +55,7 @@ async def remainder(request: web.Request) -> web.Response:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service(config: Config) -> AsyncIterator[Service]:
     routes = [web.post("/paced", paced), web.get("/remainder", remainder)]
-    async with running(config, routes=routes, patience=PATIENCE) as service:
+    async with running(config, routes=routes, reuse=False, patience=PATIENCE) as service:
         yield service
 
 
@@ -171,7 +171,7 @@ async def others(service: Service) -> AsyncIterator[None]:
         return done
 
     with closing(connection):
-        connection.connect()  # the kernel does, before the service accepts it
+        assert await asyncio.to_thread(ask, "GET", "/health") == 200  # so the service's end is open, too
         async with asyncio.TaskGroup() as group:
             working = group.create_task(asyncio.to_thread(work))
             try:
@@ -311,20 +311,21 @@ async def test_a_viewer_who_does_not_read_is_cut_off_and_the_others_read_on(serv
     goal = {"matchId": "unread", "eventType": "goal", "teamId": "1", "metadata": {"text": "x" * 16_000}}
     assert (await service.post("/api/events", goal)).status == 202
     live = service.context.live
-    async with service.session.get(service.url + path) as reading, connected(service, 3) as clients:
-        before = sockets() - 2 * len(clients)
-        for client in clients:
-            await client.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-            await client.reader.readuntil(b"\r\n")
-            client.writer.transport.pause_reading()
+    async with service.session.get(service.url + path) as reading:
+        before = sockets()
+        async with connected(service, 3) as clients:
+            for client in clients:
+                await client.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                await client.reader.readuntil(b"\r\n")
+                client.writer.transport.pause_reading()
 
-        async def only_one_is_left() -> bool:
-            assert (await service.post("/api/events", goal)).status == 202
-            assert await reading.content.readany()
-            return live.viewers == 1
+            async def only_one_is_left() -> bool:
+                assert (await service.post("/api/events", goal)).status == 202
+                assert await reading.content.readany()
+                return live.viewers == 1
 
-        await eventually(only_one_is_left, lambda: f"{live.viewers} viewers")
-        await all_cut_off(before, clients)
+            await eventually(only_one_is_left, lambda: f"{live.viewers} viewers")
+            await all_cut_off(before, clients)
 
 
 async def all_cut_off(before: int, clients: list[Client]) -> None:
