@@ -10,6 +10,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from shards import gate
 from shards.audit import Audit
 from shards.errors import StoreError
 from shards.events import Event
@@ -208,7 +209,10 @@ async def test_records_that_the_disk_damaged_are_told_apart(settings: ShardSetti
         assert (found.verdict, found.shards[0].confirmed, found.shards[0].unprovable["damaged"]) == ("whole", 5, 1)
 
 
-async def test_without_clickhouse_nothing_is_said(settings: ShardSettings, make_store: Callable[[], Store]) -> None:
+async def test_without_clickhouse_nothing_is_said(
+    settings: ShardSettings, make_store: Callable[[], Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "CHECK_INTERVAL_S", 3600)  # a table that is seen to be missing is made again
     closed = make_store()
     async with running(settings, closed) as shards:
         await bring(shards, *events(shards, 3))
