@@ -33,6 +33,9 @@ class Rendered:
     tag: str
 
 
+_Key = tuple[str, CurveWanted | None]
+
+
 @attrs.frozen
 class _Kept:
     aggregates: MatchAggregates
@@ -45,7 +48,7 @@ class RenderedMetrics:
 
     def __init__(self, response_times: ResponseTimes) -> None:
         self._response_times = response_times
-        self._kept: OrderedDict[tuple[str, CurveWanted | None], _Kept] = OrderedDict()
+        self._kept: OrderedDict[_Key, _Kept] = OrderedDict()
 
     async def get(self, aggregates: MatchAggregates, curve: CurveWanted | None = None) -> Rendered:
         """Return the answer that shows these aggregates, at most :data:`MAX_AGE_S` old."""
@@ -53,12 +56,21 @@ class RenderedMetrics:
         kept = self._kept.get(key)
         if kept is None or kept.aggregates is not aggregates or now - kept.made_at >= MAX_AGE_S:
             kept = _Kept(aggregates, now, asyncio.create_task(self._make(aggregates, curve), name="render metrics"))
-            self._kept[key] = kept
-            self._kept.move_to_end(key)
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
+            self._keep(key, kept)
         # Who goes away must not take the answer from the others.
         return kept.made.result() if kept.made.done() else await asyncio.shield(kept.made)
+
+    def _keep(self, key: _Key, kept: _Kept) -> None:
+        self._kept[key] = kept
+        self._kept.move_to_end(key)
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        # An answer can have megabytes, and who asks says of how many ranges there is one.
+        asyncio.get_running_loop().call_later(MAX_AGE_S, self._forget, key, kept)
+
+    def _forget(self, key: _Key, kept: _Kept) -> None:
+        if self._kept.get(key) is kept:
+            del self._kept[key]
 
     async def _make(self, aggregates: MatchAggregates, curve: CurveWanted | None) -> Rendered:
         percentiles = self._response_times.percentiles(aggregates.match_id)

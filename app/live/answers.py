@@ -178,6 +178,8 @@ class Answers:
         if answer is not None:
             self._answers[match_id] = answer
             self._answers.move_to_end(match_id)
+        elif outcome.error is None:
+            self._answers.pop(match_id, None)  # its last event has expired
         while len(self._answers) > self._max_matches:
             self._answers.popitem(last=False)
         while len(self._outcomes) > self._max_matches * UNKNOWN_FACTOR:

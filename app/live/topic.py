@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import attrs
@@ -12,7 +12,7 @@ from app.engagement import highlight_view
 from app.live.answers import Answers
 from app.live.viewers import Message, Subscription
 from app.schemas.event_types import RETRACTION
-from shards.aggregates import HIGHLIGHTS, canonical_id, retracted_id
+from shards.aggregates import HIGHLIGHTS, NOBODY, canonical_id, retracted_id
 from shards.errors import StoreError
 from shards.events import Event
 from shards.reads import HIGHLIGHT_TYPES, Highlight, MatchAggregates
@@ -28,6 +28,9 @@ FEED_LIMIT = 200
 
 RECENT_MS = 60_000
 """A highlight that a poll finds is sent if it was received so long before the last one, or later."""
+
+NO_HIGHLIGHT_YET = f"0-{NOBODY}"
+"""The id for ``Last-Event-ID`` of who was there before the first one: whatever came since was missed."""
 
 Render = Callable[[MatchAggregates], Awaitable[bytes]]
 """Makes the JSON text of an answer, once for all who ask at a time."""
@@ -67,11 +70,15 @@ class Topic:
         """Send highlights at once, and a new snapshot soon."""
         self._changed_at = time.monotonic()
         self._changed.set()
+        messages, withdrawn = [], self._withdrawn()
         for event in events:
-            if event.event_type in HIGHLIGHT_TYPES:
-                highlight = _highlight_of(event, retracted=event.event_id in self._withdrawn())
-                if self._announce(highlight):
-                    self._unchecked.append((self._changed_at, highlight))
+            if event.event_type in HIGHLIGHT_TYPES and event.event_id not in self._feed:
+                highlight = _highlight_of(event, retracted=event.event_id in withdrawn)
+                messages.append(self._remember(highlight))
+                if event.event_type == RETRACTION:
+                    withdrawn.add(retracted_id(event.metadata))
+                self._unchecked.append((self._changed_at, highlight))
+        self._publish(*messages)
 
     async def close(self) -> None:
         """End the poller and every viewer's stream. The feed goes on to take what is accepted."""
@@ -105,12 +112,14 @@ class Topic:
 
     def _announce_others(self, highlights: Sequence[Highlight], *, received_since_ms: int) -> None:
         """Send what another process accepted; note what was retracted."""
+        messages = []
         for highlight in reversed(highlights):
             known = self._feed.get(highlight.event_id)
             if known is not None and known.value.retracted != highlight.retracted:
                 self._remember(highlight)
             elif known is None and highlight.received_ms >= received_since_ms:
-                self._announce(highlight)
+                messages.append(self._remember(highlight))
+        self._publish(*messages)
 
     def _withdrawn(self) -> set[str]:
         """Return what the retractions in the feed name."""
@@ -123,29 +132,25 @@ class Topic:
         Counting ``newest`` began after ``accepted_until``: what was accepted by then is in it.
         """
         standing = {highlight.event_id: highlight for highlight in newest.highlights}
-        oldest = newest.highlights[-1].timestamp if len(newest.highlights) == HIGHLIGHTS else 0
+        oldest = _oldest_held(newest.highlights)
+        messages = []
         while self._unchecked and self._unchecked[0][0] <= accepted_until:
             _, highlight = self._unchecked.popleft()
             counted = standing.get(highlight.event_id)
             if counted is None and highlight.timestamp > oldest and not newest.pending_events:
-                self._send_again(attrs.evolve(highlight, retracted=True))
+                messages.append(self._remember_again(attrs.evolve(highlight, retracted=True)))
             elif counted is not None and (
                 _content(counted) != _content(highlight) or (highlight.retracted and not counted.retracted)
             ):
-                self._send_again(counted)
+                messages.append(self._remember_again(counted))
+        self._publish(*messages)
 
-    def _send_again(self, highlight: Highlight) -> None:
-        """Send what was sent before, with an id of its own: who comes back with that of before has not seen this."""
+    def _remember_again(self, highlight: Highlight) -> Message:
+        """Remember what was sent before under another id: who comes back with that of before has not seen this."""
         if highlight.event_id in list(self._feed)[: self._seeded]:
             self._seeded -= 1
         self._feed.pop(highlight.event_id, None)
-        self._publish(self._remember(highlight, id_ms=highlight.received_ms + 1))
-
-    def _announce(self, highlight: Highlight) -> bool:
-        is_new = highlight.event_id not in self._feed
-        if is_new:
-            self._publish(self._remember(highlight))
-        return is_new
+        return self._remember(highlight, id_ms=highlight.received_ms + 1)
 
     def _remember(self, highlight: Highlight, *, id_ms: int | None = None) -> Message:
         message = Message(
@@ -160,14 +165,15 @@ class Topic:
             self._seeded = max(0, self._seeded - 1)
         return message
 
-    def _publish(self, message: Message) -> None:
-        for viewer in self.viewers:
-            viewer.put(message)
+    def _publish(self, *messages: Message) -> None:
+        if messages:
+            for viewer in self.viewers:
+                viewer.put(*messages)
 
     def _snapshot(self, aggregates: MatchAggregates) -> Message:
         last = next(reversed(self._feed.values()), None)
         text = asyncio.ensure_future(self._render(aggregates))
-        return Message(event="metrics", text=text, value=aggregates, id=last.id if last else "")
+        return Message(event="metrics", text=text, value=aggregates, id=last.id if last else NO_HIGHLIGHT_YET)
 
     async def _poll(self, shown: MatchAggregates) -> None:
         """Publish whatever changed, for as long as there are viewers.
@@ -206,6 +212,14 @@ def _next_due(shown: MatchAggregates) -> float:
     """Return when the count after this one may begin, on the monotonic clock; the other one may have been set."""
     age_s = time.time() - shown.as_of_ms / 1000
     return time.monotonic() + INTERVAL_S - max(0.0, min(age_s, INTERVAL_S))
+
+
+def _oldest_held(highlights: Sequence[Highlight]) -> int:
+    """Return since when, in ms, an answer is sure to hold every highlight there is."""
+    kinds = Counter(highlight.event_type == RETRACTION for highlight in highlights)
+    full = [is_retraction for is_retraction, count in kinds.items() if count == HIGHLIGHTS]
+    oldest = {highlight.event_type == RETRACTION: highlight.timestamp for highlight in highlights}
+    return max((oldest[is_retraction] for is_retraction in full), default=0)
 
 
 def _content(highlight: Highlight) -> tuple[object, ...]:

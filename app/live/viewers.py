@@ -6,14 +6,15 @@ may hold unsent, 64 KiB and one message, is more.
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
 import attrs
 
 QUEUE_LIMIT = 64
-"""Messages that may wait for one viewer; who is further behind is cut off, and reconnects to a snapshot."""
+"""So often something may be sent to a viewer who takes nothing; who is further behind is cut off, and reconnects to a
+snapshot. How many messages there are each time is up to those who send events, not to the viewer."""
 
 
 @attrs.frozen(kw_only=True)
@@ -59,33 +60,33 @@ class Subscription:
 
     def __init__(self, *, limit: int = QUEUE_LIMIT) -> None:
         self._limit = limit
-        self._first: list[Message] = []  # the last one comes first
-        self._waiting: deque[Message] = deque()
+        self._now: Iterator[Message] = iter(())
+        self._waiting: deque[Sequence[Message]] = deque()
         self._wake = asyncio.Event()
         self.ended = False
         """No further message will come."""
 
     def begin(self, messages: Iterable[Message]) -> None:
         """Set what the stream begins with, however much that is: it does not count towards the limit."""
-        self._first = [*messages][::-1]
+        self._waiting.appendleft([*messages])
         self._wake.set()
 
-    def put(self, message: Message) -> None:
-        """Queue a message. State supersedes state that still waits; over the limit the viewer is cut off."""
+    def put(self, *messages: Message) -> None:
+        """Queue what there is to say. State supersedes state that still waits; over the limit the viewer is cut off."""
         if self.ended:
             return
-        if message.event != "event" and self._waiting and self._waiting[-1].event == message.event:
+        if self._waiting and messages[0].event == self._waiting[-1][0].event == "metrics":
             self._waiting.pop()
         if len(self._waiting) >= self._limit:
             self.end()
             return
-        self._waiting.append(message)
+        self._waiting.append(messages)
         self._wake.set()
 
     def end(self) -> None:
         """End the iteration at once; what still waits is dropped."""
         self.ended = True
-        self._first.clear()
+        self._now = iter(())
         self._waiting.clear()
         self._wake.set()
 
@@ -93,9 +94,12 @@ class Subscription:
         return self
 
     async def __anext__(self) -> Message:
-        while not (self._first or self._waiting):
-            if self.ended:
+        while (message := next(self._now, None)) is None:
+            if self._waiting:
+                self._now = iter(self._waiting.popleft())
+            elif self.ended:
                 raise StopAsyncIteration
-            self._wake.clear()
-            await self._wake.wait()
-        return self._first.pop() if self._first else self._waiting.popleft()
+            else:
+                self._wake.clear()
+                await self._wake.wait()
+        return message

@@ -313,6 +313,30 @@ async def test_however_much_was_missed_is_sent_and_until_then_the_id_stays(servi
         assert (await viewer.next("event")).data["eventId"] == later["eventId"]
 
 
+async def test_however_many_come_at_once_nobody_who_reads_is_cut_off(service: Service) -> None:
+    await send(service, event("many"))
+    async with watching(service, "many") as viewer:
+        await viewer.next("metrics")
+        goals = [event("many", "goal") for _ in range(3 * QUEUE_LIMIT)]
+        await send(service, *goals)
+        assert [(await viewer.next("event")).data["eventId"] for _ in goals] == [goal["eventId"] for goal in goals]
+        assert (await viewer.until_total(len(goals) + 1))[-1] == len(goals) + 1
+
+
+async def test_who_left_before_the_first_highlight_is_sent_it_on_coming_back(service: Service) -> None:
+    await send(service, event("none yet"))
+    async with watching(service, "none yet") as viewer:
+        seen = (await viewer.next("metrics")).id
+    await send(service, goal := event("none yet", "goal"))
+    await service.metrics("none yet", total=2)
+    async with watching(service, "none yet", Last_Event_ID=seen) as viewer:
+        assert (await viewer.next("event")).data["eventId"] == goal["eventId"]
+    async with watching(service, "none yet") as viewer:
+        await viewer.next("metrics")
+        await send(service, card := event("none yet", "red_card"))
+        assert (await viewer.next("event")).data["eventId"] == card["eventId"]
+
+
 async def test_goes_on_in_the_order_in_which_highlights_were_sent(service: Service) -> None:
     """Of two requests, the one received later may be durable first."""
     first = event("order", "goal")
@@ -432,7 +456,7 @@ async def test_a_slow_viewer_is_cut_off_and_state_replaces_state() -> None:
         viewer.put(Message(event="metrics", text=b"{}", value=number))
     assert (await anext(viewer)).value == 9
     for number in range(4):
-        viewer.put(Message(event="event", text=b"{}", value=number))
+        viewer.put(*(Message(event="event", text=b"{}", value=number) for _ in range(5)))
     assert viewer.ended
     with pytest.raises(StopAsyncIteration):
         await anext(viewer)

@@ -19,13 +19,15 @@ class Load:
     asked: list[tuple[str, ...]] = attrs.field(factory=list)
     gate: asyncio.Event = attrs.field(factory=asyncio.Event)
     error: Exception | None = None
+    expired: bool = False
 
     async def __call__(self, match_ids: Sequence[str]) -> dict[str, MatchAggregates]:
         self.asked.append(tuple(match_ids))
         await self.gate.wait()
         if self.error is not None:
             raise self.error
-        return {match_id: self._answer(match_id) for match_id in match_ids if match_id.startswith("m")}
+        known = [match_id for match_id in match_ids if match_id.startswith("m") and not self.expired]
+        return {match_id: self._answer(match_id) for match_id in known}
 
     def _answer(self, match_id: str) -> MatchAggregates:
         return MatchAggregates(
@@ -75,6 +77,14 @@ async def test_all_who_ask_at_once_share_a_load(answers: Answers, load: Load) ->
     found = await asyncio.gather(*asking)
     assert load.asked == [("m1",), ("m2",)]
     assert all(answer["m1"].total == found[0]["m1"].total for answer in found)
+
+
+async def test_a_match_of_which_nothing_is_left_is_unknown_again(answers: Answers, load: Load, clock: Clock) -> None:
+    assert (await answers.get(["m1"])).keys() == {"m1"}
+    load.expired = True
+    clock.now += FRESH_S
+    assert await answers.get(["m1"]) == {}
+    assert answers.last("m1") is None
 
 
 async def test_a_crowd_that_waited_is_told_in_groups_so_that_others_come_in_between(
