@@ -1,5 +1,7 @@
 """What was counted of a match, and how it is put together from the rows of an answer. Pure functions."""
 
+import heapq
+import itertools
 import json
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
@@ -7,14 +9,15 @@ from typing import NamedTuple, TypeVar
 
 import attrs
 
+RETRACTION = "retraction"
 HIGHLIGHT_TYPES = (
-    *("goal", "own_goal", "penalty", "yellow_card", "red_card", "var_review", "retraction"),
+    *("goal", "own_goal", "penalty", "yellow_card", "red_card", "var_review", RETRACTION),
     *("match_start", "match_end", "half_start", "half_end", "shootout_goal", "shootout_miss"),
 )
 """Types of events that are worth a line in the feed."""
 
 HIGHLIGHTS = 100
-"""How many of them an answer holds."""
+"""How many of them an answer holds, and how many retractions: that fans' words are taken back hides no goal."""
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
 """The id in rows of an answer that are not about one event."""
@@ -63,7 +66,7 @@ class MatchAggregates:
         bucket_ms: length of a bucket of ``curve``; divides a minute.
         start_metadata: metadata of the earliest ``match_start``, "" if there is none.
         ended: there is a ``match_end``.
-        highlights: newest first, at most 100; retracted ones are kept and marked.
+        highlights: newest first, at most 100 besides at most 100 retractions; retracted ones are kept and marked.
         pending_events: accepted, but on disk only, and not in these figures yet.
         as_of_ms: when counting began: whatever was acknowledged before is in. Not part of equality.
     """
@@ -83,6 +86,11 @@ class MatchAggregates:
     pending_events: int = 0
     as_of_ms: int = attrs.field(default=0, eq=False)
 
+    @property
+    def latest_ms(self) -> int:
+        """How far the match has come: its latest event, but not beyond the last receipt, as clocks may be ahead; ms."""
+        return min(self.last_ms, self.last_received_ms)
+
 
 GroupHighlight = tuple[int, int, str, str]
 NO_START = (0, 0, "")
@@ -95,7 +103,7 @@ class Group(NamedTuple):
 
     ``named`` is the event's id if a retraction may have withdrawn it, then the group is of that event alone.
     ``start`` is (timestamp, time of receipt in ns, texts) of the earliest match_start, else :data:`NO_START`.
-    ``targets`` are what retractions name, as it was sent.
+    ``targets`` are what retractions name, in whatever spelling.
     ``highlights`` are (negative timestamp, version, id, texts). Versions are those of the table: the lower, the later
     received. Texts are its column "highlight".
     """
@@ -242,8 +250,10 @@ def _sums(counts: Iterable[tuple[_Key, int]]) -> dict[_Key, int]:
 
 def _highlights(groups: Iterable[Group], withdrawn: Collection[str]) -> tuple[Highlight, ...]:
     """Newest first; of the same time, the one received later first."""
-    found = [(*values, group.event_type, group.team_id) for group in groups for values in group.highlights]
-    return tuple(_highlight(*values, withdrawn) for values in sorted(found)[:HIGHLIGHTS])
+    found = sorted((*values, group.event_type, group.team_id) for group in groups for values in group.highlights)
+    retractions = itertools.islice((one for one in found if one[4] == RETRACTION), HIGHLIGHTS)
+    others = itertools.islice((one for one in found if one[4] != RETRACTION), HIGHLIGHTS)
+    return tuple(_highlight(*values, withdrawn) for values in heapq.merge(retractions, others))
 
 
 def _highlight(

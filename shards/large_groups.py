@@ -7,7 +7,7 @@ from enum import IntEnum
 import attrs
 import msgspec
 
-from shards.aggregates import NO_START, Counted, Extremes, Group, GroupHighlight, targets_of
+from shards.aggregates import NO_START, Counted, Extremes, Group, GroupHighlight
 from shards.errors import StoreUnavailable
 
 
@@ -70,9 +70,9 @@ class State:
 
 
 class _Row(msgspec.Struct, array_like=True):
-    """Units of one kind, type and team. ``named``, ``start``, ``highlights``: see :class:`Group`.
+    """Units of one kind, type and team. ``named``, ``start``, ``targets``, ``highlights``: see :class:`Group`.
 
-    ``curve``: numbers of buckets, and how many events are in each. ``retractions``: their texts. Moments are in ms,
+    ``curve``: numbers of buckets, and how many events are in each. Moments are in ms,
     0 where there is none.
     """
 
@@ -86,7 +86,7 @@ class _Row(msgspec.Struct, array_like=True):
     received_ms: int
     curve: tuple[list[int], list[int]]
     start: tuple[int, int, str]
-    retractions: list[str]
+    targets: list[str]
     highlights: list[GroupHighlight]
 
 
@@ -120,7 +120,7 @@ def _groups(rows: Iterable[_Row]) -> list[Group]:
         Group(
             *(named, event_type, team_id, sum(row.events for row in of_type), 0, 0, 0),
             min((row.start for row in of_type if row.start[2]), default=NO_START),
-            targets_of(texts for row in of_type for texts in row.retractions),
+            [target for row in of_type for target in row.targets],
             [highlight for row in of_type for highlight in row.highlights],
         )
         for (named, event_type, team_id), of_type in alike.items()

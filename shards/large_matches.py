@@ -102,11 +102,15 @@ class LargeMatches:
         self._store = store
         self._large_events = large_events
         self._known: OrderedDict[str, _Known] = OrderedDict()
-        self._small: OrderedDict[str, None] = OrderedDict()
+        self._small: OrderedDict[str, int] = OrderedDict()
 
     def knows(self, match_id: str) -> bool:
         """Say whether it is known how large a match is."""
         return match_id in self._known or match_id in self._small
+
+    def events(self, match_id: str) -> int:
+        """Return how many events a match had when it was last counted, 0 where that is not known."""
+        return self._large_events if match_id in self._known else self._small.get(match_id, 0)
 
     async def among(self, match_ids: Collection[str]) -> list[str]:
         """Return the large ones, but for those that have to be read row by row for now. StoreError: as below."""
@@ -124,7 +128,7 @@ class LargeMatches:
             self._small.pop(match_id, None)
             _keep(self._known, match_id, self._known.get(match_id) or _Known(), most=LARGE_KEPT)
         else:
-            _keep(self._small, match_id, None, most=SMALL_KEPT)
+            _keep(self._small, match_id, events, most=SMALL_KEPT)
 
     async def aggregates(
         self, match_id: str, *, pending: Sequence[bytes], targets: Collection[str], bucket_ms: int, as_of_ms: int

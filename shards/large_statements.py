@@ -22,6 +22,7 @@ from shards.read_statements import (
     NO_ID,
     SETTINGS,
     STORED_COLUMNS,
+    TARGET_OF_HIGHLIGHT,
     pending_statement,
 )
 from shards.stores.base import heredoc
@@ -74,7 +75,7 @@ _UNITS_OF_EXTREMES = f"""SELECT {NO_ID}, {Kind.UNCONTESTED:d}, toInt64(0), toInt
 _COUNTS = f"""SELECT formatRowNoNewline('JSONCompactEachRow', toString(about), kind, event_type, team_id, sum(n),
     min(first), max(last), max(received), sumMap([bucket], [n]),
     minIf((first, bitNot(version), highlight), kind = {Kind.STANDING:d} AND event_type = 'match_start'),
-    groupArrayIf(highlight, kind = {Kind.STANDING:d} AND event_type = 'retraction'),
+    groupArrayIf({TARGET_OF_HIGHLIGHT}, kind = {Kind.STANDING:d} AND event_type = 'retraction'),
     groupArraySortedIf({HIGHLIGHTS})((-first, version, toString(event_id), highlight),
       kind = {Kind.STANDING:d} AND {IS_HIGHLIGHT}))"""
 _RFC_9562 = 0b10 << 62

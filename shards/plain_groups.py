@@ -14,6 +14,7 @@ from shards.aggregates import (
     HIGHLIGHTS,
     LAST_VERSION,
     NO_START,
+    RETRACTION,
     Counted,
     Group,
     GroupHighlight,
@@ -21,10 +22,13 @@ from shards.aggregates import (
     withdrawn_by,
 )
 
-RETRACTION = "retraction"
 MATCH_START = "match_start"
 _ONE_DECIDES = (MATCH_START, "match_end")
 """Types of which a single event decides more than a count."""
+
+
+class CutShort(Exception):
+    """Of some events the bucket was not told: they are more than were asked for one by one."""
 
 
 class _Row(msgspec.Struct, array_like=True):
@@ -47,19 +51,24 @@ class _Row(msgspec.Struct, array_like=True):
 _row = msgspec.json.Decoder(_Row)
 
 
-def plain_groups(rows: Iterable[tuple[str]], *, bucket_ms: int) -> tuple[dict[str, Counted], dict[str, set[str]]]:
+def plain_groups(rows: Iterable[tuple[str]], *, bucket_ms: int) -> tuple[dict[str, Counted], dict[str, Set[str]]]:
     """Return what was counted of each match; and those of which that cannot be told, with what is withdrawn in them.
 
     Args:
         rows: the answer; each row is a text in JSON.
         bucket_ms: length of a bucket.
+
+    Raises:
+        CutShort: a curve is not whole.
     """
     of_matches: dict[str, list[_Row]] = {}
     for (text,) in rows:
         row = _row.decode(text)
+        if isinstance(row.curve, list) and len(row.curve) < row.events:
+            raise CutShort
         of_matches.setdefault(row.match_id, []).append(row)
     counted: dict[str, Counted] = {}
-    intricate: dict[str, set[str]] = {}
+    intricate: dict[str, Set[str]] = {}
     for match_id, of_match in of_matches.items():
         groups = [_group(row) for row in of_match]
         withdrawn = withdrawn_by(groups)
@@ -106,7 +115,7 @@ def _apart(
     places = {
         event_id: (-negative_at, group.event_type, group.team_id)
         for group in groups
-        for negative_at, _, event_id, *_ in group.highlights
+        for negative_at, _, event_id, _ in group.highlights
     }
     if not withdrawn <= places.keys():
         return None

@@ -35,6 +35,9 @@ _CONTESTED = f"""SELECT match_id, {COLUMNS} FROM (
       WHERE match_id {{is_one}} AND event_id IN (SELECT event_id FROM pending)
     UNION ALL SELECT match_id, {COLUMNS} FROM pending)
   ORDER BY version DESC LIMIT 1 BY match_id, event_id"""
+TARGET_OF_HIGHLIGHT = "JSONExtractString(substringIndex(highlight, '\\0', 1), 'eventId')"
+"""What a retraction names, as it was sent. The whole of its text is not needed, and there may be thousands of them."""
+
 # The spellings that uuid.UUID() reads too.
 TARGET = "toUUIDOrZero(replaceRegexpAll(lower(JSONExtractString(metadata, 'eventId')), 'urn:|uuid:|[{}-]', ''))"
 _NAMED = "SELECT event_id FROM format(TSV, 'event_id UUID', {ids})"
@@ -42,7 +45,7 @@ _NAMED = "SELECT event_id FROM format(TSV, 'event_id UUID', {ids})"
 _PLAIN_COUNTS = f"""SELECT formatRowNoNewline('JSONCompactEachRow', match_id, event_type, team_id, count(),
     min({{time}}), max({{time}}), {LAST_RECEIPT}, {{curve}},
     groupArraySortedIf({HIGHLIGHTS})((-{{time}}, version, event_id, highlight), highlight != ''))"""
-_BUCKETS = "groupArray(intDiv({time}, {bucket_ms}))"
+_TOLD_BUCKETS = "groupArray({told:d})(intDiv({time}, {bucket_ms}))"
 _COUNTED_BUCKETS = "countMap(map(intDiv({time}, {bucket_ms}), 1))"
 _PLAIN_GROUPING = "GROUP BY match_id, event_type, team_id"
 JSON_SETTINGS = (
@@ -60,7 +63,7 @@ _WITH_NAMED = f"SELECT if(event_id IN ({{named}}), event_id, {NO_ID}) AS about, 
 _COUNTS = f"""SELECT match_id, toString(about), toInt64(intDiv(happened, {{bucket_ms}}) * {{bucket_ms}}) AS bucket,
     toString(event_type), team_id, toInt64(count()), min(happened), max(happened), {LAST_RECEIPT},
     minIf((happened, bitNot(version), highlight), units.event_type = 'match_start'),
-    if(bucket = 0, groupArrayIf(highlight, units.event_type = 'retraction'), []),
+    if(bucket = 0, groupArrayIf({TARGET_OF_HIGHLIGHT}, units.event_type = 'retraction'), []),
     if(bucket = 0, groupArraySortedIf({HIGHLIGHTS})(
       (-happened, version, toString(event_id), highlight), highlight != ''), [])"""
 _GROUPING = "GROUP BY GROUPING SETS ((match_id, about, bucket, team_id), (match_id, about, event_type, team_id))"
@@ -85,17 +88,25 @@ def pending_statement(pending: Sequence[bytes]) -> str:
 
 
 def plain_statements(
-    database: str, match_ids: Sequence[str], pending: Sequence[bytes], *, bucket_ms: int, max_rows: int = 0
+    database: str, match_ids: Sequence[str], pending: Sequence[bytes], *, bucket_ms: int, told: int, max_rows: int = 0
 ) -> tuple[str, ...]:
     """Return the statements that count some matches, withdrawn events included; see :func:`aggregates_statements`.
 
     It costs more to plan a statement than to run it for most matches, so this one is as plain as it can be. The rows of
-    its answer are read by :func:`shards.plain_groups.plain_groups`. Of one match they tell the bucket of each event,
-    which are counted there in less time than here; of several this would be too long a text.
+    its answer are read by :func:`shards.plain_groups.plain_groups`.
+
+    Args:
+        database: its name.
+        match_ids: at least one.
+        pending: payloads of WAL records.
+        bucket_ms: length of a bucket of the curve.
+        told: of so many events of a type and team their buckets are told one by one, which takes less time than to
+            count them; 0: they are counted.
+        max_rows: as above.
     """
     names = _names(database, match_ids)
     source, time = (f"({_united(names)})", "happened") if pending else (_PLAIN_STORED.format(**names), HAPPENED)
-    curve = (_BUCKETS if len(match_ids) == 1 else _COUNTED_BUCKETS).format(time=time, bucket_ms=bucket_ms)
+    curve = (_TOLD_BUCKETS if told else _COUNTED_BUCKETS).format(time=time, bucket_ms=bucket_ms, told=told)
     counts = _PLAIN_COUNTS.format(time=time, curve=curve)
     return _with_pending(pending, f"{counts} FROM {source} {_PLAIN_GROUPING} {_settings(max_rows)}, {JSON_SETTINGS}")
 

@@ -12,9 +12,10 @@ A retraction that is withdrawn itself has withdrawn its event all the same.
 """
 
 import asyncio
+import contextlib
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -30,11 +31,10 @@ from shards.aggregates import (
     MatchAggregates,
     aggregates_of,
     retracted_id,
-    targets_of,
 )
 from shards.errors import StoreError
 from shards.large_matches import LARGE_EVENTS, LargeMatches
-from shards.plain_groups import plain_groups
+from shards.plain_groups import CutShort, plain_groups
 from shards.read_statements import aggregates_statements, plain_statements, recent_statement
 from shards.stores.base import Store
 
@@ -45,6 +45,9 @@ SMALL_MAX_ROWS = 1_000_000
 """Of a match that is not known to be small so many rows are read at most, with those that share granules with it."""
 
 TOO_MANY_ROWS = 158
+TOLD_EVENTS = 20_000
+"""The buckets of so many events are told one by one, and counted here; of more that would be a long text."""
+
 NAMED_KEPT = 16_384
 """Of so many intricate matches it is remembered what their retractions name."""
 
@@ -86,7 +89,7 @@ class MatchReads:
         self._store = store
         self._shards = shards
         self._large = LargeMatches(store, large_events=large_events)
-        self._named: OrderedDict[str, set[str]] = OrderedDict()
+        self._named: OrderedDict[str, Set[str]] = OrderedDict()
 
     async def aggregates(self, match_ids: Sequence[str], *, bucket_ms: int = MINUTE_MS) -> dict[str, MatchAggregates]:
         """Return the aggregates of each match; those nothing was ever received of are absent.
@@ -139,7 +142,9 @@ class MatchReads:
             [match_id for match_id in match_ids if match_id not in known], pending.rows, bucket_ms, max_rows
         )
         if intricate := intricate | known:
-            counted |= await self._intricate(intricate, pending.rows, bucket_ms, max_rows)
+            apart = await self._intricate(intricate, pending.rows, bucket_ms, max_rows)
+            # Of the other matches that answer has what is pending, and nothing else.
+            counted |= {match_id: apart[match_id] for match_id in intricate if match_id in apart}
         put_together = partial(
             _put_together, counted, match_ids, pending.unread, bucket_ms=bucket_ms, as_of_ms=as_of_ms
         )
@@ -151,17 +156,28 @@ class MatchReads:
 
     async def _plain(
         self, match_ids: Sequence[str], pending: Sequence[bytes], bucket_ms: int, max_rows: int
-    ) -> tuple[dict[str, Counted], dict[str, set[str]]]:
+    ) -> tuple[dict[str, Counted], dict[str, Set[str]]]:
         """Return what was counted, and those matches that are intricate, with what their retractions name."""
         if not match_ids:
             return {}, {}
-        statements = plain_statements(self._store.database, match_ids, pending, bucket_ms=bucket_ms, max_rows=max_rows)
+        ask = partial(self._ask_plain, match_ids, pending, bucket_ms, max_rows)
+        if len(match_ids) == 1 and self._large.events(match_ids[0]) <= TOLD_EVENTS:
+            with contextlib.suppress(CutShort):
+                return await ask(told=TOLD_EVENTS)
+        return await ask(told=0)
+
+    async def _ask_plain(
+        self, match_ids: Sequence[str], pending: Sequence[bytes], bucket_ms: int, max_rows: int, *, told: int
+    ) -> tuple[dict[str, Counted], dict[str, Set[str]]]:
+        statements = plain_statements(
+            self._store.database, match_ids, pending, bucket_ms=bucket_ms, told=told, max_rows=max_rows
+        )
         rows = await self._store.fetch(*statements)
         short = sum(len(text) for (text,) in rows) <= TEXT_AT_ONCE
         return await _worked_out(partial(plain_groups, rows, bucket_ms=bucket_ms), short)
 
     async def _intricate(
-        self, matches: Mapping[str, set[str]], pending: Sequence[bytes], bucket_ms: int, max_rows: int
+        self, matches: Mapping[str, Set[str]], pending: Sequence[bytes], bucket_ms: int, max_rows: int
     ) -> dict[str, Counted]:
         """Count matches with the events apart that their retractions name, as far as is known."""
         match_ids = list(matches)
@@ -176,11 +192,11 @@ class MatchReads:
                 return counted
             named |= missed
 
-    def _note_named(self, match_ids: Iterable[str], counted: Mapping[str, Counted]) -> set[str]:
+    def _note_named(self, match_ids: Iterable[str], counted: Mapping[str, Counted]) -> Set[str]:
         """Remember and return which events the retractions of these matches name."""
         all_named: set[str] = set()
         for match_id in match_ids:
-            self._named[match_id] = set(counted.get(match_id, _NOTHING).withdrawn)
+            self._named[match_id] = counted.get(match_id, _NOTHING).withdrawn
             self._named.move_to_end(match_id)
             all_named |= self._named[match_id]
         while len(self._named) > NAMED_KEPT:
@@ -214,7 +230,7 @@ def _by_match(rows: Iterable[tuple[Any, ...]]) -> dict[str, Counted]:
         if bucket_ms:
             buckets[match_id].append((named, bucket_ms, group.team_id, group.events))
         else:
-            groups[match_id].append(group._replace(targets=targets_of(group.targets)))
+            groups[match_id].append(group)
     return {match_id: Counted.of(of_match, buckets[match_id]) for match_id, of_match in groups.items()}
 
 

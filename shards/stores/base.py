@@ -126,17 +126,20 @@ class Store(ABC):
             await self._flush_old_buffers()
 
     async def _migrate(self) -> None:
-        table = f"{self.database}.{schema.SCHEMA_VERSION.name}"
-        found = await self._found()
-        if schema.SCHEMA_VERSION.name not in found.objects:
+        found, version = await self._found(), 0
+        if schema.SCHEMA_VERSION.name in found.objects:
+            noted = f"SELECT max(version) FROM {self.database}.{schema.SCHEMA_VERSION.name}"
+            [(version,)] = await self._schema(noted)
+        # Each step can be taken twice; but what is not ours must not be altered.
+        if not version and not inspection.is_of_some_release(found):
             return
-        [(version,)] = await self._schema(f"SELECT max(version) FROM {table}")
         if version > schema.VERSION:
             sentence = f"database {self.database} has schema version {version}, this release knows {schema.VERSION}"
             raise SchemaMismatch([f"{sentence}: use the newer release"])
-        for step in (m for m in schema.MIGRATIONS if version and m.number > version):
+        for step in (m for m in schema.MIGRATIONS if m.number > version):
             for statement in step.statements:
                 await self._schema(statement.format(database=self.database))
+            await self._schema(schema.SCHEMA_VERSION.ddl(self.database))
             await self._note_version(step.number)
             _log.info("database %s migrated to schema version %d", self.database, step.number)
 

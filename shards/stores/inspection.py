@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from shards.stores.schema import SCHEMA_VERSION, TABLES, VIEWS, Table, View, buffer_table
+from shards.stores.schema import EVENTS, SCHEMA_VERSION, TABLES, VIEWS, Table, View, buffer_table
 from shards.stores.sql import heredoc
 
 _CLAUSE = re.compile(r" (?:PARTITION BY|PRIMARY KEY|ORDER BY|SAMPLE BY|TTL|SETTINGS) ")
@@ -92,6 +92,12 @@ def differences(found: Found, *, database: str, shards: int, missing: bool) -> l
         else:
             sentences += _table_differences(item, there)
     return sentences
+
+
+def is_of_some_release(found: Found) -> bool:
+    """Return whether the table ``events`` is ours, of this release or of an older one."""
+    there, ever = found.objects.get(EVENTS.name), attrs.evolve(EVENTS, derived={})
+    return there is not None and not _table_differences(ever, there)
 
 
 def _table_differences(table: Table, found: FoundObject) -> list[str]:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import socket
 import time
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -88,6 +89,13 @@ class _Client(Connection):
     reader: Any
     writer: Any
     heard_at_s = 0.0
+
+    async def connect(self) -> None:
+        await super().connect()
+        # Of a way that is gone without a word (failover, a NAT that forgot) only the kernel can tell.
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            sock = self.writer.writer.get_extra_info("socket")
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TRUSTED_S * 1000)
 
     async def ping(self) -> bool:
         await asyncio.sleep(0)  # what came while the event loop was held up is heard now

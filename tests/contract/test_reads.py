@@ -152,7 +152,9 @@ def assert_plain_count(aggregates: MatchAggregates, events: Iterable[Event]) -> 
     newest = sorted(
         (row for row in first.values() if row.event_type in HIGHLIGHT_TYPES), key=lambda row: -row.timestamp
     )
-    assert [shown.timestamp for shown in aggregates.highlights] == [row.timestamp for row in newest][:100]
+    shown = [row.timestamp for row in newest if row.event_type != "retraction"][:100]
+    shown += [row.timestamp for row in newest if row.event_type == "retraction"][:100]
+    assert [highlight.timestamp for highlight in aggregates.highlights] == sorted(shown, reverse=True)
     assert {shown.event_id: shown.retracted for shown in aggregates.highlights}.items() <= {
         row.event_id: row.event_id in withdrawn for row in newest
     }.items()
@@ -314,6 +316,15 @@ async def test_highlights_are_the_newest_hundred(store: Store, reads: MatchReads
     assert_plain_count(counted, events)
 
 
+async def test_retractions_push_no_highlight_out(store: Store, reads: MatchReads) -> None:
+    comments = [event("comment", n * SECONDS) for n in range(120)]
+    goal, *withdrawals = event("goal", team="1"), *(retraction(row.event_id, 3 * MINUTE) for row in comments)
+    await insert(store, goal, *comments, *withdrawals)
+    counted = await count_of(reads)
+    assert [shown.event_type for shown in counted.highlights] == ["retraction"] * 100 + ["goal"]
+    assert_plain_count(counted, [goal, *comments, *withdrawals])
+
+
 async def test_random_traffic_counts_as_a_plain_count_does(
     store: Store, reads: MatchReads, unconfirmed: Unconfirmed
 ) -> None:
@@ -420,6 +431,68 @@ async def test_several_matches_are_counted_apart(store: Store, reads: MatchReads
     assert found.keys() == {"one", "two"}
     assert_plain_count(found["one"], one)
     assert_plain_count(found["two"], two)
+
+
+async def test_a_match_is_whole_beside_one_that_is_counted_another_way(
+    store: Store, reads: MatchReads, unconfirmed: Unconfirmed
+) -> None:
+    """Of those that are asked for together, each is in the answer of its own statement; what is pending is in both."""
+    whole = [event("pass", n * SECONDS, match="whole", team="1") for n in range(20)]
+    intricate = [event("pass", n * SECONDS, match="intricate") for n in range(5)]
+    intricate.append(retraction(intricate[2].event_id, match="intricate"))
+    await insert(store, *whole[:15], *intricate[:4], intricate[5])
+    unconfirmed.hold(*whole[15:], intricate[4])
+    for _ in range(2):  # by then it is known which one has to be counted the other way
+        found = await reads.aggregates(["whole", "intricate"])
+        assert_plain_count(found["whole"], whole)
+        assert_plain_count(found["intricate"], intricate)
+
+
+async def counted_in(
+    store: Store, monkeypatch: pytest.MonkeyPatch, reads: MatchReads
+) -> tuple[MatchAggregates, int, int]:
+    """Return what is counted, in how many statements, and how long their answers are together."""
+    fetch, lengths = store.fetch, list[int]()
+
+    async def measuring(*statements: str) -> list[tuple[Any, ...]]:
+        rows = await fetch(*statements)
+        lengths.append(len(repr(rows)))
+        return rows
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "fetch", measuring)
+        return await count_of(reads), len(lengths), sum(lengths)
+
+
+async def test_the_buckets_of_many_events_are_not_told_one_by_one(
+    store: Store, unconfirmed: Unconfirmed, reads: MatchReads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shards.reads.TOLD_EVENTS", 100)
+    events = [event("pass", n * SECONDS // 10, team=str(n % 2)) for n in range(3_000)]
+    await insert(store, *events)
+    assert_plain_count(await count_of(reads), events)
+    plain = MatchReads(store, unconfirmed)
+    first, statements, length = await counted_in(store, monkeypatch, plain)
+    assert (statements, length < 3_000) == (2, True)
+    again, statements, length = await counted_in(store, monkeypatch, plain)
+    assert (statements, length < 1_000) == (1, True)
+    assert first == again
+
+
+@pytest.mark.parametrize("way", [MatchReads, ByParts])
+async def test_the_texts_of_retractions_stay_where_they_are(
+    store: Store, unconfirmed: Unconfirmed, way: type[MatchReads], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes = [event("pass", n * SECONDS) for n in range(500)]
+    withdrawals = [
+        event("retraction", n, metadata=json.dumps({"why": "x" * 4_000, "eventId": passes[n].event_id}))
+        for n in range(499)
+    ]
+    await insert(store, *passes, *withdrawals)
+    reads = way(store, unconfirmed)
+    assert_plain_count(await count_of(reads), [*passes, *withdrawals])
+    _, statements, length = await counted_in(store, monkeypatch, reads)
+    assert (statements, length < 800_000) == (1, True), length  # those of the newest hundred are in the feed
 
 
 async def test_says_how_many_are_on_disk_only(store: Store, reads: MatchReads, unconfirmed: Unconfirmed) -> None:

@@ -1,5 +1,6 @@
 """Rows leave ``events`` by their age: when it is set, changed and unset, and what that means for what is still sent."""
 
+import asyncio
 import time
 import uuid
 from pathlib import Path
@@ -43,6 +44,7 @@ async def alter(store: Store, alteration: str) -> None:
 
 async def matches(store: Store) -> list[tuple[str, int]]:
     """Rows by match after a merge of everything; by the projections, and without them, which must agree."""
+    await mutated(store)
     await store._schema(f"OPTIMIZE TABLE {store.database}.events FINAL")
     sql = "SELECT match_id, toInt64(count()), toString(max(received_at))"
     sql += f" FROM {store.database}.events GROUP BY match_id ORDER BY 1"
@@ -51,6 +53,23 @@ async def matches(store: Store) -> list[tuple[str, int]]:
     newest = f"SELECT match_id, toString(max(received_at)) FROM {store.database}.events GROUP BY match_id ORDER BY 1"
     assert await store.fetch(newest) == [(match_id, last) for match_id, _, last in found]
     return [(match_id, rows) for match_id, rows, _ in found]
+
+
+async def mutated(store: Store) -> None:
+    """Wait until the new TTL of what was there is written."""
+    unfinished = f"SELECT toInt64(count()) FROM system.mutations WHERE database = '{store.database}' AND NOT is_done"
+    while await store.fetch(unfinished) != [(0,)]:
+        await asyncio.sleep(0.05)
+
+
+async def test_the_setting_changes_while_old_rows_are_still_rewritten(store: Store) -> None:
+    await store.insert_direct(batch(aged(90)))
+    await store._schema(f"SYSTEM STOP MERGES {store.database}.events")
+    await alter(store, "MATERIALIZE COLUMN highlight")
+    await retain(store, 60)
+    assert await ttl(store) == "received_at + toIntervalDay(60)"
+    await store._schema(f"SYSTEM START MERGES {store.database}.events")
+    assert await matches(store) == []
 
 
 async def test_rows_go_when_they_are_older_and_younger_ones_stay(store: Store) -> None:
@@ -150,6 +169,7 @@ async def test_metrics_count_what_is_left_however_a_match_is_read(store: Store) 
 
     assert await counted() == (8, (("pass", "1", 8),))
     await retain(store, 30)
+    await mutated(store)
     await store._schema(f"OPTIMIZE TABLE {store.database}.events FINAL")
     # Of those that were sent twice the first one received stood; it is gone.
     assert await counted() == (5, (("pass", "1", 3), ("pass", "2", 2)))

@@ -178,8 +178,13 @@ async def test_a_table_of_another_kind_is_not_taken_for_ours(
     columns = ", ".join(f"{name} {type_}" for name, type_ in schema.EVENTS.columns.items())
     await store._schema(f"CREATE TABLE {store.database}.events ({columns}) ENGINE = {engine}")
     assert sentence in "; ".join(await differences(store))
-    with pytest.raises(SchemaMismatch):
-        await store.open()
+    made = f"SHOW CREATE TABLE {store.database}.events"
+    before = await store._schema(made)
+    for also in ("SELECT 1", f"DROP TABLE {store.database}.schema_version SYNC"):
+        await store._schema(also)
+        with pytest.raises(SchemaMismatch):
+            await store.open()
+    assert await store._schema(made) == before
 
 
 async def test_a_view_that_counts_otherwise_or_elsewhere_is_named(store: Store) -> None:
@@ -290,6 +295,21 @@ async def test_an_older_database_is_migrated_step_by_step(store: Store, monkeypa
     columns = f"SELECT type FROM system.columns WHERE database = '{store.database}' AND name = 'venue'"
     assert ("LowCardinality(String)",) in await store.fetch(columns)
     assert await store.fetch("SELECT max(version) FROM schema_version") == [(new,)]
+
+
+@pytest.mark.parametrize("lost", ["TRUNCATE TABLE {db}.schema_version", "DROP TABLE {db}.schema_version SYNC"])
+async def test_where_no_version_is_noted_every_step_is_taken(store: Store, lost: str) -> None:
+    """As when the first start of the release that made it ended before that."""
+    goal = event(event_type="goal", player_id="7")
+    await store.insert_direct(batch([goal]))
+    await store._schema(f"ALTER TABLE {store.database}.events DROP INDEX matches")
+    await store._schema(f"ALTER TABLE {store.database}.events DROP COLUMN highlight")
+    await store._schema(lost.format(db=store.database))
+    await store.open()
+    await store.check()
+    assert await store.fetch("SELECT max(version) FROM schema_version") == [(schema.VERSION,)]
+    [counted] = (await MatchReads(store, NothingPending()).aggregates([MATCH])).values()
+    assert [shown.player_id for shown in counted.highlights] == ["7"]
 
 
 @pytest.mark.parametrize("version", [1, 2, 3])

@@ -23,10 +23,10 @@ def row(
     named: str = NOBODY,
     event_type: str = "cheer",
     curve: tuple[list[int], list[int]] = ([], []),
-    retractions: tuple[str, ...] = (),
+    targets: tuple[str, ...] = (),
 ) -> str:
     times = [first_ms, last_ms, received_ms]
-    return json.dumps([named, kind, event_type, "7", events, *times, curve, NO_START, retractions, []])
+    return json.dumps([named, kind, event_type, "7", events, *times, curve, NO_START, targets, []])
 
 
 SUMMED = row(Kind.SUMMED, 100, 200, 300, events=5, curve=([1, 2], [3, 2]))
@@ -79,9 +79,7 @@ def test_extremes_are_those_of_events_that_count(others: list[str], expected: Ex
 def test_what_was_withdrawn_has_no_part_in_when_events_happened() -> None:
     goal = row(Kind.STANDING, 90, 210, 310, named=NAMED, event_type="goal")
     assert extremes(SUMMED, goal) == Extremes(90, 210, 310)
-    retraction = row(
-        Kind.STANDING, 150, 150, 305, event_type="retraction", retractions=(f'{{"eventId":"{NAMED.upper()}"}}\0',)
-    )
+    retraction = row(Kind.STANDING, 150, 150, 305, event_type="retraction", targets=(NAMED.upper(),))
     assert extremes(SUMMED, goal, retraction) == Extremes(100, 200, 310)
     withdrawn = row(Kind.STANDING, 90, 210, 310, named=NAMED, event_type="goal", curve=([0], [1]))
     assert counted_of([withdrawn, retraction], bucket_ms=60_000)[0].curve == {}
