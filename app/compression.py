@@ -23,7 +23,9 @@ THREAD_BYTES = 1 << 17
 KEPT = 64
 """Compressed answers, and readings of ``Accept-Encoding``, that are kept for those who ask for the same."""
 
-TYPES = frozenset({"application/json", "application/problem+json", "text/html", "text/plain"})
+TYPES = frozenset(
+    {"application/json", "application/problem+json", "text/html", "text/plain", "application/openmetrics-text"}
+)
 
 _LEVEL = 1
 _WINDOW_BITS: dict[Coding, int] = {"gzip": 31, "deflate": 15}

@@ -119,14 +119,17 @@ def peak_periods(by_minute: Sequence[tuple[int, int]]) -> list[PeakPeriod]:
 
 def momentum_start_ms(aggregates: MatchAggregates) -> int:
     """Return the start of the five minutes that end with the minute of the last event."""
-    return aggregates.last_ms // MINUTE_MS * MINUTE_MS + MINUTE_MS - MOMENTUM_MS
+    return aggregates.latest_ms // MINUTE_MS * MINUTE_MS + MINUTE_MS - MOMENTUM_MS
 
 
-def team_shares(aggregates: MatchAggregates, *, from_ms: int = 0) -> list[TeamShare]:
-    """Return the shares of the teams in the events from a minute on, the largest first."""
+def team_shares(
+    aggregates: MatchAggregates, *, from_ms: int | None = None, to_ms: int | None = None
+) -> list[TeamShare]:
+    """Return the shares of the teams in the events from a minute on and before another, the largest first."""
     counts: dict[str, int] = {}
     for start_ms, team_id, count in aggregates.curve:
-        if team_id and start_ms >= from_ms:
+        within = (from_ms is None or start_ms >= from_ms) and (to_ms is None or start_ms < to_ms)
+        if team_id and within:
             counts[team_id] = counts.get(team_id, 0) + count
     total = sum(counts.values())
     shares = [TeamShare(team_id, count, count / total) for team_id, count in counts.items()]

@@ -31,6 +31,8 @@ QUIET_MS = 15 * 60 * 1000
 BUSIEST_MINUTES = 5
 """How many of them are named."""
 
+DIGITS_MAX = 1_000
+
 NO_PERCENTILES: Percentiles = {"p50": None, "p95": None, "p99": None}
 """Nobody asked about the match in the last five minutes."""
 
@@ -53,7 +55,7 @@ class Sides:
 
 def match_sides(start_metadata: str) -> Sides | None:
     """Return the sides that the metadata of ``match_start`` names, None unless it names two different ones."""
-    metadata = _object(start_metadata)
+    metadata = metadata_of(start_metadata)
     home, away = _side(metadata.get("home")), _side(metadata.get("away"))
     if home is None or away is None or home.id == away.id:
         return None
@@ -62,13 +64,13 @@ def match_sides(start_metadata: str) -> Sides | None:
 
 def match_details(start_metadata: str) -> dict[str, str | None]:
     """Return ``competition`` and ``kickoff`` as ``match_start`` named them, None where it did not."""
-    metadata = _object(start_metadata)
+    metadata = metadata_of(start_metadata)
     return {key: _text(metadata.get(key)) for key in ("competition", "kickoff")}
 
 
 def match_provider(start_metadata: str) -> str:
     """Return who recorded the match, as ``match_start`` names it under ``provider``, to be named with its data."""
-    return _text(_object(start_metadata).get("provider")) or ""
+    return _text(metadata_of(start_metadata).get("provider")) or ""
 
 
 def match_status(aggregates: MatchAggregates) -> Status:
@@ -231,7 +233,7 @@ def _momentum(aggregates: MatchAggregates, names: Mapping[str, str]) -> dict[str
     if not aggregates.total:
         return None
     start_ms = momentum_start_ms(aggregates)
-    shares = team_shares(aggregates, from_ms=start_ms)
+    shares = team_shares(aggregates, from_ms=start_ms, to_ms=start_ms + MOMENTUM_MS)
     return {
         "from": iso_minute(start_ms),
         "to": iso_minute(start_ms + MOMENTUM_MS),
@@ -257,26 +259,33 @@ def _team_names(aggregates: MatchAggregates) -> dict[str, str]:
     return {side.id: side.name for side in (sides.home, sides.away)} if sides else {}
 
 
-def _object(text: str) -> dict[str, Any]:
+def metadata_of(text: str) -> dict[str, Any]:
+    """Return the object that a JSON text is, empty where it is none."""
     try:
-        value = json.loads(text) if text else {}
+        value = json.loads(text, parse_int=_integer) if text else {}
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _integer(digits: str) -> int | float:
+    """Python refuses to read an integer of thousands of digits, and the whole text with it."""
+    return int(digits) if len(digits) <= DIGITS_MAX else float(digits)
 
 
 def _side(value: object) -> Side | None:
     """``{"id":"1","name":"Al-Hilal"}``, or just a name; what is missing of the two is taken from the other."""
     if not isinstance(value, dict):
         value = {"name": value}
-    side_id, name = _text(value.get("id")), _text(value.get("name"))
+    side_id, name = _text(value.get("id"), strip=False), _text(value.get("name"))
     if side_id is None and name is None:
         return None
     return Side(id=side_id or name or "", name=name or side_id or "")
 
 
-def _text(value: object) -> str | None:
-    """A non-empty string, or an integer as one; anything else is nothing that we understand."""
+def _text(value: object, *, strip: bool = True) -> str | None:
+    """A string that says something, or an integer as one; anything else is nothing that we understand."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
-    return str(value).strip() or None
+    text = str(value)
+    return (text.strip() if strip else text) if text.strip() else None

@@ -1,14 +1,12 @@
 """Highlights as lines of the feed and as marks on the curve. Pure functions."""
 
-import json
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import attrs
 
 from app.dashboard.formats import match_minute_text, time_of_day
 from app.dashboard.timeline import MINUTE_MS, Timeline
-from app.engagement import Sides, iso_ms
+from app.engagement import Sides, iso_ms, metadata_of
 from shards.reads import Highlight, MatchAggregates
 
 LATEST_MINUTE = 150
@@ -46,7 +44,7 @@ class FeedItem:
         kind: event type, for the style.
         minute: minute of the match where the event carries it, else the time of day.
         moment: ISO 8601, UTC.
-        detail: player and team, empty where neither is known.
+        details: player, team and assist, as far as they are known.
         retracted: withdrawn; shown struck out.
     """
 
@@ -55,7 +53,7 @@ class FeedItem:
     label: str
     minute: str
     moment: str
-    detail: str
+    details: tuple[str, ...]
     retracted: bool
 
 
@@ -109,16 +107,16 @@ def marks(highlights: Iterable[Highlight], timeline: Timeline) -> tuple[Mark, ..
 def match_minute(aggregates: MatchAggregates) -> int | None:
     """Return how far the match is, in minutes; None where it cannot be told.
 
-    The newest highlight that carries ``metadata.minute`` sets the clock, since only it knows of breaks; without one
-    the first event of the match does.
+    The newest highlight that stands and carries ``metadata.minute`` sets the clock, since only it knows of breaks;
+    without one the first event of the match does.
     """
     for highlight in aggregates.highlights:
-        minute = _whole_minute(_metadata(highlight).get("minute"))
-        if minute is not None:
-            return _plausible(minute + max(0, aggregates.last_ms - highlight.timestamp) // MINUTE_MS)
+        minute = _whole_minute(metadata_of(highlight.metadata).get("minute"))
+        if minute is not None and not highlight.retracted:
+            return _plausible(minute + max(0, aggregates.latest_ms - highlight.timestamp) // MINUTE_MS)
     if not aggregates.total:
         return None
-    return _plausible((aggregates.last_ms - aggregates.first_ms) // MINUTE_MS)
+    return _plausible((aggregates.latest_ms - aggregates.first_ms) // MINUTE_MS)
 
 
 def team_names(sides: Sides | None) -> dict[str, str]:
@@ -127,7 +125,7 @@ def team_names(sides: Sides | None) -> dict[str, str]:
 
 
 def _item(highlight: Highlight, names: Mapping[str, str]) -> FeedItem:
-    metadata = _metadata(highlight)
+    metadata = metadata_of(highlight.metadata)
     minute = _whole_minute(metadata.get("minute"))
     player = _name(metadata.get("player")) or highlight.player_id
     assist = _name(metadata.get("assist"))
@@ -139,7 +137,7 @@ def _item(highlight: Highlight, names: Mapping[str, str]) -> FeedItem:
         label=label(highlight.event_type),
         minute=time_of_day(highlight.timestamp) if minute is None else match_minute_text(minute),
         moment=iso_ms(highlight.timestamp),
-        detail=" · ".join(part for part in parts if part),
+        details=tuple(part for part in parts if part),
         retracted=highlight.retracted,
     )
 
@@ -147,14 +145,6 @@ def _item(highlight: Highlight, names: Mapping[str, str]) -> FeedItem:
 def _mark(highlight: Highlight, *, x: float, row: int) -> Mark:
     text = f"{label(highlight.event_type)}, {time_of_day(highlight.timestamp)}"
     return Mark(x=x, row=row, kind=MARKED[highlight.event_type], label=text)
-
-
-def _metadata(highlight: Highlight) -> dict[str, Any]:
-    try:
-        value = json.loads(highlight.metadata or "{}")
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _name(value: object) -> str:

@@ -177,8 +177,9 @@ def _state(aggregates: MatchAggregates, metrics: Mapping[str, Any]) -> State:
 
 
 def _pace(timeline: Timeline, metrics: Mapping[str, Any]) -> str:
-    if metrics["status"] == "live":
-        return f"{number(timeline.bars[-1].count if timeline.bars else 0)} in the last minute"
+    if metrics["status"] == "live" and timeline.bars:
+        last = timeline.bars[-1]
+        return f"{number(last.count)} at {last.label}"
     peak = metrics["peakMinute"]
     return f"{number(peak['eventCount'])} in the busiest minute" if peak else ""
 

@@ -13,6 +13,7 @@ from app.curves import (
     points_of,
     team_shares,
 )
+from app.engagement import metrics_view
 from shards.aggregates import MINUTE_MS, MatchAggregates
 
 START = 1_705_327_200_000  # a multiple of five minutes
@@ -26,7 +27,7 @@ def of_curve(*curve: tuple[int, str, int], **fields: Any) -> MatchAggregates:
         "total": sum(count for *_, count in curve),
         "first_ms": START,
         "last_ms": START,
-        "last_received_ms": START,
+        "last_received_ms": START + 120 * MINUTE_MS,
         "by_type_team": (),
         "by_minute": (),
         "curve": tuple((START + at, team, count) for at, team, count in curve),
@@ -109,6 +110,19 @@ def test_the_momentum_is_of_the_last_five_minutes() -> None:
     assert start_ms == START + MINUTE_MS
     shares = team_shares(counted, from_ms=start_ms)
     assert [(share.team_id, share.count) for share in shares] == [("2", 2), ("1", 1)]
+
+
+def test_a_clock_that_is_ahead_takes_no_momentum_away() -> None:
+    tomorrow = 23 * 60 * MINUTE_MS
+    counted = of_curve(
+        (330 * SECOND, "2", 2),
+        (tomorrow, "1", 5),
+        last_ms=START + tomorrow,
+        last_received_ms=START + 5 * MINUTE_MS + 59_999,
+    )
+    assert momentum_start_ms(counted) == START + MINUTE_MS
+    momentum = metrics_view(counted)["momentum"]
+    assert [(team["teamId"], team["eventCount"]) for team in momentum["teams"]] == [("2", 2)]
 
 
 @pytest.mark.parametrize("curve", [(), ((0, "", 5),), ((0, "1", 2), (0, "2", 2))])

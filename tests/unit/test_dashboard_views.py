@@ -147,7 +147,7 @@ class TestFeed:
     def test_item_names_player_team_and_assist(self) -> None:
         match = aggregates()
         item = feed_items(match, match_sides(match.start_metadata))[0]
-        assert (item.label, item.detail) == ("Goal", "Salem · Al-Hilal · assist Malcom")
+        assert (item.label, item.details) == ("Goal", ("Salem", "Al-Hilal", "assist Malcom"))
         assert item.minute.startswith("20")
         assert item.moment == "2024-01-15T14:20:00.000Z"
 
@@ -166,12 +166,23 @@ class TestFeed:
 
     def test_item_falls_back_on_ids_and_time_of_day(self) -> None:
         item = feed_items(aggregates(highlights=(highlight("foul", 3, team="77"),)), None)[0]
-        assert (item.minute, item.detail) == ("14:03", "10 · team 77")
+        assert (item.minute, item.details) == ("14:03", ("10", "team 77"))
 
     @pytest.mark.parametrize("metadata", ["", "[]", "nonsense", '{"minute": "x", "player": 5, "assist": []}'])
     def test_metadata_that_is_not_understood_is_left_alone(self, metadata: str) -> None:
         odd = attrs.evolve(highlight("goal", 5), metadata=metadata)
-        assert feed_items(aggregates(highlights=(odd,)), None)[0].detail == "10 · team 1"
+        assert feed_items(aggregates(highlights=(odd,)), None)[0].details == ("10", "team 1")
+
+    def test_a_number_of_thousands_of_digits_hides_nothing_beside_it(self) -> None:
+        metadata = f'{{"n": {"9" * 5_000}, "player": "Salem", "minute": 7}}'
+        odd = attrs.evolve(highlight("goal", 5), metadata=metadata)
+        [item] = feed_items(aggregates(highlights=(odd,)), None)
+        assert (item.minute[0], item.details[0]) == ("7", "Salem")
+
+    def test_names_do_not_turn_round_what_stands_beside_them(self) -> None:
+        environment = jinja2.Environment(**environment_options())
+        html = environment.get_template("partials/match/feed.html").render(page=page())
+        assert "<bdi>Salem</bdi> · <bdi>Al-Hilal</bdi> · <bdi>assist Malcom</bdi>" in html
 
     def test_marks_are_goals_and_cards_that_stand(self) -> None:
         match = aggregates(
@@ -200,8 +211,10 @@ class TestFeed:
             ({"highlights": ()}, 29),
             ({"highlights": (highlight("goal", 20, minute=5),)}, 14),
             ({"highlights": (highlight("goal", 20, minute=True),)}, 29),
-            ({"highlights": (), "last_ms": KICK_OFF + 500 * MINUTE}, None),
+            ({"highlights": (), "last_ms": KICK_OFF + 500 * MINUTE, "last_received_ms": KICK_OFF + 500 * MINUTE}, None),
             ({"highlights": (), "total": 0}, None),
+            ({"highlights": (attrs.evolve(highlight("goal", 28, minute=87), retracted=True),)}, 29),
+            ({"last_ms": KICK_OFF + 500 * MINUTE, "last_received_ms": KICK_OFF + 29 * MINUTE}, 29),
         ],
     )
     def test_minute_of_the_match(self, changes: dict[str, object], minute: int | None) -> None:
@@ -331,12 +344,12 @@ class TestCards:
             assert card.last_highlight is not None
             assert card.last_highlight.label == shown
 
-    def test_pace_is_that_of_the_last_minute_while_live_then_that_of_the_peak(self) -> None:
+    def test_pace_is_that_of_the_last_minute_with_events_while_live_then_that_of_the_peak(self) -> None:
         paces = []
         for ended in (False, True):
             match = aggregates(ended=ended)
             paces.append(match_card(match, metrics_view(match)).pace)
-        assert paces == ["20 in the last minute", "50 in the busiest minute"]
+        assert paces == ["20 at 14:29", "50 in the busiest minute"]
 
     def test_live_matches_come_first_in_the_order_given(self) -> None:
         matches = [aggregates(match_id=name, ended=name == "b") for name in "bca"]

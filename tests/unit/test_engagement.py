@@ -88,6 +88,12 @@ def test_sides_that_are_not_told_apart_are_not_known(metadata: str) -> None:
     assert view(aggregates(("goal", "1", 1), start_metadata=metadata))["score"] is None
 
 
+def test_the_id_of_a_side_is_what_events_carry() -> None:
+    sides = match_sides('{"home":{"id":" 1","name":" A "},"away":"B"}')
+    assert sides is not None
+    assert (sides.home.id, sides.home.name) == (" 1", "A")
+
+
 def test_a_side_is_an_object_or_just_a_name() -> None:
     sides = match_sides('{"home":"Al-Hilal","away":{"id":12}}')
     assert sides is not None
