@@ -73,7 +73,8 @@ class Problem(Exception):
 def problem_response(request: web.BaseRequest, problem: Problem) -> web.Response:
     """Return the response that tells a problem."""
     return web.Response(
-        body=msgspec.json.encode(problem.body(request.rel_url.raw_path)),
+        # Two slashes in front would name another host (RFC 3986, section 4.2).
+        body=msgspec.json.encode(problem.body("/" + request.rel_url.raw_path.lstrip("/"))),
         status=problem.status,
         headers=problem.headers,
         content_type=CONTENT_TYPE,

@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from shards.errors import RowsRefused, SchemaMismatch, StoreError, StoreFailed
-from shards.reads import MatchReads
+from shards.reads import HIGHLIGHT_TYPES, MatchReads
 from shards.stores import base, schema
 from shards.stores.base import Store
 from shards.stores.embedded import EmbeddedStore
@@ -367,3 +367,10 @@ def test_the_columns_of_an_insert_and_their_expressions_are_as_many() -> None:
     assert {field.name for field in attrs.fields(type(event()))} == {
         column.split()[0] for column in schema.ROW_STRUCTURE.split(", ")
     }
+
+
+def test_which_events_are_highlights_is_part_of_the_schema() -> None:
+    """Each database has these in its column: others need a migration that alters it, and a new line here."""
+    types = "goal own_goal penalty yellow_card red_card var_review retraction match_start match_end"
+    types += " half_start half_end shootout_goal shootout_miss"
+    assert types.split() == list(HIGHLIGHT_TYPES)

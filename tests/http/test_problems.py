@@ -68,6 +68,11 @@ async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ser
         yield service
 
 
+async def test_the_instance_of_a_problem_names_no_other_host(service: Service) -> None:
+    reply = await service.send_raw(b"GET //evil.example/x HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (reply.status, reply.json["instance"]) == (404, "/evil.example/x")
+
+
 async def test_what_was_not_foreseen_is_logged_and_not_shown(
     service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:
