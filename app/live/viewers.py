@@ -68,7 +68,7 @@ class Subscription:
 
     def begin(self, messages: Iterable[Message]) -> None:
         """Set what the stream begins with, however much that is: it does not count towards the limit."""
-        self._waiting.appendleft([*messages])
+        self._now = iter([*messages])
         self._wake.set()
 
     def put(self, *messages: Message) -> None:
