@@ -179,7 +179,7 @@ def _state(aggregates: MatchAggregates, metrics: Mapping[str, Any]) -> State:
 def _pace(timeline: Timeline, metrics: Mapping[str, Any]) -> str:
     if metrics["status"] == "live" and timeline.bars:
         last = timeline.bars[-1]
-        return f"{number(last.count)} at {last.label}"
+        return f"{number(last.count)} event{'' if last.count == 1 else 's'} at {last.label}"
     peak = metrics["peakMinute"]
     return f"{number(peak['eventCount'])} in the busiest minute" if peak else ""
 

@@ -349,7 +349,7 @@ class TestCards:
         for ended in (False, True):
             match = aggregates(ended=ended)
             paces.append(match_card(match, metrics_view(match)).pace)
-        assert paces == ["20 at 14:29", "50 in the busiest minute"]
+        assert paces == ["20 events at 14:29", "50 in the busiest minute"]
 
     def test_live_matches_come_first_in_the_order_given(self) -> None:
         matches = [aggregates(match_id=name, ended=name == "b") for name in "bca"]
