@@ -128,6 +128,10 @@ class Answers:
         outcome = self._outcomes.get(match_id)
         return outcome is not None and outcome.error is None and outcome.began >= moment
 
+    def found_nothing_since(self, match_id: str, moment: float) -> bool:
+        """Say whether such a load found that there is nothing of the match, any more."""
+        return self.counted_since(match_id, moment) and not self._outcomes[match_id].known
+
     def last(self, match_id: str) -> MatchAggregates | None:
         """Return the last good answer, however old."""
         return self._answers.get(match_id)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import attrs
@@ -24,7 +24,10 @@ REPEAT_S = 10.0
 """A snapshot that did not change is sent again after this, so that a page can tell silence from a lost connection."""
 
 FEED_LIMIT = 200
-"""Highlights that are remembered, to send each once and to send them again after ``Last-Event-ID``."""
+"""Highlights that are remembered, to send them again after ``Last-Event-ID``."""
+
+SENT_MAX = 16_384
+"""Highlights whose ids are remembered, to send each once: an answer holds some for longer than the feed does."""
 
 RECENT_MS = 60_000
 """A highlight that a poll finds is sent if it was received so long before the last one, or later."""
@@ -50,6 +53,7 @@ class Topic:
         self._render = render
         self._feed: OrderedDict[str, Message] = OrderedDict()
         self._seeded = 0
+        self._sent: OrderedDict[str, None] = OrderedDict()
         self._unchecked: deque[tuple[float, Highlight]] = deque(maxlen=FEED_LIMIT)
         self._changed = asyncio.Event()
         self._changed_at = 0.0
@@ -72,7 +76,7 @@ class Topic:
         self._changed.set()
         messages, withdrawn = [], self._withdrawn()
         for event in events:
-            if event.event_type in HIGHLIGHT_TYPES and event.event_id not in self._feed:
+            if event.event_type in HIGHLIGHT_TYPES and event.event_id not in self._sent:
                 highlight = _highlight_of(event, retracted=event.event_id in withdrawn)
                 messages.append(self._remember(highlight))
                 if event.event_type == RETRACTION:
@@ -93,7 +97,8 @@ class Topic:
         """Take what was accepted before; if the topic was open before, only what it does not know is new to viewers."""
         is_new = not self._feed
         for highlight in sorted(highlights, key=_receipt):
-            self._remember(highlight)
+            if highlight.event_id in self._feed or highlight.event_id not in self._sent:
+                self._remember(highlight)
         if is_new:
             self._seeded = len(self._feed)
 
@@ -117,7 +122,7 @@ class Topic:
             known = self._feed.get(highlight.event_id)
             if known is not None and known.value.retracted != highlight.retracted:
                 self._remember(highlight)
-            elif known is None and highlight.received_ms >= received_since_ms:
+            elif highlight.event_id not in self._sent and highlight.received_ms >= received_since_ms:
                 messages.append(self._remember(highlight))
         self._publish(*messages)
 
@@ -137,7 +142,8 @@ class Topic:
         while self._unchecked and self._unchecked[0][0] <= accepted_until:
             _, highlight = self._unchecked.popleft()
             counted = standing.get(highlight.event_id)
-            if counted is None and highlight.timestamp > oldest and not newest.pending_events:
+            held_since = oldest[highlight.event_type == RETRACTION]
+            if counted is None and highlight.timestamp > held_since and not newest.pending_events:
                 messages.append(self._remember_again(attrs.evolve(highlight, retracted=True)))
             elif counted is not None and (
                 _content(counted) != _content(highlight) or (highlight.retracted and not counted.retracted)
@@ -160,6 +166,9 @@ class Topic:
             id=f"{highlight.received_ms if id_ms is None else id_ms}-{highlight.event_id}",
         )
         self._feed[highlight.event_id] = message
+        self._sent[highlight.event_id] = None
+        if len(self._sent) > SENT_MAX:
+            self._sent.popitem(last=False)
         if len(self._feed) > FEED_LIMIT:
             self._feed.popitem(last=False)
             self._seeded = max(0, self._seeded - 1)
@@ -194,6 +203,9 @@ class Topic:
                 newest = None
             if newest is not None and self._answers.counted_since(self._match_id, changed_at):
                 self._correct(newest, accepted_until=changed_at)
+            if newest is None and self._answers.found_nothing_since(self._match_id, changed_at):
+                for viewer in self.viewers:
+                    viewer.end()  # who comes back is told that there is no such match
             if newest is None or (newest == shown and time.monotonic() - shown_at < REPEAT_S):
                 continue
             self._announce_others(newest.highlights, received_since_ms=shown.as_of_ms - RECENT_MS)
@@ -214,12 +226,13 @@ def _next_due(shown: MatchAggregates) -> float:
     return time.monotonic() + INTERVAL_S - max(0.0, min(age_s, INTERVAL_S))
 
 
-def _oldest_held(highlights: Sequence[Highlight]) -> int:
-    """Return since when, in ms, an answer is sure to hold every highlight there is."""
-    kinds = Counter(highlight.event_type == RETRACTION for highlight in highlights)
-    full = [is_retraction for is_retraction, count in kinds.items() if count == HIGHLIGHTS]
-    oldest = {highlight.event_type == RETRACTION: highlight.timestamp for highlight in highlights}
-    return max((oldest[is_retraction] for is_retraction in full), default=0)
+def _oldest_held(highlights: Sequence[Highlight]) -> dict[bool, int]:
+    """Return since when, in ms, an answer is sure to hold all retractions (True) there are, and all others (False)."""
+    oldest = {}
+    for is_retraction in (True, False):
+        of_kind = [h.timestamp for h in highlights if (h.event_type == RETRACTION) is is_retraction]
+        oldest[is_retraction] = of_kind[-1] if len(of_kind) == HIGHLIGHTS else 0
+    return oldest
 
 
 def _content(highlight: Highlight) -> tuple[object, ...]:

@@ -2,7 +2,7 @@ import asyncio
 import json
 import threading
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -321,6 +321,48 @@ async def test_however_many_come_at_once_nobody_who_reads_is_cut_off(service: Se
         await send(service, *goals)
         assert [(await viewer.next("event")).data["eventId"] for _ in goals] == [goal["eventId"] for goal in goals]
         assert (await viewer.until_total(len(goals) + 1))[-1] == len(goals) + 1
+
+
+async def test_each_highlight_is_sent_once_however_many_there_are(service: Service) -> None:
+    """An answer holds goals for longer than they are among the last ones that were sent."""
+    await send(service, event("sweep"))
+    async with watching(service, "sweep") as viewer:
+        await viewer.next("metrics")
+        sent = [event("sweep", "goal") for _ in range(5)]
+        await send(service, *sent)
+        for _ in range(5):
+            withdrawals = [event("sweep", "retraction", metadata={"eventId": str(uuid.uuid4())}) for _ in range(60)]
+            await send(service, *withdrawals)
+            sent += withdrawals
+        received: list[str] = []
+        snapshots = 0
+        while snapshots < 3:
+            message = await viewer.next()
+            if message.event == "event":
+                received.append(message.data["eventId"])
+            elif message.data["totalEvents"] == len(sent) + 1:
+                snapshots += 1
+                await send(service, again := event("sweep", "red_card"))
+                sent.append(again)
+    assert received[: len(sent) - 3] == [one["eventId"] for one in sent[:-3]]
+    assert len(received) == len(set(received))
+
+
+async def test_viewers_of_a_match_of_which_nothing_is_left_are_let_go(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await send(service, event("expired"))
+
+    async def nothing(_: Sequence[str]) -> dict[str, MatchAggregates]:
+        return {}
+
+    async with watching(service, "expired") as viewer:
+        await viewer.next("metrics")
+        with monkeypatch.context() as patched:
+            patched.setattr(service.context.live._answers, "_load", nothing)
+            with pytest.raises(EOFError):
+                await viewer.next("event")
+            assert (await service.get("/api/matches/expired/metrics")).status == 404
 
 
 async def test_who_left_before_the_first_highlight_is_sent_it_on_coming_back(service: Service) -> None:
