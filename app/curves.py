@@ -1,5 +1,6 @@
 """What the curve of a match tells: its buckets, its peaks, and which team drives it. Pure functions."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -122,14 +123,11 @@ def momentum_start_ms(aggregates: MatchAggregates) -> int:
     return aggregates.latest_ms // MINUTE_MS * MINUTE_MS + MINUTE_MS - MOMENTUM_MS
 
 
-def team_shares(
-    aggregates: MatchAggregates, *, from_ms: int | None = None, to_ms: int | None = None
-) -> list[TeamShare]:
+def team_shares(aggregates: MatchAggregates, *, from_ms: float = -math.inf, to_ms: float = math.inf) -> list[TeamShare]:
     """Return the shares of the teams in the events from a minute on and before another, the largest first."""
     counts: dict[str, int] = {}
     for start_ms, team_id, count in aggregates.curve:
-        within = (from_ms is None or start_ms >= from_ms) and (to_ms is None or start_ms < to_ms)
-        if team_id and within:
+        if team_id and from_ms <= start_ms < to_ms:
             counts[team_id] = counts.get(team_id, 0) + count
     total = sum(counts.values())
     shares = [TeamShare(team_id, count, count / total) for team_id, count in counts.items()]

@@ -32,6 +32,7 @@ BUSIEST_MINUTES = 5
 """How many of them are named."""
 
 DIGITS_MAX = 1_000
+"""Longer integers are read as floats; no number that is understood is that long."""
 
 NO_PERCENTILES: Percentiles = {"p50": None, "p95": None, "p99": None}
 """Nobody asked about the match in the last five minutes."""
@@ -288,4 +289,6 @@ def _text(value: object, *, strip: bool = True) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
     text = str(value)
-    return (text.strip() if strip else text) if text.strip() else None
+    if not (stripped := text.strip()):
+        return None
+    return stripped if strip else text

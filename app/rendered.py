@@ -39,7 +39,6 @@ _Key = tuple[str, CurveWanted | None]
 @attrs.frozen
 class _Kept:
     aggregates: MatchAggregates
-    made_at: float
     made: asyncio.Task[Rendered]
 
 
@@ -52,10 +51,10 @@ class RenderedMetrics:
 
     async def get(self, aggregates: MatchAggregates, curve: CurveWanted | None = None) -> Rendered:
         """Return the answer that shows these aggregates, at most :data:`MAX_AGE_S` old."""
-        key, now = (aggregates.match_id, curve), time.monotonic()
+        key = aggregates.match_id, curve
         kept = self._kept.get(key)
-        if kept is None or kept.aggregates is not aggregates or now - kept.made_at >= MAX_AGE_S:
-            kept = _Kept(aggregates, now, asyncio.create_task(self._make(aggregates, curve), name="render metrics"))
+        if kept is None or kept.aggregates is not aggregates:
+            kept = _Kept(aggregates, asyncio.create_task(self._make(aggregates, curve), name="render metrics"))
             self._keep(key, kept)
         # Who goes away must not take the answer from the others.
         return kept.made.result() if kept.made.done() else await asyncio.shield(kept.made)
@@ -65,7 +64,7 @@ class RenderedMetrics:
         self._kept.move_to_end(key)
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
-        # An answer can have megabytes, and who asks says of how many ranges there is one.
+        # So it is made anew; and it can have megabytes, of as many ranges as somebody asks for.
         asyncio.get_running_loop().call_later(MAX_AGE_S, self._forget, key, kept)
 
     def _forget(self, key: _Key, kept: _Kept) -> None:

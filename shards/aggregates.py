@@ -1,7 +1,5 @@
 """What was counted of a match, and how it is put together from the rows of an answer. Pure functions."""
 
-import heapq
-import itertools
 import json
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
@@ -208,11 +206,6 @@ def texts_of(highlight: str) -> tuple[str, str]:
     return metadata, player_id
 
 
-def targets_of(texts: Iterable[str]) -> list[str]:
-    """Return which events retractions name, of what the column "highlight" has of them; "" for none."""
-    return [retracted_id(texts_of(text)[0]) for text in texts]
-
-
 def retracted_id(metadata: str) -> str:
     """Return the id of the event that a retraction's metadata names, canonical; "" if that is none.
 
@@ -248,12 +241,14 @@ def _sums(counts: Iterable[tuple[_Key, int]]) -> dict[_Key, int]:
     return sums
 
 
-def _highlights(groups: Iterable[Group], withdrawn: Collection[str]) -> tuple[Highlight, ...]:
+def _highlights(groups: Sequence[Group], withdrawn: Collection[str]) -> tuple[Highlight, ...]:
     """Newest first; of the same time, the one received later first."""
-    found = sorted((*values, group.event_type, group.team_id) for group in groups for values in group.highlights)
-    retractions = itertools.islice((one for one in found if one[4] == RETRACTION), HIGHLIGHTS)
-    others = itertools.islice((one for one in found if one[4] != RETRACTION), HIGHLIGHTS)
-    return tuple(_highlight(*values, withdrawn) for values in heapq.merge(retractions, others))
+    shown = []
+    for is_retraction in (True, False):
+        of_kind = [group for group in groups if (group.event_type == RETRACTION) is is_retraction]
+        found = sorted((*values, group.event_type, group.team_id) for group in of_kind for values in group.highlights)
+        shown += found[:HIGHLIGHTS]
+    return tuple(_highlight(*values, withdrawn) for values in sorted(shown))
 
 
 def _highlight(

@@ -72,8 +72,7 @@ class State:
 class _Row(msgspec.Struct, array_like=True):
     """Units of one kind, type and team. ``named``, ``start``, ``targets``, ``highlights``: see :class:`Group`.
 
-    ``curve``: numbers of buckets, and how many events are in each. Moments are in ms,
-    0 where there is none.
+    ``curve``: numbers of buckets, and how many events are in each. Moments are in ms, 0 where there is none.
     """
 
     named: str

@@ -109,7 +109,10 @@ class LargeMatches:
         return match_id in self._known or match_id in self._small
 
     def events(self, match_id: str) -> int:
-        """Return how many events a match had when it was last counted, 0 where that is not known."""
+        """Return how many events a match had when it was last counted, 0 where that is not known.
+
+        Of a large one only how many it takes to be one.
+        """
         return self._large_events if match_id in self._known else self._small.get(match_id, 0)
 
     async def among(self, match_ids: Collection[str]) -> list[str]:

@@ -18,7 +18,8 @@ from shards.aggregates import (
     Counted,
     Group,
     GroupHighlight,
-    targets_of,
+    retracted_id,
+    texts_of,
     withdrawn_by,
 )
 
@@ -86,7 +87,7 @@ def _group(row: _Row) -> Group:
     if row.event_type == MATCH_START:
         start = min((-negative_at, LAST_VERSION - version, texts) for negative_at, version, _, texts in row.highlights)
     elif row.event_type == RETRACTION:
-        targets = targets_of(texts for *_, texts in row.highlights)
+        targets = [retracted_id(texts_of(texts)[0]) for *_, texts in row.highlights]
     return Group(
         *("", row.event_type, row.team_id, row.events, row.first_ms, row.last_ms, row.received_ms),
         *(start, targets, row.highlights),

@@ -102,7 +102,7 @@ def plain_statements(
         bucket_ms: length of a bucket of the curve.
         told: of so many events of a type and team their buckets are told one by one, which takes less time than to
             count them; 0: they are counted.
-        max_rows: as above.
+        max_rows: as there.
     """
     names = _names(database, match_ids)
     source, time = (f"({_united(names)})", "happened") if pending else (_PLAIN_STORED.format(**names), HAPPENED)

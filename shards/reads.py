@@ -45,6 +45,7 @@ SMALL_MAX_ROWS = 1_000_000
 """Of a match that is not known to be small so many rows are read at most, with those that share granules with it."""
 
 TOO_MANY_ROWS = 158
+
 TOLD_EVENTS = 20_000
 """The buckets of so many events are told one by one, and counted here; of more that would be a long text."""
 

@@ -111,8 +111,8 @@ def match_minute(aggregates: MatchAggregates) -> int | None:
     without one the first event of the match does.
     """
     for highlight in aggregates.highlights:
-        minute = _whole_minute(metadata_of(highlight.metadata).get("minute"))
-        if minute is not None and not highlight.retracted:
+        minute = None if highlight.retracted else _whole_minute(metadata_of(highlight.metadata).get("minute"))
+        if minute is not None:
             return _plausible(minute + max(0, aggregates.latest_ms - highlight.timestamp) // MINUTE_MS)
     if not aggregates.total:
         return None

@@ -129,7 +129,7 @@ class Answers:
         return outcome is not None and outcome.error is None and outcome.began >= moment
 
     def found_nothing_since(self, match_id: str, moment: float) -> bool:
-        """Say whether such a load found that there is nothing of the match, any more."""
+        """Say whether the last load began at a moment or later, and found nothing of the match."""
         return self.counted_since(match_id, moment) and not self._outcomes[match_id].known
 
     def last(self, match_id: str) -> MatchAggregates | None:

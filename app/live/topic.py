@@ -11,8 +11,7 @@ import msgspec
 from app.engagement import highlight_view
 from app.live.answers import Answers
 from app.live.viewers import Message, Subscription
-from app.schemas.event_types import RETRACTION
-from shards.aggregates import HIGHLIGHTS, NOBODY, canonical_id, retracted_id
+from shards.aggregates import HIGHLIGHTS, NOBODY, RETRACTION, canonical_id, retracted_id
 from shards.errors import StoreError
 from shards.events import Event
 from shards.reads import HIGHLIGHT_TYPES, Highlight, MatchAggregates
@@ -74,15 +73,18 @@ class Topic:
         """Send highlights at once, and a new snapshot soon."""
         self._changed_at = time.monotonic()
         self._changed.set()
+        highlights = [event for event in events if event.event_type in HIGHLIGHT_TYPES]
+        if not highlights:
+            return
         messages, withdrawn = [], self._withdrawn()
-        for event in events:
-            if event.event_type in HIGHLIGHT_TYPES and event.event_id not in self._sent:
+        for event in highlights:
+            if event.event_id not in self._sent:
                 highlight = _highlight_of(event, retracted=event.event_id in withdrawn)
                 messages.append(self._remember(highlight))
                 if event.event_type == RETRACTION:
                     withdrawn.add(retracted_id(event.metadata))
                 self._unchecked.append((self._changed_at, highlight))
-        self._publish(*messages)
+        self._publish(messages)
 
     async def close(self) -> None:
         """End the poller and every viewer's stream. The feed goes on to take what is accepted."""
@@ -124,7 +126,7 @@ class Topic:
                 self._remember(highlight)
             elif highlight.event_id not in self._sent and highlight.received_ms >= received_since_ms:
                 messages.append(self._remember(highlight))
-        self._publish(*messages)
+        self._publish(messages)
 
     def _withdrawn(self) -> set[str]:
         """Return what the retractions in the feed name."""
@@ -149,7 +151,7 @@ class Topic:
                 _content(counted) != _content(highlight) or (highlight.retracted and not counted.retracted)
             ):
                 messages.append(self._remember_again(counted))
-        self._publish(*messages)
+        self._publish(messages)
 
     def _remember_again(self, highlight: Highlight) -> Message:
         """Remember what was sent before under another id: who comes back with that of before has not seen this."""
@@ -174,10 +176,10 @@ class Topic:
             self._seeded = max(0, self._seeded - 1)
         return message
 
-    def _publish(self, *messages: Message) -> None:
+    def _publish(self, messages: Sequence[Message]) -> None:
         if messages:
             for viewer in self.viewers:
-                viewer.put(*messages)
+                viewer.put(messages)
 
     def _snapshot(self, aggregates: MatchAggregates) -> Message:
         last = next(reversed(self._feed.values()), None)
@@ -203,14 +205,14 @@ class Topic:
                 newest = None
             if newest is not None and self._answers.counted_since(self._match_id, changed_at):
                 self._correct(newest, accepted_until=changed_at)
-            if newest is None and self._answers.found_nothing_since(self._match_id, changed_at):
+            if self._answers.found_nothing_since(self._match_id, changed_at):
                 for viewer in self.viewers:
                     viewer.end()  # who comes back is told that there is no such match
             if newest is None or (newest == shown and time.monotonic() - shown_at < REPEAT_S):
                 continue
             self._announce_others(newest.highlights, received_since_ms=shown.as_of_ms - RECENT_MS)
             shown, shown_at, due = newest, time.monotonic(), _next_due(newest)
-            self._publish(self._snapshot(newest))
+            self._publish([self._snapshot(newest)])
 
     async def _wait_for_change(self, *, timeout_s: float) -> None:
         try:

@@ -68,11 +68,14 @@ class Subscription:
 
     def begin(self, messages: Iterable[Message]) -> None:
         """Set what the stream begins with, however much that is: it does not count towards the limit."""
-        self._now = iter([*messages])
+        self._now = iter(messages)
         self._wake.set()
 
-    def put(self, *messages: Message) -> None:
-        """Queue what there is to say. State supersedes state that still waits; over the limit the viewer is cut off."""
+    def put(self, messages: Sequence[Message]) -> None:
+        """Queue what there is to say now, one message or more, for all viewers the same.
+
+        State supersedes state that still waits; over the limit the viewer is cut off.
+        """
         if self.ended:
             return
         if self._waiting and messages[0].event == self._waiting[-1][0].event == "metrics":

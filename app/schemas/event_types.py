@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 import attrs
 
+from shards.aggregates import RETRACTION
+
 MATCH_TYPES = frozenset({"match_start", "match_end", "half_start", "half_end"})
 TEAM_TYPES = frozenset(
     {
@@ -41,7 +43,6 @@ TEAM_TYPES = frozenset(
     }
 )
 FAN_TYPES = frozenset({"cheer", "reaction", "comment", "share", "prediction", "poll_vote", "view"})
-RETRACTION = "retraction"
 BUILT_IN_TYPES = MATCH_TYPES | TEAM_TYPES | FAN_TYPES | {RETRACTION}
 
 

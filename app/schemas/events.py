@@ -10,7 +10,7 @@ import uuid_utils
 from cattrs import ClassValidationError, Converter
 from cattrs.gen import make_dict_structure_fn, override
 
-from app.schemas.event_types import RETRACTION, EventTypes
+from app.schemas.event_types import EventTypes
 from app.schemas.faults import Fault, FieldError, InvalidEventError
 from app.schemas.fields import (
     NO_EVENT_ID,
@@ -30,6 +30,7 @@ from app.schemas.fields import (
     timestamp_parser,
 )
 from app.schemas.metadata import EMPTY, Metadata, check_readable, check_retraction, parse_metadata, with_unmapped
+from shards.aggregates import RETRACTION
 from shards.clock import ReceiptClock
 from shards.events import Event
 

@@ -43,10 +43,9 @@ def alterations(engine_full: str, *, days: int) -> tuple[str, ...]:
         raise SchemaMismatch([f"table events has the TTL {found}, set by hand; it must hold {needed}"])
     if not days:
         return ("REMOVE TTL",)
-    # What is there already expires by the new TTL too; only the times are written, not the rows. That is left to the
-    # background: as part of MODIFY TTL it would be waited for, and for every mutation before it.
-    modify = f"MODIFY TTL {needed} SETTINGS materialize_ttl_after_modify = 0"
-    return (f"MODIFY SETTING {_SETTINGS}", modify, "MATERIALIZE TTL")
+    # What is there already expires by the new TTL too; only the times are written, not the rows. Neither that nor the
+    # mutations before it are waited for.
+    return (f"MODIFY SETTING {_SETTINGS}", f"MODIFY TTL {needed} SETTINGS alter_sync = 0")
 
 
 def current(engine_full: str) -> str:

@@ -177,11 +177,10 @@ async def test_a_connection_is_tried_first_after_a_silence_only(
 async def test_the_kernel_gives_a_way_up_that_takes_nothing_any_more(store: ServerStore) -> None:
     """To cut off the network takes a namespace and root; so only that it is asked to."""
     await store.fetch("SELECT 1")
-    for client in (connection._connection for connection in store._connections):
-        if client is not None:
-            sock = client.writer.writer.get_extra_info("socket")
-            given_up_ms = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
-            assert given_up_ms == server.TRUSTED_S * 1000
+    clients = [connection._connection for connection in store._connections]
+    sockets = [client.writer.writer.get_extra_info("socket") for client in clients if client is not None]
+    given_up_ms = {sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) for sock in sockets}
+    assert given_up_ms == {server.TRUSTED_S * 1000}
 
 
 async def test_a_server_that_is_not_there_is_unavailable_and_named(tmp_path: object) -> None:

@@ -495,10 +495,10 @@ async def test_forgets_a_viewer_who_left_and_asks_no_more(service: Service) -> N
 async def test_a_slow_viewer_is_cut_off_and_state_replaces_state() -> None:
     viewer = Subscription(limit=3)
     for number in range(10):
-        viewer.put(Message(event="metrics", text=b"{}", value=number))
+        viewer.put([Message(event="metrics", text=b"{}", value=number)])
     assert (await anext(viewer)).value == 9
     for number in range(4):
-        viewer.put(*(Message(event="event", text=b"{}", value=number) for _ in range(5)))
+        viewer.put([Message(event="event", text=b"{}", value=number) for _ in range(5)])
     assert viewer.ended
     with pytest.raises(StopAsyncIteration):
         await anext(viewer)
