@@ -1,4 +1,4 @@
-"""Commands of the monitor's console: ``shards``, ``wal``, ``flush [SHARD]``, ``deadletters``.
+"""Commands of the monitor's console: ``shards``, ``wal``, ``flush [SHARD]``, ``deadletters``, and some of aiomonitor.
 
 The console has a thread and an event loop of its own. Commands are called in it; whatever touches the shard
 set is run in the service's loop.
@@ -7,6 +7,7 @@ set is run in the service's loop.
 import asyncio
 import importlib
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from copy import copy
 from io import StringIO
 from typing import Any, TypeVar
 
@@ -23,6 +24,8 @@ from shards.snapshot import Snapshot
 
 T = TypeVar("T")
 
+# Commands of aiomonitor that stay, because they only show something; without noop it cannot take an empty line.
+STOCK = ("exit", "help", "noop", "ps", "ps-terminated", "stacktrace", "where", "where-terminated")
 WIDTH = 140
 SHARD_COLUMNS = (
     *("shard", "appended", "confirmed", "dead letters", "requeued", "discarded", "pending"),
@@ -32,6 +35,18 @@ LETTER_COLUMNS = ("id", "put aside", "code", "error")
 LETTERS_SHOWN = 20
 _WORDS = ("state", "error")
 WAL_COLUMNS = ("shard", "segments", "bytes", "oldest unconfirmed, s")
+
+
+def console_group(stock: click.Group, own: Iterable[click.Command]) -> click.Group:
+    """Return a group with those commands of aiomonitor's group ``stock`` that only show something, and with ``own``.
+
+    ``signal``, ``cancel`` and ``console`` are left out, and whatever a later aiomonitor adds: they end tasks, or the
+    service, for anybody who can connect. ``stock`` stays as it is.
+    """
+    group = copy(stock)
+    kept = {name: command for name, command in stock.commands.items() if name in STOCK}
+    group.commands = kept | {str(command.name): command for command in own}
+    return group
 
 
 def service_commands(shards: ShardSet, loop: asyncio.AbstractEventLoop) -> list[click.Command]:

@@ -1,16 +1,21 @@
-"""The aiomonitor console of a running service, over the telnet protocol."""
+"""The aiomonitor console of a running service, over the telnet protocol, and its web page."""
 
 import asyncio
+import os
+import pty
 import re
 import signal
 import socket
+import sys
+import termios
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
+import pytest
 
 from tests.clickhouse import free_port
-from tests.e2e.process import DEADLINE_S, Start
+from tests.e2e.process import DEADLINE_S, Process, Start
 
 IAC, WILL, SB, SE, TTYPE, NAWS, IS = b"\xff", b"\xfb", b"\xfa", b"\xf0", b"\x18", b"\x1f", b"\x00"
 WHERE_IS_THE_CURSOR = b"\x1b[6n"
@@ -29,13 +34,13 @@ class Console:
         size = IAC + SB + NAWS + bytes((0, 160, 0, 50)) + IAC + SE
         terminal = IAC + SB + TTYPE + IS + b"xterm" + IAC + SE
         self._writer.write(IAC + WILL + NAWS + size + IAC + WILL + TTYPE + terminal)
-        return await self._until(PROMPT)
+        return await self.shows(PROMPT)
 
     async def run(self, command: str, *, until: str) -> str:
         self._writer.write(command.encode() + b"\r")
-        return await self._until(until)
+        return await self.shows(until)
 
-    async def _until(self, text: str) -> str:
+    async def shows(self, text: str) -> str:
         shown = ""
         async with asyncio.timeout(DEADLINE_S):
             while text not in shown:
@@ -107,7 +112,6 @@ async def test_its_commands_show_and_flush_the_shards(start: Start, http: aiohtt
         await monitor.run("flush 9", until="there is no such shard")
         await monitor.run("flush x", until="not a valid integer")
         await monitor.run("flush --help", until="Store and confirm")
-        await monitor.run("console", until="Python console is disabled")
         assert await service.ends(signal.SIGTERM) == 0
 
 
@@ -125,3 +129,172 @@ async def test_the_service_goes_on_without_it_where_its_port_is_taken(
         async with http.get(f"{url}/health") as reply:
             assert reply.status == 200
         assert await service.ends(signal.SIGTERM) == 0
+
+
+REMOVED = ("signal", "cancel", "console")
+
+
+async def test_no_command_of_aiomonitor_can_end_the_service_or_a_task(start: Start) -> None:
+    port = two_free_ports()
+    service = await start(MONITOR=f"127.0.0.1:{port}")
+    await service.url()
+    async with console(port) as monitor:
+        helped = await monitor.run("help", until="where-terminated (wt)")
+        listed = set(re.findall(r"^  ([a-z-]+)(?: |$)", helped.replace("\r", ""), re.MULTILINE))
+        assert {"shards", "wal", "deadletters", "flush", "help", "exit", "ps", "where", "stacktrace"} <= listed
+        assert listed.isdisjoint(REMOVED)
+        await monitor.run("signal SIGUSR2", until="No such command 'signal'")
+        await monitor.run("cancel 1", until="No such command 'cancel'")
+        await monitor.run("ca 1", until="No such command 'ca'")
+        await monitor.run("console", until="No such command 'console'")
+        await monitor.run("p", until="Flusher.run()")
+    assert await service.ends(signal.SIGTERM) == 0
+
+
+def forged(port: int) -> bytes:
+    """What a browser sends for a page's fetch(…, {method: "POST", mode: "no-cors", body}): telnet is in the body."""
+    body = IAC + WILL + TTYPE + IAC + SB + TTYPE + IS + b"xterm" + IAC + SE + b"\rflush\rsignal SIGUSR2\r"
+    head = f"POST / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+async def answers_to(port: int, *parts: bytes) -> bytes:
+    """All that the telnet port sends until it closes the connection."""
+    reader, writer = await _connect(port)
+    answers = b""
+    async with asyncio.timeout(DEADLINE_S):
+        with suppress(ConnectionError):
+            for part in parts:
+                writer.write(part)
+                await writer.drain()
+                await asyncio.sleep(0.1)
+            while part := await reader.read(4096):
+                answers += part
+    writer.close()
+    return answers
+
+
+async def test_a_page_cannot_use_the_console_by_http(start: Start, http: aiohttp.ClientSession) -> None:
+    port = two_free_ports()
+    service = await start(MONITOR=f"127.0.0.1:{port}", CHECKPOINT_INTERVAL_MS=600_000)
+    url = await service.url()
+    await service.logged("is ready")
+    await send_one(http, url)
+    whole = forged(port)
+    for parts in ((whole,), (whole[:4], whole[4:]), (b"\0" + whole,), (b"\r", whole)):
+        assert PROMPT.encode() not in await answers_to(port, *parts)
+    await asyncio.sleep(1)  # a command would have run: the console waits for 0.3 s before it takes one
+    async with http.get(f"{url}/api/status") as reply:
+        assert (await reply.json())["accounting"]["pending"] == 1, "the flush was executed"
+    assert len([line for line in service.lines if "does not speak telnet" in line]) == 1
+    assert not [line for line in service.lines if "SIGUSR2" in line]
+    async with console(port) as monitor:
+        assert "appended" in await monitor.run("shards", until="ClickHouse (embedded) up")
+    assert await service.ends(signal.SIGTERM) == 0
+
+
+@asynccontextmanager
+async def aiomonitors_client(port: int) -> AsyncIterator[tuple[Console, asyncio.subprocess.Process]]:
+    """``python -m aiomonitor.cli`` in a terminal."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (50, 160))
+    client = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "aiomonitor.cli", "-p", str(port)), stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    output, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(ours, "rb", 0))
+    input_, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, os.fdopen(os.dup(ours), "wb", 0))
+    try:
+        yield Console(reader, asyncio.StreamWriter(input_, protocol, None, loop)), client
+    finally:
+        if client.returncode is None:
+            client.kill()
+            await client.wait()
+        output.close()
+        input_.close()
+
+
+async def test_aiomonitors_own_client_is_let_in(start: Start) -> None:
+    port = two_free_ports()
+    service = await start(MONITOR=f"127.0.0.1:{port}")
+    await service.url()
+    async with aiomonitors_client(port) as (monitor, client):
+        await monitor.shows(PROMPT)
+        assert "appended" in await monitor.run("shards", until="ClickHouse (embedded)")
+        await monitor.shows(PROMPT)
+        await monitor.run("exit", until="exit")
+        async with asyncio.timeout(DEADLINE_S):
+            assert await client.wait() == 0
+    assert not [line for line in service.lines if "does not speak telnet" in line]
+
+
+@pytest.fixture
+async def page(start: Start) -> tuple[Process, int]:
+    """A service with a monitor, and the port of the monitor's web page."""
+    port = two_free_ports()
+    service = await start(MONITOR=f"127.0.0.1:{port}")
+    await service.url()
+    return service, port + 1
+
+
+async def flushers(http: aiohttp.ClientSession, url: str) -> list[str]:
+    """The ids of the flushers' tasks, as the page lists them."""
+    async with http.post(f"{url}/api/live-tasks", data={"filter": "Flusher.run"}, headers={"Origin": url}) as reply:
+        assert reply.status == 200
+        tasks = (await reply.json())["tasks"]
+    assert all(task["is_root"] for task in tasks), "the page shows a button that cancels, to tasks that are no roots"
+    return [task["task_id"] for task in tasks]
+
+
+async def test_the_web_page_shows_tasks_and_cancels_none(
+    page: tuple[Process, int], http: aiohttp.ClientSession
+) -> None:
+    service, port = page
+    url = f"http://127.0.0.1:{port}"
+    for path in ("/", "/about", "/static/htmx.js", "/api/version"):
+        async with http.get(url + path) as reply:
+            assert reply.status == 200
+    before = await flushers(http, url)
+    assert len(before) == 2
+    for task in before:
+        async with http.get(f"{url}/trace-running?task_id={task}") as reply:
+            assert "Stack of" in await reply.text()
+        for method in ("DELETE", "POST", "PUT", "PATCH", "OPTIONS"):
+            async with http.request(method, f"{url}/api/task?task_id={task}") as reply:
+                assert (reply.status, reply.headers["Allow"]) == (405, "GET,HEAD")
+    assert await flushers(http, url) == before
+    assert await service.ends(signal.SIGTERM) == 0
+
+
+HOSTS_AND_ORIGINS = (
+    ({"Host": "127.0.0.1:{port}"}, 200),
+    ({"Host": "LocalHost:{port}"}, 200),
+    ({"Host": "[::1]:{port}"}, 200),
+    ({"Host": "localhost:{port}", "Origin": "http://localhost:{port}"}, 200),
+    ({"Host": "evil.example:{port}"}, 403),
+    ({"Host": "evil.example"}, 403),
+    ({"Host": "127.0.0.1"}, 403),
+    ({"Host": "127.0.0.1:8080"}, 403),
+    ({"Host": "localhost.evil.example:{port}"}, 403),
+    ({"Host": ""}, 403),
+    ({"Host": "evil.example:{port}", "Origin": "http://evil.example:{port}"}, 403),
+    ({"Host": "localhost:{port}", "Origin": "http://127.0.0.1:{port}"}, 403),
+    ({"Host": "localhost:{port}", "Origin": "https://localhost:{port}"}, 403),
+    ({"Host": "localhost:{port}", "Origin": "http://localhost:3000"}, 403),
+    ({"Host": "localhost:{port}", "Origin": "null"}, 403),
+)
+
+
+async def test_the_web_page_answers_under_its_own_name_to_its_own_page(
+    page: tuple[Process, int], http: aiohttp.ClientSession
+) -> None:
+    service, port = page
+    url = f"http://127.0.0.1:{port}"
+    for headers, status in HOSTS_AND_ORIGINS:
+        sent = {name: value.format(port=port) for name, value in headers.items()}
+        for method, path in (("GET", "/"), ("POST", "/api/live-tasks"), ("DELETE", "/api/task?task_id=1")):
+            async with http.request(method, url + path, headers=sent) as reply:
+                assert reply.status == (405 if (status, method) == (200, "DELETE") else status), (method, sent)
+    assert len([line for line in service.lines if "from another page" in line]) == 1

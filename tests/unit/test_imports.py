@@ -62,7 +62,7 @@ def test_the_service_starts_without_what_only_other_commands_need() -> None:
         [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True, timeout=60
     ).stdout.split()
     assert "aiohttp" in loaded
-    assert {"kloppy", "pandas", "playwright", "aiomonitor", "chdb"}.isdisjoint(loaded)
+    assert {"kloppy", "pandas", "playwright", "aiomonitor", "prompt_toolkit", "chdb"}.isdisjoint(loaded)
 
 
 def test_the_command_line_lists_its_commands_without_loading_them() -> None:

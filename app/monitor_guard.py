@@ -1,0 +1,128 @@
+"""Checks that keep the pages of a browser out of the aiomonitor console, all but its own page.
+
+Pages of any site can have a browser on this machine send requests to loopback. The telnet port therefore reads nothing
+from a client that does not speak telnet, and the web page changes nothing and answers only requests under its own name.
+
+To be imported late: it loads ``prompt_toolkit``, whose telnet server is the one of aiomonitor.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import attrs
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler, Middleware
+from prompt_toolkit.contrib.telnet.protocol import IAC
+from prompt_toolkit.contrib.telnet.server import TelnetConnection
+
+from app.setting_kinds import Address
+
+_log = logging.getLogger(__name__)
+
+WARNING_INTERVAL_S = 60.0
+# Lists of the page, asked for by POST because their filters are a form.
+READ_BY_POST = frozenset({"/api/task-count", "/api/live-tasks", "/api/terminated-tasks"})
+
+
+@attrs.define
+class Refusals:
+    """Counts refusals and logs the first at once, others at most once an interval, because a page can go on for ever.
+
+    Attributes:
+        what: the sentence to log. It holds nothing that the client sent.
+    """
+
+    what: str
+    _untold: int = attrs.field(default=0, init=False)
+    _next_at: float = attrs.field(default=0.0, init=False)
+    _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
+
+    def add(self) -> None:
+        """Count one more; may be called in any thread."""
+        with self._lock:
+            self._untold += 1
+            if time.monotonic() < self._next_at:
+                return
+            self._next_at = time.monotonic() + WARNING_INTERVAL_S
+            count, self._untold = self._untold, 0
+        _log.warning("%s (%d since the last such line)", self.what, count)
+
+
+no_telnet = Refusals("closed a connection to the monitor's console: its client does not speak telnet")
+foreign_request = Refusals("refused a request to the monitor's web page: it came by another name or from another page")
+
+
+class CheckedConnection(TelnetConnection):
+    """A telnet connection that is closed unless the first byte from its client is IAC (RFC 854).
+
+    The server opens with negotiation, and a telnet client answers that before anything else. A browser cannot: its
+    first byte is a letter of an HTTP method, or belongs to a TLS or STUN message. Whatever follows a wrong first byte
+    is thrown away, telnet commands included.
+    """
+
+    _speaks_telnet = False
+
+    def feed(self, data: bytes) -> None:
+        """Parse what came in, or close."""
+        if not self._speaks_telnet and not data.startswith(IAC):
+            no_telnet.add()
+            self.close()
+            return
+        self._speaks_telnet = True
+        super().feed(data)
+
+    def close(self) -> None:
+        """Close, and end a wait for the terminal's type, which would last for ever."""
+        super().close()
+        if not self._ready.is_set():
+            self.interact = _leave
+            self._ready.set()
+
+
+async def _leave(_connection: TelnetConnection) -> None:
+    pass
+
+
+def guarded(init: Callable[[Any], Awaitable[web.Application]], address: Address) -> Callable[[Any], Awaitable[Any]]:
+    """Return aiomonitor's ``init``, which makes the application of its web page, with checks before its handlers.
+
+    Args:
+        init: takes the monitor.
+        address: where the page listens.
+    """
+
+    async def init_guarded(monitor: Any) -> web.Application:
+        application = await init(monitor)
+        application.middlewares.append(_guard(address))
+        return application
+
+    return init_guarded
+
+
+def _guard(address: Address) -> Middleware:
+    own = frozenset(f"{name}:{address.port}" for name in (address.host, "127.0.0.1", "localhost", "[::1]"))
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not _comes_from_own_page(request, own):
+            foreign_request.add()
+            raise web.HTTPForbidden(text=f"Open this page as http://{address}/\n")
+        if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD) and not _only_reads(request):
+            raise web.HTTPMethodNotAllowed(request.method, (hdrs.METH_GET, hdrs.METH_HEAD), text="Only for reading\n")
+        return await handler(request)
+
+    return guard
+
+
+def _comes_from_own_page(request: web.Request, own: frozenset[str]) -> bool:
+    # A foreign Host is a name that somebody made to lead here (DNS rebinding).
+    hosts = [host.lower() for host in request.headers.getall(hdrs.HOST, ())]
+    origins = request.headers.getall(hdrs.ORIGIN, ())
+    return len(hosts) == 1 and hosts[0] in own and all(origin == f"http://{hosts[0]}" for origin in origins)
+
+
+def _only_reads(request: web.Request) -> bool:
+    return request.method == hdrs.METH_POST and request.path in READ_BY_POST
