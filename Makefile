@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 CLICKHOUSE := tests/node_modules/.package-lock.json
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help install run test torture lint bench lock browser
+.PHONY: help install run test torture lint bench lock browser proxies
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -36,7 +36,15 @@ browser:
 		echo 'no browser could be installed' >&2; \
 	else echo 'no browser found: install chromium to run the tests of the pages' >&2; fi
 
-test: $(INSTALLED) $(CLICKHOUSE) browser ## run all tests, against a real ClickHouse, with coverage
+# The same for the tests behind proxies.
+proxies:
+	@if PATH="$$PATH:/usr/sbin" command -v nginx && PATH="$$PATH:/usr/sbin" command -v haproxy; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get; then \
+		apt-get update --quiet && apt-get install --quiet --yes --no-install-recommends nginx-light haproxy || \
+		echo 'no proxies could be installed' >&2; \
+	else echo 'no proxies found: install nginx and haproxy to run the tests behind them' >&2; fi
+
+test: $(INSTALLED) $(CLICKHOUSE) browser proxies ## run all tests, against a real ClickHouse, with coverage
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-report=xml
 	$(BIN)/python -m coverage report --include='shards/*' --fail-under=90
 

@@ -1,60 +1,25 @@
-"""Who may do what only operators may: for now, whoever asks from this very machine."""
-
-from ipaddress import ip_address
-from urllib.parse import urlsplit
+"""Who may do what only operators may: whoever sends the token of :mod:`app.admin_token`."""
 
 from aiohttp import hdrs, web
 
+from app.admin_token import FILE_NAME
+from app.keys import CONTEXT
 from app.problems import Problem
-
-FORWARDING = frozenset(
-    {
-        *("forwarded", "via", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "client-ip"),
-        *("true-client-ip", "cf-connecting-ip", "fastly-client-ip", "x-original-forwarded-for"),
-    }
-)
-"""Headers, with all that begin with ``X-Forwarded-``, by which a proxy tells that somebody else is asking."""
 
 
 def require_admin(request: web.Request) -> None:
-    """Let a request pass that comes from loopback, through no proxy, and from no page of another site.
+    """Let a request pass that carries the admin token; raise Problem 401 for every other, wherever it comes from.
 
-    Raises Problem 403 that says which of these it is.
+    A page of another site cannot send it: browsers add no such header by themselves, and CORS allows none.
     """
-    if not is_loopback(request.remote or ""):
-        raise _forbidden("It came from another machine than the one the service runs on.")
-    for name in request.headers:
-        if name.lower() in FORWARDING or name.lower().startswith("x-forwarded-"):
-            raise _forbidden(f"It carries the header {name.title()!a}: somebody else may be asking through a proxy.")
-    # A browser on this machine sends what any page asks it to send, also to a name that now leads to loopback.
-    if not _names_loopback(request.host):
-        raise _forbidden("Its Host is no name of loopback: ask 127.0.0.1 or localhost.")
-    origin = request.headers.get(hdrs.ORIGIN)
-    if origin is not None and origin.partition("://")[2] != request.host:
-        raise _forbidden("It was sent by a page of another site.")
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether an address is one of loopback, IPv4 as IPv6 included; False for what is no address."""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return False
-    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
-
-
-def _names_loopback(host: str) -> bool:
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return False
-    return name == "localhost" or is_loopback(name)
-
-
-def _forbidden(reason: str) -> Problem:
-    return Problem(
-        403,
-        "Forbidden",
-        "This is for operators: without API keys only requests from the machine of the service itself may do it,"
-        f" without headers of a proxy. {reason}",
-    )
+    given = request.headers.getall(hdrs.AUTHORIZATION, ())
+    if not request.app[CONTEXT].admin.admits(given):
+        raise Problem(
+            401,
+            "Unauthorized",
+            f"{'This token is not the one of this run of the service.' if given else 'This is for operators.'}"
+            f" Send 'Authorization: Bearer TOKEN' with the token in the file {FILE_NAME} of the service's data"
+            " directory, its first line, or use the fanfinity commands on that machine, which read it by themselves."
+            " Where there is no such file, the log of the service says why.",
+            headers={hdrs.WWW_AUTHENTICATE: "Bearer"},
+        )

@@ -3,17 +3,10 @@
 Every event carries its id before the first attempt, so a request that failed, timed out or was never answered
 is sent again as it was: what was already durable counts once. The client therefore outlives a killed and
 restarted service, until ``give_up_after_s`` have passed without an answer that settles the request.
-
-::
-
-    ClientError
-    ├── GaveUp     no settling answer within ``give_up_after_s``
-    └── Refused    an answer that sending again cannot change, about the request as a whole
 """
 
 import asyncio
 import logging
-import os
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -22,7 +15,8 @@ from typing import Any, Final, Self
 
 import aiohttp
 import attrs
-import msgspec
+
+from app.asking import ClientError, Refused, detail_of, exchange, failure_text, faults_of, open_session
 
 _log = logging.getLogger(__name__)
 
@@ -31,24 +25,11 @@ _FIRST_BACKOFF_S: Final = 0.1
 _MAX_BACKOFF_S: Final = 5.0
 
 
-class ClientError(Exception):
-    """Base of the client's errors."""
-
-
 class GaveUp(ClientError):
     """The service gave no settling answer; part of the request may be durable all the same."""
 
     def __init__(self, url: str, *, waited_s: float, reason: str) -> None:
         super().__init__(f"gave up on {url} after {waited_s:.0f} s: {reason}")
-        self.reason = reason
-
-
-class Refused(ClientError):
-    """The service refused the request as a whole, and would again."""
-
-    def __init__(self, url: str, *, status: int, reason: str) -> None:
-        super().__init__(f"{url} answered {status}: {reason}")
-        self.status = status
         self.reason = reason
 
 
@@ -124,11 +105,7 @@ class ServiceClient:
         self._troubled = False
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._connections),
-            timeout=aiohttp.ClientTimeout(total=self._timeout_s),
-            headers=self._headers,
-        )
+        self._session = open_session(timeout_s=self._timeout_s, connections=self._connections, headers=self._headers)
         return self
 
     async def __aexit__(
@@ -202,20 +179,16 @@ class ServiceClient:
         headers = {"Content-Type": "application/json"} if body is not None else {}
         started = time.monotonic()
         try:
-            async with self._session.request(method, self.url + path, data=body, headers=headers) as reply:
-                content = await reply.read()
-                status, retry_after = reply.status, reply.headers.get("Retry-After", "")
+            reply = await exchange(self._session, method, self.url + path, data=body, headers=headers)
         except aiohttp.InvalidURL as error:
-            raise Refused(self.url + path, status=0, reason="not a URL") from error
-        except aiohttp.ClientConnectorError as error:
-            return _Answer(status=0, failure=f"cannot connect ({_os_reason(error.os_error)})")
+            raise Refused(self.url + path, status=0, reason=failure_text(error)) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            return _Answer(status=0, failure=f"{type(error).__name__}: {error}".rstrip(": "))
+            return _Answer(status=0, failure=failure_text(error))
         return _Answer(
-            status=status,
-            json=_decoded(content),
+            status=reply.status,
+            json=reply.json,
             seconds=time.monotonic() - started,
-            retry_after_s=float(retry_after) if retry_after.isdecimal() else 0.0,
+            retry_after_s=reply.retry_after_s,
         )
 
     def _pause_s(self, retries: int, retry_after_s: float) -> float:
@@ -239,10 +212,7 @@ class _Answer:
         return self.status != 0 and self.status not in _RETRY_STATUSES
 
     def detail(self) -> str:
-        if self.failure:
-            return self.failure
-        problem = self.json if isinstance(self.json, dict) else {}
-        return str(problem.get("detail") or problem.get("title") or f"status {self.status}")
+        return self.failure or detail_of(self.json, self.status)
 
     def rejections(self, events: Sequence[Outgoing]) -> tuple[Rejection, ...] | None:
         """Return the events at fault, or None where the answer does not say which they are."""
@@ -253,30 +223,14 @@ class _Answer:
         by_index = [error for error in errors if isinstance(error, dict) and "index" in error]
         if by_index:
             return tuple(
-                Rejection(event=events[error["index"]], faults=_faults(error.get("errors", ()), self.detail()))
+                Rejection(event=events[error["index"]], faults=faults_of(error.get("errors", ())) or (self.detail(),))
                 for error in by_index
             )
         if self.status != 400:
             return ()
         if len(events) > 1:
             return None
-        return (Rejection(event=events[0], faults=_faults(errors, self.detail())),)
-
-
-def _os_reason(error: OSError) -> str:
-    return os.strerror(error.errno) if error.errno else str(error)
-
-
-def _faults(errors: Sequence[Any], otherwise: str) -> tuple[str, ...]:
-    named = tuple(f"{e.get('field', '$')}: {e.get('message', '')}" for e in errors if isinstance(e, dict))
-    return named or (otherwise,)
-
-
-def _decoded(content: bytes) -> Any:
-    try:
-        return msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
+        return (Rejection(event=events[0], faults=faults_of(errors) or (self.detail(),)),)
 
 
 def _merged(one: Delivery, other: Delivery, *, retries: int) -> Delivery:

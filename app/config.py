@@ -38,6 +38,12 @@ NOT_BUILT = (
 )
 """Settings of the contract that this version does not act on: refused, so that nobody relies on them."""
 
+API_KEY = f"{PREFIX}API_KEY"
+API_KEY_HELP = (
+    "Not for the service, but for the commands of operators: the bearer token that they send to a --url other than that"
+    " of the service on this data directory. To that service they send the token in its file admin-token."
+)
+
 
 class ConfigError(Exception):
     """The environment cannot be used; the message is one line for the person who starts the service."""
@@ -163,14 +169,17 @@ class Config:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Config":
-        """Read every setting of ``environ``; raise ConfigError at the first one that cannot be used."""
+        """Read every setting of ``environ``; raise ConfigError at the first one that cannot be used.
+
+        ``FANFINITY_API_KEY`` is passed over: commands read it, and often share a file of variables with the service.
+        """
         known = {setting.variable: setting for setting in settings()}
         given = {name: text for name, text in sorted(environ.items()) if name.startswith(PREFIX)}
         values: dict[str, Any] = {}
         for name, text in given.items():
             if name in known:
                 values[known[name].field] = known[name].parse(text)
-            elif text or name.removeprefix(PREFIX) not in NOT_BUILT:
+            elif name != API_KEY and (text or name.removeprefix(PREFIX) not in NOT_BUILT):
                 raise ConfigError(_unknown(name, known))
         return cls(**values)
 

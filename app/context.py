@@ -5,6 +5,7 @@ import time
 
 import attrs
 
+from app.admin_token import AdminAccess
 from app.config import Config
 from app.live import Live
 from app.live.patience import Patience
@@ -56,6 +57,7 @@ class Context:
     """What handlers, dashboard, monitor and commands work with. Made by :meth:`create`."""
 
     config: Config
+    admin: AdminAccess
     metrics: Metrics
     store: Store
     shards: ShardSet
@@ -81,6 +83,7 @@ class Context:
         metrics.watch(shards=shards, live=live)
         return cls(
             config=config,
+            admin=AdminAccess(config.data_dir),
             metrics=metrics,
             store=store,
             shards=shards,
@@ -112,8 +115,9 @@ class Context:
         await self.live.close()
 
     async def close(self) -> None:
-        """Drain the shards within the shutdown's time, then close them, then the store."""
+        """Close admin, drain the shards within the shutdown's time, then close them, then the store."""
         self.shutdown.begin()
+        self.admin.close()  # as long as the directory is locked: from then on the file may be another process's
         began = time.monotonic()
         drained = await self.shards.drain(timeout_s=self.shutdown.left_s() * DRAIN_SHARE)
         left = self.shards.snapshot()

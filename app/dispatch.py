@@ -9,7 +9,8 @@ from typing import Final
 import attrs
 from ddsketch import DDSketch
 
-from app.client import ClientError, Delivery, Outgoing, Rejection, ServiceClient
+from app.asking import ClientError
+from app.client import Delivery, Outgoing, Rejection, ServiceClient
 
 _COARSE_S: Final = 0.005
 """Pauses shorter than this are not taken; what falls due within them goes out together."""

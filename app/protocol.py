@@ -8,6 +8,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -52,6 +53,9 @@ def connections_for(files: int) -> int:
     return sys.maxsize if files == resource.RLIM_INFINITY else max(files - RESERVED_FILES, CONNECTIONS_MIN)
 
 
+def _nothing_to_do(_host: str, _port: int) -> None: ...
+
+
 class ServiceRunner(web.AppRunner):
     """Runs the application so that malformed HTTP is answered by a problem too, and bodies stay compressed.
 
@@ -80,14 +84,26 @@ class ServiceRunner(web.AppRunner):
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._connections_max = connections_for(files) if connections_max is None else connections_max
 
-    async def listen(self, host: str, port: int) -> None:
-        """Accept connections at an address, or at all of a name; OSError where one is taken, or not of this machine."""
+    async def listen(self, host: str, port: int, *, opening: Callable[[str, int], None] = _nothing_to_do) -> None:
+        """Accept connections at an address, or at all of a name.
+
+        Args:
+            host: the address, or the name.
+            port: 0 takes a free one.
+            opening: called with the first address and its port once these are known, and before anybody can connect.
+
+        Raises:
+            OSError: one is taken, or not of this machine.
+        """
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        for family, address in dict.fromkeys((family, address) for family, *_, address in found):
-            with socket.create_server(address, family=family, backlog=CONNECTS_WAITING) as listening:
+        addresses = dict.fromkeys((family, address) for family, *_, address in found)
+        with ExitStack() as closing:
+            bound = [closing.enter_context(_bound(family, address)) for family, address in addresses]
+            opening(*bound[0].getsockname()[:2])
+            for one in bound:
                 for _ in range(LISTENERS):
-                    await web.SockSite(self, listening.dup(), backlog=CONNECTS_WAITING).start()
+                    await web.SockSite(self, one.dup(), backlog=CONNECTS_WAITING).start()
 
     async def _make_server(self) -> web.Server:
         plain = await super()._make_server()
@@ -236,6 +252,20 @@ class _Connection(web.RequestHandler):
         response = problem_response(request, problem)
         response.force_close()
         return response
+
+
+def _bound(family: int, address: tuple[Any, ...]) -> socket.socket:
+    """Return a socket that has its address and port, but does not listen yet: who connects is refused."""
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def _without_odd_expectations(make_request: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:

@@ -1,22 +1,24 @@
 """``fanfinity audit``: have a running service check its accounting against ClickHouse, over HTTP."""
 
-import asyncio
 import json
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-import aiohttp
 import click
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from app.asking import ClientError, ask
+from app.commands.options import operators_url
+
 _TIMEOUT_S: Final = 120
 _EXIT_DIFFERENT: Final = 1
 _EXIT_NOT_CHECKED: Final = 2
 _VERDICTS: Final = {"whole": ("green", 0), "different": ("red", _EXIT_DIFFERENT)}
+_MEMBERS: Final = ("verdict", "shards", "clickhouse", "differences", "differencesTotal")
 _COLUMNS: Final = {
     "appended": "appended",
     "checkpoint": "checkpoint",
@@ -39,36 +41,24 @@ class NotChecked(click.ClickException):
 
 
 @click.command
-@click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="Root of the service.")
+@operators_url
 @click.option("--json", "as_json", is_flag=True, help="Print what /api/audit says.")
 def audit(*, url: str, as_json: bool) -> None:
     """Check that ClickHouse holds every event that the service counts as stored, and name what differs.
 
-    Must run on the machine of the service. Exits with 0 where all is there, 1 where something differs, 2 where it
-    could not be checked.
+    Finds the service and its token in the data directory (FANFINITY_DATA_DIR). Exits with 0 where all is there, 1 where
+    something differs, 2 where it could not be checked.
     """
     try:
-        found = asyncio.run(_ask(url.rstrip("/")))
-        if as_json:
-            click.echo(json.dumps(found, indent=2))
-        else:
-            _show(found, Console())
-        _, code = _VERDICTS.get(found["verdict"], ("", _EXIT_NOT_CHECKED))
-    except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, OSError) as error:
-        raise NotChecked(f"{url} does not answer as the service does: {error}") from error
+        found = ask(url, lambda service: service.json("/api/audit", holding=_MEMBERS), timeout_s=_TIMEOUT_S)
+    except ClientError as error:
+        raise NotChecked(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        _show(found, Console())
+    _, code = _VERDICTS.get(found["verdict"], ("", _EXIT_NOT_CHECKED))
     sys.exit(code)
-
-
-async def _ask(url: str) -> dict[str, Any]:
-    timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
-    async with (
-        aiohttp.ClientSession(timeout=timeout) as session,
-        session.get(f"{url}/api/audit") as reply,
-    ):
-        answer: dict[str, Any] = await reply.json(content_type=None)
-        if reply.ok:
-            return answer
-        raise NotChecked(f"{answer.get('detail') or answer.get('title') or 'no reason given'} (status {reply.status})")
 
 
 def _show(found: Mapping[str, Any], console: Console) -> None:

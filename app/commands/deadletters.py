@@ -1,14 +1,11 @@
 """``fanfinity deadletters``: what ClickHouse refused, listed, read, requeued or discarded, over HTTP."""
 
-import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from http import HTTPStatus
 from typing import Any, BinaryIO, Final, TypeVar
 from urllib.parse import quote
 
-import aiohttp
 import attrs
 import click
 import msgspec
@@ -17,7 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from app.commands.options import EXIT_INCOMPLETE
+from app.asking import ClientError, Refused, ServiceApi, ask
+from app.commands.options import EXIT_INCOMPLETE, operators_url
 
 T = TypeVar("T")
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -29,17 +27,6 @@ _PATH: Final = "/api/deadletters"
 _COLOURS: Final = {"open": "yellow", "requeued": "green", "discarded": "dim"}
 
 
-class RefusedError(Exception):
-    """The service's answer to a request that it did not do."""
-
-    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
-        faults = "".join(f"\n  {e.get('field', '')}: {e.get('message', '')}" for e in problem.get("errors", ()))
-        super().__init__(
-            f"{problem.get('detail') or problem.get('title') or 'no reason given'} (status {status}){faults}"
-        )
-        self.status = status
-
-
 class _Page(msgspec.Struct, rename="camel"):
     dead_letters: list[msgspec.Raw]
     next_cursor: str | None
@@ -49,8 +36,7 @@ class _Page(msgspec.Struct, rename="camel"):
 class Letters:
     """The dead letters of one running service, as the JSON text it sends: numbers in it stay what they are."""
 
-    url: str
-    session: aiohttp.ClientSession
+    service: ServiceApi
 
     async def newest(self, *, limit: int | None, settled: bool = False) -> list[bytes]:
         """Return the newest letters, at most ``limit``."""
@@ -58,7 +44,7 @@ class Letters:
         query = {"all": str(settled).lower()}
         while True:
             wanted = _PAGE_MAX if limit is None else min(_PAGE_MAX, limit - len(found))
-            answer = await self._ask("GET", _PATH, params=query | {"limit": str(wanted)})
+            answer = await self.service.ask("GET", _PATH, params=query | {"limit": str(wanted)})
             page = msgspec.json.decode(answer, type=_Page)
             found += map(bytes, page.dead_letters)
             if page.next_cursor is None or len(found) == limit:
@@ -67,30 +53,16 @@ class Letters:
 
     async def read(self, letter_id: str) -> bytes:
         """Return one letter."""
-        return await self._ask("GET", _path_of(letter_id))
+        return await self.service.ask("GET", _path_of(letter_id))
 
     async def retry(self, letter_id: str, event: bytes = b"") -> bytes:
         """Requeue one letter, as it was or as ``event``."""
         headers = {"Content-Type": "application/json"} if event else {}
-        return await self._ask("POST", f"{_path_of(letter_id)}/retry", data=event or None, headers=headers)
+        return await self.service.ask("POST", f"{_path_of(letter_id)}/retry", data=event or None, headers=headers)
 
     async def discard(self, letter_id: str) -> bytes:
         """Discard one letter."""
-        return await self._ask("DELETE", _path_of(letter_id))
-
-    async def _ask(self, method: str, path: str, **options: Any) -> bytes:
-        """Return the answer; where there is no room now, wait as long as the service asks for, a few times."""
-        tries = 0
-        while True:
-            async with self.session.request(method, f"{self.url}{path}", **options) as reply:
-                answer = await reply.read()
-                status, retry_after = reply.status, reply.headers.get("Retry-After", "")
-            tries += 1
-            if status < HTTPStatus.BAD_REQUEST:
-                return answer
-            if status != HTTPStatus.SERVICE_UNAVAILABLE or tries == _TRIES:
-                raise RefusedError(status, msgspec.json.decode(answer, type=dict[str, Any]))
-            await asyncio.sleep(int(retry_after) if retry_after.isdecimal() else 1)
+        return await self.service.ask("DELETE", _path_of(letter_id))
 
 
 def _path_of(letter_id: str) -> str:
@@ -99,16 +71,15 @@ def _path_of(letter_id: str) -> str:
 
 def _options(command: _Command) -> _Command:
     command = click.option("--json", "as_json", is_flag=True, help="Print what the service says, as JSON.")(command)
-    return click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="Root of the service.")(
-        command
-    )
+    return operators_url(command)
 
 
 @click.group
 def deadletters() -> None:
     """See to events that ClickHouse refused: read why, repair and requeue them, or discard them.
 
-    Must run on the machine of the service. Exits with 1 where something was refused, or nobody answers.
+    Finds the service and its token in the data directory (FANFINITY_DATA_DIR). Exits with 1 where something was
+    refused, or nobody answers.
     """
 
 
@@ -118,7 +89,7 @@ def deadletters() -> None:
 @click.option("--all", "settled", is_flag=True, help="Also those that were requeued or discarded.")
 def list_(*, url: str, as_json: bool, limit: int, settled: bool) -> None:
     """List dead letters, newest first."""
-    letters = _run(url, lambda service: service.newest(limit=limit, settled=settled))
+    letters = _run(url, lambda letters: letters.newest(limit=limit, settled=settled))
     if as_json:
         _echo(b"[" + b",".join(letters) + b"]")
     else:
@@ -131,7 +102,7 @@ def list_(*, url: str, as_json: bool, limit: int, settled: bool) -> None:
 @click.argument("letter_id", metavar="ID")
 def show(*, url: str, as_json: bool, only_event: bool, letter_id: str) -> None:
     """Show one dead letter."""
-    letter = _run(url, lambda service: service.read(letter_id))
+    letter = _run(url, lambda letters: letters.read(letter_id))
     if only_event:
         _echo(msgspec.json.decode(letter, type=dict[str, msgspec.Raw])["event"])
     elif as_json:
@@ -149,7 +120,7 @@ def retry(*, url: str, as_json: bool, file: BinaryIO | None, letter_id: str) -> 
     event = b"" if file is None else file.read().strip()
     if file is not None and not event:
         raise click.ClickException("the file is empty; leave --file out to requeue the event as it is")
-    letter = _run(url, lambda service: service.retry(letter_id, event))
+    letter = _run(url, lambda letters: letters.retry(letter_id, event))
     if as_json:
         _echo(letter)
     else:
@@ -176,39 +147,32 @@ def retry_all(*, url: str, as_json: bool) -> None:
 @click.argument("letter_id", metavar="ID")
 def discard(*, url: str, as_json: bool, letter_id: str) -> None:
     """Discard one dead letter for good: its event is never counted."""
-    letter = _run(url, lambda service: service.discard(letter_id))
+    letter = _run(url, lambda letters: letters.discard(letter_id))
     if as_json:
         _echo(letter)
     else:
         click.echo(f"{letter_id} is discarded")
 
 
-async def _retry_all(service: Letters) -> dict[str, Any]:
+async def _retry_all(letters: Letters) -> dict[str, Any]:
     requeued: list[str] = []
     refused: dict[str, str] = {}
     # All are listed first: one that fails again is a new letter, and would be met once more.
-    letters = [json.loads(letter)["id"] for letter in await service.newest(limit=None)]
-    for letter_id in reversed(letters):
+    open_ids = [json.loads(letter)["id"] for letter in await letters.newest(limit=None)]
+    for letter_id in reversed(open_ids):
         try:
-            await service.retry(letter_id)
+            await letters.retry(letter_id)
             requeued.append(letter_id)
-        except RefusedError as error:
-            refused[letter_id] = str(error)
+        except Refused as error:
+            refused[letter_id] = error.reason
     return {"requeued": requeued, "refused": refused}
 
 
 def _run(url: str, work: Callable[[Letters], Awaitable[T]]) -> T:
     try:
-        return asyncio.run(_with_service(url.rstrip("/"), work))
-    except RefusedError as error:
+        return ask(url, lambda service: work(Letters(service)), timeout_s=_TIMEOUT_S, tries=_TRIES)
+    except ClientError as error:
         raise click.ClickException(str(error)) from error
-    except (aiohttp.ClientError, msgspec.DecodeError, TimeoutError, ValueError, KeyError, OSError) as error:
-        raise click.ClickException(f"{url} does not answer as the service does: {error}") from error
-
-
-async def _with_service(url: str, work: Callable[[Letters], Awaitable[T]]) -> T:
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S)) as session:
-        return await work(Letters(url, session))
 
 
 def _echo(text: bytes | msgspec.Raw) -> None:

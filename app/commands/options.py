@@ -1,4 +1,4 @@
-"""Options and exit codes shared by the commands that send events to a running service."""
+"""Options and exit codes shared by the commands that talk to a running service."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -12,8 +12,10 @@ EXIT_INCOMPLETE: Final = 1
 """Something was rejected, or could not be sent."""
 EXIT_INTERRUPTED: Final = 130
 
+DEFAULT_URL: Final = "http://127.0.0.1:8080"
+
 _SERVICE: Final = (
-    click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="Root of the service."),
+    click.option("--url", default=DEFAULT_URL, show_default=True, help="Root of the service."),
     click.option(
         "--connections",
         type=click.IntRange(1, 1000),
@@ -37,6 +39,15 @@ def service_options(command: _Command) -> _Command:
     for option in reversed(_SERVICE):
         command = option(command)
     return command
+
+
+def operators_url(command: _Command) -> _Command:
+    """Add ``--url`` to a command of operators; left out it is empty, which means the service of the data directory."""
+    return click.option(
+        "--url",
+        default="",
+        help="Root of the service.  [default: the address in the file admin-token of the data directory]",
+    )(command)
 
 
 class Moment(click.ParamType[datetime]):

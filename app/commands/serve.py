@@ -127,7 +127,7 @@ async def _start(runner: ServiceRunner, config: Config) -> None:
         where = config.data_dir.resolve()
         raise StartError(f"cannot use {where}: {reason}; see FANFINITY_DATA_DIR") from error
     try:
-        await runner.listen(config.host, config.port)
+        await runner.listen(config.host, config.port, opening=runner.app[CONTEXT].admin.open)
     except OSError as error:
         wanted = Address(config.host, config.port)
         reason = error.strerror or str(error)

@@ -1,18 +1,20 @@
 """``fanfinity status``: how a running service is doing, asked over HTTP."""
 
-import asyncio
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from typing import Any, Final
 
-import aiohttp
 import attrs
 import click
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from app.asking import ClientError, ServiceApi, ask
+from app.commands.options import DEFAULT_URL, operators_url
 
 _TIMEOUT_S: Final = 10
 _EXIT_NOT_READY: Final = 1
@@ -29,17 +31,18 @@ class Answers:
 
 
 @click.command
-@click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="Root of the service.")
+@operators_url
 @click.option("--json", "as_json", is_flag=True, help="Print what /api/status says.")
 def status(*, url: str, as_json: bool) -> None:
     """Show whether a running service can take events, what each shard holds, and how ClickHouse is.
 
-    Exits with 1 where events cannot be made durable, or where nobody answers.
+    Finds the service in the data directory (FANFINITY_DATA_DIR), else at http://127.0.0.1:8080. Exits with 1 where
+    events cannot be made durable, or where nobody answers.
     """
     try:
-        answers = asyncio.run(_ask(url.rstrip("/")))
-    except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as error:
-        raise click.ClickException(f"{url} does not answer as the service does: {error}") from error
+        answers = ask(url, _answers, timeout_s=_TIMEOUT_S, otherwise=DEFAULT_URL)
+    except ClientError as error:
+        raise click.ClickException(str(error)) from error
     if as_json:
         click.echo(json.dumps(answers.status, indent=2))
     else:
@@ -48,16 +51,11 @@ def status(*, url: str, as_json: bool) -> None:
         sys.exit(_EXIT_NOT_READY)
 
 
-async def _ask(url: str) -> Answers:
-    timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
-        async with session.get(f"{url}/ready") as reply:
-            ready = await reply.json()
-        async with session.get(f"{url}/api/status", raise_for_status=True) as reply:
-            status_ = await reply.json()
-    if not isinstance(ready, dict) or not isinstance(status_, dict) or "status" not in ready:
-        raise ValueError("these are not the answers of a Fanfinity service")
-    return Answers(ready, status_)
+async def _answers(service: ServiceApi) -> Answers:
+    return Answers(
+        ready=await service.json("/ready", holding=["status"], accepting=[HTTPStatus.SERVICE_UNAVAILABLE]),
+        status=await service.json("/api/status", holding=["accounting", "wal", "shards"]),
+    )
 
 
 def _show(answers: Answers, console: Console) -> None:

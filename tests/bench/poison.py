@@ -51,7 +51,7 @@ async def _settled(service: Service) -> None:
 
 
 async def _letters(service: Service) -> list[dict[str, Any]]:
-    async with service.session.get("/api/deadletters") as reply:
+    async with service.session.get("/api/deadletters", headers=service.admin) as reply:
         body = await reply.json()
         assert reply.status == 200, body
         letters: list[dict[str, Any]] = body["deadLetters"]

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import aiohttp
 
+from app.admin_token import AdminToken
 from tests.bench.engines import Engine
 from tests.clickhouse import free_port
 
@@ -106,6 +107,12 @@ class Service:
         """Return a session whose base URL is the service's."""
         assert self._session is not None, "use it with 'async with'"
         return self._session
+
+    @property
+    def admin(self) -> dict[str, str]:
+        """Return the header of operators, with the token that the service wrote at its last start."""
+        token = AdminToken.read(Path(self._environment["FANFINITY_DATA_DIR"]))
+        return {"Authorization": f"Bearer {token.secret}"}
 
     async def kill(self) -> None:
         """End the process by SIGKILL; AssertionError if it had ended by itself."""

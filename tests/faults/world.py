@@ -198,7 +198,7 @@ class World:
         assert gauges["fanfinity_wal_appended_records_total"] == gauges["fanfinity_wal_confirmed_records_total"]
 
     async def _audited(self, service: Service) -> None:
-        async with service.session.get("/api/audit", raise_for_status=True) as reply:
+        async with service.session.get("/api/audit", headers=service.admin, raise_for_status=True) as reply:
             found = await reply.json()
         differences = [one for one in found["differences"] if not (self.ledger_dropped and one["kind"] == "ledger")]
         assert not differences, f"{differences}\n{service.log}"

@@ -29,10 +29,11 @@ _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 @attrs.define
 class Campaign:
-    """What was sent so far to one service, and what came back."""
+    """What was sent so far to one service, and what came back. ``token`` is its admin token."""
 
     url: str
     seed: int
+    token: str
     statuses: Counter[int] = attrs.field(factory=Counter)
     by_operation: Counter[tuple[str, str, int]] = attrs.field(factory=Counter)
     failures: list[str] = attrs.field(factory=list)
@@ -73,7 +74,7 @@ class Campaign:
             phases=(Phase.generate, Phase.shrink),
             suppress_health_check=list(HealthCheck),
         )
-        @given(requests(method, template))
+        @given(requests(method, template, token=self.token))
         def exchange(sent: Sent) -> None:
             self._exchange(wire, sent)
 

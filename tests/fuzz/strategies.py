@@ -117,8 +117,11 @@ def bodies() -> SearchStrategy[tuple[bytes, bytes]]:
 
 
 @st.composite
-def requests(draw: st.DrawFn, method: str, template: str) -> Sent:
-    """A request for an operation of the document: mostly near what it expects, sometimes far from it."""
+def requests(draw: st.DrawFn, method: str, template: str, *, token: str) -> Sent:
+    """A request for an operation of the document: mostly near what it expects, sometimes far from it.
+
+    What is for operators is mostly asked for with ``token``.
+    """
     operation = document()["paths"][template][method.lower()]
     parameters = [resolve(parameter) for parameter in operation["parameters"]]
     target, odd = template.encode(), False
@@ -130,6 +133,8 @@ def requests(draw: st.DrawFn, method: str, template: str) -> Sent:
     if query := draw(_queries(parameters)):
         target += b"?" + query
     headers = draw(_headers(method, parameters))
+    if "security" in operation and draw(_often):
+        headers += ((b"Authorization", b"Bearer " + token.encode()),)
     if draw(_seldom):
         method = draw(st.sampled_from(METHODS))
     body = b""

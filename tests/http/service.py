@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 from aiohttp import ClientSession, TCPConnector, web
 
+from app.admin_token import AdminToken
 from app.application import create_app
 from app.config import Config
 from app.context import Context
@@ -55,6 +56,16 @@ class Service:
     def url(self) -> str:
         """Where the service listens."""
         return f"http://{self.host}:{self.port}"
+
+    @property
+    def admin(self) -> dict[str, str]:
+        """The header of operators, with the token that the service wrote for them."""
+        return {"Authorization": f"Bearer {AdminToken.read(self.context.config.data_dir).secret}"}
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a command needs to know to find the service."""
+        return {"FANFINITY_DATA_DIR": str(self.context.config.data_dir)}
 
     @property
     def appended(self) -> int:
@@ -141,7 +152,7 @@ async def running(
     runner = ServiceRunner(app, access_log=None, shutdown_timeout=1, **options)
     await runner.setup()
     try:
-        await runner.listen(config.host, config.port)
+        await runner.listen(config.host, config.port, opening=app[CONTEXT].admin.open)
         host, port = runner.addresses[0][:2]
         async with ClientSession(connector=TCPConnector(force_close=not reuse)) as session:
             yield Service(app, session, host, port)

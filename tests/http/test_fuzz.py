@@ -5,6 +5,7 @@ import os
 import signal
 from pathlib import Path
 
+from app.admin_token import AdminToken
 from tests.e2e.process import Process
 from tests.fuzz.campaign import Campaign
 
@@ -17,11 +18,12 @@ async def test_every_reply_is_documented_whatever_is_sent(tmp_path: Path) -> Non
     settings = {"PORT": 0, "DATA_DIR": tmp_path, "MONITOR": "", "CHECKPOINT_INTERVAL_MS": 200}
     process = await Process.start("serve", settings=settings)
     try:
-        campaign = Campaign(await process.url(), SEED)
+        campaign = Campaign(await process.url(), SEED, AdminToken.read(tmp_path).secret)
         await asyncio.to_thread(campaign.run, REQUESTS)
         assert not campaign.failures, "\n\n".join(campaign.failures)
         assert campaign.sent >= REQUESTS
-        assert {200, 202, 400, 404, 405, 415} <= set(campaign.statuses)
+        assert {200, 202, 400, 401, 404, 405, 415} <= set(campaign.statuses)
+        assert campaign.by_operation["GET", "/api/deadletters", 200], "the token lets nobody in"
         assert await asyncio.to_thread(campaign.appended) == campaign.accepted
         assert not [line for line in process.lines if "ERROR" in line or "Traceback" in line]
         assert await process.ends(signal.SIGTERM) == 0

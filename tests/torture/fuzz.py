@@ -14,6 +14,7 @@ from pathlib import Path
 
 import click
 
+from app.admin_token import AdminToken
 from tests.e2e.process import Process
 from tests.fuzz.campaign import Campaign
 
@@ -34,7 +35,7 @@ async def run(requests: int, seed: int) -> int:
         settings = {"PORT": 0, "DATA_DIR": Path(directory), "MONITOR": "", "CHECKPOINT_INTERVAL_MS": 200}
         process = await Process.start("serve", settings=settings)
         try:
-            campaign = Campaign(await process.url(), seed)
+            campaign = Campaign(await process.url(), seed, AdminToken.read(Path(directory)).secret)
             began = time.monotonic()
             await asyncio.to_thread(campaign.run, requests)
             seconds = time.monotonic() - began

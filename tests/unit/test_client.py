@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from aiohttp import web
 
-from app.client import GaveUp, Outgoing, Refused, ServiceClient
+from app.asking import Refused
+from app.client import GaveUp, Outgoing, ServiceClient
 from app.dispatch import Dispatch, Tally
 
 Reply = Callable[[web.Request, object], web.StreamResponse]

@@ -5,7 +5,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from app.config import NOT_BUILT, PREFIX, Config, ConfigError, Setting, settings
+from app.config import API_KEY, API_KEY_HELP, NOT_BUILT, PREFIX, Config, ConfigError, Setting, settings
 from app.setting_kinds import Address
 from shards.settings import ShardSettings
 
@@ -19,12 +19,16 @@ HEADER = """\
 
 def _documented(setting: Setting) -> str:
     unit = f" [{setting.kind.unit}]" if setting.kind.unit else ""
-    comment = textwrap.fill(setting.help + unit, 100, initial_indent="# ", subsequent_indent="# ")
-    return f"{comment}\n{setting.variable}={setting.default}\n"
+    return _commented(setting.help + unit, f"{setting.variable}={setting.default}")
+
+
+def _commented(text: str, line: str) -> str:
+    return f"{textwrap.fill(text, 100, initial_indent='# ', subsequent_indent='# ')}\n{line}\n"
 
 
 def test_the_example_lists_each_setting_with_default_unit_and_meaning_and_nothing_else() -> None:
-    expected = "\n".join([HEADER, *(_documented(setting) for setting in SETTINGS)])
+    for_commands = _commented(API_KEY_HELP, f"{API_KEY}=")
+    expected = "\n".join([HEADER, *(_documented(setting) for setting in SETTINGS), for_commands])
     assert (ROOT / ".env.example").read_text(encoding="utf-8") == expected
 
 
@@ -136,6 +140,13 @@ def test_a_wrong_value_is_named_with_what_is_allowed(variable: str, text: str, a
 def test_an_unknown_variable_is_refused_with_the_nearest_known_one(variable: str, nearest: str) -> None:
     with pytest.raises(ConfigError, match=rf"^FANFINITY_{variable} is not a setting; .* FANFINITY_{nearest}$"):
         Config.from_env({PREFIX + variable: "1"})
+
+
+@pytest.mark.parametrize("text", ["", "ff_me_secret"])
+def test_the_key_of_the_commands_is_passed_over_and_kept_nowhere(text: str) -> None:
+    config = Config.from_env({API_KEY: text})
+    assert config == Config()
+    assert "secret" not in f"{config} {config.shown()}"
 
 
 @pytest.mark.parametrize("name", NOT_BUILT)

@@ -33,6 +33,45 @@ def test_a_crowd_is_accepted_many_at_a_time_while_the_loop_is_busy() -> None:
     assert max(after - before for before, after in pairwise(counts)) == LISTENERS > 1
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_before_the_port_opens_it_is_known_and_nobody_can_connect(host: str) -> None:
+    told: list[tuple[str, int]] = []
+
+    def opening(address: str, port: int) -> None:
+        told.append((address, port))
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+
+    async def listened_at() -> tuple[str, int]:
+        runner = ServiceRunner(web.Application())
+        await runner.setup()
+        await runner.listen(host, 0, opening=opening)
+        address: tuple[str, int] = runner.addresses[0]
+        socket.create_connection(("127.0.0.1", address[1])).close()
+        await runner.cleanup()
+        return address
+
+    assert [uvloop.run(listened_at())] == told
+    assert told[0][0] == host
+
+
+def test_a_port_in_use_is_an_error_and_nothing_is_announced() -> None:
+    told: list[tuple[str, int]] = []
+
+    async def listen() -> None:
+        runner = ServiceRunner(web.Application())
+        await runner.setup()
+        try:
+            with socket.create_server(("127.0.0.1", 0)) as taken:
+                await runner.listen(*taken.getsockname(), opening=lambda *address: told.append(address))
+        finally:
+            await runner.cleanup()
+
+    with pytest.raises(OSError, match="in use"):
+        uvloop.run(listen())
+    assert told == []
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_listens_at_all_addresses_of_a_name(host: str) -> None:
     async def listened_at() -> set[str]:
