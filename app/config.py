@@ -24,8 +24,7 @@ from app.setting_kinds import (
     Seconds,
     hide_password,
 )
-from shards.settings import ShardSettings, WalSync
-from shards.stores.retention import DAYS_MAX
+from shards import DAYS_MAX, ShardSettings, WalSync
 
 PREFIX = "FANFINITY_"
 

@@ -4,22 +4,18 @@ import logging
 import time
 
 import attrs
+from aiohttp import web
 
-from app.admin_token import AdminAccess
 from app.config import Config
+from app.engagement.rendered import RenderedMetrics
 from app.live import Live
-from app.live.patience import Patience
 from app.live.shared import Shared
-from app.metrics import Metrics
-from app.rendered import RenderedMetrics
-from app.response_times import ResponseTimes
+from app.live.waiting import Patience
+from app.observability.prometheus import Metrics
+from app.observability.response_times import ResponseTimes
 from app.schemas.events import EventSchema
-from shards.event_reads import EventPage, EventQuery, EventReads
-from shards.reads import MatchReads
-from shards.shardset import ShardSet
-from shards.stores.base import Store
-from shards.stores.embedded import EmbeddedStore
-from shards.stores.server import ServerStore
+from app.web.admin_token import AdminAccess
+from shards import EmbeddedStore, EventPage, EventQuery, EventReads, MatchReads, ServerStore, ShardSet, Store
 
 _log = logging.getLogger(__name__)
 
@@ -137,3 +133,7 @@ def _store(config: Config) -> Store:
         return ServerStore(config.clickhouse_url, shards=config.shards, retention_days=config.retention_days)
     path = config.data_dir / EMBEDDED_DIRECTORY
     return EmbeddedStore(path, shards=config.shards, retention_days=config.retention_days)
+
+
+CONTEXT = web.AppKey("context", Context)
+"""Everything the service depends on."""

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from shards.stores.address import ServerAddress
+from shards import ServerAddress
 
 T = TypeVar("T")
 

@@ -1,1 +1,126 @@
-"""Sharded, durable buffering between HTTP and ClickHouse. Usable without HTTP: imports nothing of ``app``."""
+"""The core: takes validated events, makes them durable, brings them to ClickHouse, and counts them.
+
+Usable without HTTP: nothing in here imports aiohttp, jinja2 or the application.
+
+**The promise.** `ShardSet.append` returns when every event is in a write-ahead log and fsynced. From then on a crash of
+this process, of ClickHouse, or of both, loses none of them, and none counts twice in any answer.
+
+**The way of an event**, with the folder that holds each step::
+
+    append ──► routing.py: shard = hash(match id) mod shards
+                  │
+                  ▼
+    wal/       one log a shard, one committer thread for all: write, fsync, then the future of the append is done
+                  │ the row is *pending* now
+                  ▼
+    flush/     pending rows in memory (a bounded part; the rest stays in the log) ──► batch ──► INSERT
+                  │    into the shard's Buffer table, or straight into ``events`` where a batch is full
+                  ▼
+    stores/    ClickHouse: a server over TCP, or the embedded engine; every statement that writes
+                  │    a materialized view notes in ``ingest_ledger`` what landed, by writer, shard and batch
+                  ▼
+    flush/     checkpoint: batches that the ledger shows whole are *confirmed*, others are sent again under a new number
+                  │
+                  ▼
+    wal/       the journal notes the attempt, the checkpoint moves on, segments that hold nothing pending are removed
+
+    reads/     an answer = the table ``events`` and the pending rows, taken before the query and sent along with it
+    deadletters/  a row that only ClickHouse refuses is put aside in a file, to be repaired and requeued by hand
+    audit/     the sums of the log, checked against what ClickHouse shows
+
+**The accounting**, in sequence numbers of the logs, true across restarts::
+
+    appended = confirmed + pending + dead letters + requeued + discarded + damaged
+
+**Layers.** An arrow is an import; none goes back, and no two files import each other::
+
+    shardset, shard, outcomes ──► audit/, flush/, reads/ ──► deadletters/, stores/ ──► wal/
+                              ──► events, errors, runs, clock, settings, observer, snapshot, receipts, routing
+
+**The door.** Of all this the application may use the names listed here, and nothing else. `ShardSet` is the one object
+to work with; `MatchReads` and `EventReads` answer questions; `EmbeddedStore` and `ServerStore` are named by the one
+place that wires everything.
+"""
+
+from shards.audit.accounting import Audit, Difference, ShardAccount
+from shards.clock import ReceiptClock
+from shards.deadletters.file import FiledLetter
+from shards.errors import (
+    DataDirectoryLocked,
+    LetterSettled,
+    NotAccepting,
+    Saturated,
+    ShardsError,
+    StoreError,
+    StoreUnavailable,
+    Unavailable,
+    UnknownLetter,
+    WalFailed,
+    WalFull,
+)
+from shards.events import HIGHLIGHT_TYPES, RETRACTION, Event, canonical_id, decode_row, retracted_id
+from shards.observer import Observer
+from shards.reads.aggregates import HIGHLIGHTS, MINUTE_MS, NOBODY, Highlight, MatchAggregates
+from shards.reads.matches import MatchReads
+from shards.reads.pages.pages import EventPage, EventReads, FoundEvent
+from shards.reads.pages.statements import EventQuery, Position
+from shards.receipts import Receipt
+from shards.settings import ShardSettings, WalSync
+from shards.shardset import ShardSet
+from shards.snapshot import ShardSnapshot, Snapshot, StoreState
+from shards.stores.address import ServerAddress
+from shards.stores.base import Store
+from shards.stores.embedded import EmbeddedStore
+from shards.stores.retention import DAYS_MAX
+from shards.stores.schema import CURVE_BUCKET_MS
+from shards.stores.server import ServerStore
+
+__all__ = [
+    "CURVE_BUCKET_MS",
+    "DAYS_MAX",
+    "HIGHLIGHTS",
+    "HIGHLIGHT_TYPES",
+    "MINUTE_MS",
+    "NOBODY",
+    "RETRACTION",
+    "Audit",
+    "DataDirectoryLocked",
+    "Difference",
+    "EmbeddedStore",
+    "Event",
+    "EventPage",
+    "EventQuery",
+    "EventReads",
+    "FiledLetter",
+    "FoundEvent",
+    "Highlight",
+    "LetterSettled",
+    "MatchAggregates",
+    "MatchReads",
+    "NotAccepting",
+    "Observer",
+    "Position",
+    "Receipt",
+    "ReceiptClock",
+    "Saturated",
+    "ServerAddress",
+    "ServerStore",
+    "ShardAccount",
+    "ShardSet",
+    "ShardSettings",
+    "ShardSnapshot",
+    "ShardsError",
+    "Snapshot",
+    "Store",
+    "StoreError",
+    "StoreState",
+    "StoreUnavailable",
+    "Unavailable",
+    "UnknownLetter",
+    "WalFailed",
+    "WalFull",
+    "WalSync",
+    "canonical_id",
+    "decode_row",
+    "retracted_id",
+]

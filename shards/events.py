@@ -1,7 +1,23 @@
-"""The event as it is logged and stored: one normalized row."""
+"""The event as it is logged and stored, one normalized row, and all that is known of the text of a row."""
+
+import json
+import uuid
+from collections.abc import Callable, Iterable
 
 import attrs
 import msgspec
+
+RETRACTION = "retraction"
+"""Type of an event that withdraws another one of its match."""
+
+HIGHLIGHT_TYPES = (
+    *("goal", "own_goal", "penalty", "yellow_card", "red_card", "var_review", RETRACTION),
+    *("match_start", "match_end", "half_start", "half_end", "shootout_goal", "shootout_miss"),
+)
+"""Types of events that are worth a line in the feed."""
+
+ROW_START = b'{"match_id":"'
+"""The first bytes of every row: recovery searches for them behind a damaged record."""
 
 
 @attrs.frozen(slots=False)
@@ -32,15 +48,61 @@ class Event:
     received_ns: int
 
 
-_encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Event)
+class Head(msgspec.Struct):
+    """The fields of a row that say whose it is, and when it was received (ns since the epoch)."""
+
+    match_id: str
+    received_ns: int
 
 
-def encode_row(event: Event) -> bytes:
-    """Return the event as one line of JSON, without the newline: the payload of a WAL record."""
-    return _encoder.encode(event)
+class Sample(msgspec.Struct):
+    """The fields of a row by which it is found again in ClickHouse: its id, and when it was received (ns)."""
+
+    event_id: str
+    received_ns: int
 
 
-def decode_row(row: bytes) -> Event:
-    """Return the event of a WAL record's payload."""
-    return _decoder.decode(row)
+class _Correction(msgspec.Struct):
+    """The field of a retraction's row that says what it withdraws."""
+
+    metadata: str
+
+
+encode_row: Callable[[Event], bytes] = msgspec.json.Encoder().encode
+"""Return the event as one line of JSON, without the newline: the payload of a WAL record."""
+
+decode_row: Callable[[bytes], Event] = msgspec.json.Decoder(Event).decode
+"""Return the event of a WAL record's payload; msgspec.DecodeError where it is none."""
+
+head_of: Callable[[bytes], Head] = msgspec.json.Decoder(Head).decode
+sample_of: Callable[[bytes], Sample] = msgspec.json.Decoder(Sample).decode
+
+_correction_of: Callable[[bytes], _Correction] = msgspec.json.Decoder(_Correction).decode
+# Quotes inside of strings are escaped in a row, so this can only be the field itself.
+_RETRACTION_MARKER = b'"event_type":"%b"' % RETRACTION.encode()
+
+
+def withdrawn_by_rows(rows: Iterable[bytes]) -> set[str]:
+    """Return the ids, canonical, of the events that the retractions among some rows name."""
+    retractions = (row for row in rows if _RETRACTION_MARKER in row)
+    return {retracted_id(_correction_of(row).metadata) for row in retractions} - {""}
+
+
+def retracted_id(metadata: str) -> str:
+    """Return the id of the event that a retraction's metadata names, canonical; "" if that is none.
+
+    Of a key given twice the first one counts, as it does for ClickHouse's JSONExtractString.
+    """
+    try:
+        fields = json.loads(metadata, object_pairs_hook=lambda pairs: dict(reversed(pairs)))
+        return canonical_id(fields["eventId"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return ""
+
+
+def canonical_id(text: object) -> str:
+    """Return an id, however it is spelled, as it is stored; "" if it is none."""
+    try:
+        return str(uuid.UUID(text)) if isinstance(text, str) else ""
+    except ValueError:
+        return ""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from shards.deadletter import Record
+from shards.deadletters.file import Record
 from shards.receipts import Outcome, Receipt
 from shards.shard import Shard
 

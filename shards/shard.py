@@ -6,14 +6,15 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from shards.audit import Books
-from shards.deadletter import DeadLetterFile
-from shards.delivery import Delivery, Tally
+from shards.audit.accounting import Books
+from shards.deadletters.file import DeadLetterFile
 from shards.events import Event, encode_row
-from shards.flusher import Flusher
-from shards.gate import StoreGate
+from shards.flush.flusher import Flusher
+from shards.flush.gate import StoreGate
+from shards.flush.pending import PendingRows
+from shards.flush.sender import Delivery
+from shards.flush.tally import Tally
 from shards.observer import Observer
-from shards.pending import PendingRows
 from shards.runs import runs_of, size, union
 from shards.settings import ShardSettings
 from shards.snapshot import ShardSnapshot
@@ -64,7 +65,7 @@ class Shard:
         )
 
     def attach(self, *, writer: str, store: Store, gate: StoreGate, observer: Observer) -> Flusher:
-        """Make the shard's flusher; its :meth:`~shards.flusher.Flusher.run` is for the caller to start."""
+        """Make the shard's flusher; its :meth:`~shards.flush.flusher.Flusher.run` is for the caller to start."""
         done = self._log.checkpoint
         # A checkpoint that could not be written does not know of all letters, and one that was cut off of none.
         dead_lettered = max(done.dead_lettered, self.dead_letters.count_upto(done.upto))

@@ -4,29 +4,28 @@ import asyncio
 import logging
 import threading
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
-import attrs
-
-from shards.audit import Audit, audit
+from shards.audit.accounting import Audit, audit
+from shards.audit.evidence import gather
 from shards.clock import ReceiptClock
-from shards.deadletter import FiledLetter, Place
-from shards.directory import DataDirectory
-from shards.errors import NotAccepting, Unavailable
+from shards.deadletters.file import FiledLetter, Place
+from shards.deadletters.settling import DeadLetters
+from shards.errors import NotAccepting
 from shards.events import Event
-from shards.evidence import gather
-from shards.gate import StoreGate
-from shards.letters import DeadLetters
+from shards.flush.gate import StoreGate
 from shards.observer import Observer
 from shards.outcomes import outcome_of
+from shards.reads.source import Pending
 from shards.receipts import Outcome, Receipt, Stretch
-from shards.room import Room
 from shards.routing import shard_of
 from shards.settings import ShardSettings
 from shards.shard import Shard, found_indexes, wal_directory
 from shards.snapshot import Snapshot
 from shards.stores.base import Store
+from shards.wal.admission import Room
 from shards.wal.committer import Committer
+from shards.wal.directory import DataDirectory
 from shards.wal.log import ShardLog
 
 _log = logging.getLogger(__name__)
@@ -34,18 +33,6 @@ _log = logging.getLogger(__name__)
 RECOVERY_HEAD_START_S = 0.5
 STORE_HEAD_START_S = 2.0
 LAST_STATEMENT_S = 1.0
-
-
-@attrs.frozen(kw_only=True)
-class Pending:
-    """Unconfirmed rows of some matches: WAL payloads in memory, and per match how many more are on disk only.
-
-    ``unread_at`` is when the last of the latter came, ms since the epoch.
-    """
-
-    rows: tuple[bytes, ...]
-    unread: Mapping[str, int]
-    unread_at: Mapping[str, int] = attrs.field(factory=dict, eq=False)
 
 
 class ShardSet:
@@ -211,12 +198,12 @@ class ShardSet:
         return await self._letters.read(letter_id)
 
     async def requeue(self, letter_id: str, event: Event | None = None) -> FiledLetter:
-        """Append a dead letter's row anew, or a repaired event; see :meth:`shards.letters.DeadLetters.requeue`."""
+        """Append a dead letter's row anew, or a repaired event; see :meth:`DeadLetters.requeue`."""
         self.require_recovered()
         return await self._letters.requeue(letter_id, event)
 
     async def discard(self, letter_id: str) -> FiledLetter:
-        """Give a dead letter up; see :meth:`shards.letters.DeadLetters.discard`."""
+        """Give a dead letter up; see :meth:`DeadLetters.discard`."""
         self.require_recovered()
         return await self._letters.discard(letter_id)
 
@@ -334,6 +321,3 @@ class ShardSet:
 def _segment_max_bytes(settings: ShardSettings) -> int:
     """Keep the open segments, which cannot be deleted, to a quarter of what the log may use."""
     return min(settings.segment_max_bytes, settings.wal_max_bytes // (4 * settings.shards))
-
-
-__all__ = ["Pending", "ShardSet", "Unavailable"]

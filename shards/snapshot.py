@@ -1,8 +1,18 @@
 """What the outside sees of the shard set: values, taken at one moment."""
 
+from datetime import datetime
+
 import attrs
 
-from shards.gate import StoreState
+
+@attrs.frozen(kw_only=True)
+class StoreState:
+    """What is known of ClickHouse: ``up`` or not, since when, and why not."""
+
+    kind: str
+    up: bool
+    since: datetime
+    error: str
 
 
 @attrs.frozen(kw_only=True)

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from app.asking import ClientError, ask
 from app.commands.options import operators_url
+from app.sending.asking import ClientError, ask
 
 _TIMEOUT_S: Final = 120
 _EXIT_DIFFERENT: Final = 1

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from app.asking import ClientError, Refused, ServiceApi, ask
 from app.commands.options import EXIT_INCOMPLETE, operators_url
+from app.sending.asking import ClientError, Refused, ServiceApi, ask
 
 T = TypeVar("T")
 _Command = TypeVar("_Command", bound=Callable[..., Any])

@@ -12,12 +12,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from app.client import Outgoing, ServiceClient
 from app.commands.options import EXIT_INCOMPLETE, EXIT_INTERRUPTED, Moment, service_options
 from app.commands.progress import plain_console, progress
-from app.dispatch import Dispatch, Tally
-from app.providers import ProviderError
-from app.recording import LeftOutRows, Recording, RecordingError, open_recording
+from app.sending.client import Outgoing, ServiceClient
+from app.sending.dispatch import Dispatch, Tally
+from app.sending.recording import LeftOutRows, Recording, RecordingError, open_recording
+from app.sending.statsbomb import ProviderError
 
 _FAULTS_SHOWN = 20
 

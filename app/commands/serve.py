@@ -19,13 +19,13 @@ import click
 import uvloop
 from aiohttp import web
 
-from app import logs
-from app.application import HANDLERS_SHARE, create_app
 from app.config import Config, ConfigError
-from app.keys import CONTEXT
-from app.protocol import ServiceRunner
+from app.context import CONTEXT
+from app.observability import logs
+from app.server.application import HANDLERS_SHARE, create_app
+from app.server.protocol import ServiceRunner
 from app.setting_kinds import Address, hide_password
-from shards.errors import DataDirectoryLocked
+from shards import DataDirectoryLocked
 
 _log = logging.getLogger(__name__)
 

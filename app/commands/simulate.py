@@ -12,11 +12,12 @@ import click
 import msgspec
 from rich.console import Console
 
-from app.client import Outgoing, ServiceClient
 from app.commands.options import EXIT_INCOMPLETE, EXIT_INTERRUPTED, service_options
 from app.commands.progress import plain_console, progress
-from app.dispatch import Dispatch, Tally
-from app.simulator import Moment, match_length_s, simulate_match
+from app.sending.client import Outgoing, ServiceClient
+from app.sending.dispatch import Dispatch, Tally
+from app.sending.simulator import Moment, match_length_s, simulate_match
+from app.times import iso_of
 
 _REJECTIONS_SHOWN = 20
 
@@ -55,8 +56,7 @@ class Fixture:
 
 def outgoing(moment: Moment, kickoff: datetime) -> Outgoing:
     """Return the moment as an event to send."""
-    timestamp = (kickoff + timedelta(seconds=moment.offset_s)).isoformat(timespec="milliseconds")
-    event = moment.event | {"timestamp": timestamp.replace("+00:00", "Z")}
+    event = moment.event | {"timestamp": iso_of(kickoff + timedelta(seconds=moment.offset_s))}
     return Outgoing(
         event_id=event["eventId"],
         event_type=event["eventType"],

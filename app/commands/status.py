@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from app.asking import ClientError, ServiceApi, ask
 from app.commands.options import DEFAULT_URL, operators_url
+from app.sending.asking import ClientError, ServiceApi, ask
 
 _TIMEOUT_S: Final = 10
 _EXIT_NOT_READY: Final = 1

@@ -14,9 +14,8 @@ from app.context import Context
 from app.dashboard.rendering import MatchRegions, Regions, render_regions
 from app.dashboard.service import ServiceState, Throughput, service_state
 from app.dashboard.views import MatchCard, cards
-from app.engagement import metrics_view
-from shards.errors import StoreError
-from shards.reads import MatchAggregates
+from app.engagement.views import metrics_view
+from shards import MatchAggregates, StoreError
 
 SAMPLE_INTERVAL_S = 1.0
 

@@ -6,8 +6,9 @@ import attrs
 
 from app.dashboard.formats import match_minute_text, time_of_day
 from app.dashboard.timeline import MINUTE_MS, Timeline
-from app.engagement import Sides, iso_ms, metadata_of
-from shards.reads import Highlight, MatchAggregates
+from app.engagement.sides import Sides, metadata_of, team_names
+from app.times import iso_ms
+from shards import Highlight, MatchAggregates
 
 LATEST_MINUTE = 150
 """A later minute than extra time can have is not taken for the clock of a match."""
@@ -117,11 +118,6 @@ def match_minute(aggregates: MatchAggregates) -> int | None:
     if not aggregates.total:
         return None
     return _plausible((aggregates.latest_ms - aggregates.first_ms) // MINUTE_MS)
-
-
-def team_names(sides: Sides | None) -> dict[str, str]:
-    """Return the names of the teams by id; empty while they are not known."""
-    return {side.id: side.name for side in (sides.home, sides.away)} if sides else {}
 
 
 def _item(highlight: Highlight, names: Mapping[str, str]) -> FeedItem:

@@ -11,6 +11,7 @@ import aiohttp_jinja2
 from aiohttp import hdrs, web
 from aiohttp_sse import EventSourceResponse
 
+from app.context import CONTEXT
 from app.dashboard.board import BOARD, SAMPLE_INTERVAL_S, Board, sample_throughput
 from app.dashboard.rendering import (
     MatchRegions,
@@ -21,24 +22,15 @@ from app.dashboard.rendering import (
     match_page_of,
     templates_dir,
 )
-from app.event_stream import event_stream
-from app.keys import CONTEXT, MATCH_ID
 from app.live import Message, UnknownMatch
-from app.problems import Problem
 from app.schemas.faults import FieldError
 from app.schemas.fields import checked_match_id
-from shards.errors import StoreError
+from app.web.event_stream import event_stream
+from app.web.headers import PAGE_HEADERS
+from app.web.keys import MATCH_ID
+from app.web.problems import Problem
+from shards import StoreError
 
-PAGE_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-        "base-uri 'none'; frame-ancestors 'none'; form-action 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    hdrs.CACHE_CONTROL: "no-cache",
-}
 STATIC_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 HEARTBEAT_S = 5.0

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 
 from app.dashboard.formats import percent
-from app.engagement import Sides
+from app.engagement.sides import Sides
 
 TEAMS_SHOWN = 2
 """What more than these did, if anybody sent such events, is added up."""

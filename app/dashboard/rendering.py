@@ -14,9 +14,9 @@ from typing import Any
 import jinja2
 
 from app.dashboard.views import MatchPage, match_page
+from app.engagement.rendered import BUCKETS_AT_ONCE
 from app.live import Message
-from app.rendered import BUCKETS_AT_ONCE
-from shards.reads import MatchAggregates
+from shards import MatchAggregates
 
 MATCH_REGIONS = ("score", "state", "momentum", "figures", "curve", "minutes", "types", "teams", "feed", "times")
 OVERVIEW_REGIONS = ("service", "matches")

@@ -9,7 +9,7 @@ import attrs
 
 from app.dashboard.formats import milliseconds, number, rate, size
 from app.dashboard.views import Figure
-from shards.snapshot import Snapshot
+from shards import Snapshot
 
 WINDOW_S = 10
 

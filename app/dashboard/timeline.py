@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import attrs
 
-from app.curves import PeakPeriod, peak_periods
 from app.dashboard.formats import time_of_day
+from app.engagement.curves import PeakPeriod, peak_periods
 
 MINUTE_MS = 60_000
 

@@ -6,12 +6,12 @@ from urllib.parse import quote
 
 import attrs
 
-from app.dashboard.feed import FeedItem, Mark, feed_items, label, latest_that_stands, marks, match_minute, team_names
+from app.dashboard.feed import FeedItem, Mark, feed_items, label, latest_that_stands, marks, match_minute
 from app.dashboard.formats import UNKNOWN, match_minute_text, milliseconds, number, percent
 from app.dashboard.momentum import Momentum, momentum_of
 from app.dashboard.timeline import Timeline, curve, sparkline
-from app.engagement import Sides, match_details, match_provider, match_sides
-from shards.reads import MatchAggregates
+from app.engagement.sides import Sides, match_details, match_provider, match_sides, team_names
+from shards import MatchAggregates
 
 TYPES_SHOWN = 12
 TEAMS_SHOWN = 6

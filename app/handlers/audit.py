@@ -2,14 +2,14 @@
 
 from typing import Any
 
-import msgspec
 from aiohttp import hdrs, web
 
-from app.admin import require_admin
-from app.engagement import iso_ms
-from app.keys import CONTEXT
-from app.problems import Problem
-from shards.audit import Audit, Difference, ShardAccount
+from app.context import CONTEXT
+from app.handlers.admin import require_admin
+from app.times import iso_ms
+from app.web.answers import json_answer
+from app.web.problems import Problem
+from shards import Audit, Difference, ShardAccount
 
 DIFFERENCES_SHOWN = 100
 _UNREADABLE_RETRY_AFTER_S = 5
@@ -31,11 +31,7 @@ async def audit(request: web.Request) -> web.Response:
             "A journal of confirmed events cannot be read now; the disk may be failing.",
             headers={hdrs.RETRY_AFTER: str(_UNREADABLE_RETRY_AFTER_S)},
         ) from error
-    return web.Response(
-        body=msgspec.json.encode(_view(found)),
-        content_type="application/json",
-        headers={hdrs.CACHE_CONTROL: "no-store"},
-    )
+    return json_answer(_view(found))
 
 
 def _view(found: Audit) -> dict[str, Any]:

@@ -6,21 +6,19 @@ from typing import Any, TypeVar
 import msgspec
 from aiohttp import hdrs, web
 
-from app.admin import require_admin
-from app.body import JSON_TYPES, body_format, read_body, unsupported_type
-from app.context import Context
-from app.engagement import iso_ms
+from app.context import CONTEXT, Context
+from app.handlers.admin import require_admin
 from app.handlers.parameters import letters_cursor, letters_page_of
-from app.keys import CONTEXT
-from app.problems import Problem
 from app.schemas.batch import BOM
 from app.schemas.events import Origin, decode_fields
 from app.schemas.faults import Fault, FieldError, InvalidEventError
 from app.schemas.fields import is_absent, parse_event_id, text_of
 from app.schemas.outgoing import as_sent
-from shards.deadletter import FiledLetter
-from shards.errors import LetterSettled, UnknownLetter
-from shards.events import Event, decode_row
+from app.times import iso_ms
+from app.web.answers import json_answer
+from app.web.body import JSON_TYPES, body_format, read_body, unsupported_type
+from app.web.problems import Problem
+from shards import Event, FiledLetter, LetterSettled, UnknownLetter, decode_row
 
 _BLANK = b" \t\r\n"
 _UNREADABLE_RETRY_AFTER_S = 5
@@ -42,14 +40,14 @@ async def list_letters(request: web.Request) -> web.Response:
     )
     shown = found[: page.limit]
     cursor = letters_cursor(shown[-1].place, settled=page.settled) if len(found) > page.limit else None
-    return _answer({"deadLetters": [_view(letter) for letter in shown], "nextCursor": cursor})
+    return json_answer({"deadLetters": [_view(letter) for letter in shown], "nextCursor": cursor})
 
 
 @routes.get(_PATH)
 async def read_letter(request: web.Request) -> web.Response:
     """Answer with one dead letter."""
     require_admin(request)
-    return _answer(_view(await _letter(request)))
+    return json_answer(_view(await _letter(request)))
 
 
 @routes.post(f"{_PATH}/retry")
@@ -65,7 +63,7 @@ async def retry_letter(request: web.Request) -> web.Response:
         if body_format(request) != "json":
             raise unsupported_type(JSON_TYPES)
         event = _repaired(context, body, decode_row(filed.letter.row.encode()))
-    return _answer(_view(await _settling(context.shards.requeue(filed.id, event))), status=202)
+    return json_answer(_view(await _settling(context.shards.requeue(filed.id, event))), status=202)
 
 
 @routes.delete(_PATH)
@@ -73,7 +71,7 @@ async def discard_letter(request: web.Request) -> web.Response:
     """Give a dead letter up."""
     require_admin(request)
     filed = await _letter(request)
-    return _answer(_view(await _settling(request.app[CONTEXT].shards.discard(filed.id))))
+    return json_answer(_view(await _settling(request.app[CONTEXT].shards.discard(filed.id))))
 
 
 async def _letter(request: web.Request) -> FiledLetter:
@@ -157,12 +155,3 @@ def _view(filed: FiledLetter) -> dict[str, Any]:
         "settledAt": iso_ms(round(settlement.at.timestamp() * 1000)) if settlement else None,
         "requeuedAs": as_sent(decode_row(settlement.row.encode())) if settlement and settlement.row else None,
     }
-
-
-def _answer(view: dict[str, Any], *, status: int = 200) -> web.Response:
-    return web.Response(
-        body=msgspec.json.encode(view),
-        status=status,
-        content_type="application/json",
-        headers={hdrs.CACHE_CONTROL: "no-store"},
-    )

@@ -6,9 +6,9 @@ import aiohttp_jinja2
 import jinja2
 from aiohttp import web
 
-from app.dashboard.handlers import PAGE_HEADERS
-from app.handlers.openapi import document
-from app.reference import reference
+from app.openapi.document import document
+from app.openapi.reference import reference
+from app.web.headers import PAGE_HEADERS
 
 routes = web.RouteTableDef()
 

@@ -1,15 +1,11 @@
 """Liveness, readiness and startup, for balancers and orchestrators."""
 
-import time
-from typing import Any
+from aiohttp import web
 
-from aiohttp import hdrs, web
-
-from app.context import Context
-from app.engagement import iso_ms
-from app.keys import CONTEXT
-from shards.gate import StoreState
-from shards.snapshot import Snapshot
+from app.context import CONTEXT, Context
+from app.times import iso_now, iso_s
+from app.web.answers import json_answer
+from shards import Snapshot, StoreState
 
 HEALTHY = "healthy"
 
@@ -20,7 +16,7 @@ routes = web.RouteTableDef()
 @routes.get("/health/live")
 async def live(_: web.Request) -> web.Response:
     """200 while the process lives, whatever else is the matter."""
-    return _answer({"status": HEALTHY, "timestamp": _now()})
+    return json_answer({"status": HEALTHY, "timestamp": iso_now()})
 
 
 @routes.get("/ready")
@@ -28,16 +24,16 @@ async def live(_: web.Request) -> web.Response:
 async def ready(request: web.Request) -> web.Response:
     """200 while events can be made durable, with ClickHouse or without."""
     status, checks = readiness(request.app[CONTEXT])
-    body = {"status": status, "timestamp": _now(), "checks": checks}
-    return _answer(body, status=503 if status == "not ready" else 200)
+    body = {"status": status, "timestamp": iso_now(), "checks": checks}
+    return json_answer(body, status=503 if status == "not ready" else 200)
 
 
 @routes.get("/health/startup")
 async def startup(request: web.Request) -> web.Response:
     """503 until the write-ahead log is recovered."""
     recovered = request.app[CONTEXT].shards.snapshot().recovered
-    body = {"status": "started" if recovered else "recovering", "timestamp": _now()}
-    return _answer(body, status=200 if recovered else 503)
+    body = {"status": "started" if recovered else "recovering", "timestamp": iso_now()}
+    return json_answer(body, status=200 if recovered else 503)
 
 
 def readiness(context: Context) -> tuple[str, dict[str, str]]:
@@ -69,7 +65,7 @@ def _wal(snapshot: Snapshot, *, stopping: bool) -> str:
 def _clickhouse(store: StoreState) -> str:
     if store.up:
         return HEALTHY
-    since = store.since.isoformat(timespec="seconds").replace("+00:00", "Z")
+    since = iso_s(int(store.since.timestamp() * 1000))
     return f"away since {since}, events are kept on disk: {store.error}"
 
 
@@ -83,11 +79,3 @@ def _flush(snapshot: Snapshot) -> str:
         f"shard {worst.index} could not store for {worst.oldest_unconfirmed_s:.0f} s, events are kept on disk and sent "
         f"again: {worst.last_error}"
     )
-
-
-def _now() -> str:
-    return iso_ms(time.time_ns() // 1_000_000)
-
-
-def _answer(body: dict[str, Any], *, status: int = 200) -> web.Response:
-    return web.json_response(body, status=status, headers={hdrs.CACHE_CONTROL: "no-store"})

@@ -7,14 +7,9 @@ from typing import Any
 import attrs
 from aiohttp import web
 
-from app.acknowledgement import Acknowledgement, acknowledge, requested_acknowledgement
-from app.body import NDJSON_TYPES, body_format, open_body, read_body, too_large, unsupported_type
-from app.context import Context
-from app.engagement import iso_ms
-from app.handlers.parameters import faults_of, path_match_id, refuse
-from app.keys import CONTEXT, MATCH_ID
-from app.middlewares import refused
-from app.problems import Problem
+from app.context import CONTEXT, Context
+from app.handlers.acknowledgement import Acknowledgement, acknowledge, requested_acknowledgement
+from app.handlers.parameters import faults_of, path_match_id
 from app.schemas.batch import (
     BOM,
     Batch,
@@ -28,9 +23,12 @@ from app.schemas.batch import (
 )
 from app.schemas.events import Origin
 from app.schemas.faults import Fault, InvalidEventError
-from shards.errors import Unavailable
-from shards.events import Event
-from shards.receipts import Receipt
+from app.times import iso_ms
+from app.web.body import NDJSON_TYPES, body_format, open_body, read_body, too_large, unsupported_type
+from app.web.keys import MATCH_ID
+from app.web.problems import Problem
+from app.web.refusals import refuse, refused
+from shards import Event, Receipt, Unavailable
 
 ERRORS_MAX = 10_000
 """Rejected events that one reply lists."""

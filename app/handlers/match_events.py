@@ -4,18 +4,21 @@ from typing import Any
 
 import attrs
 import msgspec
-from aiohttp import hdrs, web
+from aiohttp import web
 from multidict import MultiMapping
 
-from app.engagement import iso_ms
-from app.handlers.cursors import Scope, cursor_of, position_of
-from app.handlers.matches import unknown_match
-from app.handlers.parameters import faults_of, limit_of, path_match_id, refuse, time_range_of
-from app.keys import CONTEXT, MATCH_ID
+from app.context import CONTEXT
+from app.handlers.parameters import faults_of, limit_of, path_match_id, time_range_of
 from app.schemas.event_types import EventTypes
 from app.schemas.faults import Fault, FieldError, shown
 from app.schemas.fields import CANONICAL_UUID, checked_identifier
-from shards.event_reads import EventPage, EventQuery, FoundEvent, Position
+from app.times import iso_ms
+from app.web.answers import json_answer
+from app.web.conditional import REVALIDATED
+from app.web.cursors import Scope, cursor_of, position_of
+from app.web.keys import MATCH_ID
+from app.web.refusals import refuse, unknown_match
+from shards import EventPage, EventQuery, FoundEvent, Position
 
 LIMIT_DEFAULT = 100
 LIMIT_MAX = 1000
@@ -39,11 +42,7 @@ async def match_events(request: web.Request) -> web.Response:
     if page is None:
         raise unknown_match()
     request[MATCH_ID] = match_id
-    return web.Response(
-        body=msgspec.json.encode(_page_view(query, page)),
-        content_type="application/json",
-        headers={hdrs.CACHE_CONTROL: "no-cache"},
-    )
+    return json_answer(_page_view(query, page), caching=REVALIDATED)
 
 
 def events_query_of(match_id: str, query: MultiMapping[str], types: EventTypes, faults: list[Fault]) -> EventQuery:

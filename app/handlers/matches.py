@@ -3,26 +3,17 @@
 import time
 from collections.abc import Mapping
 
-import msgspec
-from aiohttp import hdrs, web
+from aiohttp import web
 
-from app.context import Context
-from app.engagement import QUIET_MS, match_status, match_summary
-from app.handlers.parameters import (
-    Page,
-    Position,
-    curve_of,
-    faults_of,
-    matches_cursor,
-    page_of,
-    path_match_id,
-    refuse,
-)
-from app.keys import CONTEXT, MATCH_ID, TAG
+from app.context import CONTEXT, Context
+from app.engagement.views import QUIET_MS, match_status, match_summary
+from app.handlers.parameters import Page, Position, curve_of, faults_of, matches_cursor, page_of, path_match_id
 from app.live import UnknownMatch
-from app.problems import Problem
-from shards.aggregates import MINUTE_MS
-from shards.reads import MatchAggregates
+from app.web.answers import json_answer
+from app.web.conditional import REVALIDATED
+from app.web.keys import MATCH_ID, TAG
+from app.web.refusals import refuse, unknown_match
+from shards import MINUTE_MS, MatchAggregates
 
 LOOKED_AT_ONCE = 100
 LOOKS_MAX = 10
@@ -40,7 +31,7 @@ async def list_matches(request: web.Request) -> web.Response:
         "matches": [match_summary(match) for match in matches],
         "nextCursor": matches_cursor(last, active=page.active) if last else None,
     }
-    return _answer(msgspec.json.encode(view))
+    return json_answer(view, caching=REVALIDATED)
 
 
 @routes.get("/api/matches/{matchId:[^/]+}/metrics")
@@ -56,12 +47,7 @@ async def match_metrics(request: web.Request) -> web.Response:
     request[MATCH_ID] = match_id
     rendered = await context.rendered.get(aggregates, curve)
     request[TAG] = rendered.tag
-    return _answer(rendered.body)
-
-
-def unknown_match() -> Problem:
-    """Return the problem of a match nothing was ever received of."""
-    return Problem(404, "Unknown match", "Nothing was received of this match yet.", kind="unknown-match")
+    return json_answer(rendered.body, caching=REVALIDATED)
 
 
 async def _page_of_matches(context: Context, page: Page) -> tuple[list[MatchAggregates], Position | None]:
@@ -93,11 +79,3 @@ def _is_wanted(match_id: str, answers: Mapping[str, MatchAggregates], *, active:
         return False
     is_live = match_status(answers[match_id]) == "live"
     return active is None or active == is_live
-
-
-def _answer(body: bytes) -> web.Response:
-    return web.Response(
-        body=body,
-        content_type="application/json",
-        headers={hdrs.CACHE_CONTROL: "no-cache"},
-    )

@@ -1,18 +1,18 @@
 """Parameters of the reads: from text in a path or a query to values, every fault named."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from urllib.parse import unquote_to_bytes
 
 import attrs
 import msgspec
 from aiohttp import web
 
-from app.curves import BUCKETS_MS, CurveWanted
-from app.handlers.cursors import Scope, cursor_of, position_of
-from app.keys import FAULTS
-from app.problems import Problem
+from app.engagement.curves import BUCKETS_MS, CurveWanted
 from app.schemas.faults import Fault, FieldError
 from app.schemas.fields import checked_match_id, milliseconds_of
+from app.web.cursors import Scope, cursor_of, position_of
+from app.web.keys import FAULTS
+from app.web.refusals import refuse
 
 LIMIT_DEFAULT = 20
 LIMIT_MAX = 100
@@ -56,14 +56,6 @@ def faults_of(request: web.Request) -> list[Fault]:
     """Return what is known to be wrong with a request's parameters, to be added to, and then to be `refuse`d."""
     faults: list[Fault] = request.get(FAULTS, [])
     return faults
-
-
-def refuse(faults: Sequence[Fault]) -> None:
-    """Raise Problem 400 that names every parameter at fault, if there is one."""
-    if faults:
-        detail = "A parameter of the request cannot be used."
-        errors = [fault.view() for fault in faults]
-        raise Problem(400, "Invalid parameters", detail, errors, kind="validation")
 
 
 def path_match_id(request: web.Request, faults: list[Fault]) -> str:

@@ -3,7 +3,7 @@
 from aiohttp import hdrs, web
 from prometheus_client.exposition import choose_encoder
 
-from app.keys import CONTEXT
+from app.context import CONTEXT
 
 routes = web.RouteTableDef()
 

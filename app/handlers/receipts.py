@@ -1,10 +1,11 @@
 """`GET /api/receipts/{receipt}`: what became of a request's events."""
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
-from app.keys import CONTEXT
-from app.problems import Problem
-from shards.receipts import Receipt
+from app.context import CONTEXT
+from app.web.answers import json_answer
+from app.web.problems import Problem
+from shards import Receipt
 
 routes = web.RouteTableDef()
 
@@ -30,4 +31,4 @@ async def receipt_outcome(request: web.Request) -> web.Response:
         "stored": outcome.stored,
         "deadLettered": outcome.dead_lettered,
     }
-    return web.json_response(body, headers={hdrs.CACHE_CONTROL: "no-store"})
+    return json_answer(body)

@@ -1,15 +1,15 @@
 """`GET /api/status`: what the command line and the operator see."""
 
-import time
 from typing import Any
 
 import attrs
-from aiohttp import hdrs, web
+from aiohttp import web
 
-from app.engagement import iso_ms
+from app.context import CONTEXT
 from app.handlers.health import readiness
-from app.keys import CONTEXT
-from shards.snapshot import ShardSnapshot, Snapshot
+from app.times import iso_now, iso_of
+from app.web.answers import json_answer
+from shards import ShardSnapshot, Snapshot
 
 routes = web.RouteTableDef()
 
@@ -21,7 +21,7 @@ async def status(request: web.Request) -> web.Response:
     snapshot = context.shards.snapshot()
     body = {
         "status": readiness(context)[0],
-        "timestamp": iso_ms(time.time_ns() // 1_000_000),
+        "timestamp": iso_now(),
         "accounting": _accounting(snapshot),
         "wal": {
             "recovered": snapshot.recovered,
@@ -31,11 +31,11 @@ async def status(request: web.Request) -> web.Response:
             "oldestUnconfirmedSeconds": round(snapshot.oldest_unconfirmed_s, 3),
             "error": snapshot.wal_error,
         },
-        "store": attrs.asdict(snapshot.store) | {"since": iso_ms(int(snapshot.store.since.timestamp() * 1000))},
+        "store": attrs.asdict(snapshot.store) | {"since": iso_of(snapshot.store.since)},
         "viewers": context.live.viewers,
         "shards": [_shard(shard) for shard in snapshot.shards],
     }
-    return web.json_response(body, headers={hdrs.CACHE_CONTROL: "no-store"})
+    return json_answer(body)
 
 
 def _accounting(counts: Snapshot | ShardSnapshot) -> dict[str, int]:

@@ -5,11 +5,11 @@ import random
 
 from aiohttp import web
 
-from app.event_stream import event_stream
-from app.handlers.matches import unknown_match
-from app.handlers.parameters import faults_of, path_match_id, refuse
-from app.keys import CONTEXT
+from app.context import CONTEXT
+from app.handlers.parameters import faults_of, path_match_id
 from app.live import Subscription, UnknownMatch
+from app.web.event_stream import event_stream
+from app.web.refusals import refuse, unknown_match
 
 HEARTBEAT_S = 15.0
 SEND_TIMEOUT_S = 10.0

@@ -1,6 +1,6 @@
 """Live answers: one cache in front of ClickHouse, one poller per watched match, any number of viewers."""
 
-from app.live.live import Live, UnknownMatch
+from app.live.hub import Live, UnknownMatch
 from app.live.overview import Overview
 from app.live.viewers import Message, Subscription
 

@@ -7,9 +7,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, S
 
 import attrs
 
-from app.live.patience import Patience
-from shards.errors import StoreError, StoreUnavailable
-from shards.reads import MatchAggregates
+from app.live.waiting import Patience
+from shards import MatchAggregates, StoreError, StoreUnavailable
 
 Load = Callable[[Sequence[str]], Awaitable[dict[str, MatchAggregates]]]
 

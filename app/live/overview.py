@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 import attrs
 
 from app.live.answers import Answers
-from app.live.patience import Patience
-from shards.errors import StoreError, StoreUnavailable
-from shards.reads import MatchAggregates, MatchReads
+from app.live.waiting import Patience
+from shards import MatchAggregates, MatchReads, StoreError, StoreUnavailable
 
 MATCHES = 50
 MAX_AGE_S = 1.0

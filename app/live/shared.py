@@ -6,8 +6,8 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
-from app.live.patience import Patience
-from shards.errors import StoreUnavailable
+from app.live.waiting import Patience
+from shards import StoreUnavailable
 
 K = TypeVar("K")
 V = TypeVar("V")

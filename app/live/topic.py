@@ -8,13 +8,21 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 import attrs
 import msgspec
 
-from app.engagement import highlight_view
+from app.engagement.views import highlight_view
 from app.live.answers import Answers
 from app.live.viewers import Message, Subscription
-from shards.aggregates import HIGHLIGHTS, NOBODY, RETRACTION, canonical_id, retracted_id
-from shards.errors import StoreError
-from shards.events import Event
-from shards.reads import HIGHLIGHT_TYPES, Highlight, MatchAggregates
+from shards import (
+    HIGHLIGHT_TYPES,
+    HIGHLIGHTS,
+    NOBODY,
+    RETRACTION,
+    Event,
+    Highlight,
+    MatchAggregates,
+    StoreError,
+    canonical_id,
+    retracted_id,
+)
 
 INTERVAL_S = 1.0
 """Between two snapshots lies at least this; so often ClickHouse is asked when nothing was accepted here, too."""

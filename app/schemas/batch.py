@@ -12,7 +12,7 @@ import msgspec
 
 from app.schemas.events import EventSchema, Origin, json_fault
 from app.schemas.faults import Fault, InvalidEventError
-from shards.events import Event
+from shards import Event
 
 Piece = bytes | msgspec.Raw
 Numbered = tuple[int, Piece]

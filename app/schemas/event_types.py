@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from shards.aggregates import RETRACTION
+from shards import RETRACTION
 
 MATCH_TYPES = frozenset({"match_start", "match_end", "half_start", "half_end"})
 TEAM_TYPES = frozenset(

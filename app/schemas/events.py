@@ -30,9 +30,7 @@ from app.schemas.fields import (
     timestamp_parser,
 )
 from app.schemas.metadata import EMPTY, Metadata, check_readable, check_retraction, parse_metadata, with_unmapped
-from shards.aggregates import RETRACTION
-from shards.clock import ReceiptClock
-from shards.events import Event
+from shards import RETRACTION, Event, ReceiptClock
 
 ID_NAMESPACE = uuid_utils.UUID("7f1f7f0e-5a6b-5c0e-9d57-0c4b8f3e9a11")
 """Namespace of ids made from an `Idempotency-Key`. It must never change: re-sent requests rely on it."""

@@ -4,9 +4,9 @@ from typing import Any
 
 import msgspec
 
-from app.engagement import iso_ms
 from app.schemas.metadata import EMPTY, UNMAPPED
-from shards.events import Event
+from app.times import iso_ms
+from shards import Event
 
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 

@@ -18,8 +18,6 @@ from shards.errors import SchemaMismatch, StoreError, StoreUnavailable
 from shards.stores import inspection, retention, schema
 from shards.stores.sql import heredoc, rows_source
 
-__all__ = ["Batch", "Lane", "Store", "heredoc", "rows_source"]
-
 _log = logging.getLogger(__name__)
 
 INSERT_TIMEOUT_S = 30

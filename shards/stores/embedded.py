@@ -13,7 +13,7 @@ import msgspec
 
 from shards.errors import StoreError, StoreFailed, StoreUnavailable
 from shards.stores.base import QUERY_MAX_BYTES, Lane, Store
-from shards.stores.codes import shorten, store_error
+from shards.stores.error_codes import shorten, store_error
 
 CLOSE_TIMEOUT_S = 10
 READ_MAX_S = 9

@@ -18,7 +18,7 @@ given it by a mutation; until then ClickHouse makes it whenever it is read.
 
 import attrs
 
-from shards.aggregates import HIGHLIGHT_TYPES
+from shards.events import HIGHLIGHT_TYPES
 
 VERSION = 4
 """Number of the last migration."""
@@ -38,7 +38,7 @@ _ACTIVITY = "PROJECTION activity (SELECT match_id, max(received_at) GROUP BY mat
 CURVE_BUCKET_MS = 10_000
 """Length of the buckets in which each part of ``events`` counts its own rows."""
 
-# Each part's own counts; copies of an event in other parts are in those of the others too (shards/large_matches.py).
+# Each part's own counts; copies of an event in other parts are in those of the others too (shards.reads.large).
 _CURVE = (
     f"PROJECTION curve (SELECT match_id, intDiv(toUnixTimestamp64Milli(timestamp), {CURVE_BUCKET_MS}) AS tick, "
     "event_type, team_id, count(), min(timestamp), max(timestamp), max(received_at) "
@@ -65,7 +65,7 @@ _EVENT_COLUMNS = {
 # JSON holds no NUL, so the first one ends the metadata, whatever the id of the player is. Every ClickHouse prints has()
 # alike, not so IN.
 HIGHLIGHT_TEXTS = f"if(has({list(HIGHLIGHT_TYPES)!r}, event_type), concat(metadata, '\\0', player_id), '')"
-"""What is said of a row that is a highlight, else ""; :func:`shards.aggregates.texts_of` takes it apart."""
+"""What is said of a row that is a highlight, else ""; :func:`shards.reads.aggregates.texts_of` takes it apart."""
 _HIGHLIGHT_COLUMN = f"String MATERIALIZED {HIGHLIGHT_TEXTS}"
 
 _ROW_EXPRESSIONS = {

@@ -14,7 +14,7 @@ from asynch.proto.connection import Connection
 from shards.errors import StoreUnavailable
 from shards.stores.address import ServerAddress
 from shards.stores.base import QUERY_MAX_BYTES, Lane, Store
-from shards.stores.codes import shorten, store_error
+from shards.stores.error_codes import shorten, store_error
 
 _log = logging.getLogger(__name__)
 

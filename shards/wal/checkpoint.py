@@ -7,7 +7,7 @@ import attrs
 import msgspec
 
 from shards.runs import Run
-from shards.wal.segment import sync_directory, write_all
+from shards.wal.files import sync_directory, write_all
 
 FILE_NAME = "checkpoint.json"
 

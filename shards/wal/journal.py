@@ -21,7 +21,7 @@ from zlib import crc32
 import msgspec
 
 from shards.runs import Run, union
-from shards.wal.segment import sync_directory, write_all
+from shards.wal.files import sync_directory, write_all
 
 _log = logging.getLogger(__name__)
 

@@ -15,15 +15,16 @@ from pathlib import Path
 from zlib import crc32
 
 import attrs
-import msgspec
 
 from shards.errors import NotAccepting
+from shards.events import head_of
 from shards.runs import contains, minus, size
 from shards.wal.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from shards.wal.files import make_directory, sync_directory, sync_file
 from shards.wal.journal import Journal
 from shards.wal.reader import LogReader
 from shards.wal.record import HEADER_BYTES, encode_records
-from shards.wal.segment import SegmentReader, SegmentWriter, make_directory, sync_directory, sync_file
+from shards.wal.segment import SegmentReader, SegmentWriter
 
 _log = logging.getLogger(__name__)
 
@@ -49,14 +50,6 @@ class Recovery:
     pending: Counter[str]
     dead: frozenset[int]
     oldest_ns: int
-
-
-class _Head(msgspec.Struct):
-    match_id: str
-    received_ns: int
-
-
-head_of: Callable[[bytes], _Head] = msgspec.json.Decoder(_Head).decode
 
 
 class ShardLog:

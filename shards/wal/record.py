@@ -15,6 +15,8 @@ from zlib import crc32
 
 import attrs
 
+from shards.events import ROW_START
+
 MAGIC = b"FFWAL01\n"
 PAYLOAD_MAX_BYTES = 1 << 20
 
@@ -25,9 +27,6 @@ _RECORD_HEAD = struct.Struct("<IQI")
 
 HEADER_BYTES = _HEADER_BODY.size + _CRC.size
 RECORD_HEAD_BYTES = _RECORD_HEAD.size
-
-# Every payload starts so; finding it again after a damaged record costs one search instead of one try a byte.
-_PAYLOAD_START = b'{"match_id":"'
 
 
 @attrs.frozen
@@ -112,7 +111,7 @@ class RecordScanner:
     def _find_whole(data: bytes, position: int) -> int | None:
         """Return where the next whole record starts after a damaged or unfinished one."""
         found = position + RECORD_HEAD_BYTES
-        while (found := data.find(_PAYLOAD_START, found + 1)) != -1:
+        while (found := data.find(ROW_START, found + 1)) != -1:
             if _record_at(data, found - RECORD_HEAD_BYTES) is not None:
                 return found - RECORD_HEAD_BYTES
         return None

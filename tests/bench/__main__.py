@@ -27,6 +27,7 @@ from tests.bench import (
 )
 from tests.bench.bench import Bench
 from tests.bench.engines import ENGINES
+from tests.paths import ROOT
 
 SERVER = ("server",)
 
@@ -105,7 +106,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         SERVER,
     ),
 }
-RECORDED = Path(__file__).parents[2].parent / "shared" / "data" / "statsbomb_3788741_event.json"
+RECORDED = ROOT.parent / "shared" / "data" / "statsbomb_3788741_event.json"
 
 
 def match_file() -> Path | None:

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Sequence
 
 from shards.events import Event, encode_row
-from shards.reads import MatchReads
+from shards.reads.matches import MatchReads
 from shards.stores.schema import EVENTS, insert_columns
 from shards.stores.server import ServerStore
 from tests.bench.bench import Bench

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from app.times import iso_of
+
 KICKOFF = datetime(2024, 1, 15, 18, 0, tzinfo=UTC)
 HOME, AWAY = "1", "2"
 _TEAM_TYPES = ("pass", "carry", "shot", "goal", "foul", "own_goal", "yellow_card", "throw_in")
@@ -49,7 +51,7 @@ def _event(chance: random.Random) -> Event:
 
 
 def _iso(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return iso_of(moment)
 
 
 def figures(events: Sequence[Event]) -> dict[str, Any]:

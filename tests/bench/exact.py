@@ -4,7 +4,7 @@ from collections import Counter
 
 import attrs
 
-from shards.aggregates import MatchAggregates
+from shards.reads.aggregates import MatchAggregates
 from tests.bench.engines import Engine
 
 _PLAIN = """SELECT event.1 AS type, event.2 AS team, event.3 AS minute, count() AS n FROM (

@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import attrs
 
-from shards.aggregates import HIGHLIGHT_TYPES
+from shards.events import HIGHLIGHT_TYPES
 from tests.bench.bench import Bench
 from tests.bench.engines import DATABASE, Engine
 from tests.bench.events import make_events

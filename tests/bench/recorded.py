@@ -1,6 +1,6 @@
 """Counts a StatsBomb event file by itself, with nothing of the service, and compares with what the service says.
 
-The rules are those written down in :mod:`app.providers`; this reads them a second time, from the file's plain JSON.
+The rules are those written down in :mod:`app.sending.statsbomb`; this reads them a second time, from the plain JSON.
 ``python -m tests.bench.recorded FILE METRICS_URL [KICKOFF]`` prints every figure that differs, and exits 1 then.
 """
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import attrs
 
 from tests.bench.bench import Check, Figure
+from tests.paths import ROOT
 
-REPORT = Path(__file__).parents[2] / "docs" / "BENCHMARKS.md"
+REPORT = ROOT / "docs" / "BENCHMARKS.md"
 
 
 @attrs.frozen(kw_only=True)

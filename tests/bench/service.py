@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import aiohttp
 
-from app.admin_token import AdminToken
+from app.web.admin_token import AdminToken
 from tests.bench.engines import Engine
 from tests.clickhouse import free_port
 

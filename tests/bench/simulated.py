@@ -13,9 +13,9 @@ from itertools import count
 import attrs
 import msgspec
 
-from app.simulator.match import simulate_match
-from shards.stores.base import rows_source
+from app.sending.simulator.match import simulate_match
 from shards.stores.schema import EVENTS, insert_columns
+from shards.stores.sql import rows_source
 from tests.bench.engines import Engine, Row
 
 SAMPLE = "simulated.moments"

@@ -13,7 +13,7 @@ from typing import cast
 
 import attrs
 
-from app.patience import Patience
+from app.web.patience import Patience
 from tests.bench.bench import Bench
 from tests.bench.load import LoadOptions, LoadResult, run_load
 from tests.bench.service import Service

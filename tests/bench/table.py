@@ -11,9 +11,9 @@ from random import Random
 
 import attrs
 
-from shards.aggregates import MatchAggregates
-from shards.large_statements import sizes_statement
-from shards.reads import MatchReads
+from shards.reads.aggregates import MatchAggregates
+from shards.reads.large.statements import sizes_statement
+from shards.reads.matches import MatchReads
 from shards.stores.server import ServerStore
 from tests.bench.bench import Bench
 from tests.bench.designs import compare_designs

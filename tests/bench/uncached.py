@@ -5,8 +5,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 import attrs
 
-from shards.aggregates import MatchAggregates
-from shards.reads import MatchReads
+from shards.reads.aggregates import MatchAggregates
+from shards.reads.matches import MatchReads
 from tests.bench.load import percentile
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import attrs
 import pytest
 
-from shards.deadletter import DeadLetterFile
+from shards.deadletters.file import DeadLetterFile
 from shards.errors import DataDirectoryLocked, NotAccepting, StoreError, WalFull
 from shards.events import Event, encode_row
-from shards.reads import MatchReads
+from shards.reads.matches import MatchReads
 from shards.receipts import Outcome
 from shards.settings import ShardSettings
 from shards.shard import wal_directory

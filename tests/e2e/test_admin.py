@@ -16,7 +16,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from app.admin_token import AdminToken
+from app.web.admin_token import AdminToken
 from tests.clickhouse import free_port
 from tests.e2e.process import DEADLINE_S, ROOT, Start
 from tests.e2e.test_serve import until_up

@@ -6,7 +6,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from app.admin_token import AdminToken
+from app.web.admin_token import AdminToken
 from tests.e2e.process import Start
 from tests.e2e.proxies import PROXIES, in_front_of
 from tests.http.admin import WITHOUT_PROOF, admin_requests

@@ -11,8 +11,9 @@ from tests.bench.events import figures, make_events
 from tests.bench.recorded import count_file, differences, read_metrics
 from tests.bench.replay import AT_KICKOFF, MATCH, begin_replay, finished
 from tests.bench.service import Service
+from tests.paths import DATA
 
-MADE_UP = Path(__file__).parents[1] / "data" / "made_up_event.json"
+MADE_UP = DATA / "made_up_event.json"
 EVENTS = 3_000
 DEADLINE_S = 60.0
 SMALL_BATCHES = ("--batch", "1", "--connections", "2")

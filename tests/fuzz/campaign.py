@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 from yarl import URL
 
-from app.handlers.openapi import document
+from app.openapi.document import document
 from tests.fuzz.strategies import KNOWN_MATCH, requests
 from tests.fuzz.wire import NoReplyError, Sent, Wire
 from tests.http.documented import assert_documented, validate

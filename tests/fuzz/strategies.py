@@ -11,7 +11,7 @@ from urllib.parse import quote
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from app.handlers.openapi import document
+from app.openapi.document import document
 from app.schemas.event_types import MATCH_TYPES, TEAM_TYPES
 from tests.fuzz.wire import Sent
 from tests.http.documented import resolve

@@ -8,7 +8,7 @@ from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
-from app.handlers.openapi import document, resolve
+from app.openapi.document import document, resolve
 from tests.http.service import Reply
 
 _BASE = "urn:openapi"

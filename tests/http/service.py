@@ -11,12 +11,11 @@ from typing import Any
 import attrs
 from aiohttp import ClientSession, TCPConnector, web
 
-from app.admin_token import AdminToken
-from app.application import create_app
 from app.config import Config
-from app.context import Context
-from app.keys import CONTEXT
-from app.protocol import ServiceRunner
+from app.context import CONTEXT, Context
+from app.server.application import create_app
+from app.server.protocol import ServiceRunner
+from app.web.admin_token import AdminToken
 
 LARGE_BYTES = 1 << 19
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import attrs
 import pytest
 
-from app.admin_token import AdminToken
 from app.config import Config
+from app.web.admin_token import AdminToken
 from tests.http.admin import WITHOUT_PROOF, admin_requests
 from tests.http.problem import assert_problem
 from tests.http.service import Service, running

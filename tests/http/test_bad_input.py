@@ -12,9 +12,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from app.body import read_body
-from app.patience import Pace
-from app.problems import Problem, problem_response
+from app.web.body import read_body
+from app.web.patience import Pace
+from app.web.problems import Problem, problem_response
 from tests.http.problem import assert_problem
 from tests.http.service import Reply, Service
 

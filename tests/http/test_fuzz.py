@@ -5,7 +5,7 @@ import os
 import signal
 from pathlib import Path
 
-from app.admin_token import AdminToken
+from app.web.admin_token import AdminToken
 from tests.e2e.process import Process
 from tests.fuzz.campaign import Campaign
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from app.config import Config
-from app.live import patience
-from shards import gate
+from app.live import waiting
+from shards.flush import gate
 from shards.stores.base import READ_TIMEOUT_S
 from tests.clickhouse import ClickHouseServer
 from tests.http.problem import assert_problem
@@ -24,7 +24,7 @@ async def refused_promptly(service: Service, path: str) -> None:
 async def test_reads_are_answered_promptly_while_clickhouse_hangs(
     own_clickhouse: ClickHouseServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "WITHOUT_ANSWER_S", 0.5)
+    monkeypatch.setattr(waiting, "WITHOUT_ANSWER_S", 0.5)
     config = Config(
         data_dir=tmp_path / "data", port=0, monitor=None, clickhouse_url=f"{own_clickhouse.url}/hung", shards=1
     )
@@ -38,7 +38,7 @@ async def test_reads_are_answered_promptly_while_clickhouse_hangs(
             assert not service.context.shards.store_is_away
 
             # Once it is known, nobody needs the patience that an unknown outage takes.
-            monkeypatch.setattr(patience, "WITHOUT_ANSWER_S", 2.0 * READ_TIMEOUT_S)
+            monkeypatch.setattr(waiting, "WITHOUT_ANSWER_S", 2.0 * READ_TIMEOUT_S)
             monkeypatch.setattr(gate, "CHECK_TIMEOUT_S", 0.2)
 
             async def known() -> bool:

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from yarl import URL
 
-from app.handlers.openapi import document
+from app.openapi.document import document
 from shards.stores.server import ServerStore
 from tests.http.problem import assert_problem
 from tests.http.service import Reply, Service, eventually, running

@@ -10,9 +10,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from app.application import create_app
 from app.config import Config
-from app.keys import CONTEXT
+from app.context import CONTEXT
+from app.server.application import create_app
 from shards.errors import DataDirectoryLocked
 
 EVENT = {"matchId": "derby", "eventType": "cheer"}

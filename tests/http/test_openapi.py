@@ -13,7 +13,7 @@ import pytest_asyncio
 from jsonschema import Draft202012Validator
 
 from app.config import Config
-from app.handlers.openapi import document, resolve
+from app.openapi.document import document, resolve
 from tests.http.conftest import MAX_BODY_BYTES
 from tests.http.documented import assert_documented, validate
 from tests.http.problem import assert_problem

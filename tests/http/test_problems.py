@@ -81,7 +81,7 @@ async def test_what_was_not_foreseen_is_logged_and_not_shown(
     assert_problem(reply, 500, says="X-Request-ID")
     assert SECRET not in reply.text
     assert reply.headers["X-Request-ID"] == "abc"
-    [record] = [record for record in caplog.records if record.name == "app.middlewares"]
+    [record] = [record for record in caplog.records if record.name == "app.server.middlewares"]
     assert record.exc_info is not None
     assert SECRET in str(record.exc_info[1])
 

@@ -6,8 +6,8 @@ from urllib.parse import quote
 
 import pytest
 
-from app import rendered
 from app.dashboard.board import BOARD, SAMPLE_INTERVAL_S
+from app.engagement import rendered
 from shards.errors import StoreUnavailable
 from shards.stores import base
 from tests.http.problem import assert_problem

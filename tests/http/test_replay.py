@@ -11,8 +11,8 @@ import pytest
 from tests.bench.engines import Embedded
 from tests.bench.service import Service
 from tests.http.command import DEADLINE_S, Command, run
+from tests.paths import DATA
 
-DATA = Path(__file__).parents[1] / "data"
 KICKOFF = ("--kickoff", "2024-01-15T19:00:00Z")
 
 

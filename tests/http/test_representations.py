@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from app.compression import LEAST_BYTES, preferred
 from app.live.answers import FRESH_S
+from app.web.compression import LEAST_BYTES, preferred
 from shards.errors import StoreUnavailable
 from tests.http.service import Reply, Service, eventually
 

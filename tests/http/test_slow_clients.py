@@ -19,11 +19,11 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from app.body import read_body
 from app.config import Config
 from app.dashboard import handlers as pages
 from app.handlers import stream
-from app.patience import Pace, Patience
+from app.web.body import read_body
+from app.web.patience import Pace, Patience
 from tests.e2e.process import ROOT, Process
 from tests.http.problem import assert_problem
 from tests.http.service import DEADLINE_S, Service, eventually, running

@@ -10,14 +10,14 @@ import attrs
 import pytest
 from aiohttp import ClientTimeout, StreamReader
 
-from app import rendered
 from app.dashboard import rendering
-from app.engagement import metrics_view
-from app.live import Message, Subscription, live
+from app.engagement import rendered
+from app.engagement.views import metrics_view
+from app.live import Message, Subscription, hub
 from app.live.viewers import QUEUE_LIMIT
 from shards.errors import StoreUnavailable
-from shards.events import Event
-from shards.reads import HIGHLIGHT_TYPES, MatchAggregates
+from shards.events import HIGHLIGHT_TYPES, Event
+from shards.reads.aggregates import MatchAggregates
 from tests.http.service import DEADLINE_S, Service, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -426,7 +426,7 @@ async def test_what_is_no_id_of_ours_is_ignored(service: Service) -> None:
 
 
 async def test_ids_mean_the_same_when_the_feed_is_made_anew(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "RESTING_MAX", 0)
+    monkeypatch.setattr(hub, "RESTING_MAX", 0)
     await send(service, event("anew", "goal"))
     async with service.context.live.subscribe("anew") as messages:
         sent = []

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from app.admin_token import AdminToken
+from app.web.admin_token import AdminToken
 from tests.e2e.process import Process
 from tests.fuzz.campaign import Campaign
 

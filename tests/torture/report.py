@@ -10,10 +10,11 @@ import attrs
 from tests.bench.report import table
 from tests.bench.sender import Account
 from tests.faults.traffic import Traffic
+from tests.paths import ROOT
 from tests.torture.deck import ASKED
 from tests.torture.watch import Watch
 
-REPORT = Path(__file__).parents[2] / "docs" / "TORTURE.md"
+REPORT = ROOT / "docs" / "TORTURE.md"
 MOST = 4
 INTRODUCTION = (
     "Written by `make torture`: one service and one ClickHouse as processes, a load over HTTP with a record of its own "

@@ -1,12 +1,48 @@
-"""Directions between the packages, read from the imports: ``templates ← app → shards``."""
+"""Directions between the folders, read from the imports: ``templates ← app → shards``, and folder by folder within."""
 
 import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+import pytest
+
+from tests.paths import ROOT
+
+APP_LAYERS = (
+    {"app/__main__"},
+    {"app/commands"},
+    {"app/server", "app/sending"},
+    {"app/handlers", "app/dashboard"},
+    {"app/context"},
+    {"app/live"},
+    {"app/engagement"},
+    {"app/observability", "app/openapi"},
+    {"app/web"},
+    {"app/schemas"},
+    {"app/config"},
+    {"app/setting_kinds", "app/times"},
+    {"app"},
+    {"shards"},
+)
+"""Rooms of ``app``, from the top: each may import from those below it, and from none beside it or above."""
+
+SHARDS_LAYERS = (
+    {"shards"},
+    {"shards/shardset"},
+    {"shards/outcomes"},
+    {"shards/shard"},
+    {"shards/audit", "shards/flush", "shards/reads"},
+    {"shards/deadletters", "shards/stores"},
+    {"shards/wal"},
+    {"shards/receipts", "shards/observer", "shards/routing", "shards/settings", "shards/clock", "shards/snapshot"},
+    {"shards/events", "shards/runs"},
+    {"shards/errors"},
+)
+"""The same of ``shards``: its root is two layers, one above and one below its folders."""
+
 HTTP_PACKAGES = {
     "app",
     "aiohttp",
@@ -17,7 +53,7 @@ HTTP_PACKAGES = {
     "click",
     "prometheus_client",
 }
-CONCRETE_STORES = {"shards.stores.embedded", "shards.stores.server"}
+CONCRETE_STORES = {"shards.EmbeddedStore", "shards.ServerStore"}
 
 
 def _imported(module: Path) -> Iterator[str]:
@@ -35,6 +71,67 @@ def _modules(package: str) -> list[Path]:
     found = sorted((ROOT / package).rglob("*.py"))
     assert found, f"no modules in {package}"
     return found
+
+
+@cache
+def _internal(module: Path) -> frozenset[Path]:
+    """The files of ``app`` and ``shards`` that a file imports."""
+    found = set()
+    for name in _imported(module):
+        path = ROOT.joinpath(*name.split("."))
+        for file in (path.with_suffix(".py"), path / "__init__.py"):
+            if file.is_file() and name.split(".")[0] in ("app", "shards"):
+                found.add(file)
+    # ``from package import module`` names the module; the package's own file is meant only where it holds the name.
+    packages = {file for file in found if file.name == "__init__.py"}
+    return frozenset(found - {p for p in packages if any(f.parent == p.parent for f in found - {p})} - {module})
+
+
+def _room(file: Path) -> str:
+    """The second folder from the root, or the file itself where it lies in the root of its package."""
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return parts[0] if parts[1] == "__init__" else "/".join(parts[:2])
+
+
+def _layer(room: str, layers: tuple[set[str], ...]) -> int:
+    found = [number for number, rooms in enumerate(layers) if room in rooms]
+    assert len(found) == 1, f"{room} has no place in the layers of {Path(__file__).name}: give it one"
+    return found[0]
+
+
+@pytest.mark.parametrize(("package", "layers"), [("app", APP_LAYERS), ("shards", SHARDS_LAYERS)])
+def test_arrows_go_one_way(package: str, layers: tuple[set[str], ...]) -> None:
+    wrong = {
+        f"{module.relative_to(ROOT)} imports {target.relative_to(ROOT)}"
+        for module in _modules(package)
+        for target in _internal(module)
+        if _room(module) != _room(target) and _layer(_room(module), layers) >= _layer(_room(target), layers)
+    }
+    assert wrong == set()
+
+
+def test_no_file_imports_itself_through_others() -> None:
+    def reached_from(start: Path) -> set[Path]:
+        seen: set[Path] = set()
+        todo = [start]
+        while todo:
+            for target in _internal(todo.pop()) - seen:
+                seen.add(target)
+                todo.append(target)
+        return seen
+
+    modules = [*_modules("app"), *_modules("shards")]
+    assert [str(module.relative_to(ROOT)) for module in modules if module in reached_from(module)] == []
+
+
+def test_the_application_uses_only_the_door_of_shards() -> None:
+    door = next(
+        ast.literal_eval(node.value)
+        for node in ast.parse((ROOT / "shards/__init__.py").read_text(encoding="utf-8")).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+    )
+    names = {name for module in _modules("app") for name in _imported(module) if name.split(".")[0] == "shards"}
+    assert names - {"shards"} == {f"shards.{name}" for name in door}
 
 
 def test_shards_needs_nothing_of_http() -> None:

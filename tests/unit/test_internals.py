@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from app.monitor_commands import STOCK, console_group
+from app.server.monitor_commands import STOCK, console_group
 
 
 def test_aiomonitor_has_what_the_console_relies_on() -> None:
-    """An upgrade that fails here is not to be taken before app/monitor.py and app/monitor_guard.py do without it."""
+    """An upgrade that fails here is not to be taken before app/server/monitor.py and its guard do without it."""
     with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # it uses a deprecated name of click
         commands = import_module("aiomonitor.termui.commands")
     monitor = import_module("aiomonitor.monitor")

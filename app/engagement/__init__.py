@@ -1,0 +1,1 @@
+"""Engagement metrics of a match: from its aggregates to the JSON of the API. Pure functions, and a cache of answers."""

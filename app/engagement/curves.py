@@ -1,0 +1,154 @@
+"""What the curve of a match tells: its buckets, its peaks, and which team drives it. Pure functions."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+
+from shards import MINUTE_MS, MatchAggregates
+
+BUCKETS_MS: Final = {"10s": 10_000, "1m": MINUTE_MS, "5m": 5 * MINUTE_MS}
+"""Lengths of the buckets that can be asked for, by name."""
+
+PEAK_PERIODS = 5
+"""How many periods are named at most."""
+
+MOMENTUM_MS = 5 * MINUTE_MS
+
+
+@attrs.frozen
+class CurveWanted:
+    """Which curve a client asked for.
+
+    Attributes:
+        bucket: one of :data:`BUCKETS_MS`.
+        from_ms: buckets that start earlier are left out; None: none are.
+        to_ms: buckets that start then or later are left out; None: none are.
+    """
+
+    bucket: str = "1m"
+    from_ms: int | None = None
+    to_ms: int | None = None
+
+    @property
+    def bucket_ms(self) -> int:
+        """Length of a bucket."""
+        return BUCKETS_MS[self.bucket]
+
+
+@attrs.frozen
+class Point:
+    """One bucket of a curve: when it starts, its events, and those of teams."""
+
+    start_ms: int
+    count: int
+    by_team: Mapping[str, int]
+
+
+@attrs.frozen
+class PeakPeriod:
+    """Minutes in a row, each above the match's level.
+
+    Attributes:
+        start_ms: start of the first minute.
+        end_ms: end of the last minute.
+        count: events.
+        excess: events above the level.
+    """
+
+    start_ms: int
+    end_ms: int
+    count: int
+    excess: float
+
+
+@attrs.frozen
+class TeamShare:
+    """Events of one team, and their share of all events of teams, 0 to 1."""
+
+    team_id: str
+    count: int
+    share: float
+
+
+def points_of(aggregates: MatchAggregates, wanted: CurveWanted) -> list[Point]:
+    """Return the buckets that hold events, earliest first.
+
+    Args:
+        aggregates: whose own buckets are as long as the wanted ones, or divide them.
+        wanted: which.
+    """
+    found: dict[int, dict[str, int]] = {}
+    for start_ms, team_id, count in aggregates.curve:
+        bucket = start_ms // wanted.bucket_ms * wanted.bucket_ms
+        early = wanted.from_ms is not None and bucket < wanted.from_ms
+        if early or (wanted.to_ms is not None and bucket >= wanted.to_ms):
+            continue
+        by_team = found.setdefault(bucket, {})
+        by_team[team_id] = by_team.get(team_id, 0) + count
+    return [
+        Point(start_ms, sum(teams.values()), {team: n for team, n in sorted(teams.items()) if team})
+        for start_ms, teams in sorted(found.items())
+    ]
+
+
+def peak_periods(by_minute: Sequence[tuple[int, int]]) -> list[PeakPeriod]:
+    """Return the periods with the largest excess, largest first; of equal ones the earlier first.
+
+    The level is the mean of the minutes that hold events: hours without any, before a match, do not lower it.
+
+    Args:
+        by_minute: (start of the minute in ms, events), earliest first.
+    """
+    if not by_minute:
+        return []
+    level = sum(count for _, count in by_minute) / len(by_minute)
+    periods: list[PeakPeriod] = []
+    for start_ms, count in by_minute:
+        if count <= level:
+            continue
+        last = periods[-1] if periods else None
+        if last is not None and last.end_ms == start_ms:
+            periods[-1] = PeakPeriod(
+                last.start_ms, start_ms + MINUTE_MS, last.count + count, last.excess + count - level
+            )
+        else:
+            periods.append(PeakPeriod(start_ms, start_ms + MINUTE_MS, count, count - level))
+    return sorted(periods, key=lambda period: (-period.excess, period.start_ms))[:PEAK_PERIODS]
+
+
+def momentum_start_ms(aggregates: MatchAggregates) -> int:
+    """Return the start of the five minutes that end with the minute of the last event."""
+    return aggregates.latest_ms // MINUTE_MS * MINUTE_MS + MINUTE_MS - MOMENTUM_MS
+
+
+def team_shares(aggregates: MatchAggregates, *, from_ms: float = -math.inf, to_ms: float = math.inf) -> list[TeamShare]:
+    """Return the shares of the teams in the events from a minute on and before another, the largest first."""
+    counts: dict[str, int] = {}
+    for start_ms, team_id, count in aggregates.curve:
+        if team_id and from_ms <= start_ms < to_ms:
+            counts[team_id] = counts.get(team_id, 0) + count
+    total = sum(counts.values())
+    shares = [TeamShare(team_id, count, count / total) for team_id, count in counts.items()]
+    return sorted(shares, key=lambda share: (-share.count, share.team_id))
+
+
+def leader_of(shares: Sequence[TeamShare]) -> str | None:
+    """Return the team with the largest share; None if there is none, or more than one."""
+    if not shares or (len(shares) > 1 and shares[0].count == shares[1].count):
+        return None
+    return shares[0].team_id
+
+
+def view_of_shares(shares: Sequence[TeamShare], names: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return shares as the API shows them; ``names`` are those of teams whose name is known."""
+    return [
+        {
+            "teamId": share.team_id,
+            "name": names.get(share.team_id),
+            "eventCount": share.count,
+            "share": round(share.share, 4),
+        }
+        for share in shares
+    ]

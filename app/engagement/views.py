@@ -1,0 +1,200 @@
+"""Engagement metrics: from the aggregates of a match to the JSON of the API. Pure functions, no clock, no I/O."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import attrs
+import msgspec
+
+from app.engagement.curves import (
+    MOMENTUM_MS,
+    CurveWanted,
+    leader_of,
+    momentum_start_ms,
+    peak_periods,
+    points_of,
+    team_shares,
+    view_of_shares,
+)
+from app.engagement.sides import match_details, match_sides, team_names
+from app.times import iso_ms, iso_s
+from shards import Highlight, MatchAggregates
+
+Status = Literal["live", "finished"]
+Percentiles = Mapping[str, float | None]
+
+QUIET_MS = 15 * 60 * 1000
+"""A match that received nothing for so long is finished, ``match_end`` or not."""
+
+BUSIEST_MINUTES = 5
+"""How many of them are named."""
+
+
+NO_PERCENTILES: Percentiles = {"p50": None, "p95": None, "p99": None}
+"""Nobody asked about the match in the last five minutes."""
+
+
+def match_status(aggregates: MatchAggregates) -> Status:
+    """``finished`` after ``match_end`` or 15 minutes without an event being received, else ``live``.
+
+    As of when it was counted: while ClickHouse is away nobody can tell. Events that are on disk only are newer.
+    """
+    quiet_ms = aggregates.as_of_ms - aggregates.last_received_ms
+    return "finished" if aggregates.ended or (quiet_ms > QUIET_MS and not aggregates.pending_events) else "live"
+
+
+def match_score(aggregates: MatchAggregates) -> dict[str, int] | None:
+    """Return goals by side; an own goal counts for the other side.
+
+    None while the sides are not known, or when a goal belongs to neither: half a score would be a wrong one.
+    """
+    sides = match_sides(aggregates.start_metadata)
+    if sides is None:
+        return None
+    own_side = {sides.home.id: "home", sides.away.id: "away"}
+    other_side = {sides.home.id: "away", sides.away.id: "home"}
+    score = {"home": 0, "away": 0}
+    for event_type, team_id, count in aggregates.by_type_team:
+        if event_type not in ("goal", "own_goal"):
+            continue
+        side = (own_side if event_type == "goal" else other_side).get(team_id)
+        if side is None:
+            return None
+        score[side] += count
+    return score
+
+
+def metrics_view(
+    aggregates: MatchAggregates,
+    *,
+    percentiles: Percentiles = NO_PERCENTILES,
+    curve: CurveWanted | None = None,
+) -> dict[str, Any]:
+    """Return the reply of ``GET /api/matches/{matchId}/metrics``, ready for JSON.
+
+    Args:
+        aggregates: what :class:`shards.reads.matches.MatchReads` counted; ``asOf`` is when it began to.
+        percentiles: ``p50 p95 p99`` in ms, None where nobody asked about the match lately.
+        curve: what to add as ``curve``; its buckets must not be shorter than those of ``aggregates``.
+    """
+    by_type, by_team = _counts_by_type(aggregates), _counts_by_team(aggregates)
+    busiest = sorted(aggregates.by_minute, key=lambda minute: (-minute[1], minute[0]))[:BUSIEST_MINUTES]
+    names = team_names(match_sides(aggregates.start_metadata))
+    view = {
+        "matchId": aggregates.match_id,
+        "status": match_status(aggregates),
+        "asOf": iso_ms(aggregates.as_of_ms),
+        "pendingEvents": aggregates.pending_events,
+        "totalEvents": aggregates.total,
+        "eventsByType": _largest_first(by_type),
+        "eventsByTeam": _largest_first(by_team),
+        "goals": by_type["goal"] + by_type["own_goal"],
+        "score": match_score(aggregates),
+        "yellowCards": by_type["yellow_card"],
+        "redCards": by_type["red_card"],
+        "firstEventAt": iso_ms(aggregates.first_ms) if aggregates.total else None,
+        "lastEventAt": iso_ms(aggregates.last_ms) if aggregates.total else None,
+        "eventsPerMinute": [_period("minute", start, count) for start, count in sorted(aggregates.by_minute)],
+        "peakMinute": _period("minute", *busiest[0]) if busiest else None,
+        "peakEngagementPeriods": [_period("timestamp", start, count) for start, count in busiest],
+        "peakPeriods": _peak_periods(aggregates),
+        "engagementByTeam": view_of_shares(team_shares(aggregates), names),
+        "momentum": _momentum(aggregates, names),
+        "responseTimePercentiles": dict(percentiles),
+    }
+    return view if curve is None else view | {"curve": _curve(aggregates, curve)}
+
+
+def match_summary(aggregates: MatchAggregates) -> dict[str, Any]:
+    """Return one entry of ``GET /api/matches``: enough for a list, without curve and breakdown."""
+    by_type = _counts_by_type(aggregates)
+    sides = match_sides(aggregates.start_metadata)
+    return {
+        "matchId": aggregates.match_id,
+        "status": match_status(aggregates),
+        "home": attrs.asdict(sides.home) if sides else None,
+        "away": attrs.asdict(sides.away) if sides else None,
+        **match_details(aggregates.start_metadata),
+        "totalEvents": aggregates.total,
+        "pendingEvents": aggregates.pending_events,
+        "goals": by_type["goal"] + by_type["own_goal"],
+        "score": match_score(aggregates),
+        "firstEventAt": iso_ms(aggregates.first_ms) if aggregates.total else None,
+        "lastEventAt": iso_ms(aggregates.last_ms) if aggregates.total else None,
+        "lastReceivedAt": iso_ms(aggregates.last_received_ms),
+    }
+
+
+def highlight_view(highlight: Highlight) -> dict[str, Any]:
+    """Return a highlight as the stream sends it. ``metadata`` is a ``msgspec.Raw``: the text the client sent."""
+    return {
+        "eventId": highlight.event_id,
+        "eventType": highlight.event_type,
+        "timestamp": iso_ms(highlight.timestamp),
+        "teamId": highlight.team_id or None,
+        "playerId": highlight.player_id or None,
+        "metadata": msgspec.Raw((highlight.metadata or "{}").encode()),
+        "retracted": highlight.retracted,
+    }
+
+
+def _counts_by_type(aggregates: MatchAggregates) -> Counter[str]:
+    return _sum((event_type, count) for event_type, _, count in aggregates.by_type_team)
+
+
+def _counts_by_team(aggregates: MatchAggregates) -> Counter[str]:
+    """Events that belong to no team are left out."""
+    return _sum((team_id, count) for _, team_id, count in aggregates.by_type_team if team_id)
+
+
+def _sum(counts: Iterable[tuple[str, int]]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for key, count in counts:
+        total[key] += count
+    return total
+
+
+def _largest_first(counts: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(((key, n) for key, n in counts.items() if n), key=lambda entry: (-entry[1], entry[0])))
+
+
+def _period(name: str, start_ms: int, count: int) -> dict[str, Any]:
+    return {name: iso_s(start_ms), "eventCount": count}
+
+
+def _peak_periods(aggregates: MatchAggregates) -> list[dict[str, Any]]:
+    return [
+        {
+            "from": iso_s(period.start_ms),
+            "to": iso_s(period.end_ms),
+            "eventCount": period.count,
+            "excess": round(period.excess, 1),
+        }
+        for period in peak_periods(aggregates.by_minute)
+    ]
+
+
+def _momentum(aggregates: MatchAggregates, names: Mapping[str, str]) -> dict[str, Any] | None:
+    if not aggregates.total:
+        return None
+    start_ms = momentum_start_ms(aggregates)
+    shares = team_shares(aggregates, from_ms=start_ms, to_ms=start_ms + MOMENTUM_MS)
+    return {
+        "from": iso_s(start_ms),
+        "to": iso_s(start_ms + MOMENTUM_MS),
+        "teams": view_of_shares(shares, names),
+        "leader": leader_of(shares),
+    }
+
+
+def _curve(aggregates: MatchAggregates, wanted: CurveWanted) -> dict[str, Any]:
+    return {
+        "bucket": wanted.bucket,
+        "from": None if wanted.from_ms is None else iso_ms(wanted.from_ms),
+        "to": None if wanted.to_ms is None else iso_ms(wanted.to_ms),
+        "points": [
+            {"timestamp": iso_s(point.start_ms), "eventCount": point.count, "eventsByTeam": point.by_team}
+            for point in points_of(aggregates, wanted)
+        ],
+    }

@@ -1,0 +1,67 @@
+"""What a client wants to wait for: the log (always), or the destination table (``?ack=stored``)."""
+
+import math
+from typing import Any
+
+import attrs
+import msgspec
+from aiohttp import web
+
+from app.context import Context
+from app.schemas.faults import Fault
+from shards import Receipt
+
+TIMEOUT_S = 5.0
+TIMEOUT_MAX_S = 60.0
+
+
+@attrs.frozen
+class Acknowledgement:
+    """``stored``: wait for at most ``timeout_s`` until ClickHouse was shown to hold the events."""
+
+    stored: bool = False
+    timeout_s: float = TIMEOUT_S
+
+
+_DURABLE = Acknowledgement()
+
+
+def requested_acknowledgement(request: web.Request, faults: list[Fault]) -> Acknowledgement:
+    """Return what the query asks for; what is at fault is added to ``faults``."""
+    if not request.query_string:
+        return _DURABLE
+    ack, timeout_s = request.query.get("ack"), _seconds(request.query.get("timeout"))
+    if ack not in (None, "durable", "stored"):
+        faults.append(Fault("ack", "must be durable or stored, or left out for durable"))
+    if timeout_s is None:
+        faults.append(Fault("timeout", f"must be a number of seconds above 0, at most {TIMEOUT_MAX_S:g}"))
+        return _DURABLE
+    return Acknowledgement(ack == "stored", timeout_s)
+
+
+def _seconds(text: str | None) -> float | None:
+    if text is None:
+        return TIMEOUT_S
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if math.isfinite(seconds) and 0 < seconds <= TIMEOUT_MAX_S else None
+
+
+async def acknowledge(
+    context: Context, receipt: Receipt, acknowledgement: Acknowledgement, view: dict[str, Any]
+) -> web.Response:
+    """Return 202 for durable events, or 200 once they are stored, if that was asked for and came in time.
+
+    The view's ``status`` follows, where it has one; ``receipt`` is added to it.
+    """
+    status = 202
+    if acknowledgement.stored:
+        await context.shards.settle(receipt, timeout_s=acknowledgement.timeout_s)
+        outcome = context.shards.outcome(receipt)
+        if outcome is not None and outcome.status == "stored":
+            status = 200
+            view |= {"status": "stored"} if "status" in view else {}
+    body = msgspec.json.encode(view | {"receipt": str(receipt)})
+    return web.Response(body=body, status=status, content_type="application/json")

@@ -1,0 +1,195 @@
+"""The hub between the reads and everyone who looks."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from app.engagement.rendered import RenderedMetrics
+from app.live.answers import Answers
+from app.live.overview import Overview, Overviews
+from app.live.shared import Shared
+from app.live.topic import Topic
+from app.live.viewers import Subscription
+from app.live.waiting import Patience
+from shards import CURVE_BUCKET_MS, MINUTE_MS, Event, MatchAggregates, MatchReads, StoreUnavailable
+
+ACTIVE_S = 15 * 60
+ACTIVE_MAX = 100_000
+"""Matches whose last event is remembered, and matches whose end is; the count of active ones ends here."""
+
+RESTING_S = 60.0
+RESTING_MAX = 64
+"""Up to so long, and of so many matches, the feed is kept when the last viewer has left: for those who come back."""
+
+FINE_S = 10.0
+"""So long after somebody asked for buckets of 10 s a match is counted with them."""
+
+_Page = tuple[int, tuple[int, str] | None]
+"""Limit, and after which match."""
+
+
+class UnknownMatch(LookupError):
+    """Nothing was ever received of this match."""
+
+
+class Live:
+    """Answers about matches that do not multiply, however many ask, and streams of what changes.
+
+    A match is counted at most twice a second, and never if nobody looks at it. While ClickHouse is away the last good
+    answer is given again; ``as_of_ms`` tells its age.
+    """
+
+    def __init__(self, reads: MatchReads, rendered: RenderedMetrics, *, patience: Patience | None = None) -> None:
+        patience = patience or Patience()
+        self._patience = patience
+        self._rendered = rendered
+        self._reads = reads
+        self._fine: OrderedDict[str, float] = OrderedDict()
+        self._answers = Answers(self._load, patience=patience)
+        self._recent: Shared[_Page, list[tuple[str, int]]] = Shared(
+            lambda page: reads.recent_matches(limit=page[0], before=page[1]), patience
+        )
+        self._overviews = Overviews(reads, self._answers, patience)
+        self._topics: dict[str, Topic] = {}
+        self._resting: OrderedDict[str, Topic] = OrderedDict()
+        self._active: OrderedDict[str, float] = OrderedDict()
+        self._ended: OrderedDict[str, None] = OrderedDict()
+        self._closed = False
+
+    async def metrics(self, match_id: str, *, bucket_ms: int = MINUTE_MS) -> MatchAggregates:
+        """Return the match's aggregates, at most 0.95 s old.
+
+        Args:
+            match_id: the match.
+            bucket_ms: how long the buckets of its curve may be: 10,000 or more.
+
+        Raises:
+            UnknownMatch: nothing was received of it.
+            StoreError: ClickHouse is away and no earlier answer is at hand, or none with such buckets.
+        """
+        asked_at = time.monotonic()
+        if bucket_ms < MINUTE_MS:
+            self._fine[match_id] = asked_at + FINE_S
+            self._fine.move_to_end(match_id)
+        answer = self._answers.at_hand(match_id) or (await self._answers.get([match_id])).get(match_id)
+        if answer is None:
+            self._fine.pop(match_id, None)
+            raise UnknownMatch(match_id)
+        if answer.bucket_ms > bucket_ms:
+            answer = await self._newer(match_id, asked_at)
+        if answer is None or answer.bucket_ms > bucket_ms:
+            raise StoreUnavailable("no answer with buckets of 10 s is at hand")
+        return answer
+
+    async def _newer(self, match_id: str, than: float) -> MatchAggregates | None:
+        finer = asyncio.ensure_future(self._answers.get_newer(match_id, than))
+        try:
+            await self._patience.wait({finer}, at_hand=False)
+            return finer.result()
+        finally:
+            finer.cancel()
+
+    async def metrics_of(self, match_ids: Sequence[str]) -> dict[str, MatchAggregates]:
+        """Return the same of several matches, counted in one statement; unknown ones are absent."""
+        return await self._answers.get(match_ids)
+
+    async def recent_matches(self, *, limit: int, before: tuple[int, str] | None) -> list[tuple[str, int]]:
+        """Return a page of (match id, last receipt in ms), at most 0.5 s old, newest activity first."""
+        return await self._recent.get((limit, before))
+
+    async def overview(self) -> Overview:
+        """Return the 50 matches with the newest activity, at most 1 s old. StoreError as :meth:`metrics`."""
+        return await self._overviews.get()
+
+    @asynccontextmanager
+    async def subscribe(self, match_id: str, *, last_event_id: str = "") -> AsyncIterator[Subscription]:
+        """Watch a match: ``async with live.subscribe(id) as messages: async for message in messages``.
+
+        First a ``metrics`` message at once, then one on every change (at most one a second, one every 10 s if nothing
+        changes), and an ``event`` message per highlight as it is accepted; each highlight once. With
+        ``last_event_id``, the ``id`` of an earlier message, highlights received since then come after the first
+        snapshot. The iteration ends at shutdown, or when the viewer falls behind.
+
+        Entering raises UnknownMatch, or StoreError.
+        """
+        snapshot = await self.metrics(match_id)
+        viewer = Subscription()
+        topic = self._topics.get(match_id)
+        if topic is None:
+            topic = self._resting.pop(match_id, None) or Topic(match_id, self._answers, self._render)
+            self._topics[match_id] = topic
+        # Others may have been answered while this viewer waited: it must not start behind them.
+        topic.open(viewer, snapshot=self._answers.last(match_id) or snapshot, last_event_id=last_event_id)
+        try:
+            if self._closed:
+                viewer.end()
+            yield viewer
+        finally:
+            topic.viewers.discard(viewer)
+            if not topic.viewers and self._topics.get(match_id) is topic:
+                del self._topics[match_id]
+                self._rest(match_id, topic)
+                await topic.close()
+
+    async def _load(self, match_ids: Sequence[str]) -> dict[str, MatchAggregates]:
+        """Load matches, with short buckets those for which they were asked for lately."""
+        now = time.monotonic()
+        while self._fine and next(iter(self._fine.values())) <= now:
+            self._fine.popitem(last=False)
+        fine = [match_id for match_id in match_ids if match_id in self._fine]
+        found = await self._reads.aggregates([match_id for match_id in match_ids if match_id not in self._fine])
+        return found | await self._reads.aggregates(fine, bucket_ms=CURVE_BUCKET_MS)
+
+    def _rest(self, match_id: str, topic: Topic) -> None:
+        self._resting[match_id] = topic
+        while len(self._resting) > RESTING_MAX:
+            self._resting.popitem(last=False)
+        asyncio.get_running_loop().call_later(RESTING_S, self._forget, match_id, topic)
+
+    def _forget(self, match_id: str, topic: Topic) -> None:
+        if self._resting.get(match_id) is topic:
+            del self._resting[match_id]
+
+    def accepted(self, events: Sequence[Event]) -> None:
+        """Tell that these events are durable; highlights of watched matches go out at once. Cheap."""
+        now = time.monotonic()
+        watched: dict[str, list[Event]] = {}
+        for event in events:
+            if event.event_type == "match_end":
+                self._active.pop(event.match_id, None)
+                self._ended[event.match_id] = None
+            elif event.match_id not in self._ended:
+                self._active[event.match_id] = now
+                self._active.move_to_end(event.match_id)
+            if event.match_id in self._topics or event.match_id in self._resting:
+                watched.setdefault(event.match_id, []).append(event)
+        for remembered in (self._active, self._ended):
+            while len(remembered) > ACTIVE_MAX:
+                remembered.popitem(last=False)
+        for match_id, of_match in watched.items():
+            (self._topics.get(match_id) or self._resting[match_id]).accepted(of_match)
+
+    @property
+    def viewers(self) -> int:
+        """Open streams of matches."""
+        return sum(len(topic.viewers) for topic in self._topics.values())
+
+    def active_matches(self) -> int:
+        """Return for how many matches this process accepted an event in the last 15 minutes, and no ``match_end``."""
+        oldest = time.monotonic() - ACTIVE_S
+        while self._active and next(iter(self._active.values())) < oldest:
+            self._active.popitem(last=False)
+        return len(self._active)
+
+    async def close(self) -> None:
+        """End every stream, poller and load. Idempotent."""
+        self._closed = True
+        await asyncio.gather(*(topic.close() for topic in tuple(self._topics.values())))
+        await self._overviews.close()
+        await self._recent.close()
+        await self._answers.close()
+
+    async def _render(self, aggregates: MatchAggregates) -> bytes:
+        return (await self._rendered.get(aggregates)).body

@@ -1,0 +1,43 @@
+"""How long readers wait for ClickHouse: whatever it does, each is told something promptly."""
+
+import asyncio
+from collections.abc import Callable, Collection
+from typing import TypeVar
+
+import attrs
+
+from shards import StoreUnavailable
+
+T = TypeVar("T")
+
+WITH_ANSWER_S = 2.0
+"""Who waits longer is given the last good answer."""
+
+WITHOUT_ANSWER_S = 5.0
+"""Who waits longer is told to come again. The first count of a match of many millions takes a second or two."""
+
+AWAY_S = 0.2
+"""Either of them where ClickHouse is known to be away: enough to notice its return, or that a connection was all."""
+
+
+def _never() -> bool:
+    return False
+
+
+@attrs.frozen
+class Patience:
+    """Waits for loads, which go on when the waiting ends; ``is_away`` says whether ClickHouse is known to be away."""
+
+    is_away: Callable[[], bool] = _never
+
+    async def wait(self, loads: Collection[asyncio.Future[T]], *, at_hand: bool) -> None:
+        """Return when the loads are done, or when one has waited for long, there being an earlier answer ``at_hand``.
+
+        Raises StoreUnavailable if there is none and one of them is not done.
+        """
+        if not loads:
+            return
+        timeout_s = AWAY_S if self.is_away() else WITH_ANSWER_S if at_hand else WITHOUT_ANSWER_S
+        _, waiting = await asyncio.wait(loads, timeout=timeout_s)
+        if waiting and not at_hand:
+            raise StoreUnavailable(f"ClickHouse did not answer within {timeout_s:g} s")

@@ -1,0 +1,242 @@
+"""A small client of the service's HTTP interface, for the commands that send events.
+
+Every event carries its id before the first attempt, so a request that failed, timed out or was never answered
+is sent again as it was: what was already durable counts once. The client therefore outlives a killed and
+restarted service, until ``give_up_after_s`` have passed without an answer that settles the request.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Final, Self
+
+import aiohttp
+import attrs
+
+from app.sending.asking import ClientError, Refused, detail_of, exchange, failure_text, faults_of, open_session
+
+_log = logging.getLogger(__name__)
+
+_RETRY_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+_FIRST_BACKOFF_S: Final = 0.1
+_MAX_BACKOFF_S: Final = 5.0
+
+
+class GaveUp(ClientError):
+    """The service gave no settling answer; part of the request may be durable all the same."""
+
+    def __init__(self, url: str, *, waited_s: float, reason: str) -> None:
+        super().__init__(f"gave up on {url} after {waited_s:.0f} s: {reason}")
+        self.reason = reason
+
+
+@attrs.frozen(kw_only=True)
+class Outgoing:
+    """One event to send.
+
+    Attributes:
+        event_id: as in ``body``, which must hold one.
+        body: the event's JSON text.
+        source: what the sender calls it in its own summary; stays here.
+    """
+
+    event_id: str
+    event_type: str
+    body: bytes
+    source: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Rejection:
+    """One event that the service did not take, with every fault it named."""
+
+    event: Outgoing
+    faults: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Delivery:
+    """What became of one call of :meth:`ServiceClient.send`: all events are in exactly one of the two.
+
+    Attributes:
+        accepted: events that are durable now.
+        rejected: events that were refused, each for its own faults.
+        retries: attempts that settled nothing.
+        answered_in_s: how long the settling answer took, without the attempts before it.
+    """
+
+    accepted: tuple[Outgoing, ...]
+    rejected: tuple[Rejection, ...]
+    retries: int
+    answered_in_s: float
+
+
+class ServiceClient:
+    """Sends events to one service. An async context manager; safe to use from many tasks at once."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        connections: int = 8,
+        timeout_s: float = 15.0,
+        give_up_after_s: float = 120.0,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Prepare a client.
+
+        Args:
+            url: root of the service, as ``http://127.0.0.1:8080``.
+            connections: how many may be open at once.
+            timeout_s: how long one attempt may take.
+            give_up_after_s: how long one call of ``send`` may take, all attempts and pauses together.
+            headers: sent with every request.
+        """
+        self.url = url.rstrip("/")
+        self._connections = connections
+        self._timeout_s = timeout_s
+        self._give_up_after_s = give_up_after_s
+        self._headers = dict(headers or {})
+        self._session: aiohttp.ClientSession | None = None
+        self._random = random.Random()
+        self._troubled = False
+
+    async def __aenter__(self) -> Self:
+        self._session = open_session(timeout_s=self._timeout_s, connections=self._connections, headers=self._headers)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def send(self, events: Sequence[Outgoing]) -> Delivery:
+        """Send the events, one as an object, several as an array; return when each is settled.
+
+        A request that is too large, or refused without naming the events at fault, is sent again in halves.
+
+        Raises:
+            GaveUp: there was no settling answer in time.
+            Refused: the request as a whole cannot be taken.
+        """
+        body = events[0].body if len(events) == 1 else b"[" + b",".join(event.body for event in events) + b"]"
+        answer, retries = await self._post("/api/events", body)
+        rejected = answer.rejections(events)
+        if len(events) > 1 and (answer.status == 413 or (answer.status == 400 and rejected is None)):
+            middle = len(events) // 2
+            return _merged(await self.send(events[:middle]), await self.send(events[middle:]), retries=retries)
+        if rejected is None:
+            raise Refused(f"{self.url}/api/events", status=answer.status, reason=answer.detail())
+        faulty = {id(rejection.event) for rejection in rejected}
+        return Delivery(
+            accepted=tuple(event for event in events if id(event) not in faulty),
+            rejected=rejected,
+            retries=retries,
+            answered_in_s=answer.seconds,
+        )
+
+    async def get(self, path: str) -> Any:
+        """Return the JSON at the path; tries again like :meth:`send`."""
+        answer, _ = await self._settled("GET", path, None)
+        if answer.status != 200:
+            raise Refused(f"{self.url}{path}", status=answer.status, reason=answer.detail())
+        return answer.json
+
+    async def _post(self, path: str, body: bytes) -> "tuple[_Answer, int]":
+        return await self._settled("POST", path, body)
+
+    async def _settled(self, method: str, path: str, body: bytes | None) -> "tuple[_Answer, int]":
+        """Return the first answer that settles the request, and how many attempts did not."""
+        started = time.monotonic()
+        retries = 0
+        while True:
+            outcome = await self._attempt(method, path, body)
+            if outcome.settles:
+                self._troubled = False
+                return outcome, retries
+            pause_s = self._pause_s(retries, outcome.retry_after_s)
+            waited_s = time.monotonic() - started
+            if waited_s + pause_s > self._give_up_after_s:
+                raise GaveUp(f"{self.url}{path}", waited_s=waited_s, reason=outcome.detail())
+            self._warn_once(outcome)
+            await asyncio.sleep(pause_s)
+            retries += 1
+
+    def _warn_once(self, outcome: "_Answer") -> None:
+        """Say why requests are repeated, once for each time of trouble, however many requests meet it."""
+        if not self._troubled:
+            self._troubled = True
+            patience_s = self._give_up_after_s
+            _log.warning("%s: %s; trying again for up to %.0f s", self.url, outcome.detail(), patience_s)
+
+    async def _attempt(self, method: str, path: str, body: bytes | None) -> "_Answer":
+        if self._session is None:
+            raise RuntimeError("ServiceClient is an async context manager; use it with 'async with'")
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        started = time.monotonic()
+        try:
+            reply = await exchange(self._session, method, self.url + path, data=body, headers=headers)
+        except aiohttp.InvalidURL as error:
+            raise Refused(self.url + path, status=0, reason=failure_text(error)) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            return _Answer(status=0, failure=failure_text(error))
+        return _Answer(
+            status=reply.status,
+            json=reply.json,
+            seconds=time.monotonic() - started,
+            retry_after_s=reply.retry_after_s,
+        )
+
+    def _pause_s(self, retries: int, retry_after_s: float) -> float:
+        """Exponential backoff with full jitter, never less than the service asked for."""
+        ceiling_s = min(_MAX_BACKOFF_S, _FIRST_BACKOFF_S * 2 ** min(retries, 10))
+        return retry_after_s + self._random.uniform(ceiling_s / 4, ceiling_s)
+
+
+@attrs.frozen(kw_only=True)
+class _Answer:
+    """One attempt's outcome; ``status`` 0 where there was no answer."""
+
+    status: int
+    json: Any = None
+    seconds: float = 0.0
+    retry_after_s: float = 0.0
+    failure: str = ""
+
+    @property
+    def settles(self) -> bool:
+        return self.status != 0 and self.status not in _RETRY_STATUSES
+
+    def detail(self) -> str:
+        return self.failure or detail_of(self.json, self.status)
+
+    def rejections(self, events: Sequence[Outgoing]) -> tuple[Rejection, ...] | None:
+        """Return the events at fault, or None where the answer does not say which they are."""
+        reply = self.json if isinstance(self.json, dict) else None
+        if reply is None or self.status not in (200, 202, 400):
+            return None
+        errors = reply.get("errors") or []
+        by_index = [error for error in errors if isinstance(error, dict) and "index" in error]
+        if by_index:
+            return tuple(
+                Rejection(event=events[error["index"]], faults=faults_of(error.get("errors", ())) or (self.detail(),))
+                for error in by_index
+            )
+        if self.status != 400:
+            return ()
+        if len(events) > 1:
+            return None
+        return (Rejection(event=events[0], faults=faults_of(errors) or (self.detail(),)),)
+
+
+def _merged(one: Delivery, other: Delivery, *, retries: int) -> Delivery:
+    return Delivery(
+        accepted=one.accepted + other.accepted,
+        rejected=one.rejected + other.rejected,
+        retries=one.retries + other.retries + retries,
+        answered_in_s=max(one.answered_in_s, other.answered_in_s),
+    )

@@ -1,0 +1,1 @@
+"""The HTTP server: the application and its middleware, connections, start and end, the console."""

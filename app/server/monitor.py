@@ -1,0 +1,101 @@
+"""The aiomonitor console on loopback, with the service's own commands: see :mod:`app.server.monitor_commands`.
+
+It shows, and changes nothing but by the service's own commands. Its Python console is off, because that would ask
+nobody for a key. What keeps pages of a browser out is in :mod:`app.server.monitor_guard`.
+
+aiomonitor has no parameters for that, so two of its names, and one of prompt_toolkit, whose telnet server it is, are
+replaced while it runs. `tests/unit/test_internals.py` names everything of them that is relied on.
+"""
+
+import asyncio
+import importlib
+import logging
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from types import ModuleType
+from typing import Any
+
+from aiohttp import web
+
+from app.context import CONTEXT
+from app.server.monitor_commands import console_group, service_commands
+from app.setting_kinds import Address
+from shards import ShardSet
+
+_log = logging.getLogger(__name__)
+
+
+async def monitor_context(app: web.Application) -> AsyncIterator[None]:
+    """Run the monitor while the application runs; go on without it where its ports are taken."""
+    context = app[CONTEXT]
+    address = context.config.monitor
+    if address is None or not _can_listen(address):
+        yield
+        return
+    with _hardened(context.shards, address):
+        monitor = _started(address)
+        yield
+        await asyncio.to_thread(monitor.close)
+
+
+def _can_listen(address: Address) -> bool:
+    # aiomonitor tells nobody when its console cannot listen, and waits for ever if its web page cannot.
+    for port in (address.port, address.port + 1):
+        if reason := _why_taken(address.host, port):
+            wanted = Address(address.host, port)
+            _log.warning("no monitor: %s: %s; FANFINITY_MONITOR names another, or empty for none", wanted, reason)
+            return False
+    return True
+
+
+@contextmanager
+def _hardened(shards: ShardSet, address: Address) -> Iterator[None]:
+    """Have aiomonitor use our commands and checks in this block; to be entered in the loop that ``shards`` works in."""
+    # Imported late: importing aiomonitor replaces the streams that click writes to.
+    guard = importlib.import_module("app.server.monitor_guard")
+    monitor = importlib.import_module("aiomonitor.monitor")
+    commands = importlib.import_module("aiomonitor.termui.commands")
+    telnet = importlib.import_module("prompt_toolkit.contrib.telnet.server")
+    group = console_group(commands.monitor_cli, service_commands(shards, asyncio.get_running_loop()))
+    web_page = Address(address.host, address.port + 1)
+    with ExitStack() as stack:
+        stack.enter_context(_replaced(commands, "monitor_cli", group))
+        stack.enter_context(_replaced(monitor, "init_webui", guard.guarded(monitor.init_webui, web_page)))
+        stack.enter_context(_replaced(telnet, "TelnetConnection", guard.CheckedConnection))
+        yield
+
+
+@contextmanager
+def _replaced(module: ModuleType, name: str, value: object) -> Iterator[None]:
+    before = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)
+
+
+def _started(address: Address) -> Any:
+    monitor = importlib.import_module("aiomonitor").Monitor(
+        asyncio.get_running_loop(),
+        host=address.host,
+        termui_port=address.port,
+        webui_port=address.port + 1,
+        console_enabled=False,
+        hook_task_factory=False,
+    )
+    monitor.prompt = "fanfinity >>> "
+    monitor.start()
+    return monitor
+
+
+def _why_taken(host: str, port: int) -> str:
+    with closing(socket.socket()) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            probe.listen()
+        except OSError as error:
+            return error.strerror or str(error)
+    return ""

@@ -1,0 +1,297 @@
+"""The HTTP server below the application: requests that never reach a handler, and clients that hold a connection."""
+
+import asyncio
+import logging
+import resource
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from http import HTTPStatus
+from typing import Any, cast
+
+import attrs
+import msgspec
+import uuid_utils
+from aiohttp import hdrs, web
+from aiohttp.http import RawRequestMessage
+from aiohttp.http_exceptions import LineTooLong
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from app.server.middlewares import REQUEST_ID_HEADER, SERVER
+from app.web.patience import Patience
+from app.web.problems import CONTENT_TYPE, Problem, problem_response
+
+RESERVED_FILES = 512
+"""Of the files a process may open, so many are kept for the log, for ClickHouse and for what is at hand."""
+
+CONNECTIONS_MIN = 64
+CONNECTS_WAITING = 1024
+"""Connections that may wait to be accepted: a crowd that comes within milliseconds must not be turned away."""
+
+LISTENERS = 8
+"""Of one socket. libuv, and so uvloop, accepts one connection for each in a round of the event loop (libuv#3696): a
+crowd that comes while every round has dozens of requests would wait for seconds.
+"""
+
+FULL_RETRY_AFTER_S = 5
+FULL_LOG_INTERVAL_S = 10.0
+
+_TOO_LONG = "The path with its query, or a header, is longer than the 8190 bytes that are read: shorten it."
+_MALFORMED = "The request is not HTTP as it should be"
+_MEND = "mend its first line, its headers or its chunks."
+_CONTINUE = "100-continue"
+_LINGER_NOT = struct.pack("ii", 1, 0)
+
+_log = logging.getLogger(__name__)
+
+
+def connections_for(files: int) -> int:
+    """Return how many connections a process that may open so many files can hold."""
+    return sys.maxsize if files == resource.RLIM_INFINITY else max(files - RESERVED_FILES, CONNECTIONS_MIN)
+
+
+def _nothing_to_do(_host: str, _port: int) -> None: ...
+
+
+class ServiceRunner(web.AppRunner):
+    """Runs the application so that malformed HTTP is answered by a problem too, and bodies stay compressed.
+
+    No client can hold a connection without using it for longer than `patience` says, and those that come when
+    ``connections_max`` are open are refused: who is connected goes on being served.
+    """
+
+    __slots__ = ("_connections_max", "_patience")
+
+    def __init__(
+        self,
+        app: web.Application,
+        *,
+        patience: Patience = Patience(),  # noqa: B008 (frozen)
+        connections_max: int | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            app,
+            auto_decompress=False,
+            keepalive_timeout=patience.idle_s,
+            lingering_time=patience.linger_s,
+            **options,
+        )
+        self._patience = patience
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._connections_max = connections_for(files) if connections_max is None else connections_max
+
+    async def listen(self, host: str, port: int, *, opening: Callable[[str, int], None] = _nothing_to_do) -> None:
+        """Accept connections at an address, or at all of a name.
+
+        Args:
+            host: the address, or the name.
+            port: 0 takes a free one.
+            opening: called with the first address and its port once these are known, and before anybody can connect.
+
+        Raises:
+            OSError: one is taken, or not of this machine.
+        """
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        addresses = dict.fromkeys((family, address) for family, *_, address in found)
+        with ExitStack() as closing:
+            bound = [closing.enter_context(_bound(family, address)) for family, address in addresses]
+            opening(*bound[0].getsockname()[:2])
+            for one in bound:
+                for _ in range(LISTENERS):
+                    await web.SockSite(self, one.dup(), backlog=CONNECTS_WAITING).start()
+
+    async def _make_server(self) -> web.Server:
+        plain = await super()._make_server()
+        make_request = _without_odd_expectations(plain.request_factory)
+        server = _Server(plain.request_handler, request_factory=make_request, **self._kwargs)
+        server.patience = self._patience
+        server.connections_max = self._connections_max
+        return server
+
+
+class _Server(web.Server):
+    patience: Patience
+    connections_max: int
+    _full_logged_s = float("-inf")
+
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+    @property
+    def full(self) -> bool:
+        return len(self._connections) >= self.connections_max
+
+    def refuse(self, transport: asyncio.Transport) -> None:
+        """Tell a client that there is no room for it. It may not hear it: its request is not read."""
+        transport.write(_refusal())
+        transport.close()
+        if time.monotonic() - self._full_logged_s >= FULL_LOG_INTERVAL_S:
+            self._full_logged_s = time.monotonic()
+            _log.warning(
+                "%d connections are open, as many as there is room for; more are refused. Allow more open files"
+                " (ulimit -n), or find out who holds them",
+                len(self._connections),
+            )
+
+
+@attrs.define
+class _Timer:
+    """Calls something once, unless stopped before."""
+
+    _loop: asyncio.AbstractEventLoop
+    _handle: asyncio.TimerHandle | None = None
+
+    @property
+    def runs(self) -> bool:
+        return self._handle is not None
+
+    def start(self, delay_s: float, call: Callable[[], None]) -> None:
+        self.stop()
+        self._handle = self._loop.call_later(delay_s, call)
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+
+class _Connection(web.RequestHandler):
+    """One connection.
+
+    aiohttp itself answers malformed HTTP in plain text, quotes it, and logs a traceback. It cuts off who sends
+    nothing for long, and waits for ever for who does not take its answers.
+    """
+
+    __slots__ = ("_close_timer", "_head_timer", "_server", "_transport", "_unread_timer")
+
+    def __init__(self, server: _Server, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._server = server
+        self._transport: asyncio.Transport | None = None  # until it is lost; aiohttp's own ends when it is closed
+        self._head_timer = _Timer(self._loop)
+        self._unread_timer = _Timer(self._loop)
+        self._close_timer = _Timer(self._loop)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        if self._server.full:
+            self._force_close = True  # what still comes is not looked at
+            self._server.refuse(self._transport)
+        else:
+            super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        for timer in (self._head_timer, self._unread_timer, self._close_timer):
+            timer.stop()
+        self._transport = None
+        super().connection_lost(exc)
+
+    async def start(self) -> None:
+        try:
+            await super().start()
+        finally:
+            # A transport that is closed waits for its last bytes to be taken, however long that lasts.
+            if self._transport is not None:
+                self._close_timer.start(self._server.patience.unread_s, self._cut_off)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if not self._awaits_request:
+            self._head_timer.stop()
+        elif data and not self._head_timer.runs:
+            self._head_timer.start(self._server.patience.head_s, self._head_overdue)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread_timer.start(self._server.patience.unread_s, self._cut_off)
+
+    def resume_writing(self) -> None:
+        self._unread_timer.stop()
+        super().resume_writing()
+
+    @property
+    def _awaits_request(self) -> bool:
+        return self._waiter is not None and not self._waiter.done()
+
+    def _cut_off(self) -> None:
+        """End the connection at once, with what still waits in the kernel: nobody takes it."""
+        if self._transport is not None:
+            sock = self._transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+            self._transport.abort()
+
+    def _head_overdue(self) -> None:
+        self._head_timer.stop()
+        if self._awaits_request:
+            self.force_close()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if isinstance(exc, ConnectionError):
+            raise exc
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return super().handle_error(request, status, exc, message)
+        _log.info("malformed HTTP from %s: %s", request.remote, type(exc).__name__)
+        problem = Problem(
+            status,
+            "Malformed HTTP",
+            _TOO_LONG if isinstance(exc, LineTooLong) else f"{_MALFORMED} ({HTTPStatus(status).phrase}): {_MEND}",
+            headers={REQUEST_ID_HEADER: str(uuid_utils.uuid7()), hdrs.SERVER: SERVER, hdrs.CONNECTION: "close"},
+            kind="malformed-http",
+        )
+        response = problem_response(request, problem)
+        response.force_close()
+        return response
+
+
+def _bound(family: int, address: tuple[Any, ...]) -> socket.socket:
+    """Return a socket that has its address and port, but does not listen yet: who connects is refused."""
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _without_odd_expectations(make_request: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:
+    """Ignore an ``Expect`` that nobody knows, as RFC 9110 (10.1.1) allows: aiohttp answers 417 in plain text."""
+
+    def make(message: RawRequestMessage, *others: Any) -> web.BaseRequest:
+        if message.headers.get(hdrs.EXPECT, _CONTINUE).lower() != _CONTINUE:
+            headers = CIMultiDict(message.headers)
+            headers.popall(hdrs.EXPECT)
+            message = message._replace(headers=CIMultiDictProxy(headers))
+        return make_request(message, *others)
+
+    return make
+
+
+def _refusal() -> bytes:
+    detail = "As many connections are open as there is room for. Connect again after Retry-After."
+    problem = Problem(503, "Service unavailable", detail)
+    body = msgspec.json.encode(problem.body("/"))
+    lines = (
+        "HTTP/1.1 503 Service Unavailable",
+        f"{hdrs.CONTENT_TYPE}: {CONTENT_TYPE}",
+        f"{hdrs.CONTENT_LENGTH}: {len(body)}",
+        f"{hdrs.RETRY_AFTER}: {FULL_RETRY_AFTER_S}",
+        f"{hdrs.SERVER}: {SERVER}",
+        f"{REQUEST_ID_HEADER}: {uuid_utils.uuid7()}",
+        f"{hdrs.CONNECTION}: close",
+    )
+    return "\r\n".join([*lines, "", ""]).encode() + body

@@ -1,0 +1,1 @@
+"""What the handlers share of HTTP, without a word about matches."""

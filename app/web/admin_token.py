@@ -1,0 +1,148 @@
+"""The proof that somebody may do what only operators may: a token in a file that only they can read.
+
+The file is ``<data dir>/admin-token``, mode 0600, two lines: the token, and the address of the service that takes it.
+Each start of the service makes another token. Whoever runs the service, or is root, can read the file; an address, a
+``Host`` or a header of a proxy proves nothing, because anybody behind a proxy and any user of the machine has them.
+"""
+
+import contextlib
+import hmac
+import logging
+import os
+import secrets
+from collections.abc import Sequence
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final, Self
+
+import attrs
+
+from app.setting_kinds import Address
+
+FILE_NAME: Final = "admin-token"
+
+_TOKEN_BYTES: Final = 24
+_FILE_BYTES_MAX: Final = 4096
+_SCHEME: Final = b"bearer"
+
+_log = logging.getLogger(__name__)
+
+
+@attrs.frozen
+class AdminToken:
+    """What the file holds.
+
+    Attributes:
+        secret: the token, of 192 random bits.
+        url: root of the service that takes it, without a slash at its end; the token is for no other address.
+    """
+
+    secret: str = attrs.field(repr=False)
+    url: str
+
+    @classmethod
+    def made_for(cls, url: str) -> Self:
+        """Make a new token."""
+        return cls(secrets.token_urlsafe(_TOKEN_BYTES), url)
+
+    @classmethod
+    def read(cls, data_dir: Path) -> Self:
+        """Return what the file of a data directory holds.
+
+        Raises OSError where it is missing or may not be read, ValueError where it is not what a service wrote.
+        """
+        with (data_dir / FILE_NAME).open("rb") as file:
+            lines = file.read(_FILE_BYTES_MAX).decode("ascii").splitlines()
+        if len(lines) != 2 or not lines[0] or not lines[1].startswith("http://"):
+            raise ValueError("it does not hold a token and an address")
+        return cls(*lines)
+
+    def write(self, data_dir: Path) -> None:
+        """Put the token in place of the one that is there. At no moment can others read it, or half of it.
+
+        Raises OSError; then nothing of it is left.
+        """
+        path = data_dir / FILE_NAME
+        new = path.with_name(f"{FILE_NAME}.new")
+        new.unlink(missing_ok=True)  # of a process that was killed at this very point
+        try:
+            fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with os.fdopen(fd, "wb") as file:
+                os.fchmod(fd, 0o600)  # the umask may take away even the owner's right
+                file.write(f"{self.secret}\n{self.url}\n".encode())
+            new.replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                new.unlink(missing_ok=True)
+            raise
+
+    def remove(self, data_dir: Path) -> None:
+        """Remove the file, unless it holds another token by now. Raises OSError."""
+        try:
+            found = AdminToken.read(data_dir)
+        except (FileNotFoundError, ValueError):
+            return
+        if found == self:
+            (data_dir / FILE_NAME).unlink(missing_ok=True)
+
+
+@attrs.define
+class AdminAccess:
+    """Tells operators from others while the service runs: between :meth:`open` and :meth:`close`.
+
+    Only the process that holds the lock of the data directory may open it.
+    """
+
+    _data_dir: Path
+    _token: AdminToken | None = attrs.field(default=None, init=False)
+
+    def open(self, host: str, port: int) -> None:
+        """Make a token for the service at this address, and write its file; must come before the first request.
+
+        Where the file cannot be written nobody is let in, and the log says so: the service has other work to do.
+        """
+        token = AdminToken.made_for(f"http://{Address(_reachable(host), port)}")
+        try:
+            token.write(self._data_dir)
+        except OSError as error:
+            _log.warning(
+                "cannot write %s: %s; what is for operators (dead letters, audit) is closed to everyone until a start"
+                " that can write it",
+                (self._data_dir / FILE_NAME).resolve(),
+                error.strerror or error,
+            )
+            return
+        self._token = token
+
+    def close(self) -> None:
+        """Let nobody in any more, and remove the file. Idempotent."""
+        token, self._token = self._token, None
+        if token is None:
+            return
+        try:
+            token.remove(self._data_dir)
+        except OSError as error:
+            _log.warning(
+                "cannot remove %s: %s; its token is of no use any more",
+                (self._data_dir / FILE_NAME).resolve(),
+                error.strerror or error,
+            )
+
+    def admits(self, authorization: Sequence[str]) -> bool:
+        """Say whether the values of ``Authorization`` that a request has are one, with the token."""
+        if self._token is None or len(authorization) != 1:
+            return False
+        scheme, _, given = authorization[0].encode("utf-8", "surrogateescape").partition(b" ")
+        # The time this takes tells nothing of the token, because it does not end at the first byte that differs.
+        return hmac.compare_digest(given.strip(b" "), self._token.secret.encode()) and scheme.lower() == _SCHEME
+
+
+def _reachable(host: str) -> str:
+    """Return the address at which this machine reaches a service that listens at ``host``."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host
+    if address.is_unspecified:
+        return "127.0.0.1" if address.version == 4 else "::1"
+    return host

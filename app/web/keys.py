@@ -1,0 +1,21 @@
+"""Keys of a request. A leaf: importing it pulls in nothing of the service."""
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from app.schemas.faults import Fault
+
+
+REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
+"""The id of this request; on every response as ``X-Request-ID`` and in each log line about it."""
+
+MATCH_ID: web.RequestKey[str] = web.RequestKey("match_id", str)
+"""The match a request is about, set by its handler; the response time is counted for that match."""
+
+FAULTS: "web.RequestKey[list[Fault]]" = web.RequestKey("faults", list)
+"""What is wrong with the query as such; parameters with values at fault are added where they are read."""
+
+TAG: web.RequestKey[str] = web.RequestKey("tag", str)
+"""The ETag of an answer without its quotes, set by a handler that has parts in it which do not count for it."""

@@ -1,0 +1,1 @@
+"""The accounting, checked against what ClickHouse shows."""

@@ -1,0 +1,1 @@
+"""Rows that only ClickHouse refuses: their file, and what is done with them by hand."""

@@ -1,0 +1,112 @@
+"""The dead letters of all shards, as operators work with them: list, read, requeue, discard."""
+
+import asyncio
+import heapq
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
+
+import attrs
+
+from shards.deadletters.file import Action, DeadLetterFile, FiledLetter, Place
+from shards.errors import KeyChanged, LetterSettled, UnknownLetter, WalFailed
+from shards.events import Event, decode_row, encode_row
+from shards.receipts import Receipt
+
+_log = logging.getLogger(__name__)
+
+
+class DeadLetters:
+    """What can be done with the letters of every shard, retired ones too. Used in the event loop only.
+
+    A requeued row is appended like any other, under a new sequence number, and only once that is durable the letter
+    counts as requeued. A crash in between leaves the letter open: it may be sent twice then, and counts once by its
+    key.
+    """
+
+    def __init__(self, append: Callable[[Sequence[Event]], Awaitable[Receipt]]) -> None:
+        self._append = append
+        self._files: list[DeadLetterFile] = []
+        self._settling: dict[str, asyncio.Task[None]] = {}
+
+    def take(self, files: Sequence[DeadLetterFile]) -> None:
+        """Take in the letters of all shards, recovered."""
+        self._files = list(files)
+
+    async def newest(self, *, limit: int, before: Place | None = None, settled: bool = False) -> list[FiledLetter]:
+        """Return letters, newest first; see :meth:`shards.deadletters.file.DeadLetterFile.newest`. Raises OSError."""
+        return await asyncio.to_thread(self._newest, limit, before, settled)
+
+    def _newest(self, limit: int, before: Place | None, settled: bool) -> list[FiledLetter]:
+        found = (file.newest(limit=limit, before=before, settled=settled) for file in self._files)
+        return heapq.nlargest(limit, (letter for page in found for letter in page), key=lambda letter: letter.place)
+
+    async def read(self, letter_id: str) -> FiledLetter:
+        """Return one letter. Raises UnknownLetter, OSError."""
+        return await asyncio.to_thread(self._file_of(letter_id).read, letter_id)
+
+    async def requeue(self, letter_id: str, event: Event | None = None) -> FiledLetter:
+        """Append the letter's row again, or ``event`` in its place; return the letter as it is then.
+
+        The time it was received at stays what it was: the first one received stands. The row may fail again, and be
+        another letter then.
+
+        Raises:
+            UnknownLetter: there is none of this id.
+            LetterSettled: it was requeued or discarded before, or somebody is at it.
+            KeyChanged: ``event`` has another match or event id.
+            Unavailable: nothing was appended; as WalFailed the row may be durable, with the letter still open.
+        """
+        return await self._settle(letter_id, "requeued", event)
+
+    async def discard(self, letter_id: str) -> FiledLetter:
+        """Give a letter up; its text stays in the file. Return it as it is then. Raises as :meth:`requeue`."""
+        return await self._settle(letter_id, "discarded", None)
+
+    def _file_of(self, letter_id: str) -> DeadLetterFile:
+        for file in self._files:
+            if letter_id in file:
+                return file
+        raise UnknownLetter(letter_id)
+
+    async def _settle(self, letter_id: str, action: Action, event: Event | None) -> FiledLetter:
+        file = self._file_of(letter_id)
+        if letter_id in self._settling:
+            raise LetterSettled(letter_id, "being settled by another request")
+        await self._to_its_end(letter_id, self._work(file, letter_id, action, event))
+        return await self.read(letter_id)
+
+    async def _to_its_end(self, letter_id: str, work: Coroutine[Any, Any, None]) -> None:
+        """Run work that a caller who leaves must not cut off between the append and the note of it."""
+        task = asyncio.create_task(work, name=f"settle-{letter_id}")
+        self._settling[letter_id] = task
+        task.add_done_callback(lambda _: self._settling.pop(letter_id))
+        await asyncio.shield(task)
+
+    async def _work(self, file: DeadLetterFile, letter_id: str, action: Action, event: Event | None) -> None:
+        filed = await asyncio.to_thread(file.read, letter_id)
+        if filed.settlement is not None:
+            raise LetterSettled(letter_id, filed.settlement.action)
+        row, again = b"", None
+        if action == "requeued":
+            sent = _again(letter_id, decode_row(filed.letter.row.encode()), event)
+            (stretch,) = (await self._append([sent])).stretches
+            row, again = encode_row(sent), (stretch.shard, stretch.first)
+        try:
+            await file.settle(letter_id, action, row=row, again=again)
+        except OSError as error:
+            _log.error("dead letter %s could not be noted as %s: %s", letter_id, action, error)
+            raise WalFailed(error.strerror or str(error)) from error
+        _log.info("dead letter %s was %s by hand", letter_id, action)
+
+    async def close(self) -> None:
+        """Return when nobody is at a letter any more."""
+        await asyncio.gather(*self._settling.values(), return_exceptions=True)
+
+
+def _again(letter_id: str, first: Event, event: Event | None) -> Event:
+    if event is None:
+        return first
+    if (event.match_id, event.event_id) != (first.match_id, first.event_id):
+        raise KeyChanged(letter_id)
+    return attrs.evolve(event, received_ns=first.received_ns)

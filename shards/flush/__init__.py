@@ -1,0 +1,1 @@
+"""One shard's way into ClickHouse: pending rows, attempts, confirmation."""

@@ -1,0 +1,116 @@
+"""Whether ClickHouse can be used now: one watcher opens it, retries, and lets the flushers wait."""
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+
+from shards.errors import StoreError, StoreFailed, StoreUnavailable
+from shards.flush.backoff import backoff_s
+from shards.observer import Observer
+from shards.snapshot import StoreState
+from shards.stores.base import Store
+
+_log = logging.getLogger(__name__)
+
+CHECK_INTERVAL_S = 5.0
+CHECK_TIMEOUT_S = 10.0
+"""A ClickHouse that hangs is known to be away within this and the interval, not only when an INSERT fails."""
+
+
+class StoreGate:
+    """Opens the store, and again after every outage. Nothing is flushed while it is closed."""
+
+    def __init__(self, store: Store, observer: Observer) -> None:
+        self._store = store
+        self._observer = observer
+        self._up = asyncio.Event()
+        self._down = asyncio.Event()
+        self._down.set()
+        self._stopped = asyncio.Event()
+        self._since = datetime.now(UTC)
+        self._error = "not connected yet"
+        self._unreachable = False
+        self._was_up = False
+
+    @property
+    def state(self) -> StoreState:
+        """The present state."""
+        return StoreState(kind=self._store.kind, up=self._up.is_set(), since=self._since, error=self._error)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether ClickHouse can be used, as far as is known."""
+        return self._up.is_set()
+
+    @property
+    def is_away(self) -> bool:
+        """Whether ClickHouse did not answer when it was last asked."""
+        return self._unreachable and not self._up.is_set()
+
+    async def wait_up(self, *, timeout_s: float | None = None) -> None:
+        """Return once ClickHouse can be used, or after ``timeout_s``."""
+        await self._wait(self._up, timeout_s)
+
+    def report(self, error: StoreError) -> None:
+        """Close the gate because of an error; the watcher opens it again once the store opens without one."""
+        self._observer.store_error(code=error.code)
+        if error.message != self._error:
+            _log.error("ClickHouse: %s; events are kept in the write-ahead log", error.message)
+        if self._up.is_set():
+            self._since = datetime.now(UTC)
+        self._error = error.message
+        self._unreachable = isinstance(error, StoreUnavailable)
+        self._up.clear()
+        self._down.set()
+
+    def stop(self) -> None:
+        """End :meth:`run` after its present statement, and let nobody wait any more."""
+        self._stopped.set()
+        self._down.set()
+        self._up.set()
+
+    async def run(self) -> None:
+        """Watch until stopped. What opens and then takes nothing is opened again at growing intervals, too."""
+        tries = 0
+        while not self._stopped.is_set():
+            try:
+                if self._down.is_set():
+                    await self._store.open()
+                    self._opened()
+                else:
+                    await self._check()
+                    tries = 0
+            except StoreError as error:
+                self.report(error)
+            except Exception as error:  # noqa: BLE001 - a watcher that ends would keep the gate closed for ever
+                _log.exception("ClickHouse cannot be watched")
+                self.report(StoreFailed(f"{type(error).__name__}: {error}"))
+            await self._wait(self._down, CHECK_INTERVAL_S)
+            if self._down.is_set():
+                await self._wait(self._stopped, backoff_s(tries))
+                tries += 1
+
+    async def _check(self) -> None:
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT_S):
+                await self._store.check()
+        except TimeoutError:
+            raise StoreUnavailable(f"no answer within {CHECK_TIMEOUT_S:g} s") from None
+
+    @staticmethod
+    async def _wait(event: asyncio.Event, timeout_s: float | None) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                await event.wait()
+        except TimeoutError:
+            return
+
+    def _opened(self) -> None:
+        if self._was_up:
+            self._observer.reconnected()
+        _log.info("ClickHouse (%s) is ready", self._store.kind)
+        self._was_up = True
+        self._since = datetime.now(UTC)
+        self._error = ""
+        self._down.clear()
+        self._up.set()

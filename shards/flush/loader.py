@@ -1,0 +1,68 @@
+"""Rows that are on disk only, brought into memory when there is room."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from shards.flush.pending import PendingRows
+from shards.runs import Run, both, minus, runs_of, size, union
+from shards.wal.journal import Unprovable
+from shards.wal.log import ShardLog
+from shards.wal.reader import LogReader
+
+LOAD_MAX_BYTES = 4 << 20
+
+
+class Loader:
+    """Reads one shard's log behind what its pending rows hold; notes in the journal what cannot be read."""
+
+    def __init__(self, log: ShardLog, pending: PendingRows, *, max_rows: int) -> None:
+        self._log = log
+        self._pending = pending
+        self._max_rows = max_rows
+        self._reader = LogReader(log, after_seq=pending.loaded_seq)
+        self._damaged: tuple[Run, ...] = ()
+        self._note_damaged(log.checkpoint.upto, (), pending.loaded_seq)
+
+    @property
+    def may_load(self) -> bool:
+        """Whether there is something to be read, and room for it."""
+        return self._pending.unread > 0 and not self._pending.crowded
+
+    async def load(self) -> list[int] | None:
+        """Take in the next rows; return their numbers, None where nothing was read."""
+        after, upto = self._pending.loaded_seq, self._pending.last_seq
+        self._reader.skip_to(after)
+        if not self._pending.has_room:  # nothing read for want of room is not the end of the log
+            return None
+        rows, bytes_ = self._pending.room
+        max_rows, max_bytes = min(rows, self._max_rows), min(bytes_, LOAD_MAX_BYTES)
+        done = self._pending.done_before
+        records = await asyncio.to_thread(
+            self._reader.read, upto_seq=upto, max_rows=max_rows, max_bytes=max_bytes, but=done
+        )
+        if not records and upto < self._pending.last_seq:
+            return None  # rows came in meanwhile: they are still to be read
+        self._note_damaged(after, [record.seq for record in records], upto)
+        if not records:
+            self._pending.loading_ended()
+            return None
+        loaded = self._pending.add_loaded(records)
+        if not self._pending.unread:  # damage may be the last that the log holds
+            self._note_damaged(self._pending.loaded_seq, (), self._pending.last_seq)
+            self._pending.loading_ended()
+        return loaded
+
+    def _note_damaged(self, after: int, read: Sequence[int], upto: int) -> None:
+        expected = (after + 1, read[-1] if read else upto)
+        if damaged := minus(minus((expected,), runs_of(read)), self._pending.done_before):
+            self._damaged = union((*self._damaged, *damaged))
+            self._log.journal.note(Unprovable(reason="damaged", runs=damaged, at_s=int(time.time())))
+
+    def damaged_between(self, first: int, last: int) -> int:
+        """Return how many rows between two sequence numbers, both included, could not be read."""
+        return size(both(self._damaged, ((first, last),)))
+
+    def close(self) -> None:
+        """Close the reader of the log."""
+        self._reader.close()

@@ -1,0 +1,56 @@
+"""Rows that have to be sent again, and when."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from time import monotonic
+
+from shards.flush.backoff import backoff_s
+
+
+class ReplayQueue:
+    """Sequence numbers in the order in which they are due. After a failure all of them wait, longer each time."""
+
+    def __init__(self) -> None:
+        self._seqs: deque[int] = deque()
+        self._due_at = 0.0
+        self.failures = 0
+
+    def __len__(self) -> int:
+        return len(self._seqs)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._seqs)
+
+    @property
+    def delay_s(self) -> float | None:
+        """Seconds until the first one may be sent, 0 or less: now; None where there is none."""
+        return self._due_at - monotonic() if self._seqs else None
+
+    @property
+    def due(self) -> bool:
+        """Whether there is something to be sent now."""
+        return self.delay_s is not None and self.delay_s <= 0
+
+    def extend(self, seqs: Iterable[int]) -> None:
+        """Add rows behind the others; what they wait for, these wait for too."""
+        self._seqs.extend(seqs)
+
+    def postpone(self, seqs: Iterable[int]) -> None:
+        """Put rows behind all others."""
+        last = set(seqs)
+        self._seqs = deque(sorted(self._seqs, key=last.__contains__))
+
+    def succeeded(self) -> None:
+        """Have the next ones sent without a pause."""
+        self.failures = 0
+        self._due_at = 0.0
+
+    def failed(self) -> None:
+        """Pause after one failure more in a row."""
+        self.failures += 1
+        self._due_at = monotonic() + backoff_s(self.failures)
+
+    def forget(self, holds: Callable[[int], bool]) -> None:
+        """Drop, from the front, what is not pending any more."""
+        while self._seqs and not holds(self._seqs[0]):
+            self._seqs.popleft()

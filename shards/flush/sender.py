@@ -1,0 +1,189 @@
+"""Sending one shard's rows: attempts into the Buffer table, and replays until the ledger shows them.
+
+Every attempt has a batch number of its own, so that the ledger can tell two of them apart.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from time import monotonic
+
+from shards.deadletters.file import DeadLetterFile
+from shards.errors import RowsRefused, StoreBusy, StoreError, StoreFailed
+from shards.events import sample_of
+from shards.flush.pending import PendingRows
+from shards.flush.suspicion import Failure, Outcome, Stuck, Suspicions
+from shards.flush.tally import Attempt, Tally
+from shards.observer import Observer
+from shards.runs import runs_of, union
+from shards.stores.base import Batch, Store
+from shards.wal.journal import Confirmed, Journal
+
+_log = logging.getLogger(__name__)
+
+
+class Delivery:
+    """The sending side of one shard; used by its flusher only."""
+
+    def __init__(
+        self,
+        *,
+        shard: int,
+        writer: str,
+        pending: PendingRows,
+        tally: Tally,
+        dead_letters: DeadLetterFile,
+        journal: Journal,
+        store: Store,
+        observer: Observer,
+    ) -> None:
+        self._shard = shard
+        self._writer = writer
+        self._pending = pending
+        self._tally = tally
+        self._dead_letters = dead_letters
+        self._journal = journal
+        self._store = store
+        self._observer = observer
+        self._number = 0
+        self._suspicions = Suspicions(tally)
+
+    def _batch(self, seqs: Sequence[int]) -> Batch:
+        self._number += 1
+        rows = self._pending.rows(seqs)
+        return Batch(writer=self._writer, shard=self._shard, number=self._number, rows=rows)
+
+    async def landed(self, numbers: Sequence[int]) -> dict[int, int]:
+        """Return the rows that the ledger shows per batch of this shard."""
+        return await self._store.landed(self._writer, self._shard, numbers)
+
+    async def send_buffered(self, seqs: Sequence[int]) -> Attempt:
+        """Send rows to the Buffer table; that proves nothing yet."""
+        batch = self._batch(seqs)
+        started = monotonic()
+        await self._store.insert_buffered(batch)
+        self._observer.flushed(shard=self._shard, rows=len(seqs), seconds=monotonic() - started, replayed=False)
+        return Attempt(batch.number, seqs, batch.rows[0])
+
+    async def deliver(
+        self, seqs: Sequence[int], *, replayed: bool = False, split_unknown: bool = False
+    ) -> Stuck | None:
+        """Send rows straight into the destination table until they are confirmed, dead letters, or stuck.
+
+        Raises StoreError; rows confirmed before stay confirmed.
+
+        Args:
+            seqs: rows that are pending, at least one. If too many fail in a row, the rest is left untried.
+            replayed: they were sent before.
+            split_unknown: also halve the rows after an error that does not say that rows are at fault.
+        """
+        outcome = Outcome(replayed=replayed, split_unknown=split_unknown)
+        await self._halve(seqs, outcome)
+        return await self._settle(outcome) if outcome.failures else None
+
+    async def _halve(self, seqs: Sequence[int], outcome: Outcome) -> None:
+        if outcome.hopeless:
+            return
+        try:
+            await self._send_direct(seqs, replayed=outcome.replayed)
+            outcome.got_in(len(seqs))
+            return
+        except (RowsRefused, StoreFailed) as error:
+            alone = len(seqs) == 1
+            if isinstance(error, StoreFailed) and not outcome.split_unknown:
+                raise
+            if isinstance(error, StoreBusy) and alone:
+                raise
+            if alone:
+                outcome.failed_alone(Failure(seqs[0], error))
+                return
+        middle = len(seqs) // 2
+        await self._halve(seqs[:middle], outcome)
+        await self._halve(seqs[middle:], outcome)
+
+    async def _send_direct(self, seqs: Sequence[int], *, replayed: bool) -> None:
+        batch = self._batch(seqs)
+        started = monotonic()
+        refusal: RowsRefused | StoreFailed | None = None
+        try:
+            await self._store.insert_direct(batch)
+        except (RowsRefused, StoreFailed) as error:
+            refusal = error
+        found = (await self.landed([batch.number])).get(batch.number, 0)
+        if found != len(seqs):
+            if refusal is not None:
+                raise refusal
+            await self._store.check()
+            raise StoreFailed(f"the ledger shows {found} of {len(seqs)} rows after an INSERT into events")
+        if refusal is not None:  # a view of somebody else's failed behind ours
+            _log.warning("shard %d: %d rows are stored in spite of: %s", self._shard, found, refusal.message)
+        self._observer.flushed(shard=self._shard, rows=len(seqs), seconds=monotonic() - started, replayed=replayed)
+        self.confirm(Attempt(batch.number, seqs, batch.rows[0]))
+
+    def confirm(self, attempt: Attempt) -> None:
+        """Count an attempt that the ledger shows whole, and note it in the journal."""
+        sample, runs = sample_of(attempt.sample), runs_of(attempt.seqs)
+        self._journal.note(
+            Confirmed(
+                writer=self._writer,
+                first_batch=attempt.number,
+                last_batch=attempt.number,
+                rows=len(attempt.seqs),
+                runs=runs,
+                at_s=int(time.time()),
+                event_id=sample.event_id,
+                received_s=sample.received_ns // 1_000_000_000,
+            )
+        )
+        self._tally.confirmed += self._pending.remove(attempt.seqs)
+        self._tally.beyond = union((*self._tally.beyond, *runs))
+        self._suspicions.forget(attempt.seqs)
+
+    async def _settle(self, outcome: Outcome) -> Stuck | None:
+        """Put rows aside that are at fault, and return the others that failed.
+
+        A fault may have been mended since a row failed: so each is tried once more.
+        """
+        await self._store.check()  # a column of another type refuses rows, too
+        stuck: list[int] = []
+        error: StoreError | OSError | None = None
+        for failure in outcome.failures:
+            self._suspicions.suspect(failure, others_confirmed=outcome.confirmed > 0)
+            if (reason := await self._settle_one(failure)) is not None:
+                stuck.append(failure.seq)
+                error = reason
+        return Stuck(stuck, error) if error is not None else None
+
+    async def _settle_one(self, failure: Failure) -> StoreError | OSError | None:
+        """Put a row aside if it is at fault; else return why it stays. None as well where it got in after all."""
+        if not self._suspicions.is_at_fault(failure):
+            return failure.error
+        if (again := await self._send_alone(failure.seq)) is None:
+            return None
+        if not self._suspicions.is_at_fault(again):
+            return again.error
+        try:
+            await self._put_aside(again)
+        except OSError as error:
+            return error
+        return None
+
+    async def _send_alone(self, seq: int) -> Failure | None:
+        """Return how one row failed; None where it got in."""
+        try:
+            await self._send_direct([seq], replayed=True)
+        except (RowsRefused, StoreFailed) as error:
+            return Failure(seq, error)
+        return None
+
+    async def _put_aside(self, failure: Failure) -> None:
+        (row,) = self._pending.rows((failure.seq,))
+        error = failure.error
+        await self._dead_letters.append(seq=failure.seq, row=row, code=error.code, error=error.full_message)
+        _log.error("shard %d: event %d is a dead letter: %s", self._shard, failure.seq, error.message)
+        self._pending.remove((failure.seq,))
+        self._suspicions.forget((failure.seq,))
+        self._tally.dead.add(failure.seq)
+        self._tally.dead_beyond.add(failure.seq)
+        self._tally.dead_lettered += 1
+        self._observer.dead_lettered(shard=self._shard)

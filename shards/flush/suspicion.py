@@ -1,0 +1,113 @@
+"""Which rows fail alone, and when it is the row itself that is at fault."""
+
+from collections.abc import Iterable, Sequence
+
+import attrs
+
+from shards.errors import RowsRefused, StoreBusy, StoreError, StoreFailed
+from shards.flush.tally import Tally
+
+LONE_FAILURES_MAX = 8
+"""Failures alone in a row after which the rest of an attempt is left untried, because the rows may not be at fault."""
+
+
+UNKNOWN_FAILURES = 10
+"""Failures alone, with other rows stored in between, before a row becomes a dead letter when its error does not blame
+it."""
+
+
+@attrs.frozen
+class Stuck:
+    """Rows that failed alone and stay pending all the same; ``error`` is that of the last one.
+
+    OSError: it would be a dead letter, and cannot be written.
+    """
+
+    seqs: Sequence[int]
+    error: StoreError | OSError
+
+
+@attrs.frozen
+class Failure:
+    """A row that failed in an attempt of its own, and ClickHouse's error."""
+
+    seq: int
+    error: RowsRefused | StoreFailed
+
+
+@attrs.define
+class Suspicion:
+    """How often a row failed alone while others got in; ``confirmed`` is how many had when it last did."""
+
+    confirmed: int
+    refused: int = 0
+    failed: int = 0
+
+
+@attrs.define(kw_only=True)
+class Outcome:
+    """What came of one delivery: rows confirmed, rows that failed alone, and failures in a row since a success."""
+
+    replayed: bool
+    split_unknown: bool
+    confirmed: int = 0
+    failures: list[Failure] = attrs.Factory(list)
+    in_vain: int = 0
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether the rows may not be at fault, because too many failed alone one after the other.
+
+        Rows that are refused say so themselves, once others have got in: of these there may be any number.
+        """
+        return self.in_vain >= LONE_FAILURES_MAX
+
+    def got_in(self, rows: int) -> None:
+        """Count rows that were confirmed."""
+        self.confirmed += rows
+        self.in_vain = 0
+
+    def failed_alone(self, failure: Failure) -> None:
+        """Note a row that failed in an attempt of its own."""
+        self.failures.append(failure)
+        if not self.confirmed or isinstance(failure.error, StoreFailed):
+            self.in_vain += 1
+
+
+class Suspicions:
+    """The rows of one shard that failed alone, until they are confirmed or dead letters.
+
+    Args:
+        tally: of the shard; it tells whether other rows were confirmed meanwhile.
+    """
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self._by_seq: dict[int, Suspicion] = {}
+
+    def suspect(self, failure: Failure, *, others_confirmed: bool) -> None:
+        """Count a failure alone, if other rows were confirmed since the row's last one.
+
+        If none was, the rows are not at fault: a constraint may be one that nothing can meet.
+        """
+        confirmed = self._tally.confirmed
+        suspicion = self._by_seq.setdefault(failure.seq, Suspicion(confirmed))
+        if others_confirmed or confirmed > suspicion.confirmed:
+            suspicion.confirmed = confirmed
+            if isinstance(failure.error, RowsRefused):
+                suspicion.refused += 1
+            else:
+                suspicion.failed += 1
+
+    def is_at_fault(self, failure: Failure) -> bool:
+        """Say whether the row itself must be at fault, because it failed as often as its error demands."""
+        suspicion = self._by_seq[failure.seq]
+        if isinstance(failure.error, RowsRefused):
+            return suspicion.refused > 0
+        return suspicion.failed >= UNKNOWN_FAILURES and not isinstance(failure.error, StoreBusy)
+
+    def forget(self, seqs: Iterable[int]) -> None:
+        """Drop what is held against rows that are done with."""
+        if self._by_seq:
+            for seq in seqs:
+                self._by_seq.pop(seq, None)

@@ -1,0 +1,1 @@
+"""Reading matches: the destination table and what is pending, counted together."""

@@ -1,0 +1,246 @@
+"""What was counted of a match, and how it is put together from the rows of an answer. Pure functions."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from typing import NamedTuple, TypeVar
+
+import attrs
+
+from shards.events import RETRACTION, canonical_id
+
+HIGHLIGHTS = 100
+"""How many of them an answer holds, and how many retractions: that fans' words are taken back hides no goal."""
+
+NOBODY = "00000000-0000-0000-0000-000000000000"
+"""The id in rows of an answer that are not about one event."""
+
+MINUTE_MS = 60_000
+
+
+@attrs.frozen
+class Highlight:
+    """An event worth a line in the feed.
+
+    Attributes:
+        event_id: canonical UUID.
+        event_type: one of :data:`HIGHLIGHT_TYPES`.
+        timestamp: when it happened, ms since the epoch.
+        team_id: empty where absent.
+        player_id: empty where absent.
+        metadata: JSON text as it was sent.
+        retracted: withdrawn by a retraction; shown struck out.
+        received_ms: when it was received, ms since the epoch.
+    """
+
+    event_id: str
+    event_type: str
+    timestamp: int
+    team_id: str
+    player_id: str
+    metadata: str
+    retracted: bool
+    received_ms: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class MatchAggregates:
+    """What was counted over the distinct, not retracted events of one match.
+
+    Attributes:
+        match_id: the match.
+        total: events; the sums of ``by_type_team``, ``by_minute`` and ``curve`` equal it.
+        first_ms: earliest ``timestamp``, ms since the epoch; 0 if ``total`` is.
+        last_ms: latest ``timestamp``; 0 if ``total`` is.
+        last_received_ms: when an event of the match was last received, retracted ones included.
+        by_type_team: (event type, team id or "", count), sorted.
+        by_minute: (start of the UTC minute in ms, count), sorted.
+        curve: (start of the bucket in ms, team id or "", count), sorted.
+        bucket_ms: length of a bucket of ``curve``; divides a minute.
+        start_metadata: metadata of the earliest ``match_start``, "" if there is none.
+        ended: there is a ``match_end``.
+        highlights: newest first, at most 100 besides at most 100 retractions; retracted ones are kept and marked.
+        pending_events: accepted, but on disk only, and not in these figures yet.
+        as_of_ms: when counting began: whatever was acknowledged before is in. Not part of equality.
+    """
+
+    match_id: str
+    total: int
+    first_ms: int
+    last_ms: int
+    last_received_ms: int
+    by_type_team: tuple[tuple[str, str, int], ...]
+    by_minute: tuple[tuple[int, int], ...]
+    curve: tuple[tuple[int, str, int], ...] = ()
+    bucket_ms: int = MINUTE_MS
+    start_metadata: str = ""
+    ended: bool = False
+    highlights: tuple[Highlight, ...] = ()
+    pending_events: int = 0
+    as_of_ms: int = attrs.field(default=0, eq=False)
+
+    @property
+    def latest_ms(self) -> int:
+        """How far the match has come: its latest event, but not beyond the last receipt, as clocks may be ahead; ms."""
+        return min(self.last_ms, self.last_received_ms)
+
+
+GroupHighlight = tuple[int, int, str, str]
+NO_START = (0, 0, "")
+LAST_VERSION = 2**64 - 1
+"""A version is this less the time of receipt in ns."""
+
+
+class Group(NamedTuple):
+    """The events of one type and team of a match, withdrawn ones among them.
+
+    ``named`` is the event's id if a retraction may have withdrawn it, then the group is of that event alone.
+    ``start`` is (timestamp, time of receipt in ns, texts) of the earliest match_start, else :data:`NO_START`.
+    ``targets`` are what retractions name, in whatever spelling.
+    ``highlights`` are (negative timestamp, version, id, texts). Versions are those of the table: the lower, the later
+    received. Texts are its column "highlight".
+    """
+
+    named: str
+    event_type: str
+    team_id: str
+    events: int
+    first_ms: int
+    last_ms: int
+    received_ms: int
+    start: tuple[int, int, str]
+    targets: Sequence[str]
+    highlights: Sequence[GroupHighlight]
+
+
+@attrs.frozen
+class Counted:
+    """What was counted of one match.
+
+    Attributes:
+        groups: by type and team.
+        curve: how many events are in the bucket of a start in ms and a team, withdrawn ones taken off.
+        withdrawn: ids of the events that retractions name.
+    """
+
+    groups: Sequence[Group] = ()
+    curve: Mapping[tuple[int, str], int] = attrs.field(factory=dict)
+    withdrawn: Set[str] = frozenset()
+
+    @classmethod
+    def of(cls, groups: Sequence[Group], buckets: Iterable[tuple[str, int, str, int]]) -> "Counted":
+        """Return what was counted, of (named event, start of its bucket in ms, team, events) too."""
+        withdrawn = withdrawn_by(groups)
+        standing = (((start, team), events) for named, start, team, events in buckets if named not in withdrawn)
+        return cls(groups, _sums(standing), withdrawn)
+
+
+@attrs.frozen
+class Extremes:
+    """Earliest and latest timestamp of the counted events, and the last receipt of any; ms, 0 for none."""
+
+    first_ms: int
+    last_ms: int
+    received_ms: int
+
+
+_Key = TypeVar("_Key")
+
+
+def aggregates_of(
+    match_id: str,
+    counted: Counted,
+    *,
+    bucket_ms: int,
+    as_of_ms: int,
+    unread: int = 0,
+    extremes: Extremes | None = None,
+) -> MatchAggregates:
+    """Put together what was counted of one match, leaving out what was withdrawn.
+
+    Args:
+        match_id: the match.
+        counted: of this match.
+        bucket_ms: length of the buckets.
+        as_of_ms: when counting began.
+        unread: pending events that are on disk only.
+        extremes: where the groups' own are not to be believed.
+    """
+    typed = [group for group in counted.groups if group.events and group.named not in counted.withdrawn]
+    starts = [group.start for group in typed if group.start[2]]
+    by_type_team = _sums(((group.event_type, group.team_id), group.events) for group in typed)
+    by_minute = _sums((start // MINUTE_MS * MINUTE_MS, count) for (start, _), count in counted.curve.items())
+    if extremes is None:
+        extremes = _extremes(typed, counted.groups)
+    return MatchAggregates(
+        match_id=match_id,
+        total=sum(group.events for group in typed),
+        first_ms=extremes.first_ms,
+        last_ms=extremes.last_ms,
+        last_received_ms=extremes.received_ms or as_of_ms,
+        by_type_team=tuple((event_type, team, n) for (event_type, team), n in sorted(by_type_team.items()) if n),
+        by_minute=tuple((start, n) for start, n in sorted(by_minute.items()) if n),
+        curve=tuple((start, team, n) for (start, team), n in sorted(counted.curve.items()) if n),
+        bucket_ms=bucket_ms,
+        start_metadata=texts_of(min(starts)[2])[0] if starts else "",
+        ended=any(group.event_type == "match_end" for group in typed),
+        highlights=_highlights(counted.groups, counted.withdrawn),
+        pending_events=unread,
+        as_of_ms=as_of_ms,
+    )
+
+
+def withdrawn_by(groups: Iterable[Group]) -> set[str]:
+    """Return the ids of the events that retractions name."""
+    return {canonical_id(target) for group in groups for target in group.targets} - {"", NOBODY}
+
+
+def texts_of(highlight: str) -> tuple[str, str]:
+    """Return metadata and player id of what the column "highlight" has of a row."""
+    metadata, _, player_id = highlight.partition("\0")
+    return metadata, player_id
+
+
+def _extremes(counted: Sequence[Group], groups: Sequence[Group]) -> Extremes:
+    return Extremes(
+        first_ms=min((group.first_ms for group in counted), default=0),
+        last_ms=max((group.last_ms for group in counted), default=0),
+        received_ms=max((group.received_ms for group in groups), default=0),
+    )
+
+
+def _sums(counts: Iterable[tuple[_Key, int]]) -> dict[_Key, int]:
+    sums: dict[_Key, int] = {}
+    for key, count in counts:
+        sums[key] = sums.get(key, 0) + count
+    return sums
+
+
+def _highlights(groups: Sequence[Group], withdrawn: Collection[str]) -> tuple[Highlight, ...]:
+    """Newest first; of the same time, the one received later first."""
+    shown = []
+    for is_retraction in (True, False):
+        of_kind = [group for group in groups if (group.event_type == RETRACTION) is is_retraction]
+        found = sorted((*values, group.event_type, group.team_id) for group in of_kind for values in group.highlights)
+        shown += found[:HIGHLIGHTS]
+    return tuple(_highlight(*values, withdrawn) for values in sorted(shown))
+
+
+def _highlight(
+    negative_at: int,
+    version: int,
+    event_id: str,
+    texts: str,
+    event_type: str,
+    team_id: str,
+    withdrawn: Collection[str],
+) -> Highlight:
+    metadata, player_id = texts_of(texts)
+    return Highlight(
+        event_id=event_id,
+        event_type=event_type,
+        timestamp=-negative_at,
+        team_id=team_id,
+        player_id=player_id,
+        metadata=metadata,
+        retracted=event_id in withdrawn,
+        received_ms=(LAST_VERSION - version) // 1_000_000,
+    )

@@ -1,0 +1,1 @@
+"""Counting matches that are too large to be read row by row."""

@@ -1,0 +1,193 @@
+# ruff: noqa: S608 (names are constants; text of others enters by heredoc() only)
+"""The statements of :mod:`shards.reads.large.matches`: one match that is too large to be read row by row.
+
+Each part of the table carries counts of its own rows (projection "curve"), so a sum over the parts counts every copy
+of every event. An event is *contested* if more than one row may be its own, if it may be withdrawn, or if it is a
+highlight. All rows of contested events are taken off the sum again, and the one that stands is added.
+
+A statement of this size costs more to plan than to run for a million events: so what can be told from its answer as
+well is not in it, but in :mod:`shards.reads.large.answer`.
+"""
+
+from collections.abc import Collection, Sequence
+
+from shards.reads.aggregates import HIGHLIGHTS
+from shards.reads.large.answer import Kind, Said
+from shards.reads.statements import (
+    COLUMNS,
+    HAPPENED,
+    IS_HIGHLIGHT,
+    JSON_SETTINGS,
+    LAST_RECEIPT,
+    NO_ID,
+    SETTINGS,
+    STORED_COLUMNS,
+    TARGET_OF_HIGHLIGHT,
+    pending_statement,
+)
+from shards.stores.schema import CURVE_BUCKET_MS, EVENTS
+from shards.stores.sql import heredoc
+
+Runs = Sequence[tuple[str, int, int]]
+"""Blocks of the table: partition, first and last."""
+
+# Names of parts are unique for one table in one life of its server.
+_STATE = f"""SELECT concat(_part, ':', toString(count())), {Said.PART:d} FROM {{events}}
+    WHERE match_id = {{match}} GROUP BY _part
+  UNION ALL SELECT concat(toString(uuid), ':', toString(toInt64(toUnixTimestamp(now())) - toInt64(uptime()))),
+    {Said.TABLE:d} FROM system.tables WHERE database = {{database}} AND name = {{table}}"""
+_CONTESTED = """CREATE OR REPLACE TEMPORARY TABLE contested ENGINE = Memory AS
+  SELECT event_id, named FROM ({sources})"""
+# As the projection "curve" has it, or it is not used.
+_SUMS = f"""SELECT intDiv(toUnixTimestamp64Milli(timestamp), {CURVE_BUCKET_MS}) AS tick, event_type, team_id,
+    count() AS events, min(timestamp) AS earliest, max(timestamp) AS latest, max(received_at) AS newest
+  FROM {{events}} WHERE match_id = {{match}} GROUP BY tick, event_type, team_id"""
+# Columns of a unit; "kind" is a Kind, "bucket" a number of a bucket, and the last four are of an event that stands.
+_UNITS_OF_SUMS = f"""SELECT {NO_ID} AS about, {Kind.SUMMED:d} AS kind, intDiv(tick, {{ticks}}) AS bucket,
+    toInt64(events) AS n, event_type, team_id, toInt64(toUnixTimestamp64Milli(earliest)) AS first,
+    toInt64(toUnixTimestamp64Milli(latest)) AS last, toInt64(toUnixTimestamp64Milli(newest)) AS received,
+    {NO_ID} AS event_id, '' AS highlight, toUInt64(0) AS version FROM ({_SUMS})"""
+# Whatever has a row in a part that was not looked at may have others elsewhere.
+_NEW = "SELECT event_id FROM {events} WHERE match_id = {match} AND {is_new}"
+# As KnownParts.covers() has it. It is told of each part once, and those that are known are not opened.
+_IS_NEW = """NOT arrayExists(run -> run.1 = splitByChar('_', _part)[1]
+    AND run.2 <= toUInt64OrZero(splitByChar('_', _part)[2]) AND toUInt64OrZero(splitByChar('_', _part)[3]) <= run.3,
+    CAST([{runs}], 'Array(Tuple(String, UInt64, UInt64))'))"""
+# The highlights are found by the index of types, so they are asked for by themselves; of others the column is empty.
+_ROWS_OF_CONTESTED = f"""SELECT true AS stored, {STORED_COLUMNS} FROM {{events}}
+        WHERE match_id = {{match}} AND {IS_HIGHLIGHT}
+      UNION ALL SELECT true, {STORED_COLUMNS.replace("highlight", "''")} FROM {{events}}
+        WHERE match_id = {{match}} AND NOT {IS_HIGHLIGHT} AND event_id IN ({{contested}}) {{pending}}"""
+# Per contested event: the row that stands, once; and every stored one, taken off.
+_UNITS_OF_CONTESTED = f"""SELECT if({{is_named}} AND unit.1 > 0, event_id, {NO_ID}),
+    if(unit.1 > 0, {Kind.STANDING:d}, {Kind.TAKEN_OFF:d}), intDiv(unit.2.2, {{bucket_ms}}), toInt64(unit.1),
+    unit.2.1, unit.2.3, unit.2.2, unit.2.2, toInt64(intDiv(bitNot(unit.2.5), 1000000)), event_id, unit.2.4, unit.2.5
+  FROM (SELECT event_id, arrayJoin(arrayPushFront(
+      groupArrayIf((toInt8(-1), (event_type, happened, team_id, '', version)), stored),
+      (toInt8(1), argMax((event_type, happened, team_id, highlight, version), version)))) AS unit
+    FROM ({_ROWS_OF_CONTESTED}) GROUP BY event_id)"""
+_PENDING = f" UNION ALL SELECT false, {COLUMNS} FROM pending"
+# Of uncontested events every row is one event, so no copy can be an extreme.
+_UNITS_OF_EXTREMES = f"""SELECT {NO_ID}, {Kind.UNCONTESTED:d}, toInt64(0), toInt64(0), '', '',
+    min(happened), max(happened), {LAST_RECEIPT}, {NO_ID}, '', toUInt64(0)
+  FROM (SELECT {HAPPENED} AS happened, version FROM {{events}}
+    WHERE match_id = {{match}} AND NOT {IS_HIGHLIGHT} AND event_id NOT IN ({{contested}}))"""
+_COUNTS = f"""SELECT formatRowNoNewline('JSONCompactEachRow', toString(about), kind, event_type, team_id, sum(n),
+    min(first), max(last), max(received), sumMap([bucket], [n]),
+    minIf((first, bitNot(version), highlight), kind = {Kind.STANDING:d} AND event_type = 'match_start'),
+    groupArrayIf({TARGET_OF_HIGHLIGHT}, kind = {Kind.STANDING:d} AND event_type = 'retraction'),
+    groupArraySortedIf({HIGHLIGHTS})((-first, version, toString(event_id), highlight),
+      kind = {Kind.STANDING:d} AND {IS_HIGHLIGHT}))"""
+_RFC_9562 = 0b10 << 62
+
+
+def sizes_statement(database: str, match_ids: Collection[str]) -> str:
+    """Return the statement for (match id, rows) of those matches that have any."""
+    matches = ", ".join(map(heredoc, match_ids))
+    counted = f"SELECT match_id, count() FROM {database}.{EVENTS.name} WHERE match_id IN ({matches}) GROUP BY match_id"
+    # A column that is the same all along costs less to read than a projection costs to plan.
+    return f"{counted} SETTINGS optimize_use_projections = 0, max_threads = 1"
+
+
+def state_statement(database: str, match_id: str) -> str:
+    """Return the statement that says how it is answered: parts with rows of the match, id of the table, and start."""
+    return f"{_STATE.format(**_names(database, match_id))} {SETTINGS}"
+
+
+def copies_statement(database: str, match_id: str, *, known: Runs, slice_: tuple[int, int], limit: int) -> str:
+    """Return the statement for the ids of events that have more than one row; it says how it is answered, too.
+
+    Args:
+        database: its name.
+        match_id: the match.
+        known: blocks; events with rows in these only are left out. Empty: none are.
+        slice_: which slice of all ids, counted from 0, of how many.
+        limit: how many ids at most; which ones is left open.
+    """
+    names = _names(database, match_id)
+    of_match = f"FROM {names['events']} WHERE match_id = {names['match']}"
+    index, slices = slice_
+    among = _in_slice(index, slices)
+    if known:
+        among += f" AND event_id IN (SELECT event_id {of_match} AND {_is_new(known)})"
+    copies = f"SELECT event_id {of_match} {among} GROUP BY event_id HAVING count() > 1 LIMIT {limit:d}"
+    return f"SELECT toString(event_id), {Said.ANSWER:d} FROM ({copies}) UNION ALL {_STATE.format(**names)} {SETTINGS}"
+
+
+def _in_slice(index: int, slices: int) -> str:
+    """Return the condition for a slice of the ids: a range of the table's order, so that no other is read.
+
+    ClickHouse orders UUIDs by their second half, which begins with the bits 10 for all of RFC 9562; the rest of it is
+    random for the usual versions. Where it is not, slices are of unequal size, and together still all.
+    """
+    bounds = [(_RFC_9562 + step * (1 << 62) // slices) for step in (index, index + 1)]
+    least, above = (f"toUUID('00000000-0000-0000-{bound >> 48:04x}-{bound & (1 << 48) - 1:012x}')" for bound in bounds)
+    conditions = [f"AND event_id >= {least}"] * (index > 0) + [f"AND event_id < {above}"] * (index < slices - 1)
+    return " ".join(conditions)
+
+
+def count_statements(
+    database: str,
+    match_id: str,
+    *,
+    pending: Sequence[bytes],
+    known: Runs,
+    copied: Collection[str],
+    named: Collection[str],
+    bucket_ms: int,
+    exact_extremes: bool,
+    threads: int,
+) -> tuple[str, ...]:
+    """Return the statements that count a match, temporary tables first.
+
+    Its answer is read by :func:`shards.reads.large.answer.counted_of`; it says how it is answered, too.
+
+    Args:
+        database: its name.
+        match_id: the match.
+        pending: payloads of WAL records of this match.
+        known: blocks that were looked at; events with rows in others are contested.
+        copied: ids of events that may have more than one row in known blocks; all that have must be in it.
+        named: ids of events that retractions may have withdrawn, canonical.
+        bucket_ms: length of a bucket of the curve, a multiple of :data:`shards.stores.schema.CURVE_BUCKET_MS`.
+        exact_extremes: read the extremes of the uncontested events row by row.
+        threads: how many may work on it; 0: as many as ClickHouse likes.
+    """
+    names = _names(database, match_id) | {"bucket_ms": str(bucket_ms), "ticks": str(bucket_ms // CURVE_BUCKET_MS)}
+    names["pending"] = _PENDING if pending else ""
+    names["is_named"] = "event_id IN (SELECT event_id FROM contested WHERE named)" if named else "false"
+    names["contested"] = _NEW.format(**names, is_new=_is_new(known))
+    statements = [pending_statement(pending)] if pending else []
+    if pending or copied or named:
+        statements.append(_contested_statement(copied, named, pending=bool(pending)))
+        names["contested"] += " UNION ALL SELECT event_id FROM contested"
+    units = [_UNITS_OF_SUMS, _UNITS_OF_CONTESTED, *([_UNITS_OF_EXTREMES] if exact_extremes else [])]
+    union = " UNION ALL ".join(unit.format(**names) for unit in units)
+    limit = f", max_threads = {threads:d}" if threads else ""
+    counts = f"{_COUNTS}, {Said.ANSWER:d} FROM ({union}) AS units GROUP BY about, kind, event_type, team_id"
+    return (*statements, f"{counts} UNION ALL {_STATE.format(**names)} {SETTINGS}, {JSON_SETTINGS}{limit}")
+
+
+def _contested_statement(copied: Collection[str], named: Collection[str], *, pending: bool) -> str:
+    sources = [
+        f"SELECT event_id, {is_named} AS named FROM format(TSV, 'event_id UUID', {heredoc(chr(10).join(ids))})"
+        for ids, is_named in ((copied, "false"), (named, "true"))
+        if ids
+    ]
+    if pending:
+        sources.append("SELECT event_id, false AS named FROM pending")
+    return _CONTESTED.format(sources=" UNION ALL ".join(sources))
+
+
+def _is_new(known: Runs) -> str:
+    runs = ", ".join(f"({heredoc(partition)}, {first:d}, {last:d})" for partition, first, last in known)
+    return _IS_NEW.format(runs=runs)
+
+
+def _names(database: str, match_id: str) -> dict[str, str]:
+    return {
+        "events": f"{database}.{EVENTS.name}",
+        "match": heredoc(match_id),
+        "database": heredoc(database),
+        "table": heredoc(EVENTS.name),
+    }

@@ -1,0 +1,247 @@
+"""Reading matches: the destination table and what is still pending, counted together.
+
+Pending rows are taken *before* the statement is sent, and travel ahead of it as a temporary table. A row that lands in
+``events`` meanwhile is in both, and counts once; so an answer holds everything that was acknowledged before it was
+asked for, and never less than the answer before. Buffer tables are not read: they undercount while they flush.
+
+A retraction withdraws the event it names, of the same match, whichever of the two was received first. A plain
+statement counts all events, and what was withdrawn is taken off (:mod:`shards.reads.plain_answer`). Where its answer
+does not hold enough for that, as of a withdrawn pass, the match is "intricate": another statement counts each event
+that is known to be named by itself ("about"), and is sent again if a retraction names one that was not known of.
+A retraction that is withdrawn itself has withdrawn its event all the same.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from functools import partial
+from typing import Any, TypeVar
+
+import attrs
+
+from shards.errors import StoreError
+from shards.events import head_of, withdrawn_by_rows
+from shards.reads.aggregates import MINUTE_MS, Counted, Group, MatchAggregates, aggregates_of
+from shards.reads.large.matches import LARGE_EVENTS, LargeMatches
+from shards.reads.plain_answer import CutShort, plain_groups
+from shards.reads.source import PendingSource
+from shards.reads.statements import aggregates_statements, plain_statements, recent_statement
+from shards.stores.base import Store
+
+SMALL_MAX_ROWS = 1_000_000
+"""Of a match that is not known to be small so many rows are read at most, with those that share granules with it."""
+
+TOO_MANY_ROWS = 158
+
+TOLD_EVENTS = 20_000
+"""The buckets of so many events are told one by one, and counted here; of more that would be a long text."""
+
+NAMED_KEPT = 16_384
+"""Of so many intricate matches it is remembered what their retractions name."""
+
+TEXT_AT_ONCE = 1 << 16
+SIZE_AT_ONCE = 1_000
+"""Answers of so many characters, and so many groups, highlights and buckets, are put together in the event loop, longer
+ones in a thread."""
+
+_NOTHING = Counted()
+
+_Result = TypeVar("_Result")
+
+
+class MatchReads:
+    """Reads of matches; every answer holds all that was acknowledged before it was asked for.
+
+    Methods raise :class:`shards.errors.StoreError` when ClickHouse fails or is away.
+    """
+
+    def __init__(self, store: Store, shards: PendingSource, *, large_events: int = LARGE_EVENTS) -> None:
+        self._store = store
+        self._shards = shards
+        self._large = LargeMatches(store, large_events=large_events)
+        self._named: OrderedDict[str, Set[str]] = OrderedDict()
+
+    async def aggregates(self, match_ids: Sequence[str], *, bucket_ms: int = MINUTE_MS) -> dict[str, MatchAggregates]:
+        """Return the aggregates of each match; those nothing was ever received of are absent.
+
+        Args:
+            match_ids: which.
+            bucket_ms: length of the buckets of the curve: 10,000, or a multiple of it that divides a minute.
+        """
+        wanted = list(dict.fromkeys(match_ids))
+        if not wanted:
+            return {}
+        if (found := await self._if_small(wanted, bucket_ms)) is not None:
+            return found
+        found = {}
+        for match_id in await self._large.among(wanted):
+            found |= await self._large_one(match_id, bucket_ms)
+        found |= await self._row_by_row([match_id for match_id in wanted if match_id not in found], bucket_ms)
+        return {match_id: found[match_id] for match_id in wanted if match_id in found}
+
+    async def _if_small(self, match_ids: Sequence[str], bucket_ms: int) -> dict[str, MatchAggregates] | None:
+        """Count a single match that nothing is known of, if few rows have to be read for it, as for nearly all."""
+        if len(match_ids) != 1 or self._large.knows(match_ids[0]):
+            return None
+        try:
+            return await self._row_by_row(match_ids, bucket_ms, max_rows=SMALL_MAX_ROWS)
+        except StoreError as error:
+            if error.code != TOO_MANY_ROWS:
+                raise
+            return None
+
+    async def _large_one(self, match_id: str, bucket_ms: int) -> dict[str, MatchAggregates]:
+        as_of_ms = time.time_ns() // 1_000_000
+        pending = self._shards.pending([match_id])
+        aggregates = await self._large.aggregates(
+            match_id,
+            pending=pending.rows,
+            targets=withdrawn_by_rows(pending.rows),
+            bucket_ms=bucket_ms,
+            as_of_ms=as_of_ms,
+        )
+        if aggregates is None:
+            return {}
+        return {match_id: attrs.evolve(aggregates, pending_events=pending.unread.get(match_id, 0))}
+
+    async def _row_by_row(
+        self, match_ids: Sequence[str], bucket_ms: int, *, max_rows: int = 0
+    ) -> dict[str, MatchAggregates]:
+        if not match_ids:
+            return {}
+        as_of_ms = time.time_ns() // 1_000_000
+        pending = self._shards.pending(match_ids)
+        known = {match_id: self._named[match_id] for match_id in match_ids if match_id in self._named}
+        counted, intricate = await self._plain(
+            [match_id for match_id in match_ids if match_id not in known], pending.rows, bucket_ms, max_rows
+        )
+        if intricate := intricate | known:
+            apart = await self._intricate(intricate, pending.rows, bucket_ms, max_rows)
+            # Of the other matches that answer has what is pending, and nothing else.
+            counted |= {match_id: apart[match_id] for match_id in intricate if match_id in apart}
+        put_together = partial(
+            _put_together, counted, match_ids, pending.unread, bucket_ms=bucket_ms, as_of_ms=as_of_ms
+        )
+        size = sum(map(_size, counted.values()))
+        found = await _worked_out(put_together, size <= SIZE_AT_ONCE)
+        for match_id in match_ids:
+            self._large.note(match_id, found[match_id].total if match_id in found else 0)
+        return found
+
+    async def _plain(
+        self, match_ids: Sequence[str], pending: Sequence[bytes], bucket_ms: int, max_rows: int
+    ) -> tuple[dict[str, Counted], dict[str, Set[str]]]:
+        """Return what was counted, and those matches that are intricate, with what their retractions name."""
+        if not match_ids:
+            return {}, {}
+        ask = partial(self._ask_plain, match_ids, pending, bucket_ms, max_rows)
+        if len(match_ids) == 1 and self._large.events(match_ids[0]) <= TOLD_EVENTS:
+            with contextlib.suppress(CutShort):
+                return await ask(told=TOLD_EVENTS)
+        return await ask(told=0)
+
+    async def _ask_plain(
+        self, match_ids: Sequence[str], pending: Sequence[bytes], bucket_ms: int, max_rows: int, *, told: int
+    ) -> tuple[dict[str, Counted], dict[str, Set[str]]]:
+        statements = plain_statements(
+            self._store.database, match_ids, pending, bucket_ms=bucket_ms, told=told, max_rows=max_rows
+        )
+        rows = await self._store.fetch(*statements)
+        short = sum(len(text) for (text,) in rows) <= TEXT_AT_ONCE
+        return await _worked_out(partial(plain_groups, rows, bucket_ms=bucket_ms), short)
+
+    async def _intricate(
+        self, matches: Mapping[str, Set[str]], pending: Sequence[bytes], bucket_ms: int, max_rows: int
+    ) -> dict[str, Counted]:
+        """Count matches with the events apart that their retractions name, as far as is known."""
+        match_ids = list(matches)
+        named = withdrawn_by_rows(pending).union(*matches.values())
+        while True:
+            statements = aggregates_statements(
+                self._store.database, match_ids, pending, named=named, bucket_ms=bucket_ms, max_rows=max_rows
+            )
+            counted = await asyncio.to_thread(_by_match, await self._store.fetch(*statements))
+            missed = self._note_named(match_ids, counted) - named
+            if not missed:
+                return counted
+            named |= missed
+
+    def _note_named(self, match_ids: Iterable[str], counted: Mapping[str, Counted]) -> Set[str]:
+        """Remember and return which events the retractions of these matches name."""
+        all_named: set[str] = set()
+        for match_id in match_ids:
+            self._named[match_id] = counted.get(match_id, _NOTHING).withdrawn
+            self._named.move_to_end(match_id)
+            all_named |= self._named[match_id]
+        while len(self._named) > NAMED_KEPT:
+            self._named.popitem(last=False)
+        return all_named
+
+    async def recent_matches(self, *, limit: int, before: tuple[int, str] | None = None) -> list[tuple[str, int]]:
+        """Return (match id, last receipt in ms since the epoch), newest activity first.
+
+        Args:
+            limit: how many at most.
+            before: (last receipt in ms, match id) of the last match of the page before.
+        """
+        matches = self._shards.pending_matches()
+        pending = self._shards.pending(matches)
+        last = await asyncio.to_thread(_last_receipts, matches, pending.rows, pending.unread_at)
+        statement = recent_statement(self._store.database, last, limit=limit, before=before)
+        return [(match_id, last) for match_id, last in await self._store.fetch(statement)]
+
+
+async def _worked_out(work: Callable[[], _Result], short: bool) -> _Result:
+    """Do what takes two milliseconds at once: handing it to a thread and back takes half of one."""
+    return work() if short else await asyncio.to_thread(work)
+
+
+def _by_match(rows: Iterable[tuple[Any, ...]]) -> dict[str, Counted]:
+    groups: defaultdict[str, list[Group]] = defaultdict(list)
+    buckets: defaultdict[str, list[tuple[str, int, str, int]]] = defaultdict(list)
+    for match_id, named, bucket_ms, *values in rows:
+        group = Group(named, *values)
+        if bucket_ms:
+            buckets[match_id].append((named, bucket_ms, group.team_id, group.events))
+        else:
+            groups[match_id].append(group)
+    return {match_id: Counted.of(of_match, buckets[match_id]) for match_id, of_match in groups.items()}
+
+
+def _size(counted: Counted) -> int:
+    return len(counted.curve) + sum(1 + len(group.highlights) for group in counted.groups)
+
+
+def _put_together(
+    counted: Mapping[str, Counted],
+    match_ids: Iterable[str],
+    unread: Mapping[str, int],
+    *,
+    bucket_ms: int,
+    as_of_ms: int,
+) -> dict[str, MatchAggregates]:
+    """Return the aggregates of the matches that are known. Takes long for a match of very many minutes."""
+    return {
+        match_id: aggregates_of(
+            match_id,
+            counted.get(match_id, _NOTHING),
+            bucket_ms=bucket_ms,
+            as_of_ms=as_of_ms,
+            unread=unread.get(match_id, 0),
+        )
+        for match_id in match_ids
+        if match_id in counted or unread.get(match_id)
+    }
+
+
+def _last_receipts(matches: Iterable[str], rows: Iterable[bytes], unread_at: Mapping[str, int]) -> dict[str, int]:
+    """Return the last receipt in ms of each match. Rows that are on disk only are its newest."""
+    last = dict(unread_at)
+    for row in rows:
+        head = head_of(row)
+        received_ms = head.received_ns // 1_000_000
+        last[head.match_id] = max(received_ms, last.get(head.match_id, 0))
+    now_ms = time.time_ns() // 1_000_000
+    return {match_id: last.get(match_id, now_ms) for match_id in matches}

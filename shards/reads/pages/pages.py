@@ -1,0 +1,201 @@
+"""Pages of one match's events, newest first: the destination table and what is still pending, each event once.
+
+The order is that of ``timestamp``, then of the receipt, then of the id: three things that never change for an event, so
+a position between two pages stays where it is while events arrive, rows move from pending to stored, and the
+service starts anew. Every event that was there when the first page was asked for is on exactly one page. An event
+that arrives meanwhile is on a later page if its place is there, else on none. One exception: if an event is sent twice
+at once, and the copy that was received first becomes durable second, it takes over, and with it its own place.
+
+An event may be in several rows, of which the one received first stands. To find the newest rows under ``FINAL`` would
+sort the whole match by id, so rows are looked up as they lie, and then those left out that do not stand
+(:mod:`shards.reads.pages.statements` has the figures). If a page is not full then, what follows is read under
+``FINAL``.
+"""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+
+import attrs
+
+from shards.errors import StoreUnavailable
+from shards.events import Event, decode_row, retracted_id
+from shards.reads.pages.statements import (
+    EventQuery,
+    Position,
+    first_receipts_statement,
+    known_statement,
+    retractions_statement,
+    rows_statement,
+)
+from shards.reads.source import PendingSource
+from shards.stores.base import Store
+
+WAITING_MAX = 64
+"""Pages that may wait for their turn; beyond, they are refused."""
+
+PAGE_MAX_BYTES = 4 << 20
+"""Metadata of one page; where there is more a page ends before its limit."""
+
+_Rank = tuple[int, int, int, int]
+_HALF = (1 << 64) - 1
+
+
+@attrs.frozen
+class FoundEvent:
+    """An event, and whether a retraction has withdrawn it."""
+
+    event: Event
+    retracted: bool
+
+
+@attrs.frozen(kw_only=True)
+class EventPage:
+    """Events, newest first; where the next page begins, None on the last; how many rows could not be looked at.
+
+    These are accepted, but on disk only: in the catch-up after an outage. They are missing on the pages, too.
+    """
+
+    events: tuple[FoundEvent, ...]
+    end: Position | None
+    pending_events: int
+
+
+class EventReads:
+    """Reads pages, one at a time: the reads of metrics must not have to wait behind those who leaf through a match."""
+
+    def __init__(self, store: Store, shards: PendingSource) -> None:
+        self._store = store
+        self._shards = shards
+        self._turn = asyncio.Semaphore(1)
+        self._waiting = 0
+
+    async def page(self, query: EventQuery) -> EventPage | None:
+        """Return a page with all that was acknowledged before; None if nothing was ever received of the match.
+
+        Raises :class:`shards.errors.StoreError` when ClickHouse fails or is away, or too many pages are being read.
+        """
+        if self._waiting >= WAITING_MAX:
+            raise StoreUnavailable("too many pages of events are being read")
+        self._waiting += 1
+        try:
+            async with self._turn:
+                return await self._page(query)
+        finally:
+            self._waiting -= 1
+
+    async def _page(self, query: EventQuery) -> EventPage | None:
+        pending = self._shards.pending([query.match_id])
+        unread = pending.unread.get(query.match_id, 0)
+        held = await asyncio.to_thread(_Held.of, pending.rows, query)
+        found = await self._found(query, held)
+        if not (found or pending.rows or unread or await self._is_known(query.match_id)):
+            return None
+        events = tuple(_up_to_size(found[: query.limit]))
+        more = len(found) > len(events)
+        return EventPage(events=events, end=_position(events[-1].event) if more else None, pending_events=unread)
+
+    async def _found(self, query: EventQuery, held: "_Held") -> list[FoundEvent]:
+        """Return the events of a page, and one more if there is one."""
+        found: list[FoundEvent] = []
+        after, final = query.after, False
+        while True:
+            # Of rows that may not stand a few more, so that the page is mostly full at once.
+            limit = query.limit + 1 + (0 if final else query.limit // 2 + 1)
+            statement = rows_statement(self._store.database, query, after, limit=limit, final=final)
+            stored = [_event(query.match_id, *row) for row in await self._store.fetch(statement)]
+            end = rank_of(stored[-1]) if len(stored) == limit else None
+            ranked = {rank_of(event): event for event in (*stored, *held.wanted(after, end))}
+            candidates = [event for _, event in sorted(ranked.items(), reverse=True)[:limit]]
+            found += await self._standing(query.match_id, candidates, held)
+            if len(found) > query.limit or (end is None and len(candidates) == len(ranked)):
+                return found
+            after, final = _position(candidates[-1]), True
+
+    async def _standing(self, match_id: str, candidates: Sequence[Event], held: "_Held") -> list[FoundEvent]:
+        """Return those of the candidates that were not received before, with their marks."""
+        ids = list({event.event_id for event in candidates})
+        if not ids:
+            return []
+        database = self._store.database
+        naming = [*await self._store.fetch(retractions_statement(database, match_id, ids)), *held.retractions(ids)]
+        asked = ids + [event_id for event_id, _, _ in naming]
+        first = held.first_receipts(asked)
+        for event_id, received_ns in await self._store.fetch(first_receipts_statement(database, match_id, asked)):
+            first[event_id] = min(received_ns, first.get(event_id, received_ns))
+        withdrawn = {named for event_id, received_ns, named in naming if first.get(event_id) == received_ns}
+        return [
+            FoundEvent(event, event.event_id in withdrawn)
+            for event in candidates
+            if first.get(event.event_id) == event.received_ns
+        ]
+
+    async def _is_known(self, match_id: str) -> bool:
+        return bool(await self._store.fetch(known_statement(self._store.database, match_id)))
+
+
+@attrs.frozen
+class _Held:
+    """The pending events of a match: each by its id, the first one received, and those a query wants, newest first."""
+
+    first: dict[str, Event]
+    ranked: list[tuple[_Rank, Event]]
+
+    @classmethod
+    def of(cls, rows: Iterable[bytes], query: EventQuery) -> "_Held":
+        first: dict[str, Event] = {}
+        for event in map(decode_row, rows):
+            known = first.get(event.event_id)
+            if known is None or event.received_ns < known.received_ns:
+                first[event.event_id] = event
+        ranked = [(rank_of(event), event) for event in first.values() if query.wants(event)]
+        return cls(first, sorted(ranked, key=lambda pair: pair[0], reverse=True))
+
+    def wanted(self, after: Position | None, end: _Rank | None) -> Iterator[Event]:
+        """Yield what is behind a position and not behind the end."""
+        begin = _rank(after) if after else None
+        for rank, event in self.ranked:
+            if (begin is None or rank < begin) and (end is None or rank >= end):
+                yield event
+
+    def first_receipts(self, event_ids: Iterable[str]) -> dict[str, int]:
+        return {event_id: self.first[event_id].received_ns for event_id in event_ids if event_id in self.first}
+
+    def retractions(self, event_ids: Iterable[str]) -> list[tuple[str, int, str]]:
+        """Return as :func:`shards.reads.pages.statements.retractions_statement`."""
+        ids = set(event_ids)
+        naming = (
+            (event.event_id, event.received_ns, retracted_id(event.metadata))
+            for event in self.first.values()
+            if event.event_type == "retraction"
+        )
+        return [row for row in naming if row[2] in ids]
+
+
+def rank_of(event: Event) -> _Rank:
+    """Return what the order compares: ids by their second half first, as ClickHouse compares UUIDs."""
+    return _rank(_position(event))
+
+
+def _rank(position: Position) -> _Rank:
+    number = int(position.event_id.replace("-", ""), 16)
+    return position.timestamp_ms, position.received_ns, number & _HALF, number >> 64
+
+
+def _position(event: Event) -> Position:
+    return Position(event.timestamp, event.received_ns, event.event_id)
+
+
+def _event(
+    match_id: str, event_id: str, event_type: str, at_ms: int, team: str, player: str, metadata: str, received_ns: int
+) -> Event:
+    return Event(match_id, event_id, event_type, at_ms, team, player, metadata, received_ns)
+
+
+def _up_to_size(events: Sequence[FoundEvent]) -> Iterator[FoundEvent]:
+    """Yield the first events that together are not too large; one at least."""
+    size = 0
+    for index, found in enumerate(events):
+        size += len(found.event.metadata)
+        if index and size > PAGE_MAX_BYTES:
+            return
+        yield found

@@ -1,0 +1,182 @@
+# ruff: noqa: S608 (names are constants; text of others enters by heredoc() only)
+"""The statements of :mod:`shards.reads.matches`. They return integers, strings, arrays and tuples only."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+import msgspec
+
+from shards.events import HIGHLIGHT_TYPES
+from shards.reads.aggregates import HIGHLIGHTS, NOBODY
+from shards.stores.schema import HIGHLIGHT_TEXTS, ROW_STRUCTURE
+from shards.stores.sql import heredoc, rows_source
+
+NO_ID = f"toUUID('{NOBODY}')"
+COLUMNS = "event_id, event_type, happened, team_id, highlight, version"
+"""An event's columns in these statements: ``happened`` is in ms."""
+
+HAPPENED = "toUnixTimestamp64Milli(timestamp)"
+STORED_COLUMNS = f"event_id, event_type, toInt64({HAPPENED}) AS happened, team_id, highlight, version"
+"""The same, made from those of the table."""
+
+LAST_RECEIPT = "toInt64(intDiv(max(bitNot(version)), 1000000))"
+"""When one of the events was last received, in ms; 0 where there is none."""
+
+IS_HIGHLIGHT = f"event_type IN {HIGHLIGHT_TYPES!r}"
+# The first one received stands among the pending rows too.
+_PENDING = f"""CREATE OR REPLACE TEMPORARY TABLE pending ENGINE = Memory AS
+  SELECT match_id, event_id, CAST(event_type, 'LowCardinality(String)') AS event_type,
+    timestamp AS happened, team_id, {HIGHLIGHT_TEXTS} AS highlight, bitNot(toUInt64(received_ns)) AS version
+  FROM {{source}} ORDER BY version DESC LIMIT 1 BY match_id, event_id"""
+# All versions of a row have the same key, so FINAL may come after this; else it reads what shares granules with it.
+_STORED = f"SELECT match_id, {STORED_COLUMNS} FROM {{database}}.events FINAL PREWHERE match_id {{is_one}}"
+_BUT_PENDING = "AND event_id NOT IN (SELECT event_id FROM pending)"
+# Events with a pending version: which of the versions was received first shows when they are side by side.
+_CONTESTED = f"""SELECT match_id, {COLUMNS} FROM (
+    SELECT match_id, {STORED_COLUMNS} FROM {{database}}.events
+      WHERE match_id {{is_one}} AND event_id IN (SELECT event_id FROM pending)
+    UNION ALL SELECT match_id, {COLUMNS} FROM pending)
+  ORDER BY version DESC LIMIT 1 BY match_id, event_id"""
+TARGET_OF_HIGHLIGHT = "JSONExtractString(substringIndex(highlight, '\\0', 1), 'eventId')"
+"""What a retraction names, as it was sent. The whole of its text is not needed, and there may be thousands of them."""
+
+# The spellings that uuid.UUID() reads too.
+TARGET = "toUUIDOrZero(replaceRegexpAll(lower(JSONExtractString(metadata, 'eventId')), 'urn:|uuid:|[{}-]', ''))"
+_NAMED = "SELECT event_id FROM format(TSV, 'event_id UUID', {ids})"
+# A row is one text: clients take many columns, and arrays in them, apart in several times as long.
+_PLAIN_COUNTS = f"""SELECT formatRowNoNewline('JSONCompactEachRow', match_id, event_type, team_id, count(),
+    min({{time}}), max({{time}}), {LAST_RECEIPT}, {{curve}},
+    groupArraySortedIf({HIGHLIGHTS})((-{{time}}, version, event_id, highlight), highlight != ''))"""
+_TOLD_BUCKETS = "groupArray({told:d})(intDiv({time}, {bucket_ms}))"
+_COUNTED_BUCKETS = "countMap(map(intDiv({time}, {bucket_ms}), 1))"
+_PLAIN_GROUPING = "GROUP BY match_id, event_type, team_id"
+JSON_SETTINGS = (
+    "output_format_json_quote_64bit_integers = 0, output_format_json_named_tuples_as_objects = 0, "
+    "output_format_json_validate_utf8 = 1"
+)
+"""What rows that are texts need to be read as tuples of numbers and strings."""
+
+# All versions of a row are of one match: the index of matches leaves out all or none, and FINAL need not look again.
+_SKIPPING = "use_skip_indexes_if_final = 1, use_skip_indexes_if_final_exact_mode = 0"
+_PLAIN_STORED = "{database}.events FINAL PREWHERE match_id {is_one}"
+_WITHOUT_NAMED = f"SELECT {NO_ID} AS about, * FROM ({{rows}})"
+# An id that was named in one match gets a group of its own in all of them; which one it was named in shows later.
+_WITH_NAMED = f"SELECT if(event_id IN ({{named}}), event_id, {NO_ID}) AS about, * FROM ({{rows}})"
+_COUNTS = f"""SELECT match_id, toString(about), toInt64(intDiv(happened, {{bucket_ms}}) * {{bucket_ms}}) AS bucket,
+    toString(event_type), team_id, toInt64(count()), min(happened), max(happened), {LAST_RECEIPT},
+    minIf((happened, bitNot(version), highlight), units.event_type = 'match_start'),
+    if(bucket = 0, groupArrayIf({TARGET_OF_HIGHLIGHT}, units.event_type = 'retraction'), []),
+    if(bucket = 0, groupArraySortedIf({HIGHLIGHTS})(
+      (-happened, version, toString(event_id), highlight), highlight != ''), [])"""
+_GROUPING = "GROUP BY GROUPING SETS ((match_id, about, bucket, team_id), (match_id, about, event_type, team_id))"
+
+SETTINGS = "SETTINGS do_not_merge_across_partitions_select_final = 0, enable_shared_storage_snapshot_in_query = 1"
+"""What these statements need, whatever the profile of the user says.
+
+Copies of an event may lie in two partitions, and every part of a statement has to see the same parts of the table.
+"""
+
+# Answered from the projection "activity".
+_ACTIVITY = """SELECT match_id, toUnixTimestamp64Milli(newest) AS last
+  FROM (SELECT match_id, max(received_at) AS newest FROM {database}.events GROUP BY match_id)"""
+
+
+def pending_statement(pending: Sequence[bytes]) -> str:
+    """Return the statement that makes the temporary table ``pending`` of payloads of WAL records.
+
+    Inside of a SELECT the rows would cost ten times as much: the analyzer hashes the text again for every name.
+    """
+    return _PENDING.format(source=rows_source(pending, ROW_STRUCTURE))
+
+
+def plain_statements(
+    database: str, match_ids: Sequence[str], pending: Sequence[bytes], *, bucket_ms: int, told: int, max_rows: int = 0
+) -> tuple[str, ...]:
+    """Return the statements that count some matches, withdrawn events included; see :func:`aggregates_statements`.
+
+    It costs more to plan a statement than to run it for most matches, so this one is as plain as it can be. The rows of
+    its answer are read by :func:`shards.reads.plain_answer.plain_groups`.
+
+    Args:
+        database: its name.
+        match_ids: at least one.
+        pending: payloads of WAL records.
+        bucket_ms: length of a bucket of the curve.
+        told: of so many events of a type and team their buckets are told one by one, which takes less time than to
+            count them; 0: they are counted.
+        max_rows: as there.
+    """
+    names = _names(database, match_ids)
+    source, time = (f"({_united(names)})", "happened") if pending else (_PLAIN_STORED.format(**names), HAPPENED)
+    curve = (_TOLD_BUCKETS if told else _COUNTED_BUCKETS).format(time=time, bucket_ms=bucket_ms, told=told)
+    counts = _PLAIN_COUNTS.format(time=time, curve=curve)
+    return _with_pending(pending, f"{counts} FROM {source} {_PLAIN_GROUPING} {_settings(max_rows)}, {JSON_SETTINGS}")
+
+
+def aggregates_statements(
+    database: str,
+    match_ids: Sequence[str],
+    pending: Sequence[bytes],
+    *,
+    named: Collection[str],
+    bucket_ms: int,
+    max_rows: int = 0,
+) -> tuple[str, ...]:
+    """Return the statements that count some matches: a temporary table of what is pending, if any is, and a SELECT.
+
+    The rows of the answer are, per match and "about" (the id of an event that a retraction names, else
+    :data:`NOBODY`), one for each bucket and team, and one for each type and team (bucket 0, which no event has).
+
+    Args:
+        database: its name.
+        match_ids: at least one.
+        pending: payloads of WAL records.
+        named: ids of events that retractions may have withdrawn, canonical.
+        bucket_ms: length of a bucket of the curve.
+        max_rows: fail with code 158 where more would have to be read; 0: read as many as there are.
+    """
+    names = _names(database, match_ids)
+    rows = _united(names) if pending else _STORED.format(**names)
+    ids = _NAMED.format(ids=heredoc("\n".join(named))) if named else ""
+    units = (_WITH_NAMED if named else _WITHOUT_NAMED).format(rows=rows, named=ids)
+    counts = _COUNTS.format(bucket_ms=bucket_ms)
+    return _with_pending(pending, f"{counts} FROM ({units}) AS units {_GROUPING} {_settings(max_rows)}")
+
+
+def _names(database: str, match_ids: Sequence[str]) -> dict[str, str]:
+    matches = ", ".join(map(heredoc, match_ids))
+    # A comparison is planned in less time than a set of one.
+    return {"database": database, "is_one": f"= {matches}" if len(match_ids) == 1 else f"IN ({matches})"}
+
+
+def _united(names: Mapping[str, str]) -> str:
+    """Return the statement for the rows that stand, those of the temporary table ``pending`` among them."""
+    return f"{_STORED.format(**names)} {_BUT_PENDING} UNION ALL SELECT * FROM ({_CONTESTED.format(**names)})"
+
+
+def _with_pending(pending: Sequence[bytes], answer: str) -> tuple[str, ...]:
+    return (pending_statement(pending), answer) if pending else (answer,)
+
+
+def _settings(max_rows: int) -> str:
+    limit = f", max_rows_to_read = {max_rows:d}, read_overflow_mode = 'throw'" if max_rows else ""
+    return f"{SETTINGS}, {_SKIPPING}, max_threads = 1{limit}"
+
+
+def recent_statement(database: str, pending: Mapping[str, int], *, limit: int, before: tuple[int, str] | None) -> str:
+    """Return the statement that lists (match id, last receipt in ms), newest first.
+
+    Args:
+        database: its name.
+        pending: last receipt in ms of matches with pending rows.
+        limit: how many at most.
+        before: (last receipt in ms, match id): only what comes after it in the list.
+    """
+    matches = _ACTIVITY.format(database=database)
+    if pending:
+        lines = [msgspec.json.encode({"match_id": match_id, "last": last}) for match_id, last in pending.items()]
+        matches += f" UNION ALL SELECT match_id, last FROM {rows_source(lines, 'match_id String, last Int64')}"
+    page = f"HAVING (latest, match_id) < ({before[0]:d}, {heredoc(before[1])})" if before else ""
+    return (
+        f"SELECT match_id, max(last) AS latest FROM ({matches}) GROUP BY match_id {page} "
+        f"ORDER BY latest DESC, match_id DESC LIMIT {limit:d}"
+    )

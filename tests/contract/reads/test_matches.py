@@ -1,0 +1,628 @@
+"""Reads over both stores: every figure equals a plain count over distinct, not retracted events."""
+
+import asyncio
+import json
+import random
+import time
+import uuid
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from shards.errors import StoreError
+from shards.events import HIGHLIGHT_TYPES, Event, encode_row
+from shards.reads.aggregates import MatchAggregates
+from shards.reads.matches import MatchReads
+from shards.settings import ShardSettings
+from shards.shardset import ShardSet
+from shards.stores.base import Batch, Store
+
+KICKOFF_MS = 1_705_327_200_000
+SECONDS = 1_000
+MINUTE = 60 * SECONDS
+
+receipts = count(1_705_330_000_000_000_000, 1_000_000)
+batches = count(1)
+
+
+@attrs.define
+class Unconfirmed:
+    """Pending rows as a test needs them: a real shard set would not hold still."""
+
+    rows: tuple[bytes, ...] = ()
+    unread: Mapping[str, int] = attrs.field(factory=dict)
+    unread_at: Mapping[str, int] = attrs.field(factory=dict)
+
+    def pending(self, match_ids: Collection[str]) -> "Unconfirmed":
+        rows = tuple(row for row in self.rows if json.loads(row)["match_id"] in match_ids)
+        unread = {match: n for match, n in self.unread.items() if match in match_ids}
+        return Unconfirmed(rows, unread, self.unread_at)
+
+    def pending_matches(self) -> frozenset[str]:
+        return frozenset({json.loads(row)["match_id"] for row in self.rows} | self.unread.keys())
+
+    def hold(self, *events: Event) -> None:
+        self.rows += tuple(encode_row(event) for event in events)
+
+
+@pytest.fixture
+def unconfirmed() -> Unconfirmed:
+    return Unconfirmed()
+
+
+class ByParts(MatchReads):
+    """Reads every match as a large one."""
+
+    def __init__(self, store: Store, unconfirmed: Unconfirmed) -> None:
+        super().__init__(store, unconfirmed, large_events=1)
+
+    async def _if_small(self, match_ids: Sequence[str], bucket_ms: int) -> None:
+        return None
+
+    async def _row_by_row(
+        self, match_ids: Sequence[str], bucket_ms: int, *, max_rows: int = 0
+    ) -> dict[str, MatchAggregates]:
+        assert not await self._large.among(match_ids), "fell back to reading row by row"
+        return await super()._row_by_row(match_ids, bucket_ms, max_rows=max_rows)
+
+
+class BothWays(MatchReads):
+    """Reads each match row by row, and as a large one: the answers must be equal."""
+
+    def __init__(self, store: Store, unconfirmed: Unconfirmed) -> None:
+        super().__init__(store, unconfirmed)
+        self.by_parts = ByParts(store, unconfirmed)
+
+    async def aggregates(self, match_ids: Sequence[str], **options: Any) -> dict[str, MatchAggregates]:
+        by_parts = await self.by_parts.aggregates(match_ids, **options)
+        by_rows = await super().aggregates(match_ids, **options)
+        assert by_rows.keys() == by_parts.keys()
+        assert [answer for answer in by_rows.values() if answer.total] == [
+            answer for answer in by_parts.values() if answer.total
+        ]
+        return by_rows
+
+
+async def test_a_match_that_nothing_is_known_of_is_counted_whatever_its_size(
+    store: Store, unconfirmed: Unconfirmed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [event("goal", n * SECONDS, team="1") for n in range(30)]
+    await insert(store, *rows)
+    for limit in (10, 1_000_000):
+        monkeypatch.setattr("shards.reads.matches.SMALL_MAX_ROWS", limit)
+        for large_events in (1, 1_000):
+            reads = MatchReads(store, unconfirmed, large_events=large_events)
+            for _ in range(2):
+                assert_plain_count(await count_of(reads), rows)
+            assert await reads.aggregates(["unknown"]) == {}
+
+
+@pytest.fixture
+def reads(store: Store, unconfirmed: Unconfirmed) -> MatchReads:
+    return BothWays(store, unconfirmed)
+
+
+def event(event_type: str = "pass", at: int = 0, *, match: str = "m", team: str = "", **fields: Any) -> Event:
+    made = Event(match, str(uuid.uuid4()), event_type, KICKOFF_MS + at, team, "", "{}", next(receipts))
+    return attrs.evolve(made, **fields)
+
+
+def retraction(of: str, at: int = 0, *, match: str = "m", **fields: Any) -> Event:
+    return event("retraction", at, match=match, metadata=json.dumps({"eventId": of}), **fields)
+
+
+async def insert(store: Store, *events: Event) -> None:
+    rows = [encode_row(row) for row in events]
+    await store.insert_direct(Batch(writer="test", shard=0, number=next(batches), rows=rows))
+
+
+async def count_of(reads: MatchReads, match_id: str = "m") -> MatchAggregates:
+    return (await reads.aggregates([match_id]))[match_id]
+
+
+def types(aggregates: MatchAggregates) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for event_type, _, n in aggregates.by_type_team:
+        counts[event_type] += n
+    return dict(counts)
+
+
+def assert_plain_count(aggregates: MatchAggregates, events: Iterable[Event]) -> None:
+    """Count again, in Python: the first receipt of each id, without those that a counting retraction names."""
+    first: dict[str, Event] = {}
+    for row in sorted(events, key=lambda row: row.received_ns):
+        first.setdefault(row.event_id, row)
+    withdrawn = {
+        json.loads(row.metadata)["eventId"].lower() for row in first.values() if row.event_type == "retraction"
+    }
+    kept = [row for row in first.values() if row.event_id not in withdrawn]
+    assert aggregates.total == len(kept)
+    expected = Counter((row.event_type, row.team_id) for row in kept)
+    assert {(kind, team): n for kind, team, n in aggregates.by_type_team} == expected
+    assert dict(aggregates.by_minute) == Counter(row.timestamp // MINUTE * MINUTE for row in kept)
+    assert (aggregates.first_ms, aggregates.last_ms) == (
+        min(row.timestamp for row in kept),
+        max(row.timestamp for row in kept),
+    )
+    assert aggregates.last_received_ms == max(row.received_ns for row in first.values()) // 1_000_000
+    newest = sorted(
+        (row for row in first.values() if row.event_type in HIGHLIGHT_TYPES), key=lambda row: -row.timestamp
+    )
+    shown = [row.timestamp for row in newest if row.event_type != "retraction"][:100]
+    shown += [row.timestamp for row in newest if row.event_type == "retraction"][:100]
+    assert [highlight.timestamp for highlight in aggregates.highlights] == sorted(shown, reverse=True)
+    assert {shown.event_id: shown.retracted for shown in aggregates.highlights}.items() <= {
+        row.event_id: row.event_id in withdrawn for row in newest
+    }.items()
+
+
+async def test_knows_nothing_of_a_match_that_was_never_seen(reads: MatchReads) -> None:
+    assert await reads.aggregates(["nobody"]) == {}
+    assert await reads.aggregates([]) == {}
+    assert await reads.recent_matches(limit=10) == []
+
+
+async def test_stored_pending_and_both_count_alike(store: Store, reads: MatchReads, unconfirmed: Unconfirmed) -> None:
+    events = [event("pass", n * 7 * SECONDS, team=str(n % 3)) for n in range(60)]
+    unconfirmed.hold(*events)
+    only_pending = await count_of(reads)
+    await insert(store, *events)
+    both = await count_of(reads)
+    unconfirmed.rows = ()
+    only_stored = await count_of(reads)
+    assert only_pending == both == only_stored
+    assert_plain_count(only_stored, events)
+
+
+@pytest.mark.parametrize("first", ["stored", "pending"])
+async def test_the_first_one_received_stands(
+    store: Store, reads: MatchReads, unconfirmed: Unconfirmed, first: str
+) -> None:
+    early = event("goal", 0, team="1")
+    late = event("pass", 5 * MINUTE, team="2", event_id=early.event_id)
+    stored, held = (early, late) if first == "stored" else (late, early)
+    await insert(store, stored)
+    unconfirmed.hold(held)
+    assert_plain_count(await count_of(reads), [early, late])
+    assert types(await count_of(reads)) == {"goal": 1}
+
+
+async def test_duplicates_among_the_pending_and_among_the_stored_count_once(
+    store: Store, reads: MatchReads, unconfirmed: Unconfirmed
+) -> None:
+    events = [event("shot", n * SECONDS, team="1") for n in range(20)]
+    again = [attrs.evolve(row, event_type="save", received_ns=next(receipts)) for row in events]
+    for half in (events[:10], again[:10], events[:10]):
+        await insert(store, *half)
+    unconfirmed.hold(*again[10:], *events[10:], *events[10:])
+    assert_plain_count(await count_of(reads), events + again)
+
+
+@pytest.mark.parametrize("order", ["target first", "retraction first", "target pending", "retraction pending"])
+@pytest.mark.parametrize("spelling", [str, str.upper])
+async def test_a_retracted_event_counts_nowhere_whichever_came_first(
+    store: Store, reads: MatchReads, unconfirmed: Unconfirmed, order: str, spelling: type[str]
+) -> None:
+    goal, other = event("goal", MINUTE, team="1"), event("goal", 2 * MINUTE, team="2")
+    withdrawal = retraction(spelling(goal.event_id), 3 * MINUTE)
+    if order == "retraction first":
+        goal = attrs.evolve(goal, received_ns=next(receipts))
+    for name, row in (("target", goal), ("retraction", withdrawal)):
+        if order == f"{name} pending":
+            unconfirmed.hold(row)
+        else:
+            await insert(store, row)
+    await insert(store, other)
+    counted = await count_of(reads)
+    assert_plain_count(counted, [goal, other, withdrawal])
+    assert types(counted) == {"goal": 1, "retraction": 1}
+    assert [shown.retracted for shown in counted.highlights] == [False, False, True]
+
+
+async def test_a_retraction_names_events_of_its_own_match_only(store: Store, reads: MatchReads) -> None:
+    goal = event("goal", team="1")
+    await insert(store, goal, retraction(goal.event_id, match="another"))
+    assert types(await count_of(reads)) == {"goal": 1}
+    assert types((await reads.aggregates(["another", "m"]))["m"]) == {"goal": 1}
+
+
+async def test_a_retraction_that_came_second_under_its_id_withdraws_nothing(
+    store: Store, reads: MatchReads, unconfirmed: Unconfirmed
+) -> None:
+    goal, note = event("goal", team="1"), event("comment")
+    late = retraction(goal.event_id, event_id=note.event_id)
+    await insert(store, goal, late)
+    unconfirmed.hold(note)
+    assert types(await count_of(reads)) == {"goal": 1, "comment": 1}
+
+
+async def test_of_a_name_given_twice_the_first_counts_wherever_the_retraction_is(
+    store: Store, reads: MatchReads, unconfirmed: Unconfirmed
+) -> None:
+    goal, shot = event("goal", team="1"), event("shot", team="1")
+    twice = event("retraction", metadata=f'{{"eventId":"{goal.event_id}","eventId":"{shot.event_id}"}}')
+    await insert(store, goal, shot)
+    unconfirmed.hold(twice)
+    assert types(await count_of(reads)) == {"retraction": 1, "shot": 1}
+    await insert(store, twice)
+    unconfirmed.rows = ()
+    assert types(await count_of(reads)) == {"retraction": 1, "shot": 1}
+
+
+@pytest.mark.parametrize("metadata", ["{}", '{"eventId":7}', '{"eventId":"none"}', '{"eventId":null}', "[]"])
+async def test_a_retraction_of_nothing_is_an_event_like_others(
+    store: Store, reads: MatchReads, unconfirmed: Unconfirmed, metadata: str
+) -> None:
+    await insert(store, event("goal", team="1"), event("retraction", metadata=metadata))
+    unconfirmed.hold(event("retraction", metadata=metadata))
+    assert types(await count_of(reads)) == {"goal": 1, "retraction": 2}
+
+
+async def test_start_and_end_are_those_that_were_not_retracted(store: Store, reads: MatchReads) -> None:
+    wrong = event("match_start", 0, metadata='{"home":"A"}')
+    right = event("match_start", 1, metadata='{"home":"B"}')
+    later = event("match_start", MINUTE, metadata='{"home":"C"}')
+    end = event("match_end", 2 * MINUTE)
+    await insert(store, later, right, end, wrong)
+    counted = await count_of(reads)
+    assert (counted.start_metadata, counted.ended) == ('{"home":"A"}', True)
+    await insert(store, retraction(wrong.event_id), retraction(end.event_id))
+    counted = await count_of(reads)
+    assert (counted.start_metadata, counted.ended) == ('{"home":"B"}', False)
+
+
+@pytest.mark.parametrize(
+    "match_id",
+    [
+        "' OR 1=1 --",
+        "$$",
+        "$tag$x$tag$",
+        "\\",
+        '"',
+        "مباراة 🏟️",
+        "a{matches}b",
+        "%s",
+        "m'); DROP TABLE events; --",
+        "x" * 128,
+    ],
+)
+async def test_a_match_id_is_text_and_nothing_else(
+    store: Store, reads: MatchReads, unconfirmed: Unconfirmed, match_id: str
+) -> None:
+    text = '{"player":"$$ \' \\\\ $a$ 🏟️"}'
+    goal = event("goal", match=match_id, team="'$$\\", metadata=text)
+    await insert(store, goal, event("view", match="bystander"))
+    unconfirmed.hold(event("view", match=match_id), retraction(str(uuid.uuid4()), match=match_id))
+    found = await reads.aggregates([match_id])
+    assert found.keys() == {match_id}
+    assert found[match_id].total == 3
+    assert ("goal", "'$$\\", 1) in found[match_id].by_type_team
+    assert text in [shown.metadata for shown in found[match_id].highlights]
+    listed = await reads.recent_matches(limit=10)
+    assert {listed_id for listed_id, _ in listed} == {match_id, "bystander"}
+    (newest, received_ms), *older = listed
+    assert await reads.recent_matches(limit=10, before=(received_ms, newest)) == older
+
+
+async def test_highlights_are_the_newest_hundred(store: Store, reads: MatchReads) -> None:
+    events = [event("yellow_card", n * SECONDS, team="1", player_id=str(n)) for n in range(130)]
+    await insert(store, *random.Random(7).sample(events, len(events)))
+    counted = await count_of(reads)
+    assert [shown.player_id for shown in counted.highlights] == [str(n) for n in range(129, 29, -1)]
+    assert_plain_count(counted, events)
+
+
+async def test_retractions_push_no_highlight_out(store: Store, reads: MatchReads) -> None:
+    comments = [event("comment", n * SECONDS) for n in range(120)]
+    goal, *withdrawals = event("goal", team="1"), *(retraction(row.event_id, 3 * MINUTE) for row in comments)
+    await insert(store, goal, *comments, *withdrawals)
+    counted = await count_of(reads)
+    assert [shown.event_type for shown in counted.highlights] == ["retraction"] * 100 + ["goal"]
+    assert_plain_count(counted, [goal, *comments, *withdrawals])
+
+
+async def test_random_traffic_counts_as_a_plain_count_does(
+    store: Store, reads: MatchReads, unconfirmed: Unconfirmed
+) -> None:
+    chance = random.Random(20260722)
+    kinds = ("pass", "goal", "own_goal", "cheer", "view", "yellow_card", "match_start")
+    events = [
+        event(chance.choice(kinds), chance.randrange(30 * MINUTE), team=chance.choice(("", "1", "2")))
+        for _ in range(300)
+    ]
+    events += [retraction(chance.choice(events).event_id, chance.randrange(30 * MINUTE)) for _ in range(30)]
+    events += [
+        attrs.evolve(row, event_type=chance.choice(kinds), received_ns=row.received_ns + chance.choice((-500, 500)))
+        for row in chance.sample(events[:300], 100)
+    ]
+    chance.shuffle(events)
+    for start in range(0, 400, 80):
+        await insert(store, *events[start : start + 80])
+    unconfirmed.hold(*events[250:])
+    assert_plain_count(await count_of(reads), events)
+
+
+async def test_matches_with_rows_on_disk_only_come_in_pages_too(reads: MatchReads, unconfirmed: Unconfirmed) -> None:
+    unconfirmed.unread = {f"m{number}": 1 for number in range(25)}
+    unconfirmed.unread_at = dict.fromkeys(unconfirmed.unread, time.time_ns() // 1_000_000)
+    listed: list[tuple[str, int]] = []
+    while page := await reads.recent_matches(limit=10, before=(listed[-1][1], listed[-1][0]) if listed else None):
+        listed += page
+    assert sorted(match for match, _ in listed) == sorted(unconfirmed.unread)
+
+
+async def test_of_two_starts_at_a_time_the_first_one_received_stands(store: Store, reads: MatchReads) -> None:
+    """They came in one request, within a millisecond."""
+    at_ns = next(receipts)
+    for number, names in enumerate((("Zenit", "Ajax"), ("Ajax", "Zenit"))):
+        starts = [
+            event("match_start", match=f"m{number}", received_ns=at_ns + later, metadata=json.dumps({"home": name}))
+            for later, name in enumerate(names)
+        ]
+        await insert(store, *starts, event("pass", SECONDS, match=f"m{number}"))
+        answer = await count_of(reads, f"m{number}")
+        assert json.loads(answer.start_metadata) == {"home": names[0]}
+
+
+def many(event_type: str, how_many: int) -> list[Event]:
+    return [event(event_type, n * SECONDS, team="1") for n in range(1, how_many + 1)]
+
+
+def withdrawing(*withdrawn: Event, at: int = MINUTE) -> list[Event]:
+    return [*withdrawn, *(retraction(one.event_id, at) for one in withdrawn)]
+
+
+PLAYED = [event("pass", 0), event("pass", 95 * MINUTE, team="1")]
+WITHDRAWN: dict[str, tuple[list[Event], int]] = {
+    "a goal": ([*PLAYED, *withdrawing(event("goal", MINUTE, team="1"))], 1),
+    "two of three cards": (
+        [*PLAYED, *withdrawing(*many("yellow_card", 2), at=2 * MINUTE), event("yellow_card", MINUTE, team="1")],
+        1,
+    ),
+    "a retraction": ([*PLAYED, *withdrawing(retraction(str(uuid.UUID(int=1)), MINUTE))], 2),
+    "a pass": ([*PLAYED, *withdrawing(event("pass", MINUTE))], 2),
+    "what is not there": ([*PLAYED, retraction(str(uuid.UUID(int=2)), MINUTE)], 2),
+    "the first event of all": ([*PLAYED, *withdrawing(event("goal", -1))], 2),
+    "the last event of all": ([*PLAYED, *withdrawing(event("goal", 96 * MINUTE))], 2),
+    "the start": ([*PLAYED, *withdrawing(event("match_start", 1, metadata='{"home":"A","away":"B"}'))], 2),
+    "the end": ([*PLAYED, *withdrawing(event("match_end", 90 * MINUTE))], 2),
+    "one of many goals": ([*PLAYED, *many("goal", 120), *withdrawing(event("goal", 2, team="1"))], 2),
+    "101 goals": ([*PLAYED, *withdrawing(*many("goal", 101), at=5 * MINUTE)], 3),
+}
+
+
+@pytest.mark.parametrize("name", WITHDRAWN)
+async def test_what_is_withdrawn_counts_nowhere_whichever_way_it_is_counted(
+    store: Store, unconfirmed: Unconfirmed, reads: MatchReads, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nearly all of it is taken out of the answer of the first statement."""
+    events, most_statements = WITHDRAWN[name]
+    await insert(store, *events)
+    assert_plain_count(await count_of(reads), events)
+    plain, fetch, asked = MatchReads(store, unconfirmed), store.fetch, 0
+
+    async def counting(*statements: str) -> list[tuple[Any, ...]]:
+        nonlocal asked
+        asked += 1
+        return await fetch(*statements)
+
+    monkeypatch.setattr(store, "fetch", counting)
+    assert_plain_count(await count_of(plain), events)
+    assert asked == most_statements
+    assert_plain_count(await count_of(plain), events)
+    assert asked == most_statements + 1, "it is known from then on"
+    monkeypatch.undo()
+    later = withdrawing(event("goal", 2 * MINUTE, team="1"))
+    unconfirmed.hold(*later, *events[:2])
+    assert_plain_count(await count_of(reads), [*events, *later])
+
+
+async def test_several_matches_are_counted_apart(store: Store, reads: MatchReads, unconfirmed: Unconfirmed) -> None:
+    shared = str(uuid.uuid4())
+    one = [event("goal", match="one", team="1", event_id=shared), event("pass", match="one")]
+    two = [event("pass", match="two", event_id=shared), retraction(one[1].event_id, match="two")]
+    await insert(store, *one)
+    unconfirmed.hold(*two)
+    found = await reads.aggregates(["one", "two", "three", "one"])
+    assert found.keys() == {"one", "two"}
+    assert_plain_count(found["one"], one)
+    assert_plain_count(found["two"], two)
+
+
+async def test_a_match_is_whole_beside_one_that_is_counted_another_way(
+    store: Store, reads: MatchReads, unconfirmed: Unconfirmed
+) -> None:
+    """Of those that are asked for together, each is in the answer of its own statement; what is pending is in both."""
+    whole = [event("pass", n * SECONDS, match="whole", team="1") for n in range(20)]
+    intricate = [event("pass", n * SECONDS, match="intricate") for n in range(5)]
+    intricate.append(retraction(intricate[2].event_id, match="intricate"))
+    await insert(store, *whole[:15], *intricate[:4], intricate[5])
+    unconfirmed.hold(*whole[15:], intricate[4])
+    for _ in range(2):  # by then it is known which one has to be counted the other way
+        found = await reads.aggregates(["whole", "intricate"])
+        assert_plain_count(found["whole"], whole)
+        assert_plain_count(found["intricate"], intricate)
+
+
+async def counted_in(
+    store: Store, monkeypatch: pytest.MonkeyPatch, reads: MatchReads
+) -> tuple[MatchAggregates, int, int]:
+    """Return what is counted, in how many statements, and how long their answers are together."""
+    fetch, lengths = store.fetch, list[int]()
+
+    async def measuring(*statements: str) -> list[tuple[Any, ...]]:
+        rows = await fetch(*statements)
+        lengths.append(len(repr(rows)))
+        return rows
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "fetch", measuring)
+        return await count_of(reads), len(lengths), sum(lengths)
+
+
+async def test_the_buckets_of_many_events_are_not_told_one_by_one(
+    store: Store, unconfirmed: Unconfirmed, reads: MatchReads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shards.reads.matches.TOLD_EVENTS", 100)
+    events = [event("pass", n * SECONDS // 10, team=str(n % 2)) for n in range(3_000)]
+    await insert(store, *events)
+    assert_plain_count(await count_of(reads), events)
+    plain = MatchReads(store, unconfirmed)
+    first, statements, length = await counted_in(store, monkeypatch, plain)
+    assert (statements, length < 3_000) == (2, True)
+    again, statements, length = await counted_in(store, monkeypatch, plain)
+    assert (statements, length < 1_000) == (1, True)
+    assert first == again
+
+
+@pytest.mark.parametrize("way", [MatchReads, ByParts])
+async def test_the_texts_of_retractions_stay_where_they_are(
+    store: Store, unconfirmed: Unconfirmed, way: type[MatchReads], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes = [event("pass", n * SECONDS) for n in range(500)]
+    withdrawals = [
+        event("retraction", n, metadata=json.dumps({"why": "x" * 4_000, "eventId": passes[n].event_id}))
+        for n in range(499)
+    ]
+    await insert(store, *passes, *withdrawals)
+    reads = way(store, unconfirmed)
+    assert_plain_count(await count_of(reads), [*passes, *withdrawals])
+    _, statements, length = await counted_in(store, monkeypatch, reads)
+    assert (statements, length < 800_000) == (1, True), length  # those of the newest hundred are in the feed
+
+
+async def test_says_how_many_are_on_disk_only(store: Store, reads: MatchReads, unconfirmed: Unconfirmed) -> None:
+    await insert(store, event(match="known"))
+    unconfirmed.unread = {"known": 7, "new": 3}
+    found = await reads.aggregates(["known", "new", "unknown"])
+    assert {match: (of.total, of.pending_events) for match, of in found.items()} == {"known": (1, 7), "new": (0, 3)}
+    assert [match for match, _ in await reads.recent_matches(limit=5)] == ["new", "known"]
+    unconfirmed.hold(event(match="old"), event(match="known"))
+    unconfirmed.unread, unconfirmed.unread_at = {"known": 7}, {"known": time.time_ns() // 1_000_000}
+    first, _ = await reads.recent_matches(limit=2)
+    assert first[0] == "known", "what is on disk only is newer than what is in memory"
+
+
+async def test_recent_matches_come_in_pages_and_pending_ones_rise(
+    store: Store, reads: MatchReads, unconfirmed: Unconfirmed
+) -> None:
+    for number in range(7):
+        await insert(store, event(match=f"m{number}"), event(match=f"m{number}"))
+    listed: list[tuple[str, int]] = []
+    while page := await reads.recent_matches(limit=3, before=(listed[-1][1], listed[-1][0]) if listed else None):
+        listed += page
+    assert [match for match, _ in listed] == [f"m{number}" for number in range(6, -1, -1)]
+    newest = event(match="m2")
+    unconfirmed.hold(newest)
+    assert (await reads.recent_matches(limit=1)) == [("m2", newest.received_ns // 1_000_000)]
+
+
+async def test_no_answer_shows_less_than_was_acknowledged_while_buffers_flush_all_the_time(
+    store: Store, tmp_path: Path
+) -> None:
+    settings = ShardSettings(
+        data_dir=tmp_path / "data", shards=2, flush_interval_ms=5, checkpoint_interval_ms=50, wal_min_free_bytes=0
+    )
+    shards = ShardSet(settings, store)
+    await shards.start()
+    reads, acknowledged, done = MatchReads(store, shards), 0, False
+
+    async def write() -> None:
+        nonlocal acknowledged, done
+        for _ in range(150):
+            await shards.append([attrs.evolve(event("cheer"), received_ns=shards.clock.now_ns()) for _ in range(20)])
+            acknowledged += 20
+            await asyncio.sleep(0.005)
+        done = True
+
+    async def flush() -> None:
+        while not done:
+            for shard in range(2):
+                await store.flush_buffer(shard)
+
+    async def read() -> int:
+        shown, answers = 0, 0
+        while not done:
+            expected = max(acknowledged, shown)
+            try:
+                counted = (await reads.aggregates(["m"])).get("m")
+            except StoreError:
+                assert not shards.snapshot().store.up
+                continue
+            total = counted.total if counted else 0
+            assert total >= expected, f"showed {total} where {expected} was due"
+            assert counted is None or counted.pending_events == 0
+            shown, answers = total, answers + 1
+        return answers
+
+    try:
+        async with asyncio.timeout(60):
+            while not shards.snapshot().store.up:
+                await asyncio.sleep(0.02)
+        _, _, answers = await asyncio.gather(write(), flush(), read())
+        assert answers > 2  # how many more there are is up to the machine
+        assert (await count_of(reads)).total == acknowledged == 3000
+        await shards.flush()
+        assert (await count_of(reads)).total == acknowledged
+    finally:
+        await shards.close()
+
+
+async def test_in_a_catch_up_what_is_shown_and_what_is_pending_are_all_that_was_acknowledged(
+    store: Store, tmp_path: Path
+) -> None:
+    settings = ShardSettings(
+        data_dir=tmp_path / "data",
+        shards=1,
+        flush_max_rows=50,
+        checkpoint_interval_ms=50,
+        memory_max_rows=200,
+        wal_min_free_bytes=0,
+    )
+    shards = ShardSet(settings, store)
+    await shards.start()
+    reads, acknowledged, shown, catching_up = MatchReads(store, shards), 0, 0, 0
+    try:
+        async with asyncio.timeout(60):
+            while not shards.snapshot().store.up:
+                await asyncio.sleep(0.02)
+            shards.pause(0)  # as in an outage: what comes in now is more than memory takes
+            for _ in range(60):
+                await shards.append(
+                    [attrs.evolve(event("cheer"), received_ns=shards.clock.now_ns()) for _ in range(50)]
+                )
+                acknowledged += 50
+            before = await count_of(reads)
+            assert (before.total, before.pending_events) == (200, 2800)
+            shards.resume(0)
+            while shown < acknowledged:
+                counted = await count_of(reads)
+                assert shown <= counted.total <= acknowledged <= counted.total + counted.pending_events
+                shown, catching_up = counted.total, catching_up + (counted.pending_events > 0)
+        assert catching_up
+        await shards.flush()
+        after = await count_of(reads)
+        assert (after.total, after.pending_events) == (acknowledged, 0)
+    finally:
+        await shards.close()
+
+
+@pytest.mark.parametrize("way", [MatchReads, ByParts, BothWays])
+async def test_text_of_others_does_not_keep_a_match_from_being_counted(store: Store, way: type[MatchReads]) -> None:
+    """The service stores no such thing; what others write into the public table may be anything."""
+    await store._schema(
+        f"INSERT INTO {store.database}.events "
+        "(match_id, event_id, event_type, timestamp, team_id, metadata, received_at, version) "
+        "SELECT 'm', generateUUIDv4(kind), kind, fromUnixTimestamp64Milli(1700000000000), "
+        "unhex('41ff00'), unhex('7b22ff227d'), now64(3), 1 FROM (SELECT arrayJoin(['goal', 'match_start']) AS kind)"
+    )
+    answer = (await way(store, Unconfirmed()).aggregates(["m"]))["m"]
+    assert answer.total == 2
+    assert {highlight.metadata for highlight in answer.highlights} == {'{"\ufffd"}'}
+    assert {team for _, team, _ in answer.by_type_team} == {"A\ufffd\0"}
+    assert answer.start_metadata == '{"\ufffd"}'

@@ -1,0 +1,182 @@
+import logging
+import textwrap
+from pathlib import Path
+
+import attrs
+import pytest
+
+from app.config import API_KEY, API_KEY_HELP, NOT_BUILT, PREFIX, Config, ConfigError, Setting, settings
+from app.setting_kinds import Address
+from shards.settings import ShardSettings
+from tests.paths import ROOT
+
+SETTINGS = list(settings())
+HEADER = """\
+# Every setting with its default. Copy this file to .env and change what you need:
+# `make run` reads .env. Sizes are bytes, or KiB, MiB, GiB.
+"""
+
+
+def _documented(setting: Setting) -> str:
+    unit = f" [{setting.kind.unit}]" if setting.kind.unit else ""
+    return _commented(setting.help + unit, f"{setting.variable}={setting.default}")
+
+
+def _commented(text: str, line: str) -> str:
+    return f"{textwrap.fill(text, 100, initial_indent='# ', subsequent_indent='# ')}\n{line}\n"
+
+
+def test_the_example_lists_each_setting_with_default_unit_and_meaning_and_nothing_else() -> None:
+    for_commands = _commented(API_KEY_HELP, f"{API_KEY}=")
+    expected = "\n".join([HEADER, *(_documented(setting) for setting in SETTINGS), for_commands])
+    assert (ROOT / ".env.example").read_text(encoding="utf-8") == expected
+
+
+def test_the_example_as_an_environment_is_the_default() -> None:
+    lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
+    environ = dict(line.split("=", 1) for line in lines if line.startswith(PREFIX))
+    assert Config.from_env(environ) == Config.from_env({}) == Config()
+
+
+def test_defaults_are_those_of_the_contract() -> None:
+    assert {setting.variable.removeprefix(PREFIX): setting.default for setting in SETTINGS} == {
+        "HOST": "127.0.0.1",
+        "PORT": "8080",
+        "DATA_DIR": "./data",
+        "SHARDS": "4",
+        "CLICKHOUSE_URL": "",
+        "FLUSH_INTERVAL_MS": "200",
+        "FLUSH_MAX_ROWS": "10000",
+        "CHECKPOINT_INTERVAL_MS": "5000",
+        "WAL_SYNC": "always",
+        "WAL_MAX_BYTES": "8GiB",
+        "WAL_MIN_FREE_BYTES": "512MiB",
+        "MAX_BODY_BYTES": "10MiB",
+        "RETENTION_DAYS": "0",
+        "EVENT_TYPES": "",
+        "MONITOR": "127.0.0.1:20101",
+        "LOG_FORMAT": "",
+        "LOG_LEVEL": "INFO",
+        "SHUTDOWN_TIMEOUT_S": "8",
+    }
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "field", "value"),
+    [
+        ("PORT", "0", "port", 0),
+        ("PORT", " 9000 ", "port", 9000),
+        ("HOST", "::1", "host", "::1"),
+        ("DATA_DIR", "/var/lib/fanfinity", "data_dir", Path("/var/lib/fanfinity")),
+        ("WAL_MAX_BYTES", "1048576", "wal_max_bytes", 1 << 20),
+        ("WAL_MAX_BYTES", "3 GiB", "wal_max_bytes", 3 << 30),
+        ("MAX_BODY_BYTES", "64KiB", "max_body_bytes", 64 << 10),
+        ("WAL_SYNC", "OFF", "wal_sync", "off"),
+        ("LOG_LEVEL", "debug", "log_level", "DEBUG"),
+        ("EVENT_TYPES", "wave, chant", "event_types", frozenset({"wave", "chant"})),
+        ("MONITOR", "", "monitor", None),
+        ("MONITOR", "127.0.0.2:4000", "monitor", Address("127.0.0.2", 4000)),
+        ("MONITOR", "localhost:4000", "monitor", Address("127.0.0.1", 4000)),
+        ("SHUTDOWN_TIMEOUT_S", "0.5", "shutdown_timeout_s", 0.5),
+        ("CLICKHOUSE_URL", "clickhouses://u:p%40ss@db.example:9440/fans", "clickhouse_url", None),
+        ("CLICKHOUSE_URL", "clickhouse://[::1]:9000", "clickhouse_url", None),
+        ("CLICKHOUSE_URL", "clickhouses://host/fans?verify=false", "clickhouse_url", None),
+        ("CLICKHOUSE_URL", f"clickhouses://host?ca_certs={__file__}", "clickhouse_url", None),
+    ],
+)
+def test_values_are_read(variable: str, text: str, field: str, value: object) -> None:
+    config = Config.from_env({PREFIX + variable: text, "PATH": "/bin"})
+    assert getattr(config, field) == (text if field == "clickhouse_url" else value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "allowed"),
+    [
+        ("PORT", "http", "a whole number from 0 to 65535"),
+        ("PORT", "65536", "a whole number from 0 to 65535"),
+        ("PORT", "", "a whole number from 0 to 65535"),
+        ("PORT", "٣", "a whole number from 0 to 65535"),
+        ("HOST", "two words", "a host name or an address"),
+        ("SHARDS", "0", "a whole number from 1 to 256"),
+        ("SHARDS", "-1", "a whole number from 1 to 256"),
+        ("RETENTION_DAYS", "for ever", "a whole number from 0 to 3650"),
+        ("RETENTION_DAYS", "3651", "a whole number from 0 to 3650"),
+        ("DATA_DIR", "", "a path"),
+        ("FLUSH_INTERVAL_MS", "1.5", "a whole number from 1 to 60000"),
+        ("WAL_SYNC", "sometimes", "one of always, interval, off"),
+        ("WAL_MAX_BYTES", "8GB", "a size of at least 1MiB, in bytes or as 512KiB, 64MiB, 8GiB"),
+        ("WAL_MAX_BYTES", "10", "a size of at least 1MiB, in bytes or as 512KiB, 64MiB, 8GiB"),
+        ("WAL_MAX_BYTES", "9" * 15 + "TiB", "a size of at least 1MiB, in bytes or as 512KiB, 64MiB, 8GiB"),
+        ("LOG_FORMAT", "xml", "one of text, json, (empty)"),
+        ("EVENT_TYPES", "goal,Bad Name", "names of event types, comma separated"),
+        ("EVENT_TYPES", "goal,,save", "names of event types, comma separated"),
+        ("SHUTDOWN_TIMEOUT_S", "nan", "a number of seconds from 0 to 3600"),
+        ("SHUTDOWN_TIMEOUT_S", "soon", "a number of seconds from 0 to 3600"),
+        ("MONITOR", "0.0.0.0:20101", "empty (off), or a loopback address"),
+        ("MONITOR", "[::1]:20101", "empty (off), or a loopback address"),
+        ("MONITOR", "20101", "empty (off), or a loopback address"),
+        ("MONITOR", "127.0.0.1:65535", "empty (off), or a loopback address"),
+        ("CLICKHOUSE_URL", "http://host:8123", "empty, or clickhouse://"),
+        ("CLICKHOUSE_URL", "clickhouse://", "empty, or clickhouse://"),
+        ("CLICKHOUSE_URL", "clickhouse://host:port/x", "empty, or clickhouse://"),
+        ("CLICKHOUSE_URL", "clickhouse://host/a;b", "empty, or clickhouse://"),
+        ("CLICKHOUSE_URL", "clickhouse://host/a?verify=false", "empty, or clickhouse://"),
+        ("CLICKHOUSE_URL", "clickhouses://host/a?compress=1", "empty, or clickhouse://"),
+        ("CLICKHOUSE_URL", "clickhouses://host/a?ca_certs=/not/there.pem", "empty, or clickhouse://"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(variable: str, text: str, allowed: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        Config.from_env({PREFIX + variable: text})
+    message = str(error.value)
+    assert message.startswith(f"{PREFIX}{variable}={text!r} is not allowed: it must be {allowed}")
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("variable", "nearest"),
+    [("SHARD", "SHARDS"), ("CLICKHOUSE", "CLICKHOUSE_URL"), ("PRT", "PORT"), ("WAL_MAX_BYTE", "WAL_MAX_BYTES")],
+)
+def test_an_unknown_variable_is_refused_with_the_nearest_known_one(variable: str, nearest: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^FANFINITY_{variable} is not a setting; .* FANFINITY_{nearest}$"):
+        Config.from_env({PREFIX + variable: "1"})
+
+
+@pytest.mark.parametrize("text", ["", "ff_me_secret"])
+def test_the_key_of_the_commands_is_passed_over_and_kept_nowhere(text: str) -> None:
+    config = Config.from_env({API_KEY: text})
+    assert config == Config()
+    assert "secret" not in f"{config} {config.shown()}"
+
+
+@pytest.mark.parametrize("name", NOT_BUILT)
+def test_a_setting_that_is_not_built_yet_is_refused_unless_empty(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^FANFINITY_{name} is set, but this version does not act on it"):
+        Config.from_env({PREFIX + name: "something"})
+    assert Config.from_env({PREFIX + name: ""}) == Config()
+
+
+@pytest.mark.parametrize("url", ["clickhouse://me:S3cret@host/x", "clickhouse://me:S3:c@ret/#@host/x"])
+def test_a_password_is_never_shown(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    config = Config(clickhouse_url=url)
+    logging.getLogger(__name__).info("%s", config)
+    shown = config.shown()[PREFIX + "CLICKHOUSE_URL"]
+    assert shown == "clickhouse://me:***@host/x"
+    assert "***" in caplog.text
+    assert all(part not in text for part in ("S3", "ret/") for text in (shown, repr(config), caplog.text))
+
+
+def test_a_password_is_not_shown_in_the_error_about_its_url() -> None:
+    with pytest.raises(ConfigError) as error:
+        Config.from_env({PREFIX + "CLICKHOUSE_URL": "mysql://me:S3cret@host/x"})
+    assert "S3cret" not in str(error.value)
+    assert error.value.__cause__ is None
+
+
+def test_the_shard_set_gets_every_setting_it_shares() -> None:
+    config = Config(data_dir=Path("here"), shards=7, wal_sync="off", flush_max_rows=3, wal_max_bytes=1 << 21)
+    given = config.shard_settings()
+    shared = {field.name for field in attrs.fields(ShardSettings)} & {field.name for field in attrs.fields(Config)}
+    assert {"data_dir", "shards", "wal_sync", "flush_max_rows", "wal_max_bytes", "wal_min_free_bytes"} <= shared
+    assert all(getattr(given, name) == getattr(config, name) for name in shared)

@@ -1,0 +1,171 @@
+"""The file of dead letters: what it keeps over restarts, torn lines and a full disk."""
+
+import json
+import os
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from zlib import crc32
+
+import pytest
+
+from shards.deadletters.file import DeadLetterFile, FiledLetter
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "deadletters" / "shard-003.jsonl"
+
+
+def opened(path: Path) -> DeadLetterFile:
+    file = DeadLetterFile(path, shard=3)
+    file.recover()
+    return file
+
+
+async def put_aside(file: DeadLetterFile, *seqs: int) -> None:
+    for seq in seqs:
+        await file.append(seq=seq, row=b'{"match_id":"m%d"}' % seq, code=469, error=f"Constraint {seq}")
+
+
+def everything(file: DeadLetterFile, *, settled: bool = True) -> list[FiledLetter]:
+    return file.newest(limit=1000, before=None, settled=settled)
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """A real limit of this process: a write beyond it is cut short, the next one fails."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+async def test_no_file_is_no_letters(path: Path) -> None:
+    file = opened(path)
+    assert everything(file) == []
+    assert (file.requeued, file.discarded, file.seqs()) == (0, 0, set())
+    with pytest.raises(KeyError):
+        file.read("3-1")
+
+
+async def test_a_letter_is_the_same_after_a_restart(path: Path) -> None:
+    file = opened(path)
+    await put_aside(file, 7)
+    before = file.read("3-7")
+    assert before.letter.row == '{"match_id":"m7"}'
+    assert (before.letter.code, before.letter.error, before.letter.seq) == (469, "Constraint 7", 7)
+    assert before.settlement is None
+    assert opened(path).read("3-7") == before
+
+
+async def test_what_was_done_with_letters_is_kept(path: Path) -> None:
+    file = opened(path)
+    await put_aside(file, 1, 2, 3)
+    await file.settle("3-1", "requeued", row=b'{"match_id":"mended"}')
+    await file.settle("3-3", "discarded")
+    for one in (file, opened(path)):
+        assert (one.requeued, one.discarded) == (1, 1)
+        assert [letter.id for letter in everything(one, settled=False)] == ["3-2"]
+        requeued, discarded = one.read("3-1").settlement, one.read("3-3").settlement
+        assert requeued is not None
+        assert discarded is not None
+        assert (requeued.action, requeued.row) == ("requeued", '{"match_id":"mended"}')
+        assert (discarded.action, discarded.row) == ("discarded", "")
+        assert one.seqs() == {1, 2, 3}
+        assert one.rows_after(2) == {(3, crc32(b'{"match_id":"m3"}'))}
+        assert one.count_upto(2) == 2
+
+
+async def test_a_letter_settled_twice_counts_once(path: Path) -> None:
+    file = opened(path)
+    await put_aside(file, 1)
+    await file.settle("3-1", "requeued", row=b"{}")
+    await file.settle("3-1", "discarded")
+    for one in (file, opened(path)):
+        assert (one.requeued, one.discarded) == (1, 0)
+
+
+async def test_pages_are_newest_first_and_complete(path: Path) -> None:
+    file = opened(path)
+    await put_aside(file, *range(1, 26))
+    await file.settle("3-20", "discarded")
+    pages = []
+    before = None
+    while page := file.newest(limit=10, before=before, settled=False):
+        pages.append([letter.letter.seq for letter in page])
+        before = page[-1].place
+        await put_aside(file, 100 + len(pages))  # what comes in meanwhile moves nothing
+    assert [len(page) for page in pages] == [10, 10, 4]
+    assert [seq for page in pages for seq in page] == [seq for seq in range(25, 0, -1) if seq != 20]
+
+
+@pytest.mark.parametrize("cut", range(1, 140, 9))
+async def test_a_torn_line_takes_no_other_with_it(path: Path, cut: int) -> None:
+    file = opened(path)
+    await put_aside(file, 1, 2)
+    await file.settle("3-1", "requeued", row=b"{}")
+    os.truncate(path, path.stat().st_size - cut)
+    torn = opened(path)
+    left = {letter.id for letter in everything(torn)}
+    assert "3-1" in left
+    await put_aside(torn, 5)
+    await torn.settle("3-5", "discarded")
+    again = opened(path)
+    assert {letter.id for letter in everything(again)} == left | {"3-5"}
+    assert again.read("3-5").settlement is not None
+    assert again.discarded == 1
+
+
+async def test_a_damaged_line_in_the_middle_is_passed_over(path: Path) -> None:
+    file = opened(path)
+    await put_aside(file, 1, 2, 3)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + b"\xff\xfe{" + lines[1][3:] + lines[2])
+    assert [letter.seq for letter in opened(path).load()] == [1, 3]
+    assert [letter.id for letter in everything(opened(path))] == ["3-3", "3-1"]
+
+
+async def test_a_line_that_did_not_fit_is_an_error_and_no_letter(path: Path) -> None:
+    """A disk that is getting full takes a part of a write and reports no error."""
+    file = opened(path)
+    await put_aside(file, 1)
+    with files_of_at_most(path.stat().st_size + 40):
+        with pytest.raises(OSError, match="File too large"):
+            await put_aside(file, 2)
+        with pytest.raises(OSError, match="File too large"):
+            await file.settle("3-1", "discarded")
+    assert "3-2" not in file
+    assert file.discarded == 0
+    await put_aside(file, 2)
+    assert {letter.id for letter in everything(opened(path))} == {"3-1", "3-2"}
+
+
+async def test_a_letter_written_twice_is_one(path: Path) -> None:
+    """The first write left the whole line, but its sync failed: it is written again."""
+    file = opened(path)
+    await put_aside(file, 1)
+    path.write_bytes(path.read_bytes() * 2)
+    assert [letter.id for letter in everything(opened(path))] == ["3-1"]
+    assert opened(path).count_upto(1) == 1
+
+
+async def test_another_row_of_the_same_number_has_an_id_of_its_own(path: Path) -> None:
+    """The write-ahead log was lost, its dead letters were not: numbers start again."""
+    file = opened(path)
+    await put_aside(file, 1)
+    line = json.loads(path.read_text()) | {"row": '{"match_id":"other"}'}
+    path.write_text(path.read_text() + json.dumps(line) + "\n")
+    file = opened(path)
+    assert {letter.id: letter.letter.row for letter in everything(file)} == {
+        "3-1": '{"match_id":"m1"}',
+        "3-1-2": '{"match_id":"other"}',
+    }
+    await file.settle("3-1-2", "discarded")
+    assert [letter.id for letter in everything(opened(path), settled=False)] == ["3-1"]

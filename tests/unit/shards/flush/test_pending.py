@@ -1,0 +1,132 @@
+"""Pending rows: memory is capped, nothing is forgotten, and the unread ones come back from the log."""
+
+from collections import Counter
+
+import pytest
+
+from shards.events import Event, encode_row
+from shards.flush import pending as pending_module
+from shards.flush.pending import PendingRows
+from shards.wal.record import Record
+
+
+def row(number: int, match_id: str = "m") -> bytes:
+    return encode_row(Event(match_id, f"id-{number}", "pass", 1, "1", "", "{}", number))
+
+
+def add(pending: PendingRows, first: int, *match_ids: str) -> None:
+    rows = [row(number, match_id) for number, match_id in enumerate(match_ids, first)]
+    pending.add_durable(first, match_ids, rows)
+
+
+def test_rows_beyond_the_cap_are_counted_but_not_held() -> None:
+    pending = PendingRows(max_rows=2, max_bytes=1 << 20)
+
+    add(pending, 1, "a", "b", "a", "a")
+
+    assert (len(pending), pending.in_memory, pending.unread) == (4, 2, 2)
+    assert pending.of_match("a") == ((row(1, "a"),), 2)
+    assert pending.of_match("b") == ((row(2, "b"),), 0)
+    assert pending.matches() == {"a", "b"}
+
+
+def test_rows_that_follow_unread_ones_wait_for_their_turn() -> None:
+    """Memory holds the oldest rows without a gap; a newer row must not overtake what is on disk only."""
+    pending = PendingRows(max_rows=2, max_bytes=1 << 20)
+    add(pending, 1, "a", "a", "a")
+    pending.remove([1, 2])
+    pending.saved()
+    assert pending.has_room
+
+    add(pending, 4, "a")
+
+    assert (pending.in_memory, pending.unread) == (0, 2)
+    assert pending.add_loaded([Record(3, row(3, "a")), Record(4, row(4, "a"))]) == [3, 4]
+    assert (pending.in_memory, pending.unread) == (2, 0)
+    add(pending, 5, "a")
+    assert pending.unread == 1
+
+
+def test_the_byte_cap_counts() -> None:
+    pending = PendingRows(max_rows=100, max_bytes=len(row(1)))
+    add(pending, 1, "m", "m")
+    assert (pending.in_memory, pending.unread) == (1, 1)
+    assert pending.crowded
+
+
+def test_done_upto_is_the_end_of_the_first_stretch_that_is_done_with() -> None:
+    pending = PendingRows(max_rows=100, max_bytes=1 << 20)
+    add(pending, 1, *"aaaa")
+    assert pending.done_upto == 0
+    assert pending.remove([2, 3]) == 2
+    assert pending.done_upto == 0
+    assert pending.remove([1, 1]) == 1
+    assert pending.done_upto == 3
+    assert pending.remove([4]) == 1
+    assert pending.done_upto == 4
+    assert pending.matches() == set()
+
+
+def test_recovered_rows_are_unread_until_they_are_loaded() -> None:
+    pending = PendingRows(max_rows=100, max_bytes=1 << 20)
+    pending.recover(upto=5, last_seq=8, unread=Counter(m=3), age_s=60)
+
+    assert pending.of_match("m") == ((), 3)
+    assert pending.oldest_age_s >= 60
+    assert pending.add_loaded([Record(seq, row(seq)) for seq in (6, 7)]) == [6, 7]
+    assert (pending.in_memory, pending.unread, pending.loaded_seq) == (2, 1, 7)
+    pending.loading_ended()
+    assert (len(pending), pending.loaded_seq) == (2, 8)
+
+
+def test_what_was_done_with_before_the_start_is_passed_over() -> None:
+    pending = PendingRows(max_rows=2, max_bytes=1 << 20)
+    pending.recover(upto=5, last_seq=12, unread=Counter(m=3), age_s=60, done=((7, 9), (11, 11)))
+    assert [pending.count_between(6, last) for last in range(6, 13)] == [1, 1, 1, 1, 2, 2, 3]
+
+    assert pending.add_loaded([Record(seq, row(seq)) for seq in (6, 10)]) == [6, 10]
+
+    assert (pending.in_memory, pending.unread, pending.loaded_seq) == (2, 1, 10)
+    assert [pending.count_between(first, 12) for first in range(6, 13)] == [3, 2, 2, 2, 2, 1, 1]
+    pending.remove([6, 10])
+    assert pending.add_loaded([Record(12, row(12))]) == [12]
+    assert (len(pending), pending.unread, pending.done_upto, pending.done_before) == (1, 0, 11, ())
+
+
+@pytest.mark.parametrize(
+    "limits", [{"max_rows": 3, "max_bytes": 1 << 20}, {"max_rows": 9, "max_bytes": 3 * len(row(1))}]
+)
+def test_no_row_takes_the_place_of_one_that_no_checkpoint_knows_of(limits: dict[str, int]) -> None:
+    """After a crash memory is filled with that one again, and the row in its place, counted before, would not be."""
+    pending = PendingRows(**limits)
+    add(pending, 1, *"mmm")
+    pending.remove([2])
+    add(pending, 4, "m")
+    assert (pending.in_memory, pending.unread, pending.room[0]) == (2, 1, limits["max_rows"] - 3)
+    pending.saved()
+    assert pending.add_loaded([Record(4, row(4))]) == [4]
+    assert not pending.has_room
+
+
+def test_age_is_that_of_the_oldest_row_left() -> None:
+    pending = PendingRows(max_rows=100, max_bytes=1 << 20)
+    assert pending.oldest_age_s == 0
+    pending.recover(upto=0, last_seq=1, unread=Counter(m=1), age_s=1000)
+    add(pending, 2, "m")
+    pending.add_loaded([Record(1, row(1)), Record(2, row(2))])
+    assert pending.oldest_age_s >= 1000
+
+    pending.remove([1])
+
+    assert pending.oldest_age_s < 1000
+
+
+def test_a_long_outage_costs_no_memory_for_the_age_of_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(pending_module, "monotonic", lambda: now)
+    pending = PendingRows(max_rows=2, max_bytes=1 << 20)
+    for seq in range(1, 20_001):
+        now += 1
+        add(pending, seq, "a")
+    assert len(pending._durable_since) <= pending_module.AGES_MAX
+    assert pending.oldest_age_s == 19_999

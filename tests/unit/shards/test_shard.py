@@ -1,0 +1,216 @@
+"""A shard as a restart finds it, and in an outage of ClickHouse."""
+
+import asyncio
+import threading
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from shards import shardset
+from shards.errors import NotAccepting, StoreUnavailable
+from shards.events import Event, encode_row
+from shards.flush.tally import Attempt
+from shards.settings import ShardSettings
+from shards.shard import Shard, wal_directory
+from shards.shardset import ShardSet
+from shards.stores.server import ServerStore
+from shards.wal.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from shards.wal.journal import Confirmed, Journal
+from shards.wal.log import ShardLog
+from shards.wal.reader import LogReader
+from shards.wal.record import Record
+from tests.clickhouse import free_port
+
+HOUR_S = 3600
+DEADLINE_S = 60
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ShardSettings:
+    monkeypatch.setattr(shardset, "STORE_HEAD_START_S", 0.0)
+    return ShardSettings(data_dir=tmp_path, shards=1, wal_min_free_bytes=0)
+
+
+@asynccontextmanager
+async def in_an_outage(settings: ShardSettings) -> AsyncIterator[ShardSet]:
+    """A shard set whose ClickHouse nobody can reach."""
+    store = ServerStore(f"clickhouse://default@127.0.0.1:{free_port()}/away", shards=settings.shards)
+    shards = ShardSet(settings, store)
+    await shards.start()
+    try:
+        yield shards
+    finally:
+        await shards.close()
+        await store.close()
+
+
+def events(shards: ShardSet, count: int) -> list[Event]:
+    return [Event("m", str(uuid.uuid4()), "pass", 1, "1", "", "{}", shards.clock.now_ns()) for _ in range(count)]
+
+
+def open_log(data_dir: Path) -> ShardLog:
+    return ShardLog(wal_directory(data_dir, 0), shard=0, segment_max_bytes=1 << 20)
+
+
+@pytest.mark.parametrize(("clock_moved_s", "least_s"), [(HOUR_S, HOUR_S), (-HOUR_S, 0)], ids=["later", "set back"])
+def test_the_age_of_the_oldest_row_outlives_a_restart_and_is_never_negative(
+    tmp_path: Path, clock_moved_s: int, least_s: int
+) -> None:
+    received_ns = time.time_ns() - clock_moved_s * 1_000_000_000
+    log = open_log(tmp_path)
+    log.recover()
+    log.append([encode_row(Event("m", "id", "pass", 1, "1", "", "{}", received_ns))])
+    log.sync()
+    log.close()
+
+    again = open_log(tmp_path)
+    shard = Shard(0, ShardSettings(data_dir=tmp_path), log=again)
+
+    first = shard.pending.oldest_age_s
+    assert least_s <= first < least_s + HOUR_S
+    assert shard.pending.oldest_age_s > first, "it grows from there"
+
+
+async def test_who_stops_waiting_for_the_store_in_an_outage_leaves_nothing_behind(settings: ShardSettings) -> None:
+    async with in_an_outage(settings) as shards:
+        for _ in range(5):
+            receipt = await shards.append(events(shards, 1))
+            assert not await shards.settle(receipt, timeout_s=0.01)
+        assert not shards._shards[0].flusher._flush_waiters
+
+
+async def test_a_restart_has_as_many_rows_in_memory_as_there_were(settings: ShardSettings) -> None:
+    """Rows on disk only are in no answer: one from before the restart had counted these."""
+    settings = attrs.evolve(settings, memory_max_rows=100, flush_max_rows=40)
+    async with in_an_outage(settings) as shards:
+        await shards.append(events(shards, 120))
+        held = shards.pending(["m"])
+        assert (len(held.rows), held.unread) == (100, {"m": 20})
+    async with in_an_outage(settings) as shards:
+        assert shards.pending(["m"]) == held
+
+
+async def test_a_row_that_holds_the_checkpoint_back_does_not_keep_the_journal_in_memory(
+    settings: ShardSettings,
+) -> None:
+    async with in_an_outage(settings) as shards:
+        await shards.append(events(shards, 1))
+        log, flushing = shards._shards[0]._log, shards._shards[0].flusher
+        for batch in range(1, 5):
+            log.journal.note(
+                Confirmed(
+                    writer="w",
+                    first_batch=batch,
+                    last_batch=batch,
+                    rows=1,
+                    runs=((batch + 1, batch + 1),),
+                    at_s=int(time.time()),
+                    event_id="",
+                    received_s=0,
+                )
+            )
+            await flushing._save()
+            assert log.checkpoint.upto == 0
+            assert log.journal.is_written
+        written = Journal(log.directory, shard=0).entries()
+        assert sum(entry.rows for entry in written if isinstance(entry, Confirmed)) == 4
+
+
+async def test_a_step_that_fails_saves_what_it_had_confirmed(
+    settings: ShardSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = attrs.evolve(settings, memory_max_rows=4)
+    async with in_an_outage(settings) as shards:
+        await shards.append(events(shards, 4))
+        [shard] = shards._shards
+
+        async def fail_late() -> None:
+            shard.flusher._delivery.confirm(Attempt(1, [1, 3], shard.pending.rows([1])[0]))
+            raise StoreUnavailable("away again")
+
+        monkeypatch.setattr(shard.flusher, "_work", fail_late)
+        with pytest.raises(StoreUnavailable):
+            await shard.flusher._step()
+        saved = read_checkpoint(wal_directory(settings.data_dir, 0))
+        assert (saved.upto, saved.beyond) == (1, ((3, 3),))
+        assert shard.pending.room[0] == 2
+
+
+async def test_a_checkpoint_that_could_not_be_written_is_written_later(settings: ShardSettings) -> None:
+    async with in_an_outage(settings) as shards:
+        await shards.append(events(shards, 3))
+        [shard] = shards._shards
+        shard.flusher._delivery.confirm(Attempt(1, [2], shard.pending.rows([2])[0]))
+        in_the_way = wal_directory(settings.data_dir, 0) / "checkpoint.json.new"
+        in_the_way.mkdir()  # cannot be opened for writing, not even by root
+        await shard.flusher._save()
+        assert read_checkpoint(wal_directory(settings.data_dir, 0)).beyond == ()
+        in_the_way.rmdir()
+        await shard.flusher._save()
+        assert read_checkpoint(wal_directory(settings.data_dir, 0)).beyond == ((2, 2),)
+
+
+async def test_a_log_of_which_all_is_done_with_has_lost_nothing(settings: ShardSettings) -> None:
+    async with in_an_outage(settings) as shards:
+        await shards.append(events(shards, 3))
+    write_checkpoint(wal_directory(settings.data_dir, 0), Checkpoint(beyond=((1, 3),)))
+    async with in_an_outage(settings) as shards:
+        now = shards.snapshot()
+        assert (now.appended, now.confirmed, now.pending, now.damaged) == (3, 3, 0, 0)
+        await shards._shards[0].flusher._save()
+        assert shards._shards[0]._log.checkpoint == Checkpoint(upto=3)
+
+
+async def test_a_recovery_that_fails_late_says_so(settings: ShardSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = open_log(settings.data_dir)
+    log.recover()
+    log.append([b'{"match_id":"of no release of ours"}'])
+    log.sync()
+    log.close()
+    monkeypatch.setattr(shardset, "RECOVERY_HEAD_START_S", 0.0)
+    async with in_an_outage(settings) as shards, asyncio.timeout(DEADLINE_S):
+        while True:
+            with pytest.raises(NotAccepting) as refusal:
+                shards.check_room()
+            if "cannot be read" in refusal.value.reason:
+                break
+            await asyncio.sleep(0.01)
+
+
+async def test_a_shutdown_in_the_middle_of_the_recovery_ends_it(
+    settings: ShardSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with in_an_outage(settings) as shards:
+        for _ in range(5):
+            await shards.append(events(shards, 4_000))
+    read, reading, reads = LogReader.read, threading.Event(), 0
+
+    def slowly(self: LogReader, **limits: Any) -> list[Record]:
+        nonlocal reads
+        reads += 1
+        reading.set()
+        time.sleep(0.5)
+        return read(self, **limits)
+
+    monkeypatch.setattr(shardset, "RECOVERY_HEAD_START_S", 0.0)
+    monkeypatch.setattr(LogReader, "read", slowly)
+    async with in_an_outage(settings) as shards:
+        await asyncio.to_thread(reading.wait)
+        assert not await shards.drain(timeout_s=DEADLINE_S)
+    before = reads
+    await asyncio.sleep(1)
+    assert reads == before, "nobody reads on when the directory is free for others"
+    with pytest.raises(NotAccepting, match="shutting down"):
+        await shards.append(events(shards, 1))
+    monkeypatch.undo()
+    async with in_an_outage(settings) as shards:
+        async with asyncio.timeout(DEADLINE_S):
+            while not shards.snapshot().recovered:
+                await asyncio.sleep(0.01)
+        assert (shards.snapshot().appended, shards.snapshot().pending) == (20_000, 20_000)
