@@ -34,7 +34,7 @@ this process, of ClickHouse, or of both, loses none of them, and none counts twi
 
 **Layers.** An arrow is an import; none goes back, and no two files import each other::
 
-    shardset, shard, outcomes ──► audit/, flush/, reads/ ──► deadletters/, stores/ ──► wal/
+    shardset, shard, lookups, recovery ──► audit/, flush/, reads/ ──► deadletters/, stores/ ──► wal/
                               ──► events, errors, runs, clock, settings, observer, snapshot, receipts, routing
 
 **The door.** Of all this the application may use the names listed here, and nothing else. `ShardSet` is the one object

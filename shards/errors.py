@@ -13,6 +13,7 @@
     │   ├── UnknownLetter      there is none of this id
     │   ├── LetterSettled      it was requeued or discarded before
     │   └── KeyChanged         a repair names another match or event
+    ├── InvariantBroken        the service contradicts itself: a fault of ours
     └── StoreError             ClickHouse did not do what was asked
         ├── StoreUnavailable   not reachable, or it went away; retry
         ├── SchemaMismatch     a database object is not as needed; mend it, then retry
@@ -68,6 +69,13 @@ class DataDirectoryLocked(ShardsError):
             f"{path} is in use by another fanfinity process; stop it, or set FANFINITY_DATA_DIR to another directory"
         )
         self.path = path
+
+
+class InvariantBroken(ShardsError):
+    """The log or a flusher found that what must always hold does not: a fault of ours, not of the disk or ClickHouse.
+
+    Raised before an append it fails that group, before a confirmation the rows are sent again. Reads never raise it.
+    """
 
 
 class LetterError(ShardsError):

@@ -1,6 +1,7 @@
 """One shard: its log, its pending rows, its flusher."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -11,16 +12,21 @@ from shards.deadletters.file import DeadLetterFile
 from shards.events import Event, encode_row
 from shards.flush.flusher import Flusher
 from shards.flush.gate import StoreGate
+from shards.flush.loader import Loader
 from shards.flush.pending import PendingRows
-from shards.flush.sender import Delivery
+from shards.flush.sender import Sender
+from shards.flush.steps import Steps
 from shards.flush.tally import Tally
+from shards.flush.troubles import Troubles
 from shards.observer import Observer
 from shards.runs import runs_of, size, union
 from shards.settings import ShardSettings
 from shards.snapshot import ShardSnapshot
 from shards.stores.base import Store
 from shards.wal.committer import Committer
-from shards.wal.log import ShardLog
+from shards.wal.log import Recovery, ShardLog
+
+_log = logging.getLogger(__name__)
 
 WAL_DIRECTORY = "wal"
 
@@ -28,11 +34,6 @@ WAL_DIRECTORY = "wal"
 def wal_directory(data_dir: Path, index: int) -> Path:
     """Return where a shard's segments are."""
     return data_dir / WAL_DIRECTORY / f"shard-{index:03d}"
-
-
-def found_indexes(data_dir: Path) -> set[int]:
-    """Return the shards that have left a log, whatever their number is set to now."""
-    return {int(path.name.removeprefix("shard-")) for path in (data_dir / WAL_DIRECTORY).glob("shard-[0-9]*")}
 
 
 class Shard:
@@ -54,29 +55,38 @@ class Shard:
         self.dead_letters = DeadLetterFile(path, shard=index)
         self.dead_letters.recover()
         recovery = log.recover(letters_after=self.dead_letters.rows_after, stopping=stopping)
-        self._dead_beyond = recovery.dead
         self.pending = PendingRows(max_rows=settings.memory_max_rows, max_bytes=settings.memory_max_bytes)
         self.pending.recover(
             upto=log.checkpoint.upto,
             last_seq=log.durable_seq,
             unread=recovery.pending,
             age_s=max(0.0, (time.time_ns() - recovery.oldest_ns) / 1e9) if recovery.oldest_ns else 0.0,
-            done=union((*log.checkpoint.beyond, *runs_of(tuple(recovery.dead)))),
+            done=union((*log.checkpoint.beyond, *runs_of(tuple(recovery.dead)), *recovery.damaged)),
+        )
+        self.tally = self._tally_of(recovery)
+        self._unaccounted = 0
+
+    def _tally_of(self, recovery: Recovery) -> Tally:
+        done = self._log.checkpoint
+        dead_lettered, confirmed = done.dead_lettered, done.confirmed
+        if confirmed is None:
+            # A checkpoint that could not be written does not know of all letters, and one that was cut off of none.
+            dead_lettered = max(dead_lettered, self.dead_letters.count_upto(done.upto))
+            confirmed = done.upto - dead_lettered - done.damaged
+        return Tally(
+            confirmed=confirmed + size(done.beyond),
+            dead_lettered=dead_lettered + len(recovery.dead),
+            damaged=done.damaged + size(recovery.damaged),
+            confirmed_beyond=done.beyond,
+            dead=self.dead_letters.seqs(),
+            dead_beyond=set(recovery.dead),
+            damaged_beyond=recovery.damaged,
         )
 
     def attach(self, *, writer: str, store: Store, gate: StoreGate, observer: Observer) -> Flusher:
         """Make the shard's flusher; its :meth:`~shards.flush.flusher.Flusher.run` is for the caller to start."""
-        done = self._log.checkpoint
-        # A checkpoint that could not be written does not know of all letters, and one that was cut off of none.
-        dead_lettered = max(done.dead_lettered, self.dead_letters.count_upto(done.upto))
-        self.tally = Tally(
-            confirmed=done.upto - dead_lettered - done.damaged + size(done.beyond),
-            beyond=done.beyond,
-            dead_lettered=dead_lettered + len(self._dead_beyond),
-            dead=self.dead_letters.seqs(),
-            dead_beyond=set(self._dead_beyond),
-        )
-        delivery = Delivery(
+        troubles = Troubles(self.index, observer)
+        sender = Sender(
             shard=self.index,
             writer=writer,
             pending=self.pending,
@@ -86,17 +96,28 @@ class Shard:
             store=store,
             observer=observer,
         )
-        self.flusher = Flusher(
+        steps = Steps(
             shard=self.index,
             settings=self._settings,
+            pending=self.pending,
+            loader=Loader(self._log, self.pending, self.tally, max_rows=self._settings.flush_max_rows),
+            sender=sender,
+            store=store,
+            troubles=troubles,
+            observer=observer,
+            has_buffer=not self.retired,
+            sent_seq=self._log.checkpoint.upto,
+            recovered_seq=self._log.durable_seq,
+        )
+        self.flusher = Flusher(
+            shard=self.index,
             log=self._log,
             pending=self.pending,
             tally=self.tally,
-            delivery=delivery,
-            store=store,
+            steps=steps,
             gate=gate,
+            troubles=troubles,
             observer=observer,
-            has_buffer=not self.retired,
         )
         return self.flusher
 
@@ -126,6 +147,8 @@ class Shard:
         """Return the shard's present figures."""
         flusher, tally, letters = self.flusher, self.tally, self.dead_letters
         pending = len(self.pending)
+        unaccounted = self.pending.last_seq - (tally.confirmed + pending + tally.dead_lettered + tally.damaged)
+        self._report_unaccounted(unaccounted)
         return ShardSnapshot(
             index=self.index,
             appended=self.pending.last_seq,
@@ -134,18 +157,25 @@ class Shard:
             dead_lettered=tally.dead_lettered - letters.requeued - letters.discarded,
             requeued=letters.requeued,
             discarded=letters.discarded,
-            damaged=self.pending.last_seq - tally.confirmed - pending - tally.dead_lettered,
+            damaged=tally.damaged,
+            unaccounted=unaccounted,
             depth=pending - flusher.in_flight,
             in_flight=flusher.in_flight,
             unread=self.pending.unread,
             retries=flusher.retries,
-            wal_bytes=self._log.size_bytes,
-            wal_segments=self._log.segment_count,
+            wal_bytes=self._log.segments.size_bytes,
+            wal_segments=len(self._log.segments),
             oldest_unconfirmed_s=self.pending.oldest_age_s,
             paused=flusher.paused,
             retired=self.retired,
             last_error=flusher.last_error,
         )
+
+    def _report_unaccounted(self, rows: int) -> None:
+        """Log a difference of the sum when it appears, changes, or is gone."""
+        if rows != self._unaccounted:
+            self._unaccounted = rows
+            _log.error("shard %d: the accounting differs by %d rows; this is a fault of the service", self.index, rows)
 
     def close(self) -> None:
         """Close the files."""

@@ -14,13 +14,14 @@ from shards.deadletters.settling import DeadLetters
 from shards.errors import NotAccepting
 from shards.events import Event
 from shards.flush.gate import StoreGate
+from shards.lookups import outcome_of, pending_of
 from shards.observer import Observer
-from shards.outcomes import outcome_of
 from shards.reads.source import Pending
 from shards.receipts import Outcome, Receipt, Stretch
+from shards.recovery import recovered_shards
 from shards.routing import shard_of
 from shards.settings import ShardSettings
-from shards.shard import Shard, found_indexes, wal_directory
+from shards.shard import Shard
 from shards.snapshot import Snapshot
 from shards.stores.base import Store
 from shards.wal.admission import Room
@@ -55,7 +56,7 @@ class ShardSet:
         self._observer = observer or Observer()
         self._gate = StoreGate(store, self._observer)
         self._committer = Committer(sync=settings.wal_sync, observer=self._observer)
-        self._room = Room(settings, self._committer, lambda: sum(log.size_bytes for log in self._logs))
+        self._room = Room(settings, self._committer, lambda: sum(log.segments.size_bytes for log in self._logs))
         self._logs: list[ShardLog] = []
         self._shards: list[Shard] = []
         self._letters = DeadLetters(self.append)
@@ -93,7 +94,7 @@ class ShardSet:
             raise
 
     async def _recover_shards(self) -> None:
-        recovered = await asyncio.to_thread(self._recover_logs)
+        recovered = await asyncio.to_thread(recovered_shards, self._settings, stopping=self._stopping.is_set)
         self._check_stopping()
         writer = uuid.uuid4().hex
         shards = [shard for _, shard in recovered]
@@ -120,18 +121,6 @@ class ShardSet:
     def _check_stopping(self) -> None:
         if self._stopping.is_set():
             raise NotAccepting(self._refusal)
-
-    def _recover_logs(self) -> list[tuple[ShardLog, Shard]]:
-        settings = self._settings
-        recovered = []
-        for index in range(max(settings.shards, 1 + max(found_indexes(settings.data_dir), default=0))):
-            log = ShardLog(
-                wal_directory(settings.data_dir, index),
-                shard=index,
-                segment_max_bytes=_segment_max_bytes(settings),
-            )
-            recovered.append((log, Shard(index, settings, log=log, stopping=self._stopping.is_set)))
-        return recovered
 
     def check_room(self) -> None:
         """Raise a subclass of :class:`Unavailable` if an append would be refused now. Cheap."""
@@ -222,21 +211,10 @@ class ShardSet:
     def pending(self, match_ids: Collection[str]) -> Pending:
         """Return what is not confirmed of some matches. For a read: take this first, query then.
 
-        Every shard is asked: after a change of their number a match may have rows in two of them. Raises
-        :class:`NotAccepting` while the log is recovered: an answer without its rows would go back.
+        Raises :class:`NotAccepting` while the log is recovered: an answer without its rows would go back.
         """
         self.require_recovered()
-        rows: list[bytes] = []
-        unread: dict[str, int] = {}
-        unread_at: dict[str, int] = {}
-        for shard in self._shards:
-            for match_id in match_ids:
-                in_memory, on_disk = shard.pending.of_match(match_id)
-                rows += in_memory
-                if on_disk:
-                    unread[match_id] = unread.get(match_id, 0) + on_disk
-                    unread_at[match_id] = max(unread_at.get(match_id, 0), shard.pending.unread_at(match_id))
-        return Pending(rows=tuple(rows), unread=unread, unread_at=unread_at)
+        return pending_of(match_ids, self._shards)
 
     def require_recovered(self) -> None:
         """Raise :class:`NotAccepting` while the log is recovered."""
@@ -316,8 +294,3 @@ class ShardSet:
         for shard in self._shards:
             shard.close()
         self._directory.close()
-
-
-def _segment_max_bytes(settings: ShardSettings) -> int:
-    """Keep the open segments, which cannot be deleted, to a quarter of what the log may use."""
-    return min(settings.segment_max_bytes, settings.wal_max_bytes // (4 * settings.shards))

@@ -85,6 +85,8 @@ def _accounting(snapshot: Snapshot) -> Iterator[Figure]:
         yield Figure(name="discarded", value=number(snapshot.discarded))
     if snapshot.damaged:
         yield Figure(name="damaged", value=number(snapshot.damaged), kind="failing")
+    if snapshot.unaccounted:
+        yield Figure(name="unaccounted", value=number(snapshot.unaccounted), kind="failing")
 
 
 def _condition(snapshot: Snapshot) -> tuple[str, str]:

@@ -47,6 +47,7 @@ def _accounting(counts: Snapshot | ShardSnapshot) -> dict[str, int]:
         "requeued": counts.requeued,
         "discarded": counts.discarded,
         "damaged": counts.damaged,
+        "unaccounted": counts.unaccounted,
     }
 
 

@@ -157,7 +157,7 @@ class _State(Collector):
 
 
 def _wal(snapshot: Snapshot) -> Iterator[Metric]:
-    """Appended = confirmed + pending + dead-lettered + damaged, in records (= events), across restarts.
+    """Appended = confirmed + pending + dead-lettered + damaged + unaccounted, in records (= events), across restarts.
 
     Dead-lettered = open dead letters (``fanfinity_dead_letters``) + requeued + discarded.
     """
@@ -171,6 +171,10 @@ def _wal(snapshot: Snapshot) -> Iterator[Metric]:
     yield _counter("fanfinity_wal_requeued_records", "Dead letters appended again by hand, ever.", snapshot.requeued)
     yield _counter("fanfinity_wal_discarded_records", "Dead letters given up by hand, ever.", snapshot.discarded)
     yield _counter("fanfinity_wal_damaged_records", "Events that the disk lost, ever.", snapshot.damaged)
+    yield _gauge(
+        *("fanfinity_wal_unaccounted_records", "Events in no term of the sum, or in two: not 0 is a fault of ours."),
+        snapshot.unaccounted,
+    )
     yield _gauge("fanfinity_wal_pending_records", "Events not confirmed yet.", snapshot.pending)
     yield _gauge("fanfinity_wal_bytes", "Bytes of the log on disk.", snapshot.wal_bytes)
     yield _gauge(

@@ -4,45 +4,7 @@ A match is two files: the events (a JSON array, one object a **row**) and the li
 becomes exactly one event, or is left out under a name; nothing else happens to a row. Some events are
 added that no row stands for.
 
-**Rows and what they become** (``a/b``: field ``b`` of the row's part ``a``; the first line that fits counts)
-
-=====================================================  ==================================================
-row's ``type.name``                                    event type
-=====================================================  ==================================================
-``Pass``, ``pass/type.name`` is ``Corner``             ``corner``
-``Pass``, ``pass/type.name`` is ``Free Kick``          ``free_kick``
-``Pass``, ``pass/type.name`` is ``Throw-in``           ``throw_in``
-``Pass``, any other                                    ``pass``
-``Shot`` of period 5, ``shot/outcome.name`` ``Goal``   ``shootout_goal``
-``Shot`` of period 5, any other                        ``shootout_miss``
-``Shot``, ``shot/outcome.name`` is ``Goal``            ``goal`` (and no ``shot``)
-``Shot``, any other                                    ``shot``
-``Own Goal Against``                                   ``own_goal``, of the team whose player scored it
-``Own Goal For``                                       left out: the other row of the same own goal
-``Carry``                                              ``carry``
-``Pressure``                                           ``pressure``
-``Ball Recovery``                                      ``recovery``
-``Duel``, ``50/50``                                    ``duel``
-``Interception``                                       ``interception``
-``Clearance``                                          ``clearance``
-``Goal Keeper``                                        ``goalkeeper``
-``Dribble``                                            ``dribble``
-``Block``                                              ``block``
-``Foul Committed``                                     ``foul``
-``Bad Behaviour`` with ``bad_behaviour/card``          ``yellow_card`` or ``red_card``, see below
-``Bad Behaviour`` without a card                       left out
-``Miscontrol``                                         ``miscontrol``
-``Substitution``                                       ``substitution``
-``Offside``                                            ``offside``
-``Injury Stoppage``                                    ``injury``
-``Tactical Shift``                                     ``formation_change``
-``Half Start``, first row of its period                ``half_start``, without a team
-``Half End``, first row of its period                  ``half_end``, without a team
-``Half Start``, ``Half End``, later rows               left out: the same, told of the other team
-any other (``Ball Receipt*``, ``Foul Won``,            left out: we have no type for it
-``Dribbled Past``, ``Dispossessed``, ``Shield``,
-``Starting XI``, ``Error``, ``Player Off`` …)
-=====================================================  ==================================================
+**Rows and what they become**: :mod:`app.sending.statsbomb_rows`.
 
 **Added events** (their ids are UUIDv5 with the row's id as namespace and the word in brackets as name)
 
@@ -79,9 +41,8 @@ from typing import Any, Final
 
 import attrs
 
+from app.sending.statsbomb_rows import CARDS, HALVES, Row, event_type_of, part_of
 from app.times import iso_of
-
-Row = Mapping[str, Any]
 
 INSTALL_HINT: Final = "reading a provider's file needs kloppy: pip install 'fanfinity-analytics[providers]'"
 STATSBOMB_NOTICE: Final = "Data provided by StatsBomb (open data)."
@@ -91,32 +52,6 @@ _PAUSE_BEFORE: Final = {
     3: timedelta(minutes=5),
     4: timedelta(minutes=1),
     5: timedelta(minutes=5),
-}
-_TYPES: Final = {
-    "50/50": "duel",
-    "Ball Recovery": "recovery",
-    "Block": "block",
-    "Carry": "carry",
-    "Clearance": "clearance",
-    "Dribble": "dribble",
-    "Duel": "duel",
-    "Foul Committed": "foul",
-    "Goal Keeper": "goalkeeper",
-    "Injury Stoppage": "injury",
-    "Interception": "interception",
-    "Miscontrol": "miscontrol",
-    "Offside": "offside",
-    "Own Goal Against": "own_goal",
-    "Pressure": "pressure",
-    "Substitution": "substitution",
-    "Tactical Shift": "formation_change",
-}
-_PASS_TYPES: Final = {"Corner": "corner", "Free Kick": "free_kick", "Throw-in": "throw_in"}
-_CARDS: Final = {"Yellow Card": "yellow_card", "Red Card": "red_card", "Second Yellow": "red_card"}
-_HALVES: Final = {"Half Start": "half_start", "Half End": "half_end"}
-_LEFT_OUT: Final = {
-    "Own Goal For": "two rows for one own goal",
-    "Bad Behaviour": "no card was shown",
 }
 
 
@@ -208,7 +143,7 @@ class _Conversion:
         left_out: Counter[tuple[str, str]] = Counter()
         halves: set[tuple[str, int]] = set()
         for row in self.rows:
-            event_type, reason = _event_type(row, halves)
+            event_type, reason = event_type_of(row, halves)
             if event_type:
                 sent.append(self._event(row, event_type))
                 added.extend(self._added(row))
@@ -232,14 +167,14 @@ class _Conversion:
             "eventType": event_type,
             "timestamp": self._time(self.period_starts[row["period"]] + _clock(row["timestamp"])),
         }
-        if event_type not in _HALVES.values():
+        if event_type not in HALVES.values():
             event["teamId"] = str(row["team"]["id"])
             if "player" in row:
                 event["playerId"] = str(row["player"]["id"])
         return event | {"metadata": self._metadata(row, event_type)}
 
     def _metadata(self, row: Row, event_type: str) -> dict[str, Any]:
-        part = _part(row)
+        part = part_of(row)
         place = self.places.get(row["id"], (None, None))
         found = {
             "minute": row["minute"] + 1,
@@ -257,11 +192,11 @@ class _Conversion:
 
     def _added(self, row: Row) -> Iterator[dict[str, Any]]:
         """Yield the card and the penalty that a foul's row tells of besides the foul."""
-        part = _part(row)
+        part = part_of(row)
         if row["type"]["name"] != "Foul Committed":
             return
         if "card" in part:
-            card = self._event(row, _CARDS[part["card"]["name"]])
+            card = self._event(row, CARDS[part["card"]["name"]])
             yield card | {"eventId": _derived_id(row, "card")}
         if part.get("penalty"):
             penalty = self._event(row, "penalty")
@@ -290,35 +225,6 @@ class _Conversion:
 
     def _time(self, offset: timedelta) -> str:
         return iso_of(self.kickoff + offset)
-
-
-def _event_type(row: Row, halves: set[tuple[str, int]]) -> tuple[str, str]:
-    """Return the row's event type and ``""``, or ``""`` and why it is left out; remembers the halves seen."""
-    name = row["type"]["name"]
-    part = _part(row)
-    if name == "Pass":
-        return _PASS_TYPES.get(part.get("type", {}).get("name", ""), "pass"), ""
-    if name == "Shot":
-        scored = part["outcome"]["name"] == "Goal"
-        if row["period"] == 5:
-            return ("shootout_goal" if scored else "shootout_miss"), ""
-        return ("goal" if scored else "shot"), ""
-    if name in _HALVES:
-        if (name, row["period"]) in halves:
-            return "", "the same half, told of the other team"
-        halves.add((name, row["period"]))
-        return _HALVES[name], ""
-    if name == "Bad Behaviour" and "card" in part:
-        return _CARDS[part["card"]["name"]], ""
-    return _TYPES.get(name, ""), _LEFT_OUT.get(name, "no event type for it")
-
-
-def _part(row: Row) -> Row:
-    """Return the part of the row that its type adds, as ``foul_committed``; empty where it adds none."""
-    name = row["type"]["name"]
-    key = {"Goal Keeper": "goalkeeper", "Tactical Shift": "tactics"}.get(name, name.lower().replace(" ", "_"))
-    part: Row = row.get(key, {})
-    return part
 
 
 def _period_starts(periods: Iterable[Any]) -> Iterator[tuple[int, timedelta]]:

@@ -18,7 +18,7 @@ from zlib import crc32
 import attrs
 import msgspec
 
-from shards.wal.files import make_directory, sync_directory, write_all
+from shards.wal.files import LineFile
 
 _log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class DeadLetterFile:
     """
 
     def __init__(self, path: Path, *, shard: int) -> None:
-        self._path = path
+        self._file = LineFile(path)
         self._shard = shard
         self._lock = threading.Lock()
         self._entries: dict[str, _Entry] = {}
@@ -126,21 +126,17 @@ class DeadLetterFile:
             else:
                 self._enter_settlement(line, offset)
 
-    def load(self) -> Iterator[DeadLetter]:
-        """Yield the letters in the order they came, settled ones too. Blocking; raises OSError."""
-        return (line for _, line in self._lines() if isinstance(line, DeadLetter))
-
     def _lines(self) -> Iterator[tuple[int, DeadLetter | Settlement]]:
-        if not self._path.exists():
+        if not self._file.path.exists():
             return
         offset = 0
-        with self._path.open("rb") as file:
+        with self._file.path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 try:
                     if line.strip():
                         yield offset, _decode(line)
                 except (msgspec.DecodeError, UnicodeDecodeError):
-                    _log.warning("%s: line %d is damaged and was passed over", self._path, number)
+                    _log.warning("%s: line %d is damaged and was passed over", self._file.path, number)
                 offset += len(line)
 
     def _enter(self, letter: DeadLetter, offset: int) -> None:
@@ -156,7 +152,7 @@ class DeadLetterFile:
     def _enter_settlement(self, settlement: Settlement, offset: int) -> None:
         entry = self._entries.get(settlement.letter)
         if entry is None:
-            _log.warning("%s: %s was %s, but is not there", self._path, settlement.letter, settlement.action)
+            _log.warning("%s: %s was %s, but is not there", self._file.path, settlement.letter, settlement.action)
         elif entry.settled_offset is None:
             entry.settled_offset = offset
             entry.again = settlement.again
@@ -179,14 +175,14 @@ class DeadLetterFile:
         """Return how many letters have a sequence number of at most ``seq``."""
         return sum(entry.seq <= seq for entry in self._entries.values())
 
-    async def append(self, *, seq: int, row: bytes, code: int, error: str) -> None:
+    async def put_aside(self, *, seq: int, row: bytes, code: int, error: str) -> None:
         """Keep a row, durably. Raises OSError."""
         letter = DeadLetter(shard=self._shard, seq=seq, code=code, error=error, at=datetime.now(UTC), row=row.decode())
-        await asyncio.to_thread(self._append, letter)
+        await asyncio.to_thread(self._put_aside, letter)
 
-    def _append(self, letter: DeadLetter) -> None:
+    def _put_aside(self, letter: DeadLetter) -> None:
         with self._lock:
-            self._enter(letter, self._write(msgspec.json.encode(letter) + b"\n"))
+            self._enter(letter, self._file.append(msgspec.json.encode(letter) + b"\n"))
 
     async def settle(self, letter_id: str, action: Action, *, row: bytes = b"", again: Record | None = None) -> None:
         """Note, durably, what was done with a letter. Raises OSError."""
@@ -195,28 +191,12 @@ class DeadLetterFile:
 
     def _settle(self, settlement: Settlement) -> None:
         with self._lock:
-            self._enter_settlement(settlement, self._write(msgspec.json.encode(settlement) + b"\n"))
-
-    def _write(self, line: bytes) -> int:
-        """Add a line, durably; return its offset."""
-        make_directory(self._path.parent)
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-        try:
-            size = os.fstat(fd).st_size
-            # A line of its own even behind one that a crash tore off.
-            torn = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
-            write_all(fd, b"\n" + line if torn else line)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        if not size:
-            sync_directory(self._path.parent)
-        return size + torn
+            self._enter_settlement(settlement, self._file.append(msgspec.json.encode(settlement) + b"\n"))
 
     def read(self, letter_id: str) -> FiledLetter:
         """Return a letter and what was done with it. Blocking; raises KeyError (no such letter), OSError."""
         entry = self._entries[letter_id]
-        with self._path.open("rb") as file:
+        with self._file.path.open("rb") as file:
             return self._read(file.fileno(), entry)
 
     def newest(self, *, limit: int, before: Place | None, settled: bool) -> list[FiledLetter]:
@@ -235,7 +215,7 @@ class DeadLetterFile:
         entries = heapq.nlargest(limit, wanted, key=lambda entry: entry.place)
         if not entries:
             return []
-        with self._path.open("rb") as file:
+        with self._file.path.open("rb") as file:
             return [self._read(file.fileno(), entry) for entry in entries]
 
     @staticmethod

@@ -1,11 +1,11 @@
 """Rows that are on disk only, brought into memory when there is room."""
 
 import asyncio
-import time
 from collections.abc import Sequence
 
 from shards.flush.pending import PendingRows
-from shards.runs import Run, both, minus, runs_of, size, union
+from shards.flush.tally import Tally
+from shards.runs import minus, runs_of, size
 from shards.wal.journal import Unprovable
 from shards.wal.log import ShardLog
 from shards.wal.reader import LogReader
@@ -16,13 +16,12 @@ LOAD_MAX_BYTES = 4 << 20
 class Loader:
     """Reads one shard's log behind what its pending rows hold; notes in the journal what cannot be read."""
 
-    def __init__(self, log: ShardLog, pending: PendingRows, *, max_rows: int) -> None:
+    def __init__(self, log: ShardLog, pending: PendingRows, tally: Tally, *, max_rows: int) -> None:
         self._log = log
         self._pending = pending
+        self._tally = tally
         self._max_rows = max_rows
         self._reader = LogReader(log, after_seq=pending.loaded_seq)
-        self._damaged: tuple[Run, ...] = ()
-        self._note_damaged(log.checkpoint.upto, (), pending.loaded_seq)
 
     @property
     def may_load(self) -> bool:
@@ -45,23 +44,20 @@ class Loader:
             return None  # rows came in meanwhile: they are still to be read
         self._note_damaged(after, [record.seq for record in records], upto)
         if not records:
-            self._pending.loading_ended()
+            self._pending.end_loading()
             return None
         loaded = self._pending.add_loaded(records)
         if not self._pending.unread:  # damage may be the last that the log holds
             self._note_damaged(self._pending.loaded_seq, (), self._pending.last_seq)
-            self._pending.loading_ended()
+            self._pending.end_loading()
         return loaded
 
     def _note_damaged(self, after: int, read: Sequence[int], upto: int) -> None:
         expected = (after + 1, read[-1] if read else upto)
         if damaged := minus(minus((expected,), runs_of(read)), self._pending.done_before):
-            self._damaged = union((*self._damaged, *damaged))
-            self._log.journal.note(Unprovable(reason="damaged", runs=damaged, at_s=int(time.time())))
-
-    def damaged_between(self, first: int, last: int) -> int:
-        """Return how many rows between two sequence numbers, both included, could not be read."""
-        return size(both(self._damaged, ((first, last),)))
+            self._tally.note_damaged(damaged)
+            self._pending.note_damaged(size(damaged))
+            self._log.journal.note(Unprovable.noted_now("damaged", damaged))
 
     def close(self) -> None:
         """Close the reader of the log."""

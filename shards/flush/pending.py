@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from time import monotonic, time_ns
 
+from shards.errors import InvariantBroken
 from shards.events import head_of
 from shards.runs import Run, both, size
 from shards.wal.record import Record
@@ -49,11 +50,6 @@ class PendingRows:
 
     def __len__(self) -> int:
         return len(self._rows) + self._unread_rows
-
-    @property
-    def in_memory(self) -> int:
-        """How many rows are in memory."""
-        return len(self._rows)
 
     @property
     def unread(self) -> int:
@@ -97,7 +93,12 @@ class PendingRows:
         return monotonic() - self._durable_since[0][1] if self._durable_since else 0.0
 
     def add_durable(self, first_seq: int, match_ids: Sequence[str], rows: Sequence[bytes]) -> None:
-        """Take rows that have just become durable; those beyond the cap are left to the log."""
+        """Take rows that have just become durable; those beyond the cap are left to the log.
+
+        Raises InvariantBroken, with nothing taken, where their numbers do not follow the last one.
+        """
+        if first_seq != self.last_seq + 1:
+            raise InvariantBroken(f"row {first_seq} became durable after row {self.last_seq}")
         now = monotonic()
         if not len(self):
             self._durable_since.clear()
@@ -131,8 +132,12 @@ class PendingRows:
             self.done_before = ()
         return loaded
 
-    def loading_ended(self) -> None:
-        """Say that the log holds nothing more up to :attr:`last_seq`: what was counted beyond is damaged."""
+    def note_damaged(self, rows: int) -> None:
+        """Count rows no longer that were on disk only, and cannot be read any more."""
+        self._unread_rows -= rows
+
+    def end_loading(self) -> None:
+        """Take notice that the log holds nothing more up to :attr:`last_seq`."""
         self.loaded_seq = self.last_seq
         self._unread.clear()
         self._unread_at.clear()
@@ -161,7 +166,7 @@ class PendingRows:
         self._unsaved_bytes += bytes_before - self._bytes
         return removed
 
-    def saved(self) -> None:
+    def note_saved(self) -> None:
         """Say that a checkpoint knows of the rows that were removed: there is room for others in their place."""
         self._unsaved_rows = self._unsaved_bytes = 0
 

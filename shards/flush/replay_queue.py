@@ -26,11 +26,6 @@ class ReplayQueue:
         """Seconds until the first one may be sent, 0 or less: now; None where there is none."""
         return self._due_at - monotonic() if self._seqs else None
 
-    @property
-    def due(self) -> bool:
-        """Whether there is something to be sent now."""
-        return self.delay_s is not None and self.delay_s <= 0
-
     def extend(self, seqs: Iterable[int]) -> None:
         """Add rows behind the others; what they wait for, these wait for too."""
         self._seqs.extend(seqs)
@@ -40,12 +35,12 @@ class ReplayQueue:
         last = set(seqs)
         self._seqs = deque(sorted(self._seqs, key=last.__contains__))
 
-    def succeeded(self) -> None:
+    def note_success(self) -> None:
         """Have the next ones sent without a pause."""
         self.failures = 0
         self._due_at = 0.0
 
-    def failed(self) -> None:
+    def note_failure(self) -> None:
         """Pause after one failure more in a row."""
         self.failures += 1
         self._due_at = monotonic() + backoff_s(self.failures)

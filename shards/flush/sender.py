@@ -9,20 +9,20 @@ from collections.abc import Sequence
 from time import monotonic
 
 from shards.deadletters.file import DeadLetterFile
-from shards.errors import RowsRefused, StoreBusy, StoreError, StoreFailed
+from shards.errors import InvariantBroken, RowsRefused, StoreBusy, StoreError, StoreFailed
 from shards.events import sample_of
 from shards.flush.pending import PendingRows
 from shards.flush.suspicion import Failure, Outcome, Stuck, Suspicions
 from shards.flush.tally import Attempt, Tally
 from shards.observer import Observer
-from shards.runs import runs_of, union
+from shards.runs import runs_of
 from shards.stores.base import Batch, Store
 from shards.wal.journal import Confirmed, Journal
 
 _log = logging.getLogger(__name__)
 
 
-class Delivery:
+class Sender:
     """The sending side of one shard; used by its flusher only."""
 
     def __init__(
@@ -86,7 +86,7 @@ class Delivery:
             return
         try:
             await self._send_direct(seqs, replayed=outcome.replayed)
-            outcome.got_in(len(seqs))
+            outcome.note_success(len(seqs))
             return
         except (RowsRefused, StoreFailed) as error:
             alone = len(seqs) == 1
@@ -95,7 +95,7 @@ class Delivery:
             if isinstance(error, StoreBusy) and alone:
                 raise
             if alone:
-                outcome.failed_alone(Failure(seqs[0], error))
+                outcome.note_lone_failure(Failure(seqs[0], error))
                 return
         middle = len(seqs) // 2
         await self._halve(seqs[:middle], outcome)
@@ -121,7 +121,12 @@ class Delivery:
         self.confirm(Attempt(batch.number, seqs, batch.rows[0]))
 
     def confirm(self, attempt: Attempt) -> None:
-        """Count an attempt that the ledger shows whole, and note it in the journal."""
+        """Count an attempt that the ledger shows whole, and note it in the journal.
+
+        Raises InvariantBroken, with nothing counted, where a row of it is not pending: it would count twice.
+        """
+        if not all(map(self._pending.holds, attempt.seqs)):
+            raise InvariantBroken(f"attempt {attempt.number} of shard {self._shard} has rows that are not pending")
         sample, runs = sample_of(attempt.sample), runs_of(attempt.seqs)
         self._journal.note(
             Confirmed(
@@ -135,8 +140,8 @@ class Delivery:
                 received_s=sample.received_ns // 1_000_000_000,
             )
         )
-        self._tally.confirmed += self._pending.remove(attempt.seqs)
-        self._tally.beyond = union((*self._tally.beyond, *runs))
+        self._pending.remove(attempt.seqs)
+        self._tally.note_confirmed(runs, rows=len(attempt.seqs))
         self._suspicions.forget(attempt.seqs)
 
     async def _settle(self, outcome: Outcome) -> Stuck | None:
@@ -179,11 +184,9 @@ class Delivery:
     async def _put_aside(self, failure: Failure) -> None:
         (row,) = self._pending.rows((failure.seq,))
         error = failure.error
-        await self._dead_letters.append(seq=failure.seq, row=row, code=error.code, error=error.full_message)
+        await self._dead_letters.put_aside(seq=failure.seq, row=row, code=error.code, error=error.full_message)
         _log.error("shard %d: event %d is a dead letter: %s", self._shard, failure.seq, error.message)
         self._pending.remove((failure.seq,))
         self._suspicions.forget((failure.seq,))
-        self._tally.dead.add(failure.seq)
-        self._tally.dead_beyond.add(failure.seq)
-        self._tally.dead_lettered += 1
+        self._tally.note_dead(failure.seq)
         self._observer.dead_lettered(shard=self._shard)

@@ -62,12 +62,12 @@ class Outcome:
         """
         return self.in_vain >= LONE_FAILURES_MAX
 
-    def got_in(self, rows: int) -> None:
+    def note_success(self, rows: int) -> None:
         """Count rows that were confirmed."""
         self.confirmed += rows
         self.in_vain = 0
 
-    def failed_alone(self, failure: Failure) -> None:
+    def note_lone_failure(self, failure: Failure) -> None:
         """Note a row that failed in an attempt of its own."""
         self.failures.append(failure)
         if not self.confirmed or isinstance(failure.error, StoreFailed):

@@ -1,26 +1,30 @@
 """How far a shard's log is done with, kept in one small file beside its segments."""
 
-import os
 from pathlib import Path
 
 import attrs
 import msgspec
 
 from shards.runs import Run
-from shards.wal.files import sync_directory, write_all
+from shards.wal.files import replace_file
 
 FILE_NAME = "checkpoint.json"
 
 
 @attrs.frozen(kw_only=True)
 class Checkpoint:
-    """Every number up to ``upto`` is done with; ``dead_lettered`` and ``damaged`` of them were not confirmed.
+    """Every number up to ``upto`` is done with: it was confirmed, put aside as a dead letter, or damaged.
 
-    Those in ``beyond`` were confirmed, too, while one before them still waits. A dead letter stays counted in
-    ``dead_lettered`` when it is settled by hand: that is in its own file.
+    Attributes:
+        upto: the last of these numbers.
+        confirmed: how many of them were confirmed; None where nothing says so: it is what the others leave then.
+        dead_lettered: how many are dead letters, also those that were settled by hand: their own file tells of that.
+        damaged: how many the disk has lost.
+        beyond: numbers that were confirmed while one before them still waits.
     """
 
     upto: int = 0
+    confirmed: int | None = None
     dead_lettered: int = 0
     damaged: int = 0
     beyond: tuple[Run, ...] = ()
@@ -39,12 +43,4 @@ def read_checkpoint(directory: Path) -> Checkpoint:
 
 def write_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
     """Replace the checkpoint, durably and all or nothing. Raises OSError."""
-    temporary = directory / f"{FILE_NAME}.new"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
-    try:
-        write_all(fd, msgspec.json.encode(checkpoint))
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    temporary.replace(directory / FILE_NAME)
-    sync_directory(directory)
+    replace_file(directory / FILE_NAME, msgspec.json.encode(checkpoint))

@@ -14,7 +14,7 @@ from time import monotonic, sleep
 
 import attrs
 
-from shards.errors import WalFailed
+from shards.errors import InvariantBroken, WalFailed
 from shards.observer import Observer
 from shards.settings import WalSync
 from shards.wal.log import ShardLog
@@ -31,7 +31,7 @@ Durable = Callable[[int, Sequence[bytes]], None]
 
 
 @attrs.define(slots=True, eq=False)
-class Append:
+class Submission:
     """Rows of one request for one shard. ``durable`` is called in the event loop with the first sequence number."""
 
     log: ShardLog
@@ -40,11 +40,11 @@ class Append:
     future: asyncio.Future[int]
     durable: Durable
     first_seq: int = 0
-    error: OSError | None = None
+    error: OSError | InvariantBroken | None = None
 
 
 class Committer:
-    """Takes appends from the event loop, makes them durable in groups, and reports back to the loop.
+    """Takes submissions from the event loop, makes them durable in groups, and reports back to the loop.
 
     An append belongs to this class from :meth:`submit` on: a handler that is cancelled takes nothing back.
     """
@@ -52,7 +52,7 @@ class Committer:
     def __init__(self, *, sync: WalSync, observer: Observer) -> None:
         self._sync = sync
         self._observer = observer
-        self._queue: SimpleQueue[Append | None] = SimpleQueue()
+        self._queue: SimpleQueue[Submission | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._unsynced: dict[ShardLog, tuple[int, int]] = {}  # records and bytes that no sync covers yet
@@ -82,7 +82,7 @@ class Committer:
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         size = sum(map(len, rows))
         self.queued_bytes += size
-        self._queue.put(Append(log, rows, size, future, durable))
+        self._queue.put(Submission(log, rows, size, future, durable))
         return future
 
     def _run(self) -> None:
@@ -94,7 +94,7 @@ class Committer:
         for log in self._unsynced:
             log.sync()
 
-    def _next_group(self) -> list[Append] | None:
+    def _next_group(self) -> list[Submission] | None:
         """Return what is queued, waiting for the first one; empty: something else may be due; None: end."""
         try:
             first = self._queue.get(timeout=SYNC_INTERVAL_S if self._sync == "interval" or self._failed else None)
@@ -103,47 +103,47 @@ class Committer:
         if first is not None and self._crowded and (early_s := self._began + GAP_S - monotonic()) > 0:
             sleep(early_s)
         self._began = monotonic()
-        group: list[Append] = []
+        group: list[Submission] = []
         while first is not None:
             group.append(first)
             try:
                 first = self._queue.get_nowait()
             except Empty:
-                self._crowded = len(group) > len({append.log for append in group})
+                self._crowded = len(group) > len({submission.log for submission in group})
                 return group
         if group:
             self._commit(group)
         return None
 
-    def _commit(self, group: list[Append]) -> None:
+    def _commit(self, group: list[Submission]) -> None:
         started = monotonic()
-        by_log: dict[ShardLog, list[Append]] = {}
-        for append in group:
-            by_log.setdefault(append.log, []).append(append)
-        for log, appends in by_log.items():
+        by_log: dict[ShardLog, list[Submission]] = {}
+        for submission in group:
+            by_log.setdefault(submission.log, []).append(submission)
+        for log, submissions in by_log.items():
             try:
-                self._write(log, appends)
+                self._write(log, submissions)
                 log.acknowledge()
                 self._failed.discard(log)
-            except OSError as error:
+            except (OSError, InvariantBroken) as error:
                 log.abandon()
                 self._unsynced.pop(log, None)
                 self._failed.add(log)
-                for append in appends:
-                    append.error = error
+                for submission in submissions:
+                    submission.error = error
         self._in_loop(partial(self._report, group, monotonic() - started))
 
-    def _write(self, log: ShardLog, appends: list[Append]) -> None:
-        seq = log.append([row for append in appends for row in append.rows])
-        for append in appends:
-            append.first_seq = seq
-            seq += len(append.rows)
+    def _write(self, log: ShardLog, submissions: list[Submission]) -> None:
+        seq = log.append([row for submission in submissions for row in submission.rows])
+        for submission in submissions:
+            submission.first_seq = seq
+            seq += len(submission.rows)
         if self._sync == "always":
             log.sync()
         else:
             records, bytes_ = self._unsynced.get(log, (0, 0))
-            records += sum(len(append.rows) for append in appends)
-            self._unsynced[log] = records, bytes_ + sum(append.size for append in appends)
+            records += sum(len(submission.rows) for submission in submissions)
+            self._unsynced[log] = records, bytes_ + sum(submission.size for submission in submissions)
 
     def _sync_by_interval(self) -> None:
         if self._sync != "interval" or monotonic() - self._synced_at < SYNC_INTERVAL_S:
@@ -182,29 +182,33 @@ class Committer:
             _log.info("the write-ahead log can be written again")
         self.error = ""
 
-    def _report(self, group: list[Append], seconds: float) -> None:
+    def _report(self, group: list[Submission], seconds: float) -> None:
         records = bytes_ = 0
-        for append in group:
-            self.queued_bytes -= append.size
-            if append.error is not None:
-                self._fail(append, append.error)
+        for submission in group:
+            self.queued_bytes -= submission.size
+            if submission.error is not None:
+                self._fail(submission, submission.error)
                 continue
-            records += len(append.rows)
-            bytes_ += append.size
-            append.durable(append.first_seq, append.rows)
-            if not append.future.done():
-                append.future.set_result(append.first_seq)
+            try:
+                submission.durable(submission.first_seq, submission.rows)
+            except InvariantBroken as error:
+                self._fail(submission, error)
+                continue
+            records += len(submission.rows)
+            bytes_ += submission.size
+            if not submission.future.done():
+                submission.future.set_result(submission.first_seq)
         if records:
             self._disk_is_back()
             self._observer.appended(records=records, bytes_=bytes_)
             if self._sync == "always":
                 self._observer.synced(records=records, bytes_=bytes_, seconds=seconds)
 
-    def _fail(self, append: Append, error: OSError) -> None:
+    def _fail(self, submission: Submission, error: OSError | InvariantBroken) -> None:
         if not self.error:
-            _log.error("shard %d: the write-ahead log refused to write: %s", append.log.shard, error)
-        self.error = f"{error.strerror or error}"
+            _log.error("shard %d: the write-ahead log refused to write: %s", submission.log.shard, error)
+        self.error = getattr(error, "strerror", None) or str(error)
         self.failed_at = monotonic()
-        if not append.future.done():
-            append.future.set_exception(WalFailed("the write-ahead log cannot be written", retry_after_s=2))
-            append.future.exception()  # marks it as seen: the handler may be gone
+        if not submission.future.done():
+            submission.future.set_exception(WalFailed("the write-ahead log cannot be written", retry_after_s=2))
+            submission.future.exception()  # marks it as seen: the handler may be gone

@@ -1,8 +1,15 @@
-"""Files that survive a power failure: what is written, and the names it is found by."""
+"""Files that survive a power failure: what is written, and the names it is found by.
+
+A file is durable when its bytes were synced *and* the directory that holds its name was. Every function here raises
+OSError where the disk refuses; then nothing of what was to be written counts.
+"""
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
+
+FILE_MODE = 0o640
 
 
 def sync_directory(path: Path) -> None:
@@ -39,3 +46,52 @@ def write_all(fd: int, data: bytes) -> None:
         if not written:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         view = view[written:]
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Put ``data`` in the place of a file, durably and all or nothing: after a failure the old one is still there."""
+    temporary = path.with_name(f"{path.name}.new")
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
+        try:
+            write_all(fd, data)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        temporary.replace(path)
+        sync_directory(path.parent)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+class LineFile:
+    """A file of lines that only grows, each of them durable once :meth:`append` has returned.
+
+    Not safe for several threads at once: its owner holds a lock.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._name_is_durable = False
+
+    def append(self, lines: bytes) -> int:
+        """Add whole lines; return the offset of the first one. Blocking; raises OSError.
+
+        They are lines of their own even behind one that a crash or a full disk tore off.
+        """
+        if not self._name_is_durable:
+            make_directory(self.path.parent)
+        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, FILE_MODE)
+        try:
+            size = os.fstat(fd).st_size
+            torn = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
+            write_all(fd, b"\n" + lines if torn else lines)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        if not self._name_is_durable:
+            sync_directory(self.path.parent)
+            self._name_is_durable = True
+        return size + torn

@@ -9,11 +9,9 @@ entry, and what the ledger no longer shows one for all.
 """
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 from zlib import crc32
@@ -21,7 +19,7 @@ from zlib import crc32
 import msgspec
 
 from shards.runs import Run, union
-from shards.wal.files import sync_directory, write_all
+from shards.wal.files import LineFile, replace_file
 
 _log = logging.getLogger(__name__)
 
@@ -60,6 +58,11 @@ class Unprovable(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", ta
     runs: tuple[Run, ...]
     at_s: int
 
+    @classmethod
+    def noted_now(cls, reason: Reason, runs: tuple[Run, ...]) -> "Unprovable":
+        """Return the entry, noted at the present moment of the wall clock."""
+        return cls(reason=reason, runs=runs, at_s=int(time.time()))
+
 
 Entry = Confirmed | Unprovable
 _decode: Callable[[bytes], Entry] = msgspec.json.Decoder(Entry).decode
@@ -69,7 +72,7 @@ class Journal:
     """Noted in by the event loop, written and read by threads."""
 
     def __init__(self, directory: Path, *, shard: int) -> None:
-        self._path = directory / FILE_NAME
+        self._file = LineFile(directory / FILE_NAME)
         self._shard = shard
         self._lock = threading.Lock()
         self._unwritten: list[Entry] = []
@@ -89,7 +92,7 @@ class Journal:
             passed_over: why there is nothing between the two.
         """
         now_s = int(time.time())
-        if not self._path.exists():
+        if not self._file.path.exists():
             if done := (*(((1, upto),) if upto else ()), *beyond):
                 self.note(Unprovable(reason="no_journal", runs=done, at_s=now_s))
         else:
@@ -120,7 +123,8 @@ class Journal:
                 return
             entries = merged(self._unwritten[:taken])
             try:
-                size = self._append(b"".join(map(_line, entries)))
+                lines = b"".join(map(_line, entries))
+                size = self._file.append(lines) + len(lines)
             except OSError:
                 self._unwritten[:taken] = entries
                 raise
@@ -135,43 +139,19 @@ class Journal:
 
     def _read(self) -> list[Entry]:
         try:
-            data = self._path.read_bytes()
+            data = self._file.path.read_bytes()
         except FileNotFoundError:
             return []
         found = (_entry(line) for line in data.split(b"\n"))
         return [entry for entry in found if entry is not None]
 
-    def _append(self, lines: bytes) -> int:
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-        try:
-            size = os.fstat(fd).st_size
-            # Lines of their own even behind one that a crash or a full disk tore off.
-            torn = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
-            write_all(fd, b"\n" + lines if torn else lines)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        if not size:
-            sync_directory(self._path.parent)
-        return size + torn + len(lines)
-
     def _rewrite(self, entries: list[Entry]) -> None:
         """Replace the file by a shorter one, durably and all or nothing; where that fails it stays as it is."""
         data = b"".join(map(_line, merged(_checkable(entries, now_s=int(time.time())))))
-        temporary = self._path.with_suffix(".new")
         try:
-            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
-            try:
-                write_all(fd, data)
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-            temporary.replace(self._path)
-            sync_directory(self._path.parent)
+            replace_file(self._file.path, data)
         except OSError as error:
             _log.warning("shard %d: the journal could not be rewritten: %s", self._shard, error)
-            with suppress(OSError):
-                temporary.unlink()
         self._rewrite_at = max(REWRITE_BYTES, 2 * len(data))
 
 

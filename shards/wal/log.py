@@ -6,8 +6,6 @@ segment were never acknowledged** and are passed over wherever the log is read.
 """
 
 import logging
-import os
-import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
@@ -16,39 +14,34 @@ from zlib import crc32
 
 import attrs
 
-from shards.errors import NotAccepting
+from shards.errors import InvariantBroken, NotAccepting
 from shards.events import head_of
-from shards.runs import contains, minus, size
+from shards.runs import Run, contains, minus, runs_of, size, union
 from shards.wal.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from shards.wal.files import make_directory, sync_directory, sync_file
-from shards.wal.journal import Journal
+from shards.wal.files import make_directory
+from shards.wal.journal import Journal, Unprovable
 from shards.wal.reader import LogReader
-from shards.wal.record import HEADER_BYTES, encode_records
-from shards.wal.segment import SegmentReader, SegmentWriter
+from shards.wal.record import encode_records
+from shards.wal.segment import SegmentWriter
+from shards.wal.segments import SegmentList
 
 _log = logging.getLogger(__name__)
-
-DAMAGED_DIRECTORY = "damaged"
-
-
-@attrs.define
-class _Segment:
-    path: Path
-    ordinal: int
-    first_seq: int
-    size: int
-    damaged: bool = False
 
 
 @attrs.frozen(kw_only=True)
 class Recovery:
-    """What a log holds at the start: ``pending`` records by match, the oldest received at ``oldest_ns`` (0: none).
+    """What a log holds behind its checkpoint at the start, every number in exactly one of three sets or confirmed.
 
-    ``dead`` are the numbers of records behind the checkpoint that are dead letters.
+    Attributes:
+        pending: records by match.
+        dead: numbers of records that are dead letters.
+        damaged: numbers of records that the disk has lost.
+        oldest_ns: when the oldest pending record was received, ns since the epoch; 0: there is none.
     """
 
     pending: Counter[str]
     dead: frozenset[int]
+    damaged: tuple[Run, ...]
     oldest_ns: int
 
 
@@ -58,30 +51,15 @@ class ShardLog:
     def __init__(self, directory: Path, *, shard: int, segment_max_bytes: int) -> None:
         self.directory = directory
         self.shard = shard
+        self.segments = SegmentList(directory)
         self.journal = Journal(directory, shard=shard)
         self.generation = 0
         self.checkpoint = Checkpoint()
-        self._checkpoint_is_written = False
         self.durable_seq = 0
-        self.missing = 0
+        self._checkpoint_is_written = False
         self._segment_max_bytes = segment_max_bytes
-        self._segments: list[_Segment] = []
-        self._lock = threading.Lock()
         self._writer: SegmentWriter | None = None
         self._next_seq = 1
-        self._ordinal = 0
-        self._first_was_set_aside = False
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of all segments."""
-        with self._lock:
-            return sum(segment.size for segment in self._segments)
-
-    @property
-    def segment_count(self) -> int:
-        """How many segment files there are."""
-        return len(self._segments)
 
     @property
     def is_saved(self) -> bool:
@@ -105,20 +83,20 @@ class ShardLog:
         """
         make_directory(self.directory)
         written = self.checkpoint = read_checkpoint(self.directory)
-        self._segments = self._list_segments()
-        letters = letters_after(self.checkpoint.upto)
-        if self._segments:
-            self._pass_over(upto=self._segments[0].first_seq - 1, letters={seq for seq, _ in letters})
+        self.segments.recover(done_upto=written.upto)
+        letters = letters_after(written.upto)
+        if self.segments:
+            self._pass_over(upto=self.segments.first.first_seq - 1, letters={seq for seq, _ in letters})
         recovery = self._read_through(letters, stopping)
         self._next_seq = self.durable_seq + 1
-        self._sync_last()
-        self._report_missing(recovery.pending.total() + len(recovery.dead) + size(self.checkpoint.beyond))
+        self.segments.sync_last()
         self.journal.recover(
             written_upto=written.upto,
             upto=self.checkpoint.upto,
             beyond=self.checkpoint.beyond,
-            passed_over="damaged" if self._first_was_set_aside else "not_noted",
+            passed_over="damaged" if self.segments.first_was_set_aside else "not_noted",
         )
+        self._report_damaged(recovery.damaged)
         try:
             self.truncate(self.checkpoint)
         except OSError as error:
@@ -128,53 +106,32 @@ class ShardLog:
     def _read_through(self, letters: Collection[tuple[int, int]], stopping: Callable[[], bool]) -> Recovery:
         """Read what is behind the checkpoint, and find out up to which number the log is durable."""
         self.durable_seq, beyond = self.checkpoint.upto, self.checkpoint.beyond
-        unseen = {seq for seq, _ in letters}
         pending: Counter[str] = Counter()
         dead: set[int] = set()
+        found: tuple[Run, ...] = ()
         oldest_ns = 0
         with closing(LogReader(self, after_seq=self.checkpoint.upto)) as reader:
             while records := reader.read(upto_seq=None, max_rows=4096, max_bytes=4 << 20, but=beyond):
-                if stopping() and not self._first_was_set_aside:  # of which only this process knows
+                if stopping() and not self.segments.first_was_set_aside:  # of which only this process knows
                     raise NotAccepting("the service is shutting down")
                 self.durable_seq = records[-1].seq
+                found = union((*found, *runs_of([record.seq for record in records])))
                 if letters:
-                    unseen.difference_update(record.seq for record in records)
                     dead.update(r.seq for r in records if (r.seq, crc32(r.payload)) in letters)
                     records = [record for record in records if record.seq not in dead]
                 heads = [head_of(record.payload) for record in records]
                 oldest_ns = oldest_ns or (heads[0].received_ns if heads else 0)
                 pending.update(head.match_id for head in heads)
-        if self._segments:  # a segment begins behind what was durable, also if that is damaged and nothing follows it
-            self.durable_seq = max(self.durable_seq, self._segments[-1].first_seq - 1)
+        if self.segments:  # a segment begins behind what was durable, also if that is damaged and nothing follows it
+            self.durable_seq = max(self.durable_seq, self.segments.last.first_seq - 1)
         if beyond:  # the number of a confirmed record is not given out again, also if the log has lost it
             self.durable_seq = max(self.durable_seq, beyond[-1][1])
+        lost = minus(((self.checkpoint.upto + 1, self.durable_seq),), union((*found, *beyond)))
         # A dead letter is one also where its record is damaged.
-        behind = range(self.checkpoint.upto + 1, self.durable_seq + 1)
-        dead.update(seq for seq in unseen if seq in behind and not contains(beyond, seq))
-        return Recovery(pending=pending, dead=frozenset(dead), oldest_ns=oldest_ns)
-
-    def _list_segments(self) -> list[_Segment]:
-        segments: list[_Segment] = []
-        paths = sorted(self.directory.glob("*.wal"))
-        for path in paths:
-            self._ordinal = int(path.stem)
-            size = path.stat().st_size
-            with SegmentReader(path) as reader:
-                first_seq = reader.first_seq
-                first = next(reader.records(), None) if first_seq is None else None
-            if first_seq is not None:
-                segments.append(_Segment(path, self._ordinal, first_seq, size))
-            elif first is not None:
-                _log.error("%s has a damaged header; its whole records are used, and the file is kept", path)
-                # Of the first segment more may be damaged than the header: what nothing says is done with is missing.
-                first_seq = first.seq if segments else min(first.seq, self.checkpoint.upto + 1)
-                segments.append(_Segment(path, self._ordinal, first_seq, size, damaged=True))
-            elif size <= HEADER_BYTES and path == paths[-1]:
-                path.unlink()  # created, but the crash came before its header: it never held a record
-            else:
-                _log.error("%s is damaged from its start; the file is kept in %s", path, self._set_aside(path))
-                self._first_was_set_aside = self._first_was_set_aside or not segments
-        return segments
+        dead_and_lost = [seq for seq, _ in letters if contains(lost, seq)]
+        dead.update(dead_and_lost)
+        damaged = minus(lost, runs_of(dead_and_lost))
+        return Recovery(pending=pending, dead=frozenset(dead), damaged=damaged, oldest_ns=oldest_ns)
 
     def _pass_over(self, *, upto: int, letters: Collection[int]) -> None:
         """Count numbers before the first segment as done with, or as damaged if a segment before it was set aside.
@@ -186,30 +143,40 @@ class ShardLog:
         if upto <= old.upto:
             return
         beyond = minus(old.beyond, ((1, upto),))
-        known = size(old.beyond) - size(beyond) + sum(old.upto < seq <= upto for seq in letters)
-        lost = upto - old.upto - known if self._first_was_set_aside else 0
+        dead = sum(old.upto < seq <= upto for seq in letters)
+        unknown = upto - old.upto - (size(old.beyond) - size(beyond)) - dead
+        lost = unknown if self.segments.first_was_set_aside else 0
         if lost:
             _log.error("shard %d: %d logged records are damaged and cannot be read back", self.shard, lost)
-        self.checkpoint = attrs.evolve(old, upto=upto, damaged=old.damaged + lost, beyond=beyond)
+        self.checkpoint = Checkpoint(
+            upto=upto,
+            confirmed=None if old.confirmed is None else old.confirmed + upto - old.upto - dead - lost,
+            dead_lettered=old.dead_lettered + dead,
+            damaged=old.damaged + lost,
+            beyond=beyond,
+        )
 
-    def _sync_last(self) -> None:
-        """Make durable what was read at the end: a crash may have come before the sync, and it counts from now on."""
-        if self._segments:
-            sync_file(self._segments[-1].path)
-
-    def _report_missing(self, found: int) -> None:
-        self.missing = self.durable_seq - self.checkpoint.upto - found
-        if self.missing:
-            _log.error("shard %d: %d logged records are damaged and cannot be read back", self.shard, self.missing)
+    def _report_damaged(self, damaged: tuple[Run, ...]) -> None:
+        if damaged:
+            _log.error("shard %d: %d logged records are damaged and cannot be read back", self.shard, size(damaged))
+            self.journal.note(Unprovable.noted_now("damaged", damaged))
 
     def append(self, payloads: Sequence[bytes]) -> int:
-        """Write the payloads as records; return the first one's sequence number. Raises OSError."""
+        """Write the payloads as records; return the first one's sequence number.
+
+        Raises OSError, and InvariantBroken where a number that was given out would come again, or one be left out.
+        """
         writer = self._writer
         if writer is None or writer.size >= self._segment_max_bytes:
             writer = self._rotate()
         first_seq = self._next_seq
-        writer.append(encode_records(first_seq, payloads))
-        self._segments[-1].size = writer.size
+        if first_seq <= self.durable_seq or first_seq != writer.next_seq:
+            raise InvariantBroken(
+                f"shard {self.shard}: number {first_seq} would follow {writer.next_seq - 1} in its segment, and"
+                f" {self.durable_seq} is durable"
+            )
+        writer.write_records(encode_records(first_seq, payloads), count=len(payloads))
+        self.segments.last.size = writer.size
         self._next_seq += len(payloads)
         return first_seq
 
@@ -219,11 +186,9 @@ class ShardLog:
             self._writer.sync()  # without a sync before each reply nothing else would ever sync this segment
             self._writer.close()
             self._writer = None
-        self._ordinal += 1  # even if the file cannot be made: what is left of it must not be in the way
-        path = self.directory / f"{self._ordinal:012d}.wal"
+        path = self.segments.next_path()
         self._writer = SegmentWriter(path, shard=self.shard, first_seq=self._next_seq)
-        with self._lock:
-            self._segments.append(_Segment(path, self._ordinal, self._next_seq, self._writer.size))
+        self.segments.add(path, first_seq=self._next_seq, size=self._writer.size)
         if after_abandon:
             self.generation += 1  # who read on meanwhile may hold records whose numbers are given out again now
         return self._writer
@@ -253,27 +218,6 @@ class ShardLog:
         if self._writer is None:
             self._rotate()
 
-    def segment_of(self, seq: int) -> tuple[Path, int] | None:
-        """Return path and ordinal of the segment that holds a number, or else of the first one."""
-        with self._lock:
-            holding = [segment for segment in self._segments if segment.first_seq <= seq][-1:]
-            found = holding or self._segments[:1]
-            return (found[0].path, found[0].ordinal) if found else None
-
-    def following(self, ordinal: int) -> tuple[Path, int, int] | None:
-        """Return path, ordinal and first sequence number of the segment after another one."""
-        with self._lock:
-            for segment in self._segments:
-                if segment.ordinal > ordinal:
-                    return segment.path, segment.ordinal, segment.first_seq
-            return None
-
-    def mark_damaged(self, ordinal: int) -> None:
-        """Remember that a segment has damage in its middle: it will be kept, not deleted."""
-        with self._lock:
-            for segment in self._segments:
-                segment.damaged = segment.damaged or segment.ordinal == ordinal
-
     def truncate(self, checkpoint: Checkpoint) -> None:
         """Write the journal and the checkpoint, then remove the segments that it makes superfluous. Blocking.
 
@@ -286,26 +230,7 @@ class ShardLog:
             write_checkpoint(self.directory, checkpoint)
             self._checkpoint_is_written = True
         finally:
-            self._remove_done(checkpoint.upto)
-
-    def _remove_done(self, upto: int) -> None:
-        """Remove segments from the oldest on. One that cannot be removed is tried again the next time."""
-        while len(self._segments) > 1 and self._segments[1].first_seq <= upto + 1:
-            segment = self._segments[0]
-            if segment.damaged:
-                self._set_aside(segment.path)
-            else:
-                segment.path.unlink(missing_ok=True)
-            with self._lock:
-                self._segments.pop(0)
-
-    def _set_aside(self, path: Path) -> Path:
-        kept = self.directory / DAMAGED_DIRECTORY
-        make_directory(kept)
-        target = kept / f"{path.stem}-{os.urandom(4).hex()}.wal"
-        path.replace(target)
-        sync_directory(kept)
-        return target
+            self.segments.remove_done(checkpoint.upto)
 
     def close(self) -> None:
         """Close the segment; everything acknowledged is already durable."""

@@ -3,35 +3,32 @@
 import logging
 from collections import deque
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol
 
 from shards.runs import Run, contains
 from shards.wal.record import Record
 from shards.wal.segment import SegmentReader
+from shards.wal.segments import SegmentList
 
 _log = logging.getLogger(__name__)
 
 
-class Segments(Protocol):
-    """What a reader needs of a log."""
+class ReadableLog(Protocol):
+    """What a reader needs of a log.
 
+    Attributes:
+        segments: its files.
+        generation: changes when records that a reader may hold are no longer to be believed.
+    """
+
+    segments: SegmentList
     generation: int
-
-    def segment_of(self, seq: int) -> tuple[Path, int] | None:
-        """Return path and ordinal of the segment that holds a number."""
-
-    def following(self, ordinal: int) -> tuple[Path, int, int] | None:
-        """Return path, ordinal and first sequence number of the segment after another one."""
-
-    def mark_damaged(self, ordinal: int) -> None:
-        """Remember that a segment lost records."""
 
 
 class LogReader:
     """Reads a log in order, from behind a sequence number, while it grows. Blocking; one thread at a time."""
 
-    def __init__(self, log: Segments, *, after_seq: int) -> None:
+    def __init__(self, log: ReadableLog, *, after_seq: int) -> None:
         self._log = log
         self._after = after_seq
         self._generation = log.generation
@@ -74,7 +71,7 @@ class LogReader:
                 return False
             assert self._reader is not None  # noqa: S101 - for the type checker
             # Asked before the file is read: a segment that has a follower does not grow any more.
-            follower = self._log.following(self._ordinal)
+            follower = self._log.segments.following(self._ordinal)
             piece = self._reader.piece()
             if piece is not None:
                 limit = follower[2] if follower else None
@@ -89,7 +86,7 @@ class LogReader:
                 self._reader, self._ordinal = SegmentReader(follower[0]), follower[1]
 
     def _open(self) -> bool:
-        found = self._log.segment_of(self._after + 1)
+        found = self._log.segments.segment_of(self._after + 1)
         if found is None:
             return False
         self._reader, self._ordinal = SegmentReader(found[0]), found[1]
@@ -106,7 +103,7 @@ class LogReader:
                 damage.offset,
             )
         if self._reader.damages or records_missing:
-            self._log.mark_damaged(self._ordinal)
+            self._log.segments.mark_damaged(self._ordinal)
         self._reader.close()
         self._reader = None
 

@@ -75,19 +75,14 @@ def encode_records(first_seq: int, payloads: Sequence[bytes]) -> bytes:
 class RecordScanner:
     """Takes a segment's bytes in pieces, gives its records, and names what is damaged between them.
 
-    Bytes that end in an unfinished record are kept for the next piece; what is left in the end
-    (:attr:`rest_bytes`) is a torn tail, or damage with nothing whole behind it.
+    Bytes that end in an unfinished record are kept for the next piece; what is left in the end is a
+    torn tail, or damage with nothing whole behind it.
     """
 
     def __init__(self) -> None:
         self._data = b""
         self._offset = HEADER_BYTES
         self.damages: list[Damage] = []
-
-    @property
-    def rest_bytes(self) -> int:
-        """Bytes behind the last whole record."""
-        return len(self._data)
 
     def feed(self, piece: bytes) -> Iterator[Record]:
         """Yield the records that are whole by now."""

@@ -18,8 +18,9 @@ class SegmentWriter:
         self.path = path
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o640)
         self.size = 0
+        self.next_seq = first_seq
         try:
-            self.append(encode_header(shard, first_seq))
+            self._write(encode_header(shard, first_seq))
             os.fsync(self._fd)
             sync_directory(path.parent)
         except OSError:
@@ -27,8 +28,12 @@ class SegmentWriter:
             path.unlink(missing_ok=True)
             raise
 
-    def append(self, data: bytes) -> None:
-        """Write all of ``data``; nothing is durable before :meth:`sync`."""
+    def write_records(self, data: bytes, *, count: int) -> None:
+        """Write ``count`` encoded records, numbered from :attr:`next_seq` on; durable only after :meth:`sync`."""
+        self._write(data)
+        self.next_seq += count
+
+    def _write(self, data: bytes) -> None:
         write_all(self._fd, data)
         self.size += len(data)
 
@@ -65,11 +70,6 @@ class SegmentReader:
     def damages(self) -> list[Damage]:
         """Damaged stretches met so far."""
         return self._scanner.damages
-
-    @property
-    def rest_bytes(self) -> int:
-        """Bytes behind the last whole record read so far."""
-        return self._scanner.rest_bytes
 
     def piece(self) -> Iterator[Record] | None:
         """Return the records that the next piece of the file completes; None at the end of the file."""

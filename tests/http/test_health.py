@@ -28,7 +28,7 @@ async def test_is_ready_once_clickhouse_answers(service: Service, path: str) -> 
     reply = await service.get(path)
     assert reply.status == 200
     assert reply.json["status"] == "ready"
-    assert reply.json["checks"] == dict.fromkeys(("recovery", "wal", "clickhouse", "flush"), "healthy")
+    assert reply.json["checks"] == dict.fromkeys(("recovery", "wal", "clickhouse", "flush", "accounting"), "healthy")
 
 
 async def test_has_started_once_the_log_is_recovered(service: Service) -> None:
@@ -125,3 +125,18 @@ async def test_metrics_count_what_came_in_and_name_no_match(service: Service) ->
             assert f"fanfinity_wal_{done}_{what}_total" in reply.text
     assert 'fanfinity_shard_depth{shard="0"}' in reply.text
     assert "secret-match" not in reply.text
+
+
+async def test_a_sum_that_differs_degrades_and_is_told_everywhere(service: Service) -> None:
+    shard = service.context.shards._shards[0]
+    shard.tally.confirmed += 1
+    try:
+        ready = await service.get("/ready")
+        assert (ready.status, ready.json["status"]) == (200, "degraded"), "events are kept all the same"
+        assert "shard 0 by -1" in ready.json["checks"]["accounting"]
+        status = (await service.get("/api/status")).json
+        assert (status["accounting"]["unaccounted"], status["shards"][0]["accounting"]["unaccounted"]) == (1, -1)
+        assert "fanfinity_wal_unaccounted_records 1.0" in (await service.get("/metrics")).text
+    finally:
+        shard.tally.confirmed -= 1
+    assert (await service.get("/ready")).json["checks"]["accounting"] == "healthy"

@@ -32,7 +32,8 @@ APP_LAYERS = (
 SHARDS_LAYERS = (
     {"shards"},
     {"shards/shardset"},
-    {"shards/outcomes"},
+    {"shards/recovery"},
+    {"shards/lookups"},
     {"shards/shard"},
     {"shards/audit", "shards/flush", "shards/reads"},
     {"shards/deadletters", "shards/stores"},
@@ -42,6 +43,11 @@ SHARDS_LAYERS = (
     {"shards/errors"},
 )
 """The same of ``shards``: its root is two layers, one above and one below its folders."""
+
+MODULES_MAX = {"app": 6, "shards": 14}
+FOLDER_MAX = 16
+LINES_MAX = 300
+FUNCTION_LINES_MAX = 45
 
 HTTP_PACKAGES = {
     "app",
@@ -132,6 +138,25 @@ def test_the_application_uses_only_the_door_of_shards() -> None:
     )
     names = {name for module in _modules("app") for name in _imported(module) if name.split(".")[0] == "shards"}
     assert names - {"shards"} == {f"shards.{name}" for name in door}
+
+
+def test_rooms_are_of_a_size_to_live_in() -> None:
+    modules = [*_modules("app"), *_modules("shards")]
+    folders: dict[Path, int] = {}
+    for module in modules:
+        if module.name != "__init__.py":
+            folders[module.parent] = folders.get(module.parent, 0) + 1
+    wide = {str(folder.relative_to(ROOT)): count for folder, count in folders.items()}
+    assert {name: count for name, count in wide.items() if count > MODULES_MAX.get(name, FOLDER_MAX)} == {}
+    lines = {str(module.relative_to(ROOT)): len(module.read_text("utf-8").splitlines()) for module in modules}
+    assert {name: count for name, count in lines.items() if count > LINES_MAX} == {}
+    functions = {
+        f"{module.relative_to(ROOT)}:{node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for module in modules
+        for node in ast.walk(ast.parse(module.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert {name: count for name, count in functions.items() if count > FUNCTION_LINES_MAX} == {}
 
 
 def test_shards_needs_nothing_of_http() -> None:

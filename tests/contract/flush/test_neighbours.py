@@ -11,7 +11,7 @@ import pytest
 from shards.deadletters.file import DeadLetterFile
 from shards.errors import RowsRefused, StoreBusy, StoreFailed
 from shards.events import encode_row
-from shards.flush import gate, suspicion
+from shards.flush import backoff, suspicion
 from shards.settings import ShardSettings
 from shards.shardset import ShardSet
 from shards.stores.base import Batch, Store
@@ -71,7 +71,7 @@ async def test_a_row_that_fails_for_an_unknown_reason_holds_up_nobody(
     settings: ShardSettings, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Division by zero may be anybody's fault: only after it failed alone again and again it must be the row's."""
-    monkeypatch.setattr(gate, "BACKOFF_MAX_S", 0.1)
+    monkeypatch.setattr(backoff, "BACKOFF_MAX_S", 0.1)
     async with up(settings, store) as shards:
         table = f"{store.database}.events"
         await execute(store, f"ALTER TABLE {table} ADD CONSTRAINT c CHECK intDiv(1, metadata != '{BAD}') = 1")
@@ -84,7 +84,8 @@ async def test_a_row_that_fails_for_an_unknown_reason_holds_up_nobody(
                 await shards.append(events(shards, 1))
                 await asyncio.sleep(0.05)
             await shards.flush()
-        [letter] = DeadLetterFile(settings.data_dir / "deadletters" / "shard-000.jsonl", shard=0).load()
+        [filed] = await shards.dead_letters(limit=2)
+        letter = filed.letter
         assert (letter.code, bad.event_id in letter.row) == (153, True)
         assert sums_up(shards)
 
@@ -92,7 +93,7 @@ async def test_a_row_that_fails_for_an_unknown_reason_holds_up_nobody(
 async def test_an_unknown_reason_that_is_mended_in_time_makes_no_dead_letter(
     settings: ShardSettings, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gate, "BACKOFF_MAX_S", 0.1)
+    monkeypatch.setattr(backoff, "BACKOFF_MAX_S", 0.1)
     async with up(settings, store) as shards:
         table = f"{store.database}.events"
         await execute(store, f"ALTER TABLE {table} ADD CONSTRAINT c CHECK intDiv(1, metadata != '{BAD}') = 1")
@@ -127,15 +128,15 @@ async def test_a_failing_view_of_somebody_else_costs_no_row_and_is_not_repeated(
 async def test_a_dead_letter_that_cannot_be_written_holds_up_nobody(
     settings: ShardSettings, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gate, "BACKOFF_MAX_S", 0.1)
-    append, full = DeadLetterFile.append, True
+    monkeypatch.setattr(backoff, "BACKOFF_MAX_S", 0.1)
+    put_aside, full = DeadLetterFile.put_aside, True
 
     async def on_a_full_disk(self: DeadLetterFile, *, seq: int, row: bytes, code: int, error: str) -> None:
         if full:
             raise OSError(28, "No space left on device")
-        await append(self, seq=seq, row=row, code=code, error=error)
+        await put_aside(self, seq=seq, row=row, code=code, error=error)
 
-    monkeypatch.setattr(DeadLetterFile, "append", on_a_full_disk)
+    monkeypatch.setattr(DeadLetterFile, "put_aside", on_a_full_disk)
     async with up(settings, store) as shards:
         await refuse_bad_rows(store)
         await shards.append([*events(shards, 9, metadata=BAD), *events(shards, 5)])
@@ -214,11 +215,11 @@ def test_many_failures_alone_end_the_search_until_one_gets_in() -> None:
     for refused in (True, False):
         for seq in range(suspicion.LONE_FAILURES_MAX):
             assert not outcome.hopeless
-            outcome.failed_alone(suspicion.Failure(seq, RowsRefused("x") if refused else StoreFailed("x")))
+            outcome.note_lone_failure(suspicion.Failure(seq, RowsRefused("x") if refused else StoreFailed("x")))
         assert outcome.hopeless
-        outcome.got_in(1)
+        outcome.note_success(1)
     for seq in range(100):
-        outcome.failed_alone(suspicion.Failure(seq, RowsRefused("x")))
+        outcome.note_lone_failure(suspicion.Failure(seq, RowsRefused("x")))
     assert not outcome.hopeless, "others got in, so that these are at fault themselves"
 
 
@@ -226,7 +227,7 @@ async def test_a_clickhouse_that_is_busy_again_is_not_sent_row_after_row(
     settings: ShardSettings, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Half of a batch got in before it had too many parts again: then it must not get as many as there are rows."""
-    monkeypatch.setattr(gate, "BACKOFF_MAX_S", 0.05)
+    monkeypatch.setattr(backoff, "BACKOFF_MAX_S", 0.05)
     insert, sent, free, busy = store.insert_direct, 0, 1, True
 
     async def often_busy(batch: Batch) -> None:
@@ -254,7 +255,7 @@ async def test_an_error_that_follows_a_refusal_needs_proof_of_its_own(
     settings: ShardSettings, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A row was refused among others; tried once more it fails for another reason, and that may be anybody's."""
-    monkeypatch.setattr(gate, "BACKOFF_MAX_S", 0.05)
+    monkeypatch.setattr(backoff, "BACKOFF_MAX_S", 0.05)
     insert, alone = store.insert_direct, 0
 
     async def failing_differently(batch: Batch) -> None:

@@ -13,9 +13,10 @@ import attrs
 import pytest
 
 from shards import shardset
-from shards.errors import NotAccepting, StoreUnavailable
+from shards.errors import InvariantBroken, NotAccepting, StoreUnavailable, WalFailed
 from shards.events import Event, encode_row
 from shards.flush.tally import Attempt
+from shards.receipts import Receipt
 from shards.settings import ShardSettings
 from shards.shard import Shard, wal_directory
 from shards.shardset import ShardSet
@@ -52,6 +53,16 @@ async def in_an_outage(settings: ShardSettings) -> AsyncIterator[ShardSet]:
 
 def events(shards: ShardSet, count: int) -> list[Event]:
     return [Event("m", str(uuid.uuid4()), "pass", 1, "1", "", "{}", shards.clock.now_ns()) for _ in range(count)]
+
+
+async def accepted(shards: ShardSet, events: list[Event]) -> Receipt:
+    """Append as soon as the disk is tried again."""
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            try:
+                return await shards.append(events)
+            except WalFailed:
+                await asyncio.sleep(0.05)
 
 
 def open_log(data_dir: Path) -> ShardLog:
@@ -131,12 +142,12 @@ async def test_a_step_that_fails_saves_what_it_had_confirmed(
         [shard] = shards._shards
 
         async def fail_late() -> None:
-            shard.flusher._delivery.confirm(Attempt(1, [1, 3], shard.pending.rows([1])[0]))
+            shard.flusher._steps.sender.confirm(Attempt(1, [1, 3], shard.pending.rows([1])[0]))
             raise StoreUnavailable("away again")
 
         monkeypatch.setattr(shard.flusher, "_work", fail_late)
         with pytest.raises(StoreUnavailable):
-            await shard.flusher._step()
+            await shard.flusher._work_and_save()
         saved = read_checkpoint(wal_directory(settings.data_dir, 0))
         assert (saved.upto, saved.beyond) == (1, ((3, 3),))
         assert shard.pending.room[0] == 2
@@ -146,7 +157,7 @@ async def test_a_checkpoint_that_could_not_be_written_is_written_later(settings:
     async with in_an_outage(settings) as shards:
         await shards.append(events(shards, 3))
         [shard] = shards._shards
-        shard.flusher._delivery.confirm(Attempt(1, [2], shard.pending.rows([2])[0]))
+        shard.flusher._steps.sender.confirm(Attempt(1, [2], shard.pending.rows([2])[0]))
         in_the_way = wal_directory(settings.data_dir, 0) / "checkpoint.json.new"
         in_the_way.mkdir()  # cannot be opened for writing, not even by root
         await shard.flusher._save()
@@ -164,7 +175,7 @@ async def test_a_log_of_which_all_is_done_with_has_lost_nothing(settings: ShardS
         now = shards.snapshot()
         assert (now.appended, now.confirmed, now.pending, now.damaged) == (3, 3, 0, 0)
         await shards._shards[0].flusher._save()
-        assert shards._shards[0]._log.checkpoint == Checkpoint(upto=3)
+        assert shards._shards[0]._log.checkpoint == Checkpoint(upto=3, confirmed=3)
 
 
 async def test_a_recovery_that_fails_late_says_so(settings: ShardSettings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,3 +225,58 @@ async def test_a_shutdown_in_the_middle_of_the_recovery_ends_it(
             while not shards.snapshot().recovered:
                 await asyncio.sleep(0.01)
         assert (shards.snapshot().appended, shards.snapshot().pending) == (20_000, 20_000)
+
+
+async def test_a_row_that_is_counted_twice_or_forgotten_shows_in_the_sum(
+    settings: ShardSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with in_an_outage(settings) as shards:
+        await shards.append(events(shards, 5))
+        [shard] = shards._shards
+        assert shards.snapshot().unaccounted == 0
+        shard.tally.note_confirmed(((1, 1),), rows=1)
+        assert [one.unaccounted for one in shards.snapshot().shards] == [-1], "confirmed, and pending still"
+        shard.pending.remove([1])
+        assert shards.snapshot().unaccounted == 0
+        shard.pending.remove([2, 3])
+        assert [one.unaccounted for one in shards.snapshot().shards] == [2], "pending no more, and nothing else"
+        assert [record.levelname for record in caplog.records if "accounting" in record.message] == ["ERROR"] * 3
+        await shard.flusher._save()
+    async with in_an_outage(settings) as shards:
+        now = shards.snapshot()
+        assert (now.appended, now.confirmed, now.pending, now.unaccounted) == (5, 1, 2, 2), "a restart mends no sum"
+
+
+async def test_a_checkpoint_of_an_older_release_is_believed(settings: ShardSettings) -> None:
+    async with in_an_outage(settings) as shards:
+        await shards.append(events(shards, 5))
+    directory = wal_directory(settings.data_dir, 0)
+    (directory / "checkpoint.json").write_text('{"upto":3,"dead_lettered":0,"damaged":1,"beyond":[]}')
+    async with in_an_outage(settings) as shards:
+        now = shards.snapshot()
+        assert (now.confirmed, now.pending, now.damaged, now.unaccounted) == (2, 2, 1, 0)
+
+
+async def test_no_row_is_confirmed_that_is_not_pending(settings: ShardSettings) -> None:
+    async with in_an_outage(settings) as shards:
+        await shards.append(events(shards, 3))
+        [shard] = shards._shards
+        attempt = Attempt(1, [1, 2], shard.pending.rows([1])[0])
+        shard.flusher._steps.sender.confirm(attempt)
+        with pytest.raises(InvariantBroken, match="not pending"):
+            shard.flusher._steps.sender.confirm(attempt)
+        now = shards.snapshot()
+        assert (now.confirmed, now.pending, now.unaccounted) == (2, 1, 0)
+
+
+async def test_rows_that_do_not_follow_the_last_one_are_refused(settings: ShardSettings) -> None:
+    async with in_an_outage(settings) as shards:
+        await shards.append(events(shards, 2))
+        shards._logs[0]._next_seq = 7
+        with pytest.raises(WalFailed):
+            await shards.append(events(shards, 1))
+        now = shards.snapshot()
+        assert (now.appended, now.pending, now.unaccounted) == (2, 2, 0)
+        assert "would follow 2" in now.wal_error
+        receipt = await accepted(shards, events(shards, 1))
+        assert str(receipt).split(".")[1] == "0-3-3-1"

@@ -365,7 +365,7 @@ def snapshot(**changes: object) -> Snapshot:
 
 def shard(**counts: int) -> ShardSnapshot:
     """A shard that was sent 100 events; what became of them as told, the rest confirmed."""
-    settled = {"pending": 0, "dead_lettered": 0, "requeued": 0, "discarded": 0, "damaged": 0} | counts
+    settled = {"pending": 0, "dead_lettered": 0, "requeued": 0, "discarded": 0, "damaged": 0, "unaccounted": 0} | counts
     return ShardSnapshot(
         index=0,
         appended=100,
@@ -426,13 +426,14 @@ class TestService:
             ("to be confirmed", "0"),
             ("dead letters", "0"),
         ]
-        counts = {"pending": 4, "dead_lettered": 3, "requeued": 2, "discarded": 1, "damaged": 5}
+        counts = {"pending": 4, "dead_lettered": 3, "requeued": 2, "discarded": 1, "damaged": 5, "unaccounted": 6}
         parts = service_state(snapshot(shards=(shard(**counts),)), per_second=None, p99_ms=None).accounting
-        assert [part.name for part in parts[4:]] == ["requeued", "discarded", "damaged"]
+        assert [part.name for part in parts[4:]] == ["requeued", "discarded", "damaged", "unaccounted"]
         assert int(parts[0].value) == sum(int(part.value) for part in parts[1:])
         assert {part.name: part.kind for part in parts if part.kind} == {
             "dead letters": "degraded",
             "damaged": "failing",
+            "unaccounted": "failing",
         }
 
     def test_throughput_is_that_of_the_last_seconds(self) -> None:

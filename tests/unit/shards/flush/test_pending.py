@@ -24,7 +24,7 @@ def test_rows_beyond_the_cap_are_counted_but_not_held() -> None:
 
     add(pending, 1, "a", "b", "a", "a")
 
-    assert (len(pending), pending.in_memory, pending.unread) == (4, 2, 2)
+    assert (len(pending), len(pending._rows), pending.unread) == (4, 2, 2)
     assert pending.of_match("a") == ((row(1, "a"),), 2)
     assert pending.of_match("b") == ((row(2, "b"),), 0)
     assert pending.matches() == {"a", "b"}
@@ -35,14 +35,14 @@ def test_rows_that_follow_unread_ones_wait_for_their_turn() -> None:
     pending = PendingRows(max_rows=2, max_bytes=1 << 20)
     add(pending, 1, "a", "a", "a")
     pending.remove([1, 2])
-    pending.saved()
+    pending.note_saved()
     assert pending.has_room
 
     add(pending, 4, "a")
 
-    assert (pending.in_memory, pending.unread) == (0, 2)
+    assert (len(pending._rows), pending.unread) == (0, 2)
     assert pending.add_loaded([Record(3, row(3, "a")), Record(4, row(4, "a"))]) == [3, 4]
-    assert (pending.in_memory, pending.unread) == (2, 0)
+    assert (len(pending._rows), pending.unread) == (2, 0)
     add(pending, 5, "a")
     assert pending.unread == 1
 
@@ -50,7 +50,7 @@ def test_rows_that_follow_unread_ones_wait_for_their_turn() -> None:
 def test_the_byte_cap_counts() -> None:
     pending = PendingRows(max_rows=100, max_bytes=len(row(1)))
     add(pending, 1, "m", "m")
-    assert (pending.in_memory, pending.unread) == (1, 1)
+    assert (len(pending._rows), pending.unread) == (1, 1)
     assert pending.crowded
 
 
@@ -74,8 +74,8 @@ def test_recovered_rows_are_unread_until_they_are_loaded() -> None:
     assert pending.of_match("m") == ((), 3)
     assert pending.oldest_age_s >= 60
     assert pending.add_loaded([Record(seq, row(seq)) for seq in (6, 7)]) == [6, 7]
-    assert (pending.in_memory, pending.unread, pending.loaded_seq) == (2, 1, 7)
-    pending.loading_ended()
+    assert (len(pending._rows), pending.unread, pending.loaded_seq) == (2, 1, 7)
+    pending.end_loading()
     assert (len(pending), pending.loaded_seq) == (2, 8)
 
 
@@ -86,7 +86,7 @@ def test_what_was_done_with_before_the_start_is_passed_over() -> None:
 
     assert pending.add_loaded([Record(seq, row(seq)) for seq in (6, 10)]) == [6, 10]
 
-    assert (pending.in_memory, pending.unread, pending.loaded_seq) == (2, 1, 10)
+    assert (len(pending._rows), pending.unread, pending.loaded_seq) == (2, 1, 10)
     assert [pending.count_between(first, 12) for first in range(6, 13)] == [3, 2, 2, 2, 2, 1, 1]
     pending.remove([6, 10])
     assert pending.add_loaded([Record(12, row(12))]) == [12]
@@ -102,8 +102,8 @@ def test_no_row_takes_the_place_of_one_that_no_checkpoint_knows_of(limits: dict[
     add(pending, 1, *"mmm")
     pending.remove([2])
     add(pending, 4, "m")
-    assert (pending.in_memory, pending.unread, pending.room[0]) == (2, 1, limits["max_rows"] - 3)
-    pending.saved()
+    assert (len(pending._rows), pending.unread, pending.room[0]) == (2, 1, limits["max_rows"] - 3)
+    pending.note_saved()
     assert pending.add_loaded([Record(4, row(4))]) == [4]
     assert not pending.has_room
 

@@ -249,7 +249,7 @@ async def test_a_failing_interval_sync_starts_another_segment(tmp_path: Path, ca
         await committer.submit(log, [row(2)], durable)
     assert "may be lost" in caplog.text
     assert list(durable.rows) == [1, 2]
-    assert log.segment_count == 2
+    assert len(log.segments) == 2
 
 
 async def test_a_disk_that_works_again_is_found_out_without_an_append(tmp_path: Path) -> None:

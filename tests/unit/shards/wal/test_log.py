@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shards.events import Event, encode_row
+from shards.runs import size
 from shards.wal.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from shards.wal.log import ShardLog
+from shards.wal.log import Recovery, ShardLog
 from shards.wal.reader import LogReader
 from shards.wal.record import HEADER_BYTES, RecordScanner, decode_header, encode_header, encode_records
 from shards.wal.segment import SegmentReader, SegmentWriter
@@ -30,10 +31,13 @@ def row(number: int, *, match_id: str = "m1", metadata: str = "{}") -> bytes:
     return encode_row(Event(match_id, f"id-{number}", "pass", 1_700_000_000_000, "1", "", metadata, number))
 
 
-def open_log(directory: Path, *, segment_max_bytes: int = 1 << 20) -> ShardLog:
+def reopened(directory: Path, *, segment_max_bytes: int = 1 << 20) -> tuple[ShardLog, Recovery]:
     log = ShardLog(directory, shard=0, segment_max_bytes=segment_max_bytes)
-    log.recover()
-    return log
+    return log, log.recover()
+
+
+def open_log(directory: Path, *, segment_max_bytes: int = 1 << 20) -> ShardLog:
+    return reopened(directory, segment_max_bytes=segment_max_bytes)[0]
 
 
 def append(log: ShardLog, *rows: bytes) -> int:
@@ -94,7 +98,7 @@ def test_what_was_confirmed_before_others_is_not_pending_and_keeps_its_number(tm
     recovery = again.recover()
 
     assert recovery.pending.total() == len({2, 5, 6})
-    assert again.missing == 0, "7 is confirmed, and nothing shows that 8 was ever there"
+    assert recovery.damaged == (), "7 is confirmed, and nothing shows that 8 was ever there"
     assert append(again, row(9)) == 8
     again.close()
     after = ShardLog(tmp_path, shard=0, segment_max_bytes=1 << 20)
@@ -121,7 +125,7 @@ def test_a_row_that_was_confirmed_after_all_is_no_dead_letter_besides(tmp_path: 
     log.close()
     again = ShardLog(tmp_path, shard=0, segment_max_bytes=1 << 20)
     recovery = again.recover(letters_after=lambda _: {(2, crc32(row(2))), (3, crc32(row(3)))})
-    assert (recovery.pending.total(), recovery.dead, again.missing) == (1, {3}, 0)
+    assert (recovery.pending.total(), recovery.dead, recovery.damaged) == (1, {3}, ())
 
 
 def test_what_was_confirmed_in_a_first_segment_that_was_set_aside_is_not_damaged(tmp_path: Path) -> None:
@@ -150,7 +154,7 @@ def test_a_full_segment_is_followed_by_another_and_goes_when_it_is_done_with(tmp
 
     assert len(segment_files(tmp_path)) < len(files)
     assert [seq for seq, _ in read_all(log, after=5)] == [6, 7, 8, 9]
-    assert log.size_bytes == sum(path.stat().st_size for path in segment_files(tmp_path))
+    assert log.segments.size_bytes == sum(path.stat().st_size for path in segment_files(tmp_path))
 
 
 def test_a_segment_that_cannot_be_removed_is_removed_later(tmp_path: Path) -> None:
@@ -169,7 +173,7 @@ def test_a_segment_that_cannot_be_removed_is_removed_later(tmp_path: Path) -> No
     log.truncate(Checkpoint(upto=6))
 
     assert not stubborn.exists()
-    assert log.size_bytes == sum(path.stat().st_size for path in segment_files(tmp_path))
+    assert log.segments.size_bytes == sum(path.stat().st_size for path in segment_files(tmp_path))
     assert [seq for seq, _ in read_all(log, after=6)] == [7, 8, 9]
 
 
@@ -202,7 +206,7 @@ def test_a_file_cut_at_any_byte_gives_a_prefix(rows: list[int], data: st.DataObj
     assert [record.payload for record in found] == payloads[: len(found)]
     assert not scanner.damages
     whole = sum(16 + len(payload) for payload in payloads[: len(found)])
-    assert scanner.rest_bytes == cut - whole
+    assert len(scanner._data) == cut - whole
 
 
 @given(data=st.data())
@@ -223,12 +227,12 @@ def test_a_flipped_bit_costs_one_record_and_never_makes_another(data: st.DataObj
 def test_pieces_of_any_size_give_the_same_records() -> None:
     payloads = [row(number) for number in range(1, 20)]
     written = encode_records(1, payloads)
-    for size in (1, 7, 100, 1000):
+    for piece in (1, 7, 100, 1000):
         scanner = RecordScanner()
         found = [
             record.payload
-            for start in range(0, len(written), size)
-            for record in scanner.feed(written[start : start + size])
+            for start in range(0, len(written), piece)
+            for record in scanner.feed(written[start : start + piece])
         ]
         assert found == payloads
         assert scanner.damages == []
@@ -246,9 +250,9 @@ def test_damage_in_the_middle_is_reported_and_the_file_is_kept(
     content[HEADER_BYTES + 40] ^= 0xFF
     first.write_bytes(content)
 
-    again = open_log(tmp_path, segment_max_bytes=400)
+    again, recovery = reopened(tmp_path, segment_max_bytes=400)
 
-    assert again.missing == 1
+    assert size(recovery.damaged) == 1
     assert [seq for seq, _ in read_all(again)] == [2, 3, 4, 5, 6, 7]
     assert "damaged" in caplog.text
     again.truncate(Checkpoint(upto=7))
@@ -264,9 +268,9 @@ def test_a_torn_tail_of_an_older_segment_is_noticed(tmp_path: Path) -> None:
     first = segment_files(tmp_path)[0]
     first.write_bytes(first.read_bytes()[:-5])
 
-    again = open_log(tmp_path, segment_max_bytes=400)
+    again, recovery = reopened(tmp_path, segment_max_bytes=400)
 
-    assert again.missing == 1
+    assert size(recovery.damaged) == 1
     again.truncate(Checkpoint(upto=7))
     assert len(list((tmp_path / "damaged").iterdir())) == 1
 
@@ -297,10 +301,10 @@ def test_a_damaged_header_costs_no_record(tmp_path: Path) -> None:
         content[path.stem] = b"x" + path.read_bytes()[1:]
         path.write_bytes(content[path.stem])
 
-    again = open_log(tmp_path, segment_max_bytes=400)
+    again, recovery = reopened(tmp_path, segment_max_bytes=400)
 
     assert read_all(again) == [(number, row(number)) for number in range(1, 8)]
-    assert again.missing == 0
+    assert size(recovery.damaged) == 0
     assert append(again, row(8)) == 8
     again.truncate(Checkpoint(upto=8))
     kept = {path.stem.split("-")[0]: path.read_bytes() for path in (tmp_path / "damaged").iterdir()}
@@ -334,9 +338,9 @@ def test_numbers_of_a_lost_end_are_not_given_out_again_if_a_segment_says_that_th
     (tmp_path / "000000000002.wal").write_bytes(encode_header(0, 3))  # made, but nothing came into it
     first.write_bytes(first.read_bytes()[:-1])
 
-    again = open_log(tmp_path)
+    again, recovery = reopened(tmp_path)
 
-    assert (again.durable_seq, again.missing) == (2, 1)
+    assert (again.durable_seq, size(recovery.damaged)) == (2, 1)
     assert append(again, row(3)) == 3
 
 
@@ -386,17 +390,17 @@ def small_log(directory: Path) -> dict[Path, bytes]:
     return files
 
 
-def recovered(directory: Path, files: dict[Path, bytes]) -> tuple[ShardLog, list[int]]:
+def recovered(directory: Path, files: dict[Path, bytes]) -> tuple[ShardLog, list[int], int]:
     """Put these files in place of whatever is there, recover, and return which of the small log's rows came back."""
     shutil.rmtree(directory)
     directory.mkdir()
     for path, content in files.items():
         path.write_bytes(content)
-    log = open_log(directory)
+    log, recovery = reopened(directory)
     found = read_all(log, after=log.checkpoint.upto)
     assert all(payload == b'{"match_id":"m","received_ns":%d}' % seq for seq, payload in found)
     log.close()
-    return log, [seq for seq, _ in found]
+    return log, [seq for seq, _ in found], size(recovery.damaged)
 
 
 def test_the_last_segment_cut_at_every_byte(tmp_path: Path) -> None:
@@ -405,10 +409,10 @@ def test_the_last_segment_cut_at_every_byte(tmp_path: Path) -> None:
     first, last = small_log(directory).items()
     record_bytes = (len(last[1]) - HEADER_BYTES) // 2
     for cut in range(len(last[1])):
-        log, found = recovered(directory, dict([first, (last[0], last[1][:cut])]))
+        log, found, damaged = recovered(directory, dict([first, (last[0], last[1][:cut])]))
         whole = max(0, cut - HEADER_BYTES) // record_bytes
         assert found == list(range(1, 3 + whole)), cut
-        assert (log.missing, log.checkpoint.damaged) == (0, 0)
+        assert (damaged, log.checkpoint.damaged) == (0, 0)
         assert not (directory / "damaged").exists()
 
 
@@ -420,10 +424,10 @@ def test_every_bit_flipped(tmp_path: Path) -> None:
         for bit in range(0, len(content) * 8, BIT_STEP):
             flipped = bytearray(content)
             flipped[bit // 8] ^= 1 << bit % 8
-            log, found = recovered(directory, {**files, path: bytes(flipped)})
+            log, found, damaged = recovered(directory, {**files, path: bytes(flipped)})
             lost = 4 - len(found)
             assert lost == (bit // 8 >= HEADER_BYTES), bit
-            assert found == [1, 2, 3] or log.missing == lost, bit
+            assert found == [1, 2, 3] or damaged == lost, bit
             assert append(log, row(9)) == (4 if found == [1, 2, 3] else 5)
             log.close()
 
@@ -508,7 +512,7 @@ def test_a_full_disk_leaves_what_was_acknowledged_intact(tmp_path: Path) -> None
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             log = open_log(tmp_path)
             append(log, row(1))
-            resource.setrlimit(resource.RLIMIT_FSIZE, (log.size_bytes + 50, resource.RLIM_INFINITY))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (log.segments.size_bytes + 50, resource.RLIM_INFINITY))
             try:
                 append(log, row(2))
             except OSError as error:

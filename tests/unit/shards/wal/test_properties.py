@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from shards.errors import WalFailed
 from shards.events import Event, encode_row
 from shards.observer import Observer
-from shards.runs import runs_of
+from shards.runs import runs_of, size
 from shards.wal import committer
 from shards.wal.committer import Committer
 from shards.wal.log import ShardLog
@@ -125,8 +125,8 @@ class LogMachine(RuleBasedStateMachine):
     def rows(self, sizes: Sequence[int]) -> list[bytes]:
         """Make rows that no two of are equal."""
         made = []
-        for number, size in zip(self.numbers, sizes, strict=False):
-            metadata = '{"x":"%s"}' % ("y" * size)
+        for number, length in zip(self.numbers, sizes, strict=False):
+            metadata = '{"x":"%s"}' % ("y" * length)
             made.append(encode_row(Event(f"m{number % 3}", f"id-{number}", "pass", 1, "1", "", metadata, number)))
             self.handed[made[-1]] = number
         return made
@@ -178,7 +178,7 @@ class LogMachine(RuleBasedStateMachine):
         new = [self.handed[row] for seq, row in sorted(found.items()) if seq not in before]
         assert new == sorted(new), "not in the order in which they were written"
         assert log.durable_seq >= max(found.keys() | beyond, default=log.checkpoint.upto)
-        assert log.missing == log.durable_seq - log.checkpoint.upto - len(found.keys() | beyond)
+        assert size(self.recovery.damaged) == log.durable_seq - log.checkpoint.upto - len(found.keys() | beyond)
         assert self.recovery.pending.total() == len(found.keys() - beyond)
         missing = set(range(log.checkpoint.upto + 1, log.durable_seq + 1)) - found.keys()
         acknowledged = {seq for seq in before if seq > self.upto}

@@ -1,8 +1,9 @@
-"""What became of the events of a request, followed through the shards that hold them."""
+"""What all shards together know of a request, and of a match."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from shards.deadletters.file import Record
+from shards.reads.source import Pending
 from shards.receipts import Outcome, Receipt
 from shards.shard import Shard
 
@@ -43,3 +44,21 @@ def _requeued_as(shards: Sequence[Shard], letter: Record) -> Record | None:
         seen.add(again)
         index, seq = again
     return index, seq
+
+
+def pending_of(match_ids: Collection[str], shards: Sequence[Shard]) -> Pending:
+    """Return what is not confirmed of some matches.
+
+    Every shard is asked: after a change of their number a match may have rows in two of them.
+    """
+    rows: list[bytes] = []
+    unread: dict[str, int] = {}
+    unread_at: dict[str, int] = {}
+    for shard in shards:
+        for match_id in match_ids:
+            in_memory, on_disk = shard.pending.of_match(match_id)
+            rows += in_memory
+            if on_disk:
+                unread[match_id] = unread.get(match_id, 0) + on_disk
+                unread_at[match_id] = max(unread_at.get(match_id, 0), shard.pending.unread_at(match_id))
+    return Pending(rows=tuple(rows), unread=unread, unread_at=unread_at)

@@ -1,0 +1,239 @@
+"""The steps by which one shard's rows get into ClickHouse and are confirmed, and when each of them is due.
+
+Rows first go to the shard's Buffer table. At each checkpoint the Buffer table is flushed and the ledger is asked
+which attempts the destination table holds whole; only those are confirmed. Whatever is unclear (an error, a lost
+connection, an attempt that the ledger does not show) is sent again, straight into the destination table, until the
+ledger shows it. Rows that ClickHouse refuses are found by bisection and become dead letters.
+"""
+
+import logging
+from collections.abc import Iterable
+from enum import Enum, auto
+from itertools import islice
+from time import monotonic
+
+import attrs
+
+from shards.errors import InvariantBroken, RowsRefused, SchemaMismatch, StoreError, StoreUnavailable
+from shards.flush.loader import Loader
+from shards.flush.pending import PendingRows
+from shards.flush.replay_queue import ReplayQueue
+from shards.flush.sender import Sender
+from shards.flush.tally import Attempt
+from shards.flush.troubles import Troubles
+from shards.observer import Observer
+from shards.settings import ShardSettings
+from shards.stores.base import Store
+
+_log = logging.getLogger(__name__)
+
+BATCH_MAX_BYTES = 8 << 20
+UNKNOWN_ERROR_TRIES = 5
+"""Failures of the replay in a row before rows are halved whose error does not blame them."""
+
+
+class Step(Enum):
+    """What a flusher can do, in the order in which it does what is due at once."""
+
+    LOAD = auto()
+    REPLAY = auto()
+    SEND = auto()
+    CHECKPOINT = auto()
+
+
+@attrs.define(kw_only=True, eq=False)
+class Steps:
+    """The work of one shard's flusher. Used by it only, one step at a time."""
+
+    shard: int
+    settings: ShardSettings
+    pending: PendingRows
+    loader: Loader
+    sender: Sender
+    store: Store
+    troubles: Troubles
+    observer: Observer
+    has_buffer: bool
+    _sent_seq: int
+    _recovered_seq: int
+    _replay: ReplayQueue = attrs.field(factory=ReplayQueue, init=False)
+    _attempts: list[Attempt] = attrs.field(factory=list, init=False)
+    _unsent_since: float = attrs.field(factory=monotonic, init=False)
+    _checkpoint_at: float = attrs.field(factory=monotonic, init=False)
+
+    @property
+    def in_flight(self) -> int:
+        """Rows sent to the Buffer table, not yet confirmed."""
+        return sum(len(attempt.seqs) for attempt in self._attempts)
+
+    @property
+    def unsent(self) -> int:
+        """Rows in memory that were never sent."""
+        return self.pending.loaded_seq - self._sent_seq
+
+    @property
+    def is_replay_failing(self) -> bool:
+        """Whether rows that have to be sent again failed when they were last sent."""
+        return self._replay.failures > 0
+
+    def note_added(self, rows: int) -> bool:
+        """Take notice of new rows; say whether they give the flusher something to do now."""
+        unsent = self.unsent
+        if unsent <= rows:
+            self._unsent_since = monotonic()
+        return unsent <= rows or unsent >= self.settings.flush_max_rows
+
+    def delays_s(self, *, hurry: bool) -> dict[Step, float]:
+        """Return the steps that are in sight, with the seconds until each is due; 0 or less: now.
+
+        Args:
+            hurry: somebody waits until everything is confirmed.
+        """
+        delays: dict[Step, float] = {}
+        if self.loader.may_load:
+            delays[Step.LOAD] = 0
+        if (replay_s := self._replay.delay_s) is not None:
+            delays[Step.REPLAY] = replay_s
+        if self.unsent:
+            full = self.unsent >= self.settings.flush_max_rows
+            waited_s = monotonic() - self._unsent_since
+            delays[Step.SEND] = 0 if full or hurry else self.settings.flush_interval_ms / 1000 - waited_s
+        if self._attempts:
+            early = self.pending.crowded or (hurry and not self.unsent)
+            delays[Step.CHECKPOINT] = 0 if early else self._checkpoint_at - monotonic()
+        return delays
+
+    async def take(self, step: Step) -> None:
+        """Do one step. Raises StoreError, and what a fault of ours may raise; no row is forgotten by that."""
+        match step:
+            case Step.LOAD:
+                await self.load()
+            case Step.REPLAY:
+                await self._replay_next()
+            case Step.SEND:
+                await self._send_next()
+            case Step.CHECKPOINT:
+                await self._confirm_attempts()
+
+    async def load(self) -> None:
+        """Bring rows into memory that are on disk only. Rows of before the start are sent again."""
+        unsent_before = self.unsent
+        loaded = await self.loader.load()
+        if loaded is None:
+            return
+        self._replay.extend(seq for seq in loaded if seq <= self._recovered_seq)
+        self._sent_seq = max(self._sent_seq, min(self.pending.loaded_seq, self._recovered_seq))
+        if not unsent_before:
+            self._unsent_since = monotonic()
+
+    def _batch_of(self, seqs: Iterable[int]) -> list[int]:
+        """Return the first rows of ``seqs`` that are still pending and fit one batch."""
+        taken: list[int] = []
+        size = 0
+        for seq in islice((seq for seq in seqs if self.pending.holds(seq)), self.settings.flush_max_rows):
+            size += self.pending.size_of(seq)
+            if taken and size > BATCH_MAX_BYTES:
+                break
+            taken.append(seq)
+        return taken
+
+    async def _send_next(self) -> None:
+        """Send the next new rows: a full batch straight into the destination table, fewer to the Buffer table.
+
+        A full batch is a part worth writing, and is confirmed at once (ADR-004).
+        """
+        seqs = self._batch_of(range(self._sent_seq + 1, self.pending.loaded_seq + 1))
+        self._sent_seq = seqs[-1] if seqs else self.pending.loaded_seq
+        self._unsent_since = monotonic()
+        if not seqs:
+            return
+        full = len(seqs) >= self.settings.flush_max_rows or self.unsent > 0
+        try:
+            if not full and self.has_buffer:
+                self._add_attempt(await self.sender.send_buffered(seqs))
+            elif stuck := await self.sender.deliver(seqs):
+                self._replay.extend(seqs)
+                self._replay.postpone(stuck.seqs)
+        except RowsRefused:
+            self._replay.extend(seqs)
+        except Exception:
+            self._replay.extend(seqs)  # whatever it was, the rows must not be forgotten
+            raise
+
+    def _add_attempt(self, attempt: Attempt) -> None:
+        if not self._attempts:
+            self._checkpoint_at = monotonic() + self.settings.checkpoint_interval_ms / 1000
+        elif attempt.seqs[0] <= self._attempts[-1].seqs[-1]:
+            raise InvariantBroken(f"row {attempt.seqs[0]} is in two attempts at once")
+        self._attempts.append(attempt)
+
+    async def _replay_next(self) -> None:
+        """Send the next rows of the replay; after a failure the replay pauses, new rows do not wait for it.
+
+        Rows that failed alone come after all others the next time.
+        """
+        seqs = self._batch_of(self._replay)
+        try:
+            split_unknown = self._replay.failures >= UNKNOWN_ERROR_TRIES
+            if seqs and (stuck := await self.sender.deliver(seqs, replayed=True, split_unknown=split_unknown)):
+                self._replay.postpone(stuck.seqs)
+                self._note_replay_failure(stuck.error)
+            else:
+                self._replay.note_success()
+        except (StoreUnavailable, SchemaMismatch):
+            raise
+        except StoreError as error:
+            self._note_replay_failure(error)
+        finally:
+            self._replay.forget(self.pending.holds)
+
+    def _note_replay_failure(self, error: StoreError | OSError) -> None:
+        if isinstance(error, StoreError):
+            self.troubles.note_store_error(error)
+            self.observer.store_error(code=error.code)
+        else:
+            self.troubles.note_fault(error)
+        self._replay.note_failure()
+
+    async def _confirm_attempts(self) -> None:
+        """Flush the Buffer table, then believe the ledger only.
+
+        And not even that after a flush that failed: behind our view somebody else's may have, and then ClickHouse
+        writes the same rows again, with the next flush or when the table is dropped.
+        """
+        flush_error: StoreError | None = None
+        try:
+            await self.store.flush_buffer(self.shard)
+        except StoreUnavailable:
+            raise
+        except StoreError as error:
+            flush_error = error
+        numbers = [attempt.number for attempt in self._attempts]
+        landed = {} if flush_error else await self.sender.landed(numbers)
+        missing: list[int] = []
+        for attempt in self._attempts:
+            if landed.get(attempt.number, 0) != len(attempt.seqs) or not self._confirm(attempt):
+                missing += attempt.seqs
+        self._attempts = []
+        self._checkpoint_at = monotonic() + self.settings.checkpoint_interval_ms / 1000
+        self._replay.extend(missing)
+        if missing:
+            await self._after_missing(len(missing), flush_error)
+
+    def _confirm(self, attempt: Attempt) -> bool:
+        """Confirm an attempt; False where that contradicts what is known, and its rows have to be sent again."""
+        try:
+            self.sender.confirm(attempt)
+        except InvariantBroken as error:
+            self.troubles.note_fault(error)
+            return False
+        return True
+
+    async def _after_missing(self, rows: int, flush_error: StoreError | None) -> None:
+        why = flush_error.message if flush_error else "the ledger does not show them"
+        _log.warning("shard %d: %d rows did not arrive (%s); sending them again", self.shard, rows, why)
+        self.troubles.note_retry()
+        await self.store.check()
+        if flush_error is not None:
+            # Rows that cannot be flushed would be stuck in the Buffer table; all of them are in the log.
+            await self.store.reset_buffer(self.shard)

@@ -1,0 +1,39 @@
+"""What goes wrong while one shard is flushed: counted, logged once, and kept for those who ask."""
+
+import logging
+
+from shards.errors import StoreError
+from shards.observer import Observer
+
+_log = logging.getLogger(__name__)
+
+
+class Troubles:
+    """The failures of one shard's flusher. ``last_error`` is empty while all goes well; it quotes no event."""
+
+    def __init__(self, shard: int, observer: Observer) -> None:
+        self._shard = shard
+        self._observer = observer
+        self.retries = 0
+        self.last_error = ""
+
+    def note_retry(self) -> None:
+        """Count a batch that has to be sent again."""
+        self.retries += 1
+        self._observer.retried(shard=self._shard)
+
+    def note_store_error(self, error: StoreError) -> None:
+        """Take an error of ClickHouse; the same one is logged once until something else happens."""
+        self.note_retry()
+        if error.message != self.last_error:
+            _log.warning("shard %d: %s (code %d); will be tried again", self._shard, error.message, error.code)
+        self.last_error = error.message
+
+    def note_fault(self, error: Exception) -> None:
+        """Take what is no error of ClickHouse: a disk that takes no dead letter, or a fault of ours."""
+        _log.error("shard %d: %s; will be tried again", self._shard, error, exc_info=error)
+        self.last_error = str(error)
+
+    def note_success(self) -> None:
+        """Forget the last error."""
+        self.last_error = ""

@@ -1,0 +1,32 @@
+"""The logs and shards that a data directory holds, as a start finds them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from shards.settings import ShardSettings
+from shards.shard import WAL_DIRECTORY, Shard, wal_directory
+from shards.wal.log import ShardLog
+
+
+def recovered_shards(settings: ShardSettings, *, stopping: Callable[[], bool]) -> list[tuple[ShardLog, Shard]]:
+    """Return every shard that has a log or is to have one, recovered, in the order of their indexes. Blocking.
+
+    Raises OSError, and :class:`~shards.errors.NotAccepting` once ``stopping()``.
+    """
+    recovered = []
+    for index in range(max(settings.shards, 1 + max(_found_indexes(settings.data_dir), default=0))):
+        log = ShardLog(
+            wal_directory(settings.data_dir, index), shard=index, segment_max_bytes=_segment_max_bytes(settings)
+        )
+        recovered.append((log, Shard(index, settings, log=log, stopping=stopping)))
+    return recovered
+
+
+def _found_indexes(data_dir: Path) -> set[int]:
+    """Return the shards that have left a log, whatever their number is set to now."""
+    return {int(path.name.removeprefix("shard-")) for path in (data_dir / WAL_DIRECTORY).glob("shard-[0-9]*")}
+
+
+def _segment_max_bytes(settings: ShardSettings) -> int:
+    """Keep the open segments, which cannot be deleted, to a quarter of what the log may use."""
+    return min(settings.segment_max_bytes, settings.wal_max_bytes // (4 * settings.shards))

@@ -1,0 +1,148 @@
+"""The segment files of one log, oldest first, and what is known of each."""
+
+import logging
+import os
+import threading
+from pathlib import Path
+
+import attrs
+
+from shards.wal.files import make_directory, sync_directory, sync_file
+from shards.wal.record import HEADER_BYTES
+from shards.wal.segment import SegmentReader
+
+_log = logging.getLogger(__name__)
+
+DAMAGED_DIRECTORY = "damaged"
+
+
+@attrs.define
+class Segment:
+    """One file: ``ordinal`` is its place in the order of all that ever were, ``size`` is in bytes.
+
+    ``damaged``: it has damage in its middle, and is kept instead of being removed.
+    """
+
+    path: Path
+    ordinal: int
+    first_seq: int
+    size: int
+    damaged: bool = False
+
+
+class SegmentList:
+    """The segments of one directory. Added to by the committer thread, read and removed by the shard's flusher."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.first_was_set_aside = False
+        """The oldest file could not be used at all: records are missing in front of the first segment."""
+        self._segments: list[Segment] = []
+        self._lock = threading.Lock()
+        self._ordinal = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._segments)
+
+    def __len__(self) -> int:
+        return len(self._segments)
+
+    @property
+    def first(self) -> Segment:
+        """The oldest segment."""
+        return self._segments[0]
+
+    @property
+    def last(self) -> Segment:
+        """The newest segment, which may still be written to."""
+        return self._segments[-1]
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all segments."""
+        with self._lock:
+            return sum(segment.size for segment in self._segments)
+
+    def recover(self, *, done_upto: int) -> None:
+        """List what is in the directory; a file that cannot be used is set aside. Blocking; raises OSError.
+
+        Args:
+            done_upto: the number up to which the checkpoint says that all records are done with.
+        """
+        paths = sorted(self.directory.glob("*.wal"))
+        for path in paths:
+            self._ordinal = int(path.stem)
+            size = path.stat().st_size
+            with SegmentReader(path) as reader:
+                first_seq = reader.first_seq
+                first = next(reader.records(), None) if first_seq is None else None
+            if first_seq is not None:
+                self._segments.append(Segment(path, self._ordinal, first_seq, size))
+            elif first is not None:
+                _log.error("%s has a damaged header; its whole records are used, and the file is kept", path)
+                # More than the header may be damaged in the first segment: what no checkpoint covers is missing.
+                first_seq = first.seq if self._segments else min(first.seq, done_upto + 1)
+                self._segments.append(Segment(path, self._ordinal, first_seq, size, damaged=True))
+            elif size <= HEADER_BYTES and path == paths[-1]:
+                path.unlink()  # created, but the crash came before its header: it never held a record
+            else:
+                _log.error("%s is damaged from its start; the file is kept in %s", path, self._set_aside(path))
+                self.first_was_set_aside = self.first_was_set_aside or not self._segments
+
+    def sync_last(self) -> None:
+        """Make durable what was read at the end: a crash may have come before the sync, and it counts from now on."""
+        if self._segments:
+            sync_file(self.last.path)
+
+    def next_path(self) -> Path:
+        """Return the name of the next file. Never the same twice, because what is left of a failed one may be there."""
+        self._ordinal += 1
+        return self.directory / f"{self._ordinal:012d}.wal"
+
+    def add(self, path: Path, *, first_seq: int, size: int) -> None:
+        """Take in the file that :meth:`next_path` named last."""
+        with self._lock:
+            self._segments.append(Segment(path, self._ordinal, first_seq, size))
+
+    def segment_of(self, seq: int) -> tuple[Path, int] | None:
+        """Return path and ordinal of the segment that holds a number, or else of the first one."""
+        with self._lock:
+            holding = [segment for segment in self._segments if segment.first_seq <= seq][-1:]
+            found = holding or self._segments[:1]
+            return (found[0].path, found[0].ordinal) if found else None
+
+    def following(self, ordinal: int) -> tuple[Path, int, int] | None:
+        """Return path, ordinal and first sequence number of the segment after another one."""
+        with self._lock:
+            for segment in self._segments:
+                if segment.ordinal > ordinal:
+                    return segment.path, segment.ordinal, segment.first_seq
+            return None
+
+    def mark_damaged(self, ordinal: int) -> None:
+        """Remember that a segment has damage in its middle: it will be kept, not deleted."""
+        with self._lock:
+            for segment in self._segments:
+                segment.damaged = segment.damaged or segment.ordinal == ordinal
+
+    def remove_done(self, upto: int) -> None:
+        """Remove segments, from the oldest on, that hold nothing beyond ``upto``; the last one always stays.
+
+        Raises OSError; one that cannot be removed is tried again the next time.
+        """
+        while len(self._segments) > 1 and self._segments[1].first_seq <= upto + 1:
+            segment = self._segments[0]
+            if segment.damaged:
+                self._set_aside(segment.path)
+            else:
+                segment.path.unlink(missing_ok=True)
+            with self._lock:
+                self._segments.pop(0)
+
+    def _set_aside(self, path: Path) -> Path:
+        kept = self.directory / DAMAGED_DIRECTORY
+        make_directory(kept)
+        target = kept / f"{path.stem}-{os.urandom(4).hex()}.wal"
+        path.replace(target)
+        sync_directory(kept)
+        return target
