@@ -9,7 +9,7 @@ import pytest
 from prompt_toolkit.contrib.telnet.server import TelnetConnection, TelnetServer
 from prompt_toolkit.input import create_pipe_input
 
-from app import monitor_guard
+from app.server import monitor_guard
 from app.server.monitor_guard import CheckedConnection, Refusals
 
 TERMINAL = b"\xff\xfa\x18\x00xterm\xff\xf0"
