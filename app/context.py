@@ -9,13 +9,12 @@ from aiohttp import web
 from app.config import Config
 from app.engagement.rendered import RenderedMetrics
 from app.live import Live
-from app.live.shared import Shared
 from app.live.waiting import Patience
 from app.observability.prometheus import Metrics
 from app.observability.response_times import ResponseTimes
 from app.schemas.events import EventSchema
 from app.web.admin_token import AdminAccess
-from shards import EmbeddedStore, EventPage, EventQuery, EventReads, MatchReads, ServerStore, ShardSet, Store
+from shards import EmbeddedStore, EventReads, MatchReads, ServerStore, ShardSet, Store
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +58,6 @@ class Context:
     shards: ShardSet
     reads: MatchReads
     live: Live
-    event_pages: Shared[EventQuery, EventPage | None]
     response_times: ResponseTimes
     rendered: RenderedMetrics
     events_schema: EventSchema
@@ -75,7 +73,7 @@ class Context:
         response_times = ResponseTimes()
         patience = Patience(lambda: shards.store_is_away)
         rendered = RenderedMetrics(response_times)
-        live = Live(reads, rendered, patience=patience)
+        live = Live(reads, EventReads(store, shards), rendered, patience=patience)
         metrics.watch(shards=shards, live=live)
         return cls(
             config=config,
@@ -85,7 +83,6 @@ class Context:
             shards=shards,
             reads=reads,
             live=live,
-            event_pages=Shared(EventReads(store, shards).page, patience),
             response_times=response_times,
             rendered=rendered,
             events_schema=EventSchema(clock=shards.clock, extra_types=config.event_types),
@@ -107,7 +104,6 @@ class Context:
     async def end_streams(self) -> None:
         """Say that the service is not ready any more, and end every stream of a viewer."""
         self.shutdown.begin()
-        await self.event_pages.close()
         await self.live.close()
 
     async def close(self) -> None:

@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import AsyncIterator, Sequence
 
 import attrs
 import jinja2
 from aiohttp import web
 
+from app.caches import Shared
 from app.context import Context
 from app.dashboard.rendering import MatchRegions, Regions, render_regions
 from app.dashboard.service import ServiceState, Throughput, service_state
@@ -40,8 +40,9 @@ class Board:
     match_regions: MatchRegions
     throughput: Throughput = attrs.field(factory=Throughput)
     closing: asyncio.Event = attrs.field(factory=asyncio.Event)
-    _overview: tuple[float, OverviewPage, Regions] | None = None
-    _turn: asyncio.Lock = attrs.field(factory=asyncio.Lock)
+    _overviews: Shared[None, tuple[OverviewPage, Regions]] = attrs.field(
+        factory=lambda: Shared(max_age_s=SAMPLE_INTERVAL_S, keys_max=1)
+    )
 
     async def page(self) -> OverviewPage:
         """Return the overview, as :meth:`regions`."""
@@ -53,12 +54,11 @@ class Board:
 
         Works with ClickHouse away.
         """
-        async with self._turn:
-            if self._overview is None or time.monotonic() - self._overview[0] >= SAMPLE_INTERVAL_S:
-                page = await self._page()
-                regions = await asyncio.to_thread(render_regions, self.environment, "overview", {"page": page})
-                self._overview = (time.monotonic(), page, regions)
-            return self._overview[1:]
+        return await self._overviews.get(None, self._make)
+
+    async def _make(self) -> tuple[OverviewPage, Regions]:
+        page = await self._page()
+        return page, await asyncio.to_thread(render_regions, self.environment, "overview", {"page": page})
 
     async def _page(self) -> OverviewPage:
         service = service_state(

@@ -6,13 +6,14 @@ stream alike, so that a page kept current equals one loaded anew.
 
 import asyncio
 import json
-from collections import OrderedDict
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
+from app.caches import Shared
 from app.dashboard.views import MatchPage, match_page
 from app.engagement.rendered import BUCKETS_AT_ONCE
 from app.live import Message
@@ -65,20 +66,12 @@ class MatchRegions:
 
     def __init__(self, environment: jinja2.Environment) -> None:
         self._environment = environment
-        self._latest: OrderedDict[str, tuple[MatchAggregates, asyncio.Task[Regions]]] = OrderedDict()
+        self._latest: Shared[str, Regions] = Shared(keys_max=MATCHES_REMEMBERED)
 
     async def render(self, message: Message) -> Regions:
         """Return the regions of a ``metrics`` message."""
-        match_id = message.value.match_id
-        latest = self._latest.get(match_id)
-        if latest is None or latest[0] is not message.value:
-            latest = (message.value, asyncio.create_task(self._make(message), name="render match"))
-            self._latest[match_id] = latest
-            self._latest.move_to_end(match_id)
-            if len(self._latest) > MATCHES_REMEMBERED:
-                self._latest.popitem(last=False)
-        # Who goes away must not take the regions from the others.
-        return await asyncio.shield(latest[1])
+        make = partial(self._make, message)
+        return await self._latest.get(message.value.match_id, make, version=message.value)
 
     async def _make(self, message: Message) -> Regions:
         page = await match_page_of(message.value, await message.json())

@@ -2,10 +2,11 @@
 
 import asyncio
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 
 import attrs
+from cachetools import LRUCache
 
 from app.live.waiting import Patience
 from shards import MatchAggregates, StoreError, StoreUnavailable
@@ -77,10 +78,9 @@ class Answers:
     ) -> None:
         self._load = load
         self._patience = patience or Patience()
-        self._max_matches = max_matches
         self._monotonic = monotonic
-        self._answers: OrderedDict[str, MatchAggregates] = OrderedDict()
-        self._outcomes: OrderedDict[str, _Outcome] = OrderedDict()
+        self._answers: LRUCache[str, MatchAggregates] = LRUCache(max_matches)
+        self._outcomes: LRUCache[str, _Outcome] = LRUCache(max_matches * UNKNOWN_FACTOR)
         self._flights: dict[str, _Flight] = {}
 
     async def get(self, match_ids: Sequence[str]) -> dict[str, MatchAggregates]:
@@ -96,16 +96,19 @@ class Answers:
         return self._answers[match_id] if enough else None
 
     async def _get(self, match_ids: Sequence[str], *, fresh_s: float) -> dict[str, MatchAggregates]:
-        due = [match_id for match_id in match_ids if self._is_due(match_id)]
-        if due:
+        if due := [match_id for match_id in match_ids if self._is_due(match_id)]:
             self._start(due)
-        old = [match_id for match_id in match_ids if not self._is_fresh(match_id, fresh_s)]
-        flights = {self._flights[match_id] for match_id in old if match_id in self._flights}
+        flights = self._awaited(match_ids, fresh_s)
         at_hand = all(match_id in self._answers for match_id in match_ids)
         await self._patience.wait({flight.turn() for flight in flights}, at_hand=at_hand)
         _raise_faults(flight.task for flight in flights if flight.task.done())
         found = {match_id: self._last(match_id) for match_id in match_ids}
         return {match_id: answer for match_id, answer in found.items() if answer is not None}
+
+    def _awaited(self, match_ids: Sequence[str], fresh_s: float) -> set[_Flight]:
+        """Return the loads of those matches whose answer at hand is not fresh."""
+        old = [match_id for match_id in match_ids if not self._is_fresh(match_id, fresh_s)]
+        return {self._flights[match_id] for match_id in old if match_id in self._flights}
 
     async def get_newer(self, match_id: str, than: float) -> MatchAggregates | None:
         """Return an answer that began to be counted after a moment of the monotonic clock; None: unknown match.
@@ -177,16 +180,10 @@ class Answers:
 
     def _keep(self, match_id: str, answer: MatchAggregates | None, outcome: _Outcome) -> None:
         self._outcomes[match_id] = outcome
-        self._outcomes.move_to_end(match_id)
         if answer is not None:
             self._answers[match_id] = answer
-            self._answers.move_to_end(match_id)
         elif outcome.error is None:
             self._answers.pop(match_id, None)  # its last event has expired
-        while len(self._answers) > self._max_matches:
-            self._answers.popitem(last=False)
-        while len(self._outcomes) > self._max_matches * UNKNOWN_FACTOR:
-            self._outcomes.popitem(last=False)
 
     def _last(self, match_id: str) -> MatchAggregates | None:
         answer = self._answers.get(match_id)

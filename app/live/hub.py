@@ -2,29 +2,48 @@
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
+from cachetools import LRUCache, TTLCache
+
+from app.caches import Shared
 from app.engagement.rendered import RenderedMetrics
 from app.live.answers import Answers
 from app.live.overview import Overview, Overviews
-from app.live.shared import Shared
 from app.live.topic import Topic
 from app.live.viewers import Subscription
 from app.live.waiting import Patience
-from shards import CURVE_BUCKET_MS, MINUTE_MS, Event, MatchAggregates, MatchReads, StoreUnavailable
+from shards import (
+    CURVE_BUCKET_MS,
+    MINUTE_MS,
+    Event,
+    EventPage,
+    EventQuery,
+    EventReads,
+    MatchAggregates,
+    MatchReads,
+    StoreUnavailable,
+)
 
 ACTIVE_S = 15 * 60
+"""Time after an event of a match in which the match counts as active, unless it ended. [s]"""
+
 ACTIVE_MAX = 100_000
 """Matches whose last event is remembered, and matches whose end is; the count of active ones ends here."""
 
 RESTING_S = 60.0
 RESTING_MAX = 64
-"""Up to so long, and of so many matches, the feed is kept when the last viewer has left: for those who come back."""
+"""Time after the last viewer left in which a feed is kept for those who come back, and the most feeds that are kept."""
 
 FINE_S = 10.0
-"""So long after somebody asked for buckets of 10 s a match is counted with them."""
+FINE_MAX = 4_096
+"""Time in which a match is counted with buckets of 10 s after somebody asked for them, and the most such matches."""
+
+PAGES_AGE_S = 0.5
+PAGES_KEPT = 256
+"""Age up to which a page of matches or of events is given to all who ask for it, and the most that are kept."""
 
 _Page = tuple[int, tuple[int, str] | None]
 """Limit, and after which match."""
@@ -41,21 +60,27 @@ class Live:
     answer is given again; ``as_of_ms`` tells its age.
     """
 
-    def __init__(self, reads: MatchReads, rendered: RenderedMetrics, *, patience: Patience | None = None) -> None:
+    def __init__(
+        self, reads: MatchReads, event_reads: EventReads, rendered: RenderedMetrics, *, patience: Patience | None = None
+    ) -> None:
         patience = patience or Patience()
         self._patience = patience
         self._rendered = rendered
         self._reads = reads
-        self._fine: OrderedDict[str, float] = OrderedDict()
+        self._event_reads = event_reads
         self._answers = Answers(self._load, patience=patience)
         self._recent: Shared[_Page, list[tuple[str, int]]] = Shared(
-            lambda page: reads.recent_matches(limit=page[0], before=page[1]), patience
+            max_age_s=PAGES_AGE_S, keys_max=PAGES_KEPT, wait=patience.wait_for
+        )
+        self._pages: Shared[EventQuery, EventPage | None] = Shared(
+            max_age_s=PAGES_AGE_S, keys_max=PAGES_KEPT, wait=patience.wait_for
         )
         self._overviews = Overviews(reads, self._answers, patience)
         self._topics: dict[str, Topic] = {}
-        self._resting: OrderedDict[str, Topic] = OrderedDict()
-        self._active: OrderedDict[str, float] = OrderedDict()
-        self._ended: OrderedDict[str, None] = OrderedDict()
+        self._fine: TTLCache[str, None] = TTLCache(FINE_MAX, FINE_S)
+        self._resting: TTLCache[str, Topic] = TTLCache(RESTING_MAX, RESTING_S)
+        self._active: TTLCache[str, None] = TTLCache(ACTIVE_MAX, ACTIVE_S)
+        self._ended: LRUCache[str, None] = LRUCache(ACTIVE_MAX)
         self._closed = False
 
     async def metrics(self, match_id: str, *, bucket_ms: int = MINUTE_MS) -> MatchAggregates:
@@ -71,8 +96,7 @@ class Live:
         """
         asked_at = time.monotonic()
         if bucket_ms < MINUTE_MS:
-            self._fine[match_id] = asked_at + FINE_S
-            self._fine.move_to_end(match_id)
+            self._fine[match_id] = None
         answer = self._answers.at_hand(match_id) or (await self._answers.get([match_id])).get(match_id)
         if answer is None:
             self._fine.pop(match_id, None)
@@ -97,7 +121,12 @@ class Live:
 
     async def recent_matches(self, *, limit: int, before: tuple[int, str] | None) -> list[tuple[str, int]]:
         """Return a page of (match id, last receipt in ms), at most 0.5 s old, newest activity first."""
-        return await self._recent.get((limit, before))
+        load = partial(self._reads.recent_matches, limit=limit, before=before)
+        return await self._recent.get((limit, before), load)
+
+    async def events(self, query: EventQuery) -> EventPage | None:
+        """Return a page of a match's events, at most 0.5 s old; None if nothing was received of the match."""
+        return await self._pages.get(query, partial(self._event_reads.page, query))
 
     async def overview(self) -> Overview:
         """Return the 50 matches with the newest activity, at most 1 s old. StoreError as :meth:`metrics`."""
@@ -130,46 +159,29 @@ class Live:
             topic.viewers.discard(viewer)
             if not topic.viewers and self._topics.get(match_id) is topic:
                 del self._topics[match_id]
-                self._rest(match_id, topic)
+                self._resting[match_id] = topic
                 await topic.close()
 
     async def _load(self, match_ids: Sequence[str]) -> dict[str, MatchAggregates]:
         """Load matches, with short buckets those for which they were asked for lately."""
-        now = time.monotonic()
-        while self._fine and next(iter(self._fine.values())) <= now:
-            self._fine.popitem(last=False)
         fine = [match_id for match_id in match_ids if match_id in self._fine]
-        found = await self._reads.aggregates([match_id for match_id in match_ids if match_id not in self._fine])
+        found = await self._reads.aggregates([match_id for match_id in match_ids if match_id not in fine])
         return found | await self._reads.aggregates(fine, bucket_ms=CURVE_BUCKET_MS)
-
-    def _rest(self, match_id: str, topic: Topic) -> None:
-        self._resting[match_id] = topic
-        while len(self._resting) > RESTING_MAX:
-            self._resting.popitem(last=False)
-        asyncio.get_running_loop().call_later(RESTING_S, self._forget, match_id, topic)
-
-    def _forget(self, match_id: str, topic: Topic) -> None:
-        if self._resting.get(match_id) is topic:
-            del self._resting[match_id]
 
     def accepted(self, events: Sequence[Event]) -> None:
         """Tell that these events are durable; highlights of watched matches go out at once. Cheap."""
-        now = time.monotonic()
-        watched: dict[str, list[Event]] = {}
+        by_match: dict[str, list[Event]] = {}
         for event in events:
-            if event.event_type == "match_end":
-                self._active.pop(event.match_id, None)
-                self._ended[event.match_id] = None
-            elif event.match_id not in self._ended:
-                self._active[event.match_id] = now
-                self._active.move_to_end(event.match_id)
-            if event.match_id in self._topics or event.match_id in self._resting:
-                watched.setdefault(event.match_id, []).append(event)
-        for remembered in (self._active, self._ended):
-            while len(remembered) > ACTIVE_MAX:
-                remembered.popitem(last=False)
-        for match_id, of_match in watched.items():
-            (self._topics.get(match_id) or self._resting[match_id]).accepted(of_match)
+            by_match.setdefault(event.match_id, []).append(event)
+        for match_id, of_match in by_match.items():
+            if any(event.event_type == "match_end" for event in of_match):
+                self._active.pop(match_id, None)
+                self._ended[match_id] = None
+            elif match_id not in self._ended:
+                self._active[match_id] = None
+            topic = self._topics.get(match_id) or self._resting.get(match_id)
+            if topic is not None:
+                topic.accepted(of_match)
 
     @property
     def viewers(self) -> int:
@@ -178,9 +190,7 @@ class Live:
 
     def active_matches(self) -> int:
         """Return for how many matches this process accepted an event in the last 15 minutes, and no ``match_end``."""
-        oldest = time.monotonic() - ACTIVE_S
-        while self._active and next(iter(self._active.values())) < oldest:
-            self._active.popitem(last=False)
+        self._active.expire()
         return len(self._active)
 
     async def close(self) -> None:
@@ -189,6 +199,7 @@ class Live:
         await asyncio.gather(*(topic.close() for topic in tuple(self._topics.values())))
         await self._overviews.close()
         await self._recent.close()
+        await self._pages.close()
         await self._answers.close()
 
     async def _render(self, aggregates: MatchAggregates) -> bytes:

@@ -1,11 +1,11 @@
-"""The matches of the moment, for the dashboard's list: single flight and a short cache, as for one match."""
+"""The matches of the moment, for the dashboard's list."""
 
 import asyncio
-import time
 from datetime import UTC, datetime
 
 import attrs
 
+from app.caches import Shared
 from app.live.answers import Answers
 from app.live.waiting import Patience
 from shards import MatchAggregates, MatchReads, StoreError, StoreUnavailable
@@ -30,39 +30,29 @@ class Overviews:
         self._patience = patience
         self._answers = answers
         self._last: Overview | None = None
-        self._error = StoreError("not read yet")
-        self._began = float("-inf")
-        self._flight: asyncio.Task[None] | None = None
+        self._loads: Shared[None, Overview] = Shared(max_age_s=MAX_AGE_S, keys_max=1, wait=self._wait)
 
     async def get(self) -> Overview:
         """Return the overview. StoreError if ClickHouse does not answer, or not soon, and there is no earlier one."""
-        if self._flight is None and time.monotonic() - self._began >= MAX_AGE_S:
-            self._began = time.monotonic()
-            self._flight = asyncio.create_task(self._fly(), name="load overview")
-        if self._flight is not None:
-            flight = self._flight
-            await self._patience.wait({flight}, at_hand=self._last is not None)
-            if flight.cancelled():
-                raise StoreUnavailable("the service is shutting down")
-            if flight.done():
-                flight.result()
-        if self._last is None:
-            raise self._error
-        return self._last
+        try:
+            return await self._loads.get(None, self._load)
+        except StoreError:
+            if self._last is None:
+                raise
+            return self._last
 
     async def close(self) -> None:
         """Cancel what is being loaded."""
-        if self._flight is not None:
-            self._flight.cancel()
-            await asyncio.gather(self._flight, return_exceptions=True)
+        await self._loads.close()
 
-    async def _fly(self) -> None:
+    async def _wait(self, load: "asyncio.Future[Overview]") -> None:
+        await self._patience.wait({load}, at_hand=self._last is not None)
+        if not load.done():
+            raise StoreUnavailable("the matches are being counted for long")
+
+    async def _load(self) -> Overview:
         as_of = datetime.now(UTC)
-        try:
-            recent = await self._reads.recent_matches(limit=MATCHES)
-            answers = await self._answers.get([match_id for match_id, _ in recent])
-            self._last = Overview(tuple(answers[m] for m, _ in recent if m in answers), as_of)
-        except StoreError as error:
-            self._error = error
-        finally:
-            self._flight = None
+        recent = await self._reads.recent_matches(limit=MATCHES)
+        answers = await self._answers.get([match_id for match_id, _ in recent])
+        self._last = Overview(tuple(answers[m] for m, _ in recent if m in answers), as_of)
+        return self._last

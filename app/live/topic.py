@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import attrs
 import msgspec
+from cachetools import LRUCache
 
 from app.engagement.views import highlight_view
 from app.live.answers import Answers
@@ -60,7 +61,7 @@ class Topic:
         self._render = render
         self._feed: OrderedDict[str, Message] = OrderedDict()
         self._seeded = 0
-        self._sent: OrderedDict[str, None] = OrderedDict()
+        self._sent: LRUCache[str, None] = LRUCache(SENT_MAX)
         self._unchecked: deque[tuple[float, Highlight]] = deque(maxlen=FEED_LIMIT)
         self._changed = asyncio.Event()
         self._changed_at = 0.0
@@ -177,8 +178,6 @@ class Topic:
         )
         self._feed[highlight.event_id] = message
         self._sent[highlight.event_id] = None
-        if len(self._sent) > SENT_MAX:
-            self._sent.popitem(last=False)
         if len(self._feed) > FEED_LIMIT:
             self._feed.popitem(last=False)
             self._seeded = max(0, self._seeded - 1)

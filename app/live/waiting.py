@@ -41,3 +41,7 @@ class Patience:
         _, waiting = await asyncio.wait(loads, timeout=timeout_s)
         if waiting and not at_hand:
             raise StoreUnavailable(f"ClickHouse did not answer within {timeout_s:g} s")
+
+    async def wait_for(self, load: "asyncio.Future[T]") -> None:
+        """Return when a load is done; StoreUnavailable where it takes long, as :meth:`wait` without an answer."""
+        await self.wait({load}, at_hand=False)

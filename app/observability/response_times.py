@@ -1,10 +1,10 @@
 """How long the service took to answer requests, all of them and those about a match, over the last five minutes."""
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 
 import attrs
+from cachetools import LRUCache
 from ddsketch import LogCollapsingLowestDenseDDSketch
 
 WINDOW_S = 300
@@ -30,20 +30,19 @@ class ResponseTimes:
     """
 
     def __init__(self, *, max_matches: int = 1000, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._max_matches = max_matches
         self._monotonic = monotonic
         self._all: list[_Slot] = []
-        self._slots: OrderedDict[str, list[_Slot]] = OrderedDict()
+        self._slots: LRUCache[str, list[_Slot]] = LRUCache(max_matches)
 
     def record(self, match_id: str | None, seconds: float) -> None:
         """Count one request that took so many seconds; ``match_id`` if it was about a match."""
         self._count(self._all, seconds)
         if match_id is None:
             return
-        self._count(self._slots.setdefault(match_id, []), seconds)
-        self._slots.move_to_end(match_id)
-        if len(self._slots) > self._max_matches:
-            self._slots.popitem(last=False)
+        slots = self._slots.get(match_id)
+        if slots is None:
+            slots = self._slots[match_id] = []
+        self._count(slots, seconds)
 
     def _count(self, slots: list[_Slot], seconds: float) -> None:
         period = int(self._monotonic() // SLOT_S)

@@ -14,12 +14,13 @@ A retraction that is withdrawn itself has withdrawn its event all the same.
 import asyncio
 import contextlib
 import time
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from functools import partial
 from typing import Any, TypeVar
 
 import attrs
+from cachetools import LRUCache
 
 from shards.errors import StoreError
 from shards.events import head_of, withdrawn_by_rows
@@ -61,7 +62,7 @@ class MatchReads:
         self._store = store
         self._shards = shards
         self._large = LargeMatches(store, large_events=large_events)
-        self._named: OrderedDict[str, Set[str]] = OrderedDict()
+        self._named: LRUCache[str, Set[str]] = LRUCache(NAMED_KEPT)
 
     async def aggregates(self, match_ids: Sequence[str], *, bucket_ms: int = MINUTE_MS) -> dict[str, MatchAggregates]:
         """Return the aggregates of each match; those nothing was ever received of are absent.
@@ -172,11 +173,8 @@ class MatchReads:
         """Remember and return which events the retractions of these matches name."""
         all_named: set[str] = set()
         for match_id in match_ids:
-            self._named[match_id] = counted.get(match_id, _NOTHING).withdrawn
-            self._named.move_to_end(match_id)
-            all_named |= self._named[match_id]
-        while len(self._named) > NAMED_KEPT:
-            self._named.popitem(last=False)
+            withdrawn = self._named[match_id] = counted.get(match_id, _NOTHING).withdrawn
+            all_named |= withdrawn
         return all_named
 
     async def recent_matches(self, *, limit: int, before: tuple[int, str] | None = None) -> list[tuple[str, int]]:

@@ -9,11 +9,12 @@ from typing import Any
 import attrs
 import pytest
 from aiohttp import ClientTimeout, StreamReader
+from cachetools import TTLCache
 
 from app.dashboard import rendering
 from app.engagement import rendered
 from app.engagement.views import metrics_view
-from app.live import Message, Subscription, hub
+from app.live import Message, Subscription
 from app.live.viewers import QUEUE_LIMIT
 from shards.errors import StoreUnavailable
 from shards.events import HIGHLIGHT_TYPES, Event
@@ -240,7 +241,9 @@ async def test_an_answer_is_rendered_once_for_all_who_begin_with_it(
         return metrics_view(answer, **options)
 
     monkeypatch.setattr(rendered, "metrics_view", counting)
-    monkeypatch.setattr(rendered, "MAX_AGE_S", DEADLINE_S)  # no second time for the response times' sake
+    monkeypatch.setattr(
+        service.context.rendered._answers, "max_age_s", DEADLINE_S
+    )  # no second time for the response times' sake
     async with AsyncExitStack() as viewers:
         for _ in range(30):
             viewer = await viewers.enter_async_context(watching(service, "opening"))
@@ -426,7 +429,7 @@ async def test_what_is_no_id_of_ours_is_ignored(service: Service) -> None:
 
 
 async def test_ids_mean_the_same_when_the_feed_is_made_anew(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "RESTING_MAX", 0)
+    monkeypatch.setattr(service.context.live, "_resting", TTLCache(8, 0))  # nothing is kept
     await send(service, event("anew", "goal"))
     async with service.context.live.subscribe("anew") as messages:
         sent = []

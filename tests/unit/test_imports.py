@@ -22,7 +22,7 @@ APP_LAYERS = (
     {"app/observability", "app/openapi"},
     {"app/web"},
     {"app/schemas"},
-    {"app/config"},
+    {"app/config", "app/caches"},
     {"app/setting_kinds", "app/times"},
     {"app"},
     {"shards"},

@@ -12,11 +12,10 @@ looked up in that answer, as those with copies are.
 import asyncio
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Collection, Sequence
-from typing import TypeVar
 
 import attrs
+from cachetools import LRUCache
 
 from shards.reads.aggregates import Counted, Extremes, MatchAggregates, aggregates_of
 from shards.reads.large.answer import State, counted_of
@@ -64,6 +63,7 @@ class _Known:
         named: every event that a retraction was seen to name.
         exact_extremes: the extremes cannot be told from the parts' own, as long as these are the same.
         until: up to this moment of the monotonic clock the match is read row by row.
+        asked_at: when it was last asked for, on that clock.
     """
 
     table: str = ""
@@ -74,6 +74,7 @@ class _Known:
     named: set[str] = attrs.field(factory=set)
     exact_extremes: bool = False
     until: float = 0.0
+    asked_at: float = 0.0
 
     def forget(self, state: State) -> None:
         """Begin anew, with nothing but the identity of the table."""
@@ -101,8 +102,8 @@ class LargeMatches:
     def __init__(self, store: Store, *, large_events: int = LARGE_EVENTS) -> None:
         self._store = store
         self._large_events = large_events
-        self._known: OrderedDict[str, _Known] = OrderedDict()
-        self._small: OrderedDict[str, int] = OrderedDict()
+        self._known: LRUCache[str, _Known] = LRUCache(LARGE_KEPT)
+        self._small: LRUCache[str, int] = LRUCache(SMALL_KEPT)
 
     def knows(self, match_id: str) -> bool:
         """Say whether it is known how large a match is."""
@@ -129,9 +130,10 @@ class LargeMatches:
         """Remember how large a match is."""
         if events >= self._large_events:
             self._small.pop(match_id, None)
-            _keep(self._known, match_id, self._known.get(match_id) or _Known(), most=LARGE_KEPT)
+            if match_id not in self._known:
+                self._known[match_id] = _Known()
         else:
-            _keep(self._small, match_id, events, most=SMALL_KEPT)
+            self._small[match_id] = events
 
     async def aggregates(
         self, match_id: str, *, pending: Sequence[bytes], targets: Collection[str], bucket_ms: int, as_of_ms: int
@@ -149,8 +151,7 @@ class LargeMatches:
             StoreError: ClickHouse failed or is away.
         """
         known = self._known.get(match_id) or _Known()
-        if match_id in self._known:
-            self._known.move_to_end(match_id)
+        known.asked_at = time.monotonic()
         if known.latest is None:
             statement = state_statement(self._store.database, match_id)
             known.latest, _ = State.taken_from(await self._store.fetch(statement))
@@ -203,7 +204,7 @@ class LargeMatches:
 
     def _forget_oldest(self, latest: _Known) -> None:
         excess = sum(len(known.copied) for known in self._known.values()) - COPIES_KEPT
-        for known in self._known.values():
+        for known in sorted(self._known.values(), key=lambda known: known.asked_at):
             if excess <= 0:
                 return
             if known is not latest:
@@ -247,14 +248,3 @@ class LargeMatches:
         if first is not None and known.parts is parts:  # else it was forgotten meanwhile, for the sake of others
             parts.add(first.parts)
         return True
-
-
-_Value = TypeVar("_Value")
-
-
-def _keep(kept: OrderedDict[str, _Value], key: str, value: _Value, *, most: int) -> None:
-    """Keep the newest."""
-    kept[key] = value
-    kept.move_to_end(key)
-    while len(kept) > most:
-        kept.popitem(last=False)

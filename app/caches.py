@@ -1,0 +1,106 @@
+"""One result for all who ask for the same: single flight, and a cache that is bounded by number and by age."""
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+import attrs
+from cachetools import LRUCache
+
+from shards import StoreUnavailable
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+@attrs.frozen(eq=False)
+class _Call(Generic[V]):
+    """One call, when it began on the monotonic clock, and what it is a result of."""
+
+    began: float
+    version: object
+    task: "asyncio.Task[V]"
+
+
+async def to_its_end(call: "asyncio.Future[V]") -> None:
+    """Wait for a call, however long it takes; who goes away takes nothing from the others."""
+    await asyncio.wait({call})
+
+
+class Shared(Generic[K, V]):
+    """Results by key, and by the version of what they are made of. Errors are shared as results are.
+
+    A result is given to those who ask within ``max_age_s`` after its call began. Of one key and version there is never
+    more than one call under way: who comes late waits for its end, and shares the next one. A call goes on when those
+    who wait for it have gone.
+
+    Attributes:
+        max_age_s: age up to which a result is given, in s; infinite: until there is another version.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_age_s: float = math.inf,
+        keys_max: int,
+        wait: "Callable[[asyncio.Future[V]], Awaitable[None]]" = to_its_end,
+    ) -> None:
+        """Remember nothing yet.
+
+        Args:
+            max_age_s: see above.
+            keys_max: results that are kept; beyond, the one goes that was not asked for the longest.
+            wait: waits for a call; may raise where that takes too long.
+        """
+        self.max_age_s = max_age_s
+        self._wait = wait
+        self._calls: LRUCache[K, _Call[V]] = LRUCache(keys_max)
+
+    async def get(self, key: K, make: Callable[[], Awaitable[V]], *, version: object = None) -> V:
+        """Return the result for a key, of ``make`` where there is none that may be given.
+
+        Raises what its call or the wait raises, and StoreUnavailable at shutdown.
+        """
+        while (call := self._calls.get(key)) is not None and call.version is version:
+            if time.monotonic() - call.began < self.max_age_s:
+                return await self._result(call)
+            if call.task.done():
+                break
+            await self._wait(call.task)
+        return await self._result(self._start(key, make, version))
+
+    async def close(self) -> None:
+        """Cancel what is under way."""
+        tasks = [call.task for call in self._calls.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _result(self, call: _Call[V]) -> V:
+        if not call.task.done():
+            await self._wait(call.task)
+        if call.task.cancelled():
+            raise StoreUnavailable("the service is shutting down")
+        return call.task.result()
+
+    def _start(self, key: K, make: Callable[[], Awaitable[V]], version: object) -> _Call[V]:
+        async def made() -> V:
+            return await make()
+
+        call = _Call(time.monotonic(), version, asyncio.create_task(made(), name=f"make {key}"))
+        call.task.add_done_callback(lambda _: self._note_done(key, call))
+        self._calls[key] = call
+        return call
+
+    def _note_done(self, key: K, call: _Call[V]) -> None:
+        """Take notice of an error, also if everyone who waited for it has gone; forget the result in a while."""
+        if not call.task.cancelled():
+            call.task.exception()
+        if math.isfinite(self.max_age_s):
+            asyncio.get_running_loop().call_later(self.max_age_s, self._forget, key, call)
+
+    def _forget(self, key: K, call: _Call[V]) -> None:
+        if self._calls.get(key) is call:
+            del self._calls[key]
