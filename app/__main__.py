@@ -4,6 +4,8 @@ import importlib
 
 import click
 
+from app.observability.version import version_text
+
 COMMANDS = {
     "serve": "Run the service.",
     "simulate": "Send a lively made-up match, or many, to a running service.",
@@ -37,8 +39,21 @@ class Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        click.echo(f"fanfinity {version_text()}")
+        ctx.exit()
+
+
 @click.group(cls=Commands, invoke_without_command=True)
-@click.version_option(package_name="fanfinity-analytics")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show it, with the commit.",
+)
 @click.pass_context
 def main(ctx: click.Context) -> None:
     """Fanfinity analytics: real-time fan engagement from live match events."""
