@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -73,7 +74,9 @@ def replay(
         raise click.ClickException(str(error)) from error
     _check_kickoff(recording, kickoff, err)
     run = _Replay(recording=recording, speed=speed)
-    client = ServiceClient(url, connections=connections, give_up_after_s=give_up_after_s)
+    client = ServiceClient(
+        url, connections=connections, give_up_after_s=give_up_after_s, on_trouble=partial(err.print, soft_wrap=True)
+    )
     interrupted = False
     try:
         asyncio.run(run.send(client, connections=connections, batch=batch, label=file.name, console=err))

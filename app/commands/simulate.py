@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import attrs
 import click
@@ -118,7 +119,9 @@ def simulate(
     fixture = Fixture(seed=seed, matches=matches, minutes=minutes, fans_per_minute=fans_per_minute)
     for match_id in fixture.match_ids()[:10]:
         out.print(f"{url.rstrip('/')}/matches/{match_id}", soft_wrap=True)
-    client = ServiceClient(url, connections=connections, give_up_after_s=give_up_after_s)
+    client = ServiceClient(
+        url, connections=connections, give_up_after_s=give_up_after_s, on_trouble=partial(err.print, soft_wrap=True)
+    )
     tally, started, interrupted = Tally(), time.monotonic(), False
     run = _send(fixture, client, tally, speed=speed, rate=rate, connections=connections, batch=batch, console=err)
     try:

@@ -6,10 +6,9 @@ restarted service, until ``give_up_after_s`` have passed without an answer that 
 """
 
 import asyncio
-import logging
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -17,8 +16,6 @@ import aiohttp
 import attrs
 
 from app.sending.asking import ClientError, Refused, detail_of, exchange, failure_text, faults_of, open_session
-
-_log = logging.getLogger(__name__)
 
 _RETRY_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _FIRST_BACKOFF_S: Final = 0.1
@@ -85,6 +82,7 @@ class ServiceClient:
         timeout_s: float = 15.0,
         give_up_after_s: float = 120.0,
         headers: Mapping[str, str] | None = None,
+        on_trouble: Callable[[str], None] = lambda _sentence: None,
     ) -> None:
         """Prepare a client.
 
@@ -94,12 +92,14 @@ class ServiceClient:
             timeout_s: how long one attempt may take.
             give_up_after_s: how long one call of ``send`` may take, all attempts and pauses together.
             headers: sent with every request.
+            on_trouble: called with a sentence for people when requests begin to be repeated.
         """
         self.url = url.rstrip("/")
         self._connections = connections
         self._timeout_s = timeout_s
         self._give_up_after_s = give_up_after_s
         self._headers = dict(headers or {})
+        self._on_trouble = on_trouble
         self._session: aiohttp.ClientSession | None = None
         self._random = random.Random()
         self._troubled = False
@@ -162,16 +162,16 @@ class ServiceClient:
             waited_s = time.monotonic() - started
             if waited_s + pause_s > self._give_up_after_s:
                 raise GaveUp(f"{self.url}{path}", waited_s=waited_s, reason=outcome.detail())
-            self._warn_once(outcome)
+            self._tell_once(outcome)
             await asyncio.sleep(pause_s)
             retries += 1
 
-    def _warn_once(self, outcome: "_Answer") -> None:
+    def _tell_once(self, outcome: "_Answer") -> None:
         """Say why requests are repeated, once for each time of trouble, however many requests meet it."""
         if not self._troubled:
             self._troubled = True
             patience_s = self._give_up_after_s
-            _log.warning("%s: %s; trying again for up to %.0f s", self.url, outcome.detail(), patience_s)
+            self._on_trouble(f"{self.url}: {outcome.detail()}; trying again for up to {patience_s:.0f} s")
 
     async def _attempt(self, method: str, path: str, body: bytes | None) -> "_Answer":
         if self._session is None:
