@@ -1,9 +1,9 @@
 """Everything the service depends on, made in one place, started and closed in one order."""
 
-import logging
 import time
 
 import attrs
+import structlog
 from aiohttp import web
 
 from app.config import Config
@@ -16,7 +16,7 @@ from app.schemas.events import EventSchema
 from app.web.admin_token import AdminAccess
 from shards import EmbeddedStore, EventReads, MatchReads, ServerStore, ShardSet, Store
 
-_log = logging.getLogger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 EMBEDDED_DIRECTORY = "clickhouse"
 """Directory of the embedded engine, inside the data directory."""
@@ -116,11 +116,11 @@ class Context:
         await self.shards.close()
         await self.store.close()
         _log.info(
-            "%s in %.1f s: %d events confirmed, %d wait in the log for the next start",
-            "drained" if drained else "not drained",
-            time.monotonic() - began,
-            left.confirmed,
-            left.pending,
+            "service stopped",
+            drained=drained,
+            seconds=round(time.monotonic() - began, 1),
+            confirmed=left.confirmed,
+            pending=left.pending,
         )
 
 

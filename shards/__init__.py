@@ -35,11 +35,14 @@ this process, of ClickHouse, or of both, loses none of them, and none counts twi
 **Layers.** An arrow is an import; none goes back, and no two files import each other::
 
     shardset, shard, lookups, recovery ──► audit/, flush/, reads/ ──► deadletters/, stores/ ──► wal/
-                              ──► events, errors, runs, clock, settings, observer, snapshot, receipts, routing
+                              ──► events, errors, runs, clock, settings, observer, snapshot, receipts, routing, logger
 
 **The door.** Of all this the application may use the names listed here, and nothing else. `ShardSet` is the one object
 to work with; `MatchReads` and `EventReads` answer questions; `EmbeddedStore` and `ServerStore` are named by the one
 place that wires everything.
+
+**Its log.** Lines go to the loggers ``shards.*`` of `logging`, through structlog as the process has configured it. In
+a process that has not, each line is text with its fields; `logging` decides about level and place all the same.
 """
 
 from shards.audit.accounting import Audit, Difference, ShardAccount

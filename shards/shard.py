@@ -1,7 +1,6 @@
 """One shard: its log, its pending rows, its flusher."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,6 +17,7 @@ from shards.flush.sender import Sender
 from shards.flush.steps import Steps
 from shards.flush.tally import Tally
 from shards.flush.troubles import Troubles
+from shards.logger import get_logger
 from shards.observer import Observer
 from shards.runs import runs_of, size, union
 from shards.settings import ShardSettings
@@ -26,7 +26,7 @@ from shards.stores.base import Store
 from shards.wal.committer import Committer
 from shards.wal.log import Recovery, ShardLog
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 WAL_DIRECTORY = "wal"
 
@@ -175,7 +175,7 @@ class Shard:
         """Log a difference of the sum when it appears, changes, or is gone."""
         if rows != self._unaccounted:
             self._unaccounted = rows
-            _log.error("shard %d: the accounting differs by %d rows; this is a fault of the service", self.index, rows)
+            _log.error("accounting differs", shard=self.index, rows=rows, reason="a fault of the service")
 
     def close(self) -> None:
         """Close the files."""

@@ -1,7 +1,6 @@
 """All shards together: routing, recovery, start and drain. The one class that the service works with."""
 
 import asyncio
-import logging
 import threading
 import uuid
 from collections.abc import Collection, Sequence
@@ -14,6 +13,7 @@ from shards.deadletters.settling import DeadLetters
 from shards.errors import NotAccepting
 from shards.events import Event
 from shards.flush.gate import StoreGate
+from shards.logger import get_logger
 from shards.lookups import outcome_of, pending_of
 from shards.observer import Observer
 from shards.reads.source import Pending
@@ -29,7 +29,7 @@ from shards.wal.committer import Committer
 from shards.wal.directory import DataDirectory
 from shards.wal.log import ShardLog
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 RECOVERY_HEAD_START_S = 0.5
 STORE_HEAD_START_S = 2.0
@@ -86,11 +86,11 @@ class ShardSet:
         try:
             await self._recover_shards()
         except NotAccepting:
-            _log.info("the write-ahead log was not read to its end: the service is shutting down")
+            _log.info("write-ahead log recovery broken off", reason="the service is shutting down")
         except Exception as error:  # whatever it was, nobody may be waiting for this task any more
             reason = getattr(error, "strerror", "") or type(error).__name__
             self._refusal = f"the write-ahead log cannot be read: {reason}"
-            _log.critical("the write-ahead log cannot be read: %s", error, exc_info=error)
+            _log.critical("write-ahead log not readable", error=str(error), exc_info=error)
             raise
 
     async def _recover_shards(self) -> None:
@@ -114,7 +114,7 @@ class ShardSet:
         self._shards = shards
         self._tasks = [asyncio.create_task(flusher.run(), name="flusher") for flusher in flushers]
         self._tasks.append(asyncio.create_task(self._gate.run(), name="store-gate"))
-        _log.info("write-ahead log recovered: %d events to be confirmed", sum(len(shard.pending) for shard in shards))
+        _log.info("write-ahead log recovered", pending=sum(len(shard.pending) for shard in shards))
         self._refusal = ""
         self._accepting = True
 
@@ -272,7 +272,7 @@ class ShardSet:
                 await self.flush()
         except TimeoutError:
             left = sum(len(shard.pending) for shard in self._shards)
-            _log.warning("%d events are not confirmed yet; the write-ahead log keeps them", left)
+            _log.warning("drain out of time", pending=left, effect="the write-ahead log keeps them")
             return False
         return True
 

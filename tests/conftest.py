@@ -5,12 +5,19 @@ from pathlib import Path
 
 import pytest
 
+from app.observability import logs
 from shards.stores.base import Store
 from shards.stores.embedded import EmbeddedStore
 from shards.stores.server import ServerStore
 from tests.clickhouse import ClickHouseServer
 
 SHARDS = 2
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _lines_reach_caplog() -> None:
+    """Lines go to `logging`, as in the service: tests/logged.py reads them from there."""
+    logs.hand_over()
 
 
 @pytest.fixture(scope="session")

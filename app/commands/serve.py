@@ -16,10 +16,11 @@ from ipaddress import ip_address
 from typing import NoReturn
 
 import click
+import structlog
 import uvloop
 from aiohttp import web
 
-from app.config import Config, ConfigError
+from app.config import PREFIX, Config, ConfigError
 from app.context import CONTEXT
 from app.observability import logs
 from app.server.application import HANDLERS_SHARE, create_app
@@ -27,7 +28,7 @@ from app.server.protocol import ServiceRunner
 from app.setting_kinds import Address, hide_password
 from shards import DataDirectoryLocked
 
-_log = logging.getLogger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 EXIT_NOT_STARTED = 1
 EXIT_WRONG_SETTING = 2
@@ -66,6 +67,7 @@ def serve() -> None:
     try:
         config = Config.from_env(os.environ)
     except ConfigError as error:
+        logs.configure(_only_log_format())
         _fail(str(error), EXIT_WRONG_SETTING)
     logs.configure(config)
     _raise_file_limit()
@@ -92,8 +94,16 @@ def _spare_the_collector() -> None:
     gc.set_threshold(COLLECT_EVERY, COLLECT_OLDER_EVERY)
 
 
-def _fail(message: str, code: int) -> NoReturn:
-    click.echo(f"fanfinity: {message}", err=True)
+def _only_log_format() -> Config:
+    """Return the defaults with the format of the log as it is set: what is wrong with another setting has it, too."""
+    variable = f"{PREFIX}LOG_FORMAT"
+    with contextlib.suppress(ConfigError):
+        return Config.from_env({variable: os.environ.get(variable, "")})
+    return Config()
+
+
+def _fail(error: str, code: int) -> NoReturn:
+    _log.critical("service not started", error=error)
     sys.exit(code)
 
 
@@ -143,10 +153,11 @@ def _watch_signals(stop: asyncio.Event) -> None:
         if stop.is_set():
             if loop.time() - first_s < SAME_REQUEST_S:
                 return
-            _log.warning("%s again: ending at once; the log keeps what was not stored", number.name)
+            effect = "the write-ahead log keeps what was not stored"
+            _log.warning("service ending at once", signal=number.name, effect=effect)
             logging.shutdown()
             os._exit(128 + number)
-        _log.info("%s: shutting down", number.name)
+        _log.info("service stopping", signal=number.name)
         first_s = loop.time()
         stop.set()
 
@@ -157,10 +168,11 @@ def _watch_signals(stop: asyncio.Event) -> None:
 def _announce(config: Config, runner: web.AppRunner) -> None:
     host, port = runner.addresses[0][:2]
     where = hide_password(config.clickhouse_url) or "embedded in this process"
-    _log.warning("ingest and read are open to everyone who can reach this address: there are no API keys yet")
+    reason = "whoever reaches this address may send and read: there are no API keys yet"
+    _log.warning("service open to everyone", reason=reason)
     _log.info(
-        "ready: dashboard http://%s/ · data in %s · ClickHouse %s",
-        Address("localhost" if ip_address(host).is_unspecified else host, port),
-        config.data_dir.resolve(),
-        where,
+        "service ready",
+        dashboard=f"http://{Address('localhost' if ip_address(host).is_unspecified else host, port)}/",
+        data_dir=str(config.data_dir.resolve()),
+        clickhouse=where,
     )

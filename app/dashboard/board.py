@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator, Sequence
 
 import attrs
 import jinja2
+import structlog
 from aiohttp import web
 
 from app.caches import Shared
@@ -19,7 +19,7 @@ from shards import MatchAggregates, StoreError
 
 SAMPLE_INTERVAL_S = 1.0
 
-_log = logging.getLogger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 
 @attrs.frozen(kw_only=True)
@@ -69,7 +69,7 @@ class Board:
         try:
             overview = await self.context.live.overview()
         except StoreError as error:
-            _log.info("the matches of the overview cannot be read: %s", error)
+            _log.info("overview without matches", code=error.code, error=error.message)
             return OverviewPage(service=service, matches=None, as_of_ms=0)
         matches = await asyncio.to_thread(_cards, overview.matches)
         return OverviewPage(service=service, matches=matches, as_of_ms=int(overview.as_of.timestamp() * 1000))

@@ -1,16 +1,21 @@
-"""Log records as lines: text for people, JSON for machines. Configured by the entry point only."""
+"""Log lines: an event name and fields, as text for people and as JSON for machines.
 
-import json
+Modules log with ``structlog``, libraries with ``logging``; all of it goes through one handler of ``logging``, so that
+all lines have the same form. Configured by the entry point only.
+"""
+
 import logging
 import sys
-from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TextIO
 
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
 from app.config import Config
 
-REQUEST: ContextVar[str] = ContextVar("request", default="")
-"""The id of the request that the running task answers; empty outside of requests."""
+REQUEST_ID = "request_id"
+"""The field with the id of the request that the running task answers; no line has it outside of requests."""
 
 
 def configure(config: Config, *, stream: TextIO | None = None) -> None:
@@ -18,8 +23,17 @@ def configure(config: Config, *, stream: TextIO | None = None) -> None:
     stream = stream or sys.stderr
     as_text = config.log_format == "text" or (not config.log_format and stream.isatty())
     handler = logging.StreamHandler(stream)
-    handler.addFilter(add_request_id)
-    handler.setFormatter(TextFormatter() if as_text else JsonFormatter())
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.contextvars.merge_contextvars],
+            processors=[
+                _in_order,
+                structlog.processors.format_exc_info,
+                *(_as_text(coloured=stream.isatty()) if as_text else _as_json()),
+            ],
+        )
+    )
+    hand_over()
     logging.basicConfig(level=config.log_level, handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
     # The console's telnet server logs each step of its negotiation.
@@ -28,46 +42,64 @@ def configure(config: Config, *, stream: TextIO | None = None) -> None:
     logging.getLogger("asynch").setLevel(logging.ERROR)
 
 
-def add_request_id(record: logging.LogRecord) -> bool:
-    """Note on the record the request it was made in; every record passes."""
-    record.request_id = REQUEST.get()
-    return True
+def hand_over() -> None:
+    """Have structlog hand each line to ``logging``: the message of the record is a dict, the event and its fields."""
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
 
 
-def _time(record: logging.LogRecord) -> str:
+def note_request(request_id: str) -> None:
+    """Put this id on every line of the running task from now on, and of the tasks that it starts."""
+    structlog.contextvars.bind_contextvars(**{REQUEST_ID: request_id})
+
+
+def _in_order(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
+    """Return the fields in the order in which they are read; time, level and logger are those of the record."""
+    record: logging.LogRecord = line.pop("_record")
+    del line["_from_structlog"]
     moment = datetime.fromtimestamp(record.created, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    request = {REQUEST_ID: line.pop(REQUEST_ID)} if REQUEST_ID in line else {}
+    return {
+        "time": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "level": record.levelname.lower(),
+        "logger": record.name,
+        "event": line.pop("event"),
+        **line,
+        **request,
+    }
 
 
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line: ``time level logger message``, and ``request_id`` and ``exception`` if any."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
-        line = {
-            "time": _time(record),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if request_id := getattr(record, "request_id", ""):
-            line["request_id"] = request_id
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+def _as_json() -> tuple[Processor, ...]:
+    """One JSON object a line, all ASCII: some who read lines end them at other characters than a line feed, too."""
+    return (structlog.processors.JSONRenderer(),)
 
 
-class TextFormatter(logging.Formatter):
-    """``time level message (logger, request)``; a traceback follows on lines of its own."""
+def _as_text(*, coloured: bool) -> tuple[Processor, ...]:
+    """``time [level] event [logger] field='value' …``; a traceback follows on lines of its own, which are indented."""
+    renderer = structlog.dev.ConsoleRenderer(
+        colors=coloured,
+        repr_native_str=True,  # escapes what is not printable in the values of fields
+        exception_formatter=structlog.dev.plain_traceback,  # others show the values of variables, and so events
+        sort_keys=False,
+        timestamp_key="time",
+    )
+    return _printable, renderer
 
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line; control characters of the message are escaped, so that none can pose as two."""
-        request_id = getattr(record, "request_id", "")
-        origin = f"{record.name}, request {request_id}" if request_id else record.name
-        message = "".join(_printable(character) for character in record.getMessage())
-        line = f"{_time(record)} {record.levelname:<7} {message} ({origin})"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+def _printable(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
+    """Escape control characters where the renderer does not: nothing that was logged can pose as a line."""
+    line["event"] = _escaped(str(line["event"]))
+    if traceback := line.get("exception"):
+        line["exception"] = "\n".join(f"  {_escaped(part)}" for part in traceback.split("\n"))
+    return line
 
 
-def _printable(character: str) -> str:
-    return character if character.isprintable() else character.encode("unicode_escape").decode()
+def _escaped(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

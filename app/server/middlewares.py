@@ -1,16 +1,16 @@
 """What happens to every request: an id, problems in place of exceptions, the form of its answer, measurement."""
 
-import logging
 import re
 import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
+import structlog
 import uuid_utils
 from aiohttp import hdrs, web
 
 from app.context import CONTEXT
-from app.observability.logs import REQUEST
+from app.observability.logs import note_request
 from app.openapi.queries import check_query
 from app.web.compression import compress
 from app.web.conditional import validated
@@ -31,7 +31,7 @@ EVENT_STREAM = "text/event-stream"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-_log = logging.getLogger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -69,7 +69,7 @@ def _identify(request: web.Request) -> None:
     given = request.headers.get(REQUEST_ID_HEADER)
     request_id = given if given and _SANE_ID.fullmatch(given) else str(uuid_utils.uuid7())
     request[REQUEST_ID] = request_id
-    REQUEST.set(request_id)
+    note_request(request_id)
 
 
 def _measure(request: web.Request, response: web.StreamResponse, began: float) -> None:
@@ -115,11 +115,12 @@ def _explanation(request: web.Request, error: Exception) -> tuple[Problem, str]:
     if isinstance(error, Unavailable):
         return refused(error), "unavailable"
     if isinstance(error, StoreError):
-        _log.warning("%s %s: the store failed: %s", request.method, path_template(request), error)
+        route = path_template(request)
+        _log.warning("store failed", method=request.method, route=route, code=error.code, error=error.message)
         return _store_away(), "store"
     if isinstance(error, web.HTTPException):
         return _from_http(error), f"http_{error.status}"
-    _log.error("%s %s failed", request.method, path_template(request), exc_info=error)
+    _log.error("request failed", method=request.method, route=path_template(request), exc_info=error)
     return _unforeseen(), type(error).__name__
 
 

@@ -9,13 +9,13 @@ replaced while it runs. `tests/unit/test_internals.py` names everything of them 
 
 import asyncio
 import importlib
-import logging
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from types import ModuleType
 from typing import Any
 
+import structlog
 from aiohttp import web
 
 from app.context import CONTEXT
@@ -23,7 +23,7 @@ from app.server.monitor_commands import console_group, service_commands
 from app.setting_kinds import Address
 from shards import ShardSet
 
-_log = logging.getLogger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 
 async def monitor_context(app: web.Application) -> AsyncIterator[None]:
@@ -44,7 +44,8 @@ def _can_listen(address: Address) -> bool:
     for port in (address.port, address.port + 1):
         if reason := _why_taken(address.host, port):
             wanted = Address(address.host, port)
-            _log.warning("no monitor: %s: %s; FANFINITY_MONITOR names another, or empty for none", wanted, reason)
+            remedy = "FANFINITY_MONITOR names another address, or none where it is empty"
+            _log.warning("monitor not started", address=str(wanted), error=reason, remedy=remedy)
             return False
     return True
 

@@ -6,13 +6,13 @@ from a client that does not speak telnet, and the web page changes nothing and a
 To be imported late: it loads ``prompt_toolkit``, whose telnet server is the one of aiomonitor.
 """
 
-import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import attrs
+import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 from prompt_toolkit.contrib.telnet.protocol import IAC
@@ -20,7 +20,7 @@ from prompt_toolkit.contrib.telnet.server import TelnetConnection
 
 from app.setting_kinds import Address
 
-_log = logging.getLogger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 WARNING_INTERVAL_S = 60.0
 # Lists of the page, asked for by POST because their filters are a form.
@@ -32,10 +32,10 @@ class Refusals:
     """Counts refusals and logs the first at once, others at most once an interval, because a page can go on for ever.
 
     Attributes:
-        what: the sentence to log. It holds nothing that the client sent.
+        reason: why clients are refused, and where. It holds nothing that the client sent.
     """
 
-    what: str
+    reason: str
     _untold: int = attrs.field(default=0, init=False)
     _next_at: float = attrs.field(default=0.0, init=False)
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
@@ -48,11 +48,11 @@ class Refusals:
                 return
             self._next_at = time.monotonic() + WARNING_INTERVAL_S
             count, self._untold = self._untold, 0
-        _log.warning("%s (%d since the last such line)", self.what, count)
+        _log.warning("monitor refused clients", reason=self.reason, since_last_line=count)
 
 
-no_telnet = Refusals("closed a connection to the monitor's console: its client does not speak telnet")
-foreign_request = Refusals("refused a request to the monitor's web page: it came by another name or from another page")
+no_telnet = Refusals("the client of the console does not speak telnet")
+foreign_request = Refusals("the request to the web page came by another name or from another page")
 
 
 class CheckedConnection(TelnetConnection):

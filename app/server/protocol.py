@@ -1,7 +1,6 @@
 """The HTTP server below the application: requests that never reach a handler, and clients that hold a connection."""
 
 import asyncio
-import logging
 import resource
 import socket
 import struct
@@ -14,6 +13,7 @@ from typing import Any, cast
 
 import attrs
 import msgspec
+import structlog
 import uuid_utils
 from aiohttp import hdrs, web
 from aiohttp.http import RawRequestMessage
@@ -45,7 +45,7 @@ _MEND = "mend its first line, its headers or its chunks."
 _CONTINUE = "100-continue"
 _LINGER_NOT = struct.pack("ii", 1, 0)
 
-_log = logging.getLogger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 
 def connections_for(files: int) -> int:
@@ -133,9 +133,10 @@ class _Server(web.Server):
         if time.monotonic() - self._full_logged_s >= FULL_LOG_INTERVAL_S:
             self._full_logged_s = time.monotonic()
             _log.warning(
-                "%d connections are open, as many as there is room for; more are refused. Allow more open files"
-                " (ulimit -n), or find out who holds them",
-                len(self._connections),
+                "connections refused",
+                open=len(self._connections),
+                open_max=self.connections_max,
+                remedy="allow more open files (ulimit -n), or find out who holds the connections",
             )
 
 
@@ -241,7 +242,7 @@ class _Connection(web.RequestHandler):
             raise exc
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return super().handle_error(request, status, exc, message)
-        _log.info("malformed HTTP from %s: %s", request.remote, type(exc).__name__)
+        _log.info("http malformed", remote=request.remote, error=type(exc).__name__)
         problem = Problem(
             status,
             "Malformed HTTP",

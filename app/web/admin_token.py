@@ -7,7 +7,6 @@ Each start of the service makes another token. Whoever runs the service, or is r
 
 import contextlib
 import hmac
-import logging
 import os
 import secrets
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Final, Self
 
 import attrs
+import structlog
 
 from app.setting_kinds import Address
 
@@ -25,7 +25,7 @@ _TOKEN_BYTES: Final = 24
 _FILE_BYTES_MAX: Final = 4096
 _SCHEME: Final = b"bearer"
 
-_log = logging.getLogger(__name__)
+_log = structlog.stdlib.get_logger(__name__)
 
 
 @attrs.frozen
@@ -106,10 +106,10 @@ class AdminAccess:
             token.write(self._data_dir)
         except OSError as error:
             _log.warning(
-                "cannot write %s: %s; what is for operators (dead letters, audit) is closed to everyone until a start"
-                " that can write it",
-                (self._data_dir / FILE_NAME).resolve(),
-                error.strerror or error,
+                "admin token not written",
+                path=str((self._data_dir / FILE_NAME).resolve()),
+                error=error.strerror or str(error),
+                effect="dead letters and audit are closed to everyone until a start that can write it",
             )
             return
         self._token = token
@@ -123,9 +123,10 @@ class AdminAccess:
             token.remove(self._data_dir)
         except OSError as error:
             _log.warning(
-                "cannot remove %s: %s; its token is of no use any more",
-                (self._data_dir / FILE_NAME).resolve(),
-                error.strerror or error,
+                "admin token not removed",
+                path=str((self._data_dir / FILE_NAME).resolve()),
+                error=error.strerror or str(error),
+                effect="its token opens nothing any more",
             )
 
     def admits(self, authorization: Sequence[str]) -> bool:

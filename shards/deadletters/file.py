@@ -6,7 +6,6 @@ settled by hand (:class:`Settlement`). Every line is fsynced before it counts; o
 
 import asyncio
 import heapq
-import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -18,9 +17,10 @@ from zlib import crc32
 import attrs
 import msgspec
 
+from shards.logger import get_logger
 from shards.wal.files import LineFile
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 Action = Literal["requeued", "discarded"]
 Record = tuple[int, int]
@@ -136,7 +136,7 @@ class DeadLetterFile:
                     if line.strip():
                         yield offset, _decode(line)
                 except (msgspec.DecodeError, UnicodeDecodeError):
-                    _log.warning("%s: line %d is damaged and was passed over", self._file.path, number)
+                    _log.warning("dead letter line damaged", path=str(self._file.path), line=number)
                 offset += len(line)
 
     def _enter(self, letter: DeadLetter, offset: int) -> None:
@@ -152,7 +152,8 @@ class DeadLetterFile:
     def _enter_settlement(self, settlement: Settlement, offset: int) -> None:
         entry = self._entries.get(settlement.letter)
         if entry is None:
-            _log.warning("%s: %s was %s, but is not there", self._file.path, settlement.letter, settlement.action)
+            path, letter = str(self._file.path), settlement.letter
+            _log.warning("settlement without its dead letter", path=path, letter=letter, action=settlement.action)
         elif entry.settled_offset is None:
             entry.settled_offset = offset
             entry.again = settlement.again

@@ -2,7 +2,6 @@
 
 import asyncio
 import heapq
-import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
@@ -11,9 +10,10 @@ import attrs
 from shards.deadletters.file import Action, DeadLetterFile, FiledLetter, Place
 from shards.errors import KeyChanged, LetterSettled, UnknownLetter, WalFailed
 from shards.events import Event, decode_row, encode_row
+from shards.logger import get_logger
 from shards.receipts import Receipt
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 class DeadLetters:
@@ -95,9 +95,9 @@ class DeadLetters:
         try:
             await file.settle(letter_id, action, row=row, again=again)
         except OSError as error:
-            _log.error("dead letter %s could not be noted as %s: %s", letter_id, action, error)
+            _log.error("dead letter not settled", letter=letter_id, action=action, error=str(error))
             raise WalFailed(error.strerror or str(error)) from error
-        _log.info("dead letter %s was %s by hand", letter_id, action)
+        _log.info("dead letter settled", letter=letter_id, action=action)
 
     async def close(self) -> None:
         """Return when nobody is at a letter any more."""

@@ -1,7 +1,6 @@
 """The task that flushes one shard: waits until a step is due, takes it, and lives through whatever it ends with."""
 
 import asyncio
-import logging
 
 from shards.errors import SchemaMismatch, StoreError, StoreUnavailable
 from shards.flush.backoff import backoff_s
@@ -10,10 +9,11 @@ from shards.flush.pending import PendingRows
 from shards.flush.steps import Step, Steps
 from shards.flush.tally import Tally
 from shards.flush.troubles import Troubles
+from shards.logger import get_logger
 from shards.observer import Observer
 from shards.wal.log import ShardLog
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 class Flusher:
@@ -165,7 +165,7 @@ class Flusher:
             if new != old or not self._wal.is_saved:
                 await asyncio.to_thread(self._wal.truncate, new)
         except OSError as error:
-            _log.warning("shard %d: the checkpoint could not be written: %s", self._shard, error)
+            _log.warning("checkpoint not written", shard=self._shard, error=str(error))
         finally:
             self._pending.note_saved()
         self._tally.pass_over(new.upto)

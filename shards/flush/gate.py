@@ -1,16 +1,16 @@
 """Whether ClickHouse can be used now: one watcher opens it, retries, and lets the flushers wait."""
 
 import asyncio
-import logging
 from datetime import UTC, datetime
 
 from shards.errors import StoreError, StoreFailed, StoreUnavailable
 from shards.flush.backoff import backoff_s
+from shards.logger import get_logger
 from shards.observer import Observer
 from shards.snapshot import StoreState
 from shards.stores.base import Store
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 CHECK_INTERVAL_S = 5.0
 CHECK_TIMEOUT_S = 10.0
@@ -55,7 +55,8 @@ class StoreGate:
         """Close the gate because of an error; the watcher opens it again once the store opens without one."""
         self._observer.store_error(code=error.code)
         if error.message != self._error:
-            _log.error("ClickHouse: %s; events are kept in the write-ahead log", error.message)
+            effect = "events are kept in the write-ahead log"
+            _log.error("clickhouse not usable", code=error.code, error=error.message, effect=effect)
         if self._up.is_set():
             self._since = datetime.now(UTC)
         self._error = error.message
@@ -83,7 +84,7 @@ class StoreGate:
             except StoreError as error:
                 self.report(error)
             except Exception as error:  # noqa: BLE001 - a watcher that ends would keep the gate closed for ever
-                _log.exception("ClickHouse cannot be watched")
+                _log.exception("clickhouse watch failed", error=str(error))
                 self.report(StoreFailed(f"{type(error).__name__}: {error}"))
             await self._wait(self._down, CHECK_INTERVAL_S)
             if self._down.is_set():
@@ -108,7 +109,7 @@ class StoreGate:
     def _opened(self) -> None:
         if self._was_up:
             self._observer.reconnected()
-        _log.info("ClickHouse (%s) is ready", self._store.kind)
+        _log.info("clickhouse ready", kind=self._store.kind)
         self._was_up = True
         self._since = datetime.now(UTC)
         self._error = ""

@@ -3,7 +3,6 @@
 Every attempt has a batch number of its own, so that the ledger can tell two of them apart.
 """
 
-import logging
 import time
 from collections.abc import Sequence
 from time import monotonic
@@ -14,12 +13,13 @@ from shards.events import sample_of
 from shards.flush.pending import PendingRows
 from shards.flush.suspicion import Failure, Outcome, Stuck, Suspicions
 from shards.flush.tally import Attempt, Tally
+from shards.logger import get_logger
 from shards.observer import Observer
 from shards.runs import runs_of
 from shards.stores.base import Batch, Store
 from shards.wal.journal import Confirmed, Journal
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 class Sender:
@@ -116,7 +116,8 @@ class Sender:
             await self._store.check()
             raise StoreFailed(f"the ledger shows {found} of {len(seqs)} rows after an INSERT into events")
         if refusal is not None:  # a view of somebody else's failed behind ours
-            _log.warning("shard %d: %d rows are stored in spite of: %s", self._shard, found, refusal.message)
+            shard, code, message = self._shard, refusal.code, refusal.message
+            _log.warning("rows stored despite error", shard=shard, rows=found, code=code, error=message)
         self._observer.flushed(shard=self._shard, rows=len(seqs), seconds=monotonic() - started, replayed=replayed)
         self.confirm(Attempt(batch.number, seqs, batch.rows[0]))
 
@@ -185,7 +186,7 @@ class Sender:
         (row,) = self._pending.rows((failure.seq,))
         error = failure.error
         await self._dead_letters.put_aside(seq=failure.seq, row=row, code=error.code, error=error.full_message)
-        _log.error("shard %d: event %d is a dead letter: %s", self._shard, failure.seq, error.message)
+        _log.error("row put aside", shard=self._shard, seq=failure.seq, code=error.code, error=error.message)
         self._pending.remove((failure.seq,))
         self._suspicions.forget((failure.seq,))
         self._tally.note_dead(failure.seq)

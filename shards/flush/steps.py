@@ -6,7 +6,6 @@ connection, an attempt that the ledger does not show) is sent again, straight in
 ledger shows it. Rows that ClickHouse refuses are found by bisection and become dead letters.
 """
 
-import logging
 from collections.abc import Iterable
 from enum import Enum, auto
 from itertools import islice
@@ -21,11 +20,12 @@ from shards.flush.replay_queue import ReplayQueue
 from shards.flush.sender import Sender
 from shards.flush.tally import Attempt
 from shards.flush.troubles import Troubles
+from shards.logger import get_logger
 from shards.observer import Observer
 from shards.settings import ShardSettings
 from shards.stores.base import Store
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 BATCH_MAX_BYTES = 8 << 20
 UNKNOWN_ERROR_TRIES = 5
@@ -231,7 +231,7 @@ class Steps:
 
     async def _after_missing(self, rows: int, flush_error: StoreError | None) -> None:
         why = flush_error.message if flush_error else "the ledger does not show them"
-        _log.warning("shard %d: %d rows did not arrive (%s); sending them again", self.shard, rows, why)
+        _log.warning("rows sent again", shard=self.shard, rows=rows, reason=why)
         self.troubles.note_retry()
         await self.store.check()
         if flush_error is not None:

@@ -1,11 +1,10 @@
 """What goes wrong while one shard is flushed: counted, logged once, and kept for those who ask."""
 
-import logging
-
 from shards.errors import StoreError
+from shards.logger import get_logger
 from shards.observer import Observer
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 class Troubles:
@@ -26,12 +25,12 @@ class Troubles:
         """Take an error of ClickHouse; the same one is logged once until something else happens."""
         self.note_retry()
         if error.message != self.last_error:
-            _log.warning("shard %d: %s (code %d); will be tried again", self._shard, error.message, error.code)
+            _log.warning("flush failed", shard=self._shard, code=error.code, error=error.message)
         self.last_error = error.message
 
     def note_fault(self, error: Exception) -> None:
         """Take what is no error of ClickHouse: a disk that takes no dead letter, or a fault of ours."""
-        _log.error("shard %d: %s; will be tried again", self._shard, error, exc_info=error)
+        _log.error("flusher failed", shard=self._shard, error=str(error), exc_info=error)
         self.last_error = str(error)
 
     def note_success(self) -> None:

@@ -6,7 +6,6 @@
 """
 
 import asyncio
-import logging
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -15,10 +14,11 @@ from typing import Any, ClassVar, Literal
 import attrs
 
 from shards.errors import SchemaMismatch, StoreError, StoreUnavailable
+from shards.logger import get_logger
 from shards.stores import inspection, retention, schema
 from shards.stores.sql import heredoc, rows_source
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 INSERT_TIMEOUT_S = 30
 READ_TIMEOUT_S = 15
@@ -139,7 +139,7 @@ class Store(ABC):
                 await self._schema(statement.format(database=self.database))
             await self._schema(schema.SCHEMA_VERSION.ddl(self.database))
             await self._note_version(step.number)
-            _log.info("database %s migrated to schema version %d", self.database, step.number)
+            _log.info("schema migrated", database=self.database, version=step.number)
 
     async def _create_missing(self) -> None:
         found = await self._found()
@@ -147,7 +147,7 @@ class Store(ABC):
         for name, statement in schema.creation(self.database, shards=self._shards).items():
             if name not in found.objects:
                 await self._schema(statement)
-                _log.info("created %s.%s", self.database, name)
+                _log.info("schema object created", database=self.database, object=name)
         if not await self._schema(f"SELECT 1 FROM {self.database}.{schema.SCHEMA_VERSION.name} LIMIT 1"):
             await self._note_version(schema.VERSION)
 
@@ -155,7 +155,7 @@ class Store(ABC):
         events = (await self._found()).objects[schema.EVENTS.name]
         for alteration in retention.alterations(events.engine_full, days=self._retention_days):
             await self._schema(f"ALTER TABLE {self.database}.{events.name} {alteration}")
-            _log.info("%s.%s: %s", self.database, events.name, alteration)
+            _log.info("retention changed", database=self.database, object=events.name, alteration=alteration)
 
     async def _note_version(self, version: int) -> None:
         table = f"{self.database}.{schema.SCHEMA_VERSION.name}"
@@ -174,8 +174,14 @@ class Store(ABC):
         except StoreUnavailable:
             raise
         except StoreError as error:
-            name = f"{self.database}.{schema.buffer_name(shard)}"
-            _log.warning("%s cannot be flushed: %s; drop it once no service uses it", name, error.message)
+            _log.warning(
+                "old buffer not flushed",
+                database=self.database,
+                object=schema.buffer_name(shard),
+                code=error.code,
+                error=error.message,
+                remedy="drop it once no service uses it",
+            )
 
     async def check(self) -> None:
         """Raise SchemaMismatch with every difference between what exists and what is needed."""

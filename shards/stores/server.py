@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 import socket
 import time
 from collections.abc import Sequence
@@ -15,8 +14,6 @@ from shards.errors import StoreUnavailable
 from shards.stores.address import ServerAddress
 from shards.stores.base import QUERY_MAX_BYTES, Lane, Store
 from shards.stores.error_codes import shorten, store_error
-
-_log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 5
 TRUSTED_S = 5

@@ -5,7 +5,6 @@ in a sync, or between two groups, becomes the next group, so the group's size fo
 """
 
 import asyncio
-import logging
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,11 +14,12 @@ from time import monotonic, sleep
 import attrs
 
 from shards.errors import InvariantBroken, WalFailed
+from shards.logger import get_logger
 from shards.observer import Observer
 from shards.settings import WalSync
 from shards.wal.log import ShardLog
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 SYNC_INTERVAL_S = 1.0
 
@@ -154,8 +154,9 @@ class Committer:
             started = monotonic()
             try:
                 log.sync()
-            except OSError:
-                _log.exception("shard %d: sync failed; the last second of acknowledged events may be lost", log.shard)
+            except OSError as error:
+                effect = "the last second of acknowledged events may be lost"
+                _log.exception("sync failed", shard=log.shard, error=str(error), effect=effect)
                 log.abandon()
             else:
                 seconds = monotonic() - started
@@ -179,7 +180,7 @@ class Committer:
 
     def _disk_is_back(self) -> None:
         if self.error:
-            _log.info("the write-ahead log can be written again")
+            _log.info("write-ahead log writable again")
         self.error = ""
 
     def _report(self, group: list[Submission], seconds: float) -> None:
@@ -206,7 +207,7 @@ class Committer:
 
     def _fail(self, submission: Submission, error: OSError | InvariantBroken) -> None:
         if not self.error:
-            _log.error("shard %d: the write-ahead log refused to write: %s", submission.log.shard, error)
+            _log.error("write-ahead log not writable", shard=submission.log.shard, error=str(error))
         self.error = getattr(error, "strerror", None) or str(error)
         self.failed_at = monotonic()
         if not submission.future.done():

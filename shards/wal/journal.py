@@ -8,7 +8,6 @@ It only grows by a line or so a checkpoint, and is rewritten when it has doubled
 entry, and what the ledger no longer shows one for all.
 """
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -18,10 +17,11 @@ from zlib import crc32
 
 import msgspec
 
+from shards.logger import get_logger
 from shards.runs import Run, union
 from shards.wal.files import LineFile, replace_file
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 FILE_NAME = "confirmed"
 KEEP_S = 29 * 86_400
@@ -99,7 +99,7 @@ class Journal:
             try:
                 self._rewrite(self._read())
             except OSError as error:
-                _log.warning("shard %d: the journal cannot be read: %s", self._shard, error)
+                _log.warning("journal not readable", shard=self._shard, error=str(error))
             if written_upto < upto:
                 self.note(Unprovable(reason=passed_over, runs=((written_upto + 1, upto),), at_s=now_s))
 
@@ -151,7 +151,7 @@ class Journal:
         try:
             replace_file(self._file.path, data)
         except OSError as error:
-            _log.warning("shard %d: the journal could not be rewritten: %s", self._shard, error)
+            _log.warning("journal not rewritten", shard=self._shard, error=str(error))
         self._rewrite_at = max(REWRITE_BYTES, 2 * len(data))
 
 

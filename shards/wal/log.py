@@ -5,7 +5,6 @@ starts again at the first number that is not durable: **records at or beyond the
 segment were never acknowledged** and are passed over wherever the log is read.
 """
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
@@ -16,6 +15,7 @@ import attrs
 
 from shards.errors import InvariantBroken, NotAccepting
 from shards.events import head_of
+from shards.logger import get_logger
 from shards.runs import Run, contains, minus, runs_of, size, union
 from shards.wal.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from shards.wal.files import make_directory
@@ -25,7 +25,7 @@ from shards.wal.record import encode_records
 from shards.wal.segment import SegmentWriter
 from shards.wal.segments import SegmentList
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 @attrs.frozen(kw_only=True)
@@ -100,7 +100,9 @@ class ShardLog:
         try:
             self.truncate(self.checkpoint)
         except OSError as error:
-            _log.warning("shard %d: starting, although the checkpoint cannot be written: %s", self.shard, error)
+            _log.warning(
+                "checkpoint not written", shard=self.shard, error=str(error), effect="the shard starts all the same"
+            )
         return recovery
 
     def _read_through(self, letters: Collection[tuple[int, int]], stopping: Callable[[], bool]) -> Recovery:
@@ -147,7 +149,7 @@ class ShardLog:
         unknown = upto - old.upto - (size(old.beyond) - size(beyond)) - dead
         lost = unknown if self.segments.first_was_set_aside else 0
         if lost:
-            _log.error("shard %d: %d logged records are damaged and cannot be read back", self.shard, lost)
+            _log.error("logged records damaged", shard=self.shard, records=lost)
         self.checkpoint = Checkpoint(
             upto=upto,
             confirmed=None if old.confirmed is None else old.confirmed + upto - old.upto - dead - lost,
@@ -158,7 +160,7 @@ class ShardLog:
 
     def _report_damaged(self, damaged: tuple[Run, ...]) -> None:
         if damaged:
-            _log.error("shard %d: %d logged records are damaged and cannot be read back", self.shard, size(damaged))
+            _log.error("logged records damaged", shard=self.shard, records=size(damaged))
             self.journal.note(Unprovable.noted_now("damaged", damaged))
 
     def append(self, payloads: Sequence[bytes]) -> int:

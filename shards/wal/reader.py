@@ -1,16 +1,16 @@
 """Reading a log in order while it grows."""
 
-import logging
 from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
+from shards.logger import get_logger
 from shards.runs import Run, contains
 from shards.wal.record import Record
 from shards.wal.segment import SegmentReader
 from shards.wal.segments import SegmentList
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 class ReadableLog(Protocol):
@@ -97,10 +97,11 @@ class LogReader:
             return
         for damage in self._reader.damages:
             _log.error(
-                "%s: %d bytes at offset %d are damaged; the file is kept",
-                self._reader.path,
-                damage.size,
-                damage.offset,
+                "segment damaged",
+                path=str(self._reader.path),
+                offset_bytes=damage.offset,
+                size_bytes=damage.size,
+                effect="the file is kept",
             )
         if self._reader.damages or records_missing:
             self._log.segments.mark_damaged(self._ordinal)

@@ -1,17 +1,17 @@
 """The segment files of one log, oldest first, and what is known of each."""
 
-import logging
 import os
 import threading
 from pathlib import Path
 
 import attrs
 
+from shards.logger import get_logger
 from shards.wal.files import make_directory, sync_directory, sync_file
 from shards.wal.record import HEADER_BYTES
 from shards.wal.segment import SegmentReader
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 DAMAGED_DIRECTORY = "damaged"
 
@@ -79,14 +79,16 @@ class SegmentList:
             if first_seq is not None:
                 self._segments.append(Segment(path, self._ordinal, first_seq, size))
             elif first is not None:
-                _log.error("%s has a damaged header; its whole records are used, and the file is kept", path)
+                effect = "its whole records are used, and the file is kept"
+                _log.error("segment header damaged", path=str(path), effect=effect)
                 # More than the header may be damaged in the first segment: what no checkpoint covers is missing.
                 first_seq = first.seq if self._segments else min(first.seq, done_upto + 1)
                 self._segments.append(Segment(path, self._ordinal, first_seq, size, damaged=True))
             elif size <= HEADER_BYTES and path == paths[-1]:
                 path.unlink()  # created, but the crash came before its header: it never held a record
             else:
-                _log.error("%s is damaged from its start; the file is kept in %s", path, self._set_aside(path))
+                kept = self._set_aside(path)
+                _log.error("segment set aside", path=str(path), kept_in=str(kept), reason="damaged from its start")
                 self.first_was_set_aside = self.first_was_set_aside or not self._segments
 
     def sync_last(self) -> None:

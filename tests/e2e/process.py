@@ -1,11 +1,13 @@
 """The service as a process, its log read line by line."""
 
 import asyncio
+import json
 import os
 import re
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from tests.paths import ROOT
 
@@ -38,8 +40,23 @@ class Process:
 
     async def url(self) -> str:
         """The service's address, from the line that says it is ready."""
-        line = await self.logged(r"ready: dashboard http://")
-        return re.findall(r"http://[^ ]+[0-9]", line)[0]
+        return str((await self.event("service ready"))["dashboard"]).rstrip("/")
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """Every line so far, each of which has to be JSON."""
+        return [json.loads(line) for line in self.lines]
+
+    @property
+    def faults(self) -> list[str]:
+        """Lines so far that are worse than a warning, have a traceback, or are no JSON."""
+        fine = re.compile(r'\{.*"level": "(debug|info|warning)".*\}')
+        return [line for line in self.lines if not fine.fullmatch(line) or "Traceback" in line]
+
+    async def event(self, event: str) -> dict[str, Any]:
+        """The first line of this event, with its fields; waits for it."""
+        record: dict[str, Any] = json.loads(await self.logged(f'"event": "{re.escape(event)}"'))
+        return record
 
     async def logged(self, pattern: str) -> str:
         """The first line that matches; waits for it."""

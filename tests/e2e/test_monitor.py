@@ -96,7 +96,7 @@ async def test_its_commands_show_and_flush_the_shards(start: Start, http: aiohtt
     port = two_free_ports()
     service = await start(MONITOR=f"127.0.0.1:{port}", CHECKPOINT_INTERVAL_MS=600_000)
     url = await service.url()
-    await service.logged("is ready")
+    await service.event("clickhouse ready")
     await send_one(http, url)
     async with http.get(f"{url}/api/status") as reply:
         assert (await reply.json())["accounting"]["pending"] == 1
@@ -125,7 +125,8 @@ async def test_the_service_goes_on_without_it_where_its_port_is_taken(
         port = other.sockets[0].getsockname()[1]
         service = await start(MONITOR=f"127.0.0.1:{port}")
         url = await service.url()
-        assert f"127.0.0.1:{port}: Address already in use" in await service.logged("no monitor")
+        line = await service.event("monitor not started")
+        assert (line["address"], line["error"]) == (f"127.0.0.1:{port}", "Address already in use")
         async with http.get(f"{url}/health") as reply:
             assert reply.status == 200
         assert await service.ends(signal.SIGTERM) == 0
@@ -178,7 +179,7 @@ async def test_a_page_cannot_use_the_console_by_http(start: Start, http: aiohttp
     port = two_free_ports()
     service = await start(MONITOR=f"127.0.0.1:{port}", CHECKPOINT_INTERVAL_MS=600_000)
     url = await service.url()
-    await service.logged("is ready")
+    await service.event("clickhouse ready")
     await send_one(http, url)
     whole = forged(port)
     for parts in ((whole,), (whole[:4], whole[4:]), (b"\0" + whole,), (b"\r", whole)):

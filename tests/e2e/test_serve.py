@@ -1,9 +1,11 @@
 """How the service starts, what it says, how it ends, and what a second start finds."""
 
 import asyncio
-import json
+import os
+import pty
 import re
 import signal
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 
 from tests.clickhouse import ClickHouseServer, free_port
 from tests.e2e.process import DEADLINE_S, Process, Start
+from tests.paths import ROOT
 
 MATCH = "derby"
 
@@ -58,7 +61,8 @@ async def test_a_signal_ends_it_gracefully_with_everything_stored(
     await post(http, url, 50)
     assert await total(http, url) == 50
     assert await first.ends(number) == 0
-    assert "50 events confirmed, 0 wait" in await first.logged("drained")
+    stopped = await first.event("service stopped")
+    assert (stopped["drained"], stopped["confirmed"], stopped["pending"]) == (True, 50, 0)
 
     second = await start()
     url = await second.url()
@@ -77,11 +81,9 @@ async def until_up(http: aiohttp.ClientSession, url: str) -> None:
 async def test_it_says_where_it_is_and_that_it_is_open_to_all(start: Start, tmp_path: Path) -> None:
     process = await start()
     url = await process.url()
-    line = json.loads(await process.logged("ready: dashboard"))
-    assert line["level"] == "INFO"
-    assert f"{url}/" in line["message"]
-    assert str(tmp_path / "data") in line["message"]
-    assert json.loads(await process.logged("open to everyone"))["level"] == "WARNING"
+    line = await process.event("service ready")
+    assert (line["level"], line["dashboard"], line["data_dir"]) == ("info", f"{url}/", str(tmp_path / "data"))
+    assert (await process.event("service open to everyone"))["level"] == "warning"
 
 
 async def test_without_a_command_it_serves(http: aiohttp.ClientSession, tmp_path: Path) -> None:
@@ -122,17 +124,28 @@ async def test_a_second_signal_ends_it_at_once(start: Start, http: aiohttp.Clien
     url = await service.url()
     await post(http, url, 5)
     service.send(signal.SIGTERM)
-    await service.logged("SIGTERM: shutting down")
+    assert (await service.event("service stopping"))["signal"] == "SIGTERM"
     # Signals that come together are one request to end.
     service.send(signal.SIGTERM)
     await asyncio.sleep(1)
     assert await service.ends(signal.SIGTERM) == 128 + signal.SIGTERM
+    assert service.records[-1]["event"] == "service ending at once"
 
     again = await start(CLICKHOUSE_URL=f"clickhouse://127.0.0.1:{free_port()}", SHUTDOWN_TIMEOUT_S=1)
     accounting = (await get(http, f"{await again.url()}/api/status"))["accounting"]
     assert (accounting["appended"], accounting["pending"]) == (5, 5)
     assert await again.ends(signal.SIGTERM) == 0
-    assert "5 wait in the log" in await again.logged("not drained")
+    stopped = await again.event("service stopped")
+    assert (stopped["drained"], stopped["pending"]) == (False, 5)
+
+
+def why_not_started(process: Process) -> str:
+    """Say why, from the last line of a process that has ended, which is the only one about it."""
+    (line,) = [line for line in process.records if line["event"] == "service not started"]
+    assert line == process.records[-1]
+    assert line.keys() == {"time", "level", "logger", "event", "error"}
+    assert line["level"] == "critical"
+    return str(line["error"])
 
 
 async def test_a_second_process_on_the_same_data_is_refused_in_one_line(start: Start, tmp_path: Path) -> None:
@@ -140,11 +153,10 @@ async def test_a_second_process_on_the_same_data_is_refused_in_one_line(start: S
     await first.url()
     second = await start()
     assert await second.ends() == 1
-    assert [line for line in second.lines if line.startswith("fanfinity: ")] == [
-        f"fanfinity: {tmp_path / 'data'} is in use by another fanfinity process; "
+    assert why_not_started(second) == (
+        f"{tmp_path / 'data'} is in use by another fanfinity process; "
         "stop it, or set FANFINITY_DATA_DIR to another directory"
-    ]
-    assert not any("Traceback" in line for line in second.lines)
+    )
     assert await first.ends(signal.SIGTERM) == 0
 
 
@@ -153,9 +165,7 @@ async def test_a_port_in_use_is_named_in_one_line(start: Start, tmp_path: Path) 
     port = (await first.url()).rpartition(":")[2]
     second = await start(PORT=port, DATA_DIR=tmp_path / "other")
     assert await second.ends() == 1
-    (line,) = [line for line in second.lines if line.startswith("fanfinity: ")]
-    assert line.startswith(f"fanfinity: cannot listen on 127.0.0.1:{port}: ")
-    assert not any("Traceback" in line for line in second.lines)
+    assert why_not_started(second).startswith(f"cannot listen on 127.0.0.1:{port}: ")
 
 
 @pytest.mark.parametrize(
@@ -172,18 +182,48 @@ async def test_a_data_directory_that_cannot_be_used_is_named_in_one_line(
     (tmp_path / "file").write_text("not a directory")
     process = await start(DATA_DIR=tmp_path / place)
     assert await process.ends() == 1
-    (line,) = process.lines
-    assert re.fullmatch(
-        f"fanfinity: cannot use {re.escape(str(tmp_path / place))}: {reason}; see FANFINITY_DATA_DIR", line
-    )
+    told = f"cannot use {re.escape(str(tmp_path / place))}: {reason}; see FANFINITY_DATA_DIR"
+    assert re.fullmatch(told, why_not_started(process))
+    assert len(process.lines) == 1
 
 
-async def test_a_wrong_setting_is_named_in_one_line(start: Start) -> None:
-    process = await start(PORT="eighty")
+WRONG_PORT = "FANFINITY_PORT='eighty' is not allowed: it must be a whole number from 0 to 65535"
+
+
+async def test_a_wrong_setting_is_named_in_one_line_in_the_format_that_is_set(start: Start) -> None:
+    as_json = await start(PORT="eighty")
+    assert await as_json.ends() == 2
+    assert why_not_started(as_json) == WRONG_PORT
+    assert len(as_json.lines) == 1
+    as_text = await start(PORT="eighty", LOG_FORMAT="text")
+    assert await as_text.ends() == 2
+    (line,) = as_text.lines
+    assert "service not started" in line
+    assert line.endswith(f' error="{WRONG_PORT}"')
+
+
+async def test_where_the_format_itself_is_wrong_the_line_has_the_format_that_would_be_without(start: Start) -> None:
+    process = await start(LOG_FORMAT="xml")
     assert await process.ends() == 2
-    assert process.lines == [
-        "fanfinity: FANFINITY_PORT='eighty' is not allowed: it must be a whole number from 0 to 65535"
-    ]
+    allowed = "it must be one of text, json, (empty)"
+    assert why_not_started(process) == f"FANFINITY_LOG_FORMAT='xml' is not allowed: {allowed}"
+
+
+async def test_on_a_terminal_a_wrong_setting_is_one_line_of_text() -> None:
+    ours, theirs = pty.openpty()
+    environ = os.environ | {"FANFINITY_PORT": "eighty", "FANFINITY_LOG_FORMAT": ""}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "app", "serve"), cwd=ROOT, env=environ, stderr=theirs
+    )
+    os.close(theirs)
+    with os.fdopen(ours, "rb", 0) as terminal:
+        async with asyncio.timeout(DEADLINE_S):
+            assert await process.wait() == 2
+        shown = terminal.read(4096).decode()
+    (line,) = re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()
+    assert "\x1b[" in shown, "in colours"
+    assert "service not started" in line
+    assert line.endswith(f' error="{WRONG_PORT}"')
 
 
 async def test_it_starts_and_accepts_without_clickhouse_and_stores_once_it_appears(

@@ -64,7 +64,7 @@ async def test_what_the_operator_sees_while_clickhouse_is_away(world: World) -> 
         grown = await world.gauge(AGE)
         assert grown > first + 1
         assert await world.gauge("fanfinity_wal_pending_records") >= backlog + STEP
-        assert "events are kept in the write-ahead log" in world.service.log
+        assert '"event": "clickhouse not usable"' in world.service.log
         await world.service.kill()
         await world.service.start()
         await world.says("clickhouse", fault.says)
@@ -88,7 +88,7 @@ async def test_what_the_operator_sees_while_the_destination_is_read_only(world: 
         await asyncio.sleep(1.2)
         assert await world.gauge(AGE) > first + 1
         assert (await world.ready())[1]["status"] == "degraded"
-        assert "will be tried again" in world.service.log
+        assert '"event": "flush failed"' in world.service.log
         await fault.heal(world)
     assert await world.settled() == CLEAN
     await world.healthy()

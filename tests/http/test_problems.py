@@ -21,6 +21,7 @@ from shards.errors import (
 )
 from tests.http.problem import assert_problem
 from tests.http.service import Service, running
+from tests.logged import lines_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -81,9 +82,9 @@ async def test_what_was_not_foreseen_is_logged_and_not_shown(
     assert_problem(reply, 500, says="X-Request-ID")
     assert SECRET not in reply.text
     assert reply.headers["X-Request-ID"] == "abc"
-    [record] = [record for record in caplog.records if record.name == "app.server.middlewares"]
-    assert record.exc_info is not None
-    assert SECRET in str(record.exc_info[1])
+    [line] = lines_of(caplog, "request failed")
+    assert (line["method"], line["route"], line["request_id"]) == ("GET", "/fail", "abc")
+    assert SECRET in str(line["exc_info"])
 
 
 @pytest.mark.parametrize("which", range(len(REFUSALS)))

@@ -43,7 +43,7 @@ async def run(requests: int, seed: int) -> int:
             code = await process.ends(signal.SIGTERM)
         finally:
             await process.close()
-    faults = [*campaign.failures, *(line for line in process.lines if "ERROR" in line or "Traceback" in line)]
+    faults = [*campaign.failures, *process.faults]
     if appended != campaign.accepted:
         faults.append(f"{campaign.accepted} events were acknowledged, {appended} appended")
     if code:

@@ -40,7 +40,7 @@ SHARDS_LAYERS = (
     {"shards/wal"},
     {"shards/receipts", "shards/observer", "shards/routing", "shards/settings", "shards/clock", "shards/snapshot"},
     {"shards/events", "shards/runs"},
-    {"shards/errors"},
+    {"shards/errors", "shards/logger"},
 )
 """The same of ``shards``: its root is two layers, one above and one below its folders."""
 

@@ -10,20 +10,20 @@ looked up in that answer, as those with copies are.
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Collection, Sequence
 
 import attrs
 from cachetools import LRUCache
 
+from shards.logger import get_logger
 from shards.reads.aggregates import Counted, Extremes, MatchAggregates, aggregates_of
 from shards.reads.large.answer import State, counted_of
 from shards.reads.large.known_parts import KnownParts
 from shards.reads.large.statements import copies_statement, count_statements, sizes_statement, state_statement
 from shards.stores.base import Store
 
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 LARGE_EVENTS = 150_000
 """From how many events on a match is counted this way; measured in ``make bench``."""
@@ -225,7 +225,7 @@ class LargeMatches:
         slices = 1 + sum(state.parts.values()) // SLICE_ROWS
         if await self._learn_copies(match_id, known, slices=slices):
             return True
-        _log.info("a match has more than %d events in several rows: it is read row by row for now", COPIES_MAX)
+        _log.info("match read row by row", reason="too many copies", copies_max=COPIES_MAX, pause_s=PAUSE_S)
         known.forget(state)
         known.until = time.monotonic() + PAUSE_S
         return False

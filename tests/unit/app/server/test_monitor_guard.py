@@ -11,6 +11,7 @@ from prompt_toolkit.input import create_pipe_input
 
 from app.server import monitor_guard
 from app.server.monitor_guard import CheckedConnection, Refusals
+from tests.logged import lines_of
 
 TERMINAL = b"\xff\xfa\x18\x00xterm\xff\xf0"
 
@@ -66,12 +67,13 @@ async def test_whoever_negotiates_first_gets_the_prompt(sockets: tuple[socket.so
 def test_refusals_are_logged_at_once_and_then_counted(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refusals = Refusals("refused")
+    refusals = Refusals("no reason")
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             refusals.add()
-        assert caplog.messages == ["refused (1 since the last such line)"]
+        assert [line["since_last_line"] for line in lines_of(caplog, "monitor refused clients")] == [1]
         now = monitor_guard.time.monotonic() + monitor_guard.WARNING_INTERVAL_S
         monkeypatch.setattr("app.server.monitor_guard.time.monotonic", lambda: now)
         refusals.add()
-    assert caplog.messages[1:] == ["refused (3 since the last such line)"]
+    lines = lines_of(caplog, "monitor refused clients")
+    assert [(line["since_last_line"], line["reason"]) for line in lines] == [(1, "no reason"), (3, "no reason")]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.web.admin_token import FILE_NAME, AdminAccess, AdminToken
+from tests.logged import lines_of
 
 URL = "http://127.0.0.1:8080"
 
@@ -169,9 +170,10 @@ def test_where_it_cannot_be_written_it_says_so_and_admits_nobody(
     access = AdminAccess(data_dir)
     with caplog.at_level(logging.WARNING):
         access.open("127.0.0.1", 80)
-    [record] = caplog.records
-    assert record.getMessage().startswith(f"cannot write {data_dir / FILE_NAME}: ")
-    assert "closed to everyone" in record.getMessage()
+    [line] = lines_of(caplog)
+    assert (line["event"], line["path"]) == ("admin token not written", str(data_dir / FILE_NAME))
+    assert line["error"]
+    assert "closed to everyone" in line["effect"]
     assert not access.admits(["Bearer "])
     access.close()
-    assert len(caplog.records) == 1
+    assert len(lines_of(caplog)) == 1

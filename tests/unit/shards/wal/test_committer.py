@@ -17,6 +17,7 @@ from shards.wal import committer as committer_module
 from shards.wal.committer import Committer
 from shards.wal.log import ShardLog
 from shards.wal.reader import LogReader
+from tests.logged import lines_of
 
 
 class FailingLog(ShardLog):
@@ -247,7 +248,9 @@ async def test_a_failing_interval_sync_starts_another_segment(tmp_path: Path, ca
                 await asyncio.sleep(0.05)
         log.sync_error = None
         await committer.submit(log, [row(2)], durable)
-    assert "may be lost" in caplog.text
+    [line] = lines_of(caplog, "sync failed")
+    assert (line["level"], line["shard"], line["error"]) == ("error", 0, "[Errno 5] Input/output error")
+    assert "may be lost" in line["effect"]
     assert list(durable.rows) == [1, 2]
     assert len(log.segments) == 2
 

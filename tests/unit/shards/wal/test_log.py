@@ -21,6 +21,7 @@ from shards.wal.log import Recovery, ShardLog
 from shards.wal.reader import LogReader
 from shards.wal.record import HEADER_BYTES, RecordScanner, decode_header, encode_header, encode_records
 from shards.wal.segment import SegmentReader, SegmentWriter
+from tests.logged import lines_of
 from tests.unit.shards.wal.file_limit import largest_file
 
 BIT_STEP = 1 if "WAL_EXAMPLES" in os.environ else 7
@@ -254,7 +255,10 @@ def test_damage_in_the_middle_is_reported_and_the_file_is_kept(
 
     assert size(recovery.damaged) == 1
     assert [seq for seq, _ in read_all(again)] == [2, 3, 4, 5, 6, 7]
-    assert "damaged" in caplog.text
+    assert [line["records"] for line in lines_of(caplog, "logged records damaged")] == [1]
+    damage = lines_of(caplog, "segment damaged")[0]
+    assert (damage["path"], damage["level"]) == (str(first), "error")
+    assert damage["offset_bytes"] <= HEADER_BYTES + 40 < damage["offset_bytes"] + damage["size_bytes"]
     again.truncate(Checkpoint(upto=7))
     kept = list((tmp_path / "damaged").iterdir())
     assert [path.read_bytes() for path in kept] == [bytes(content)]
