@@ -7,7 +7,7 @@ this process, of ClickHouse, or of both, loses none of them, and none counts twi
 
 **The way of an event**, with the folder that holds each step::
 
-    append ──► routing.py: shard = hash(match id) mod shards
+    append ──► shard.py: shard = hash(match id) mod shards
                   │
                   ▼
     wal/       one log a shard, one committer thread for all: write, fsync, then the future of the append is done
@@ -30,12 +30,14 @@ this process, of ClickHouse, or of both, loses none of them, and none counts twi
 
 **The accounting**, in sequence numbers of the logs, true across restarts::
 
-    appended = confirmed + pending + dead letters + requeued + discarded + damaged
+    appended = confirmed + pending + dead letters + requeued + discarded + damaged + unaccounted
+
+where each term but the last is counted by itself. ``unaccounted`` is 0, or the service contradicts itself and says so.
 
 **Layers.** An arrow is an import; none goes back, and no two files import each other::
 
     shardset, shard, lookups, recovery ──► audit/, flush/, reads/ ──► deadletters/, stores/ ──► wal/
-                              ──► events, errors, runs, clock, settings, observer, snapshot, receipts, routing, logger
+                              ──► events, errors, runs, clock, settings, observer, snapshot, receipts, logger
 
 **The door.** Of all this the application may use the names listed here, and nothing else. `ShardSet` is the one object
 to work with; `MatchReads` and `EventReads` answer questions; `EmbeddedStore` and `ServerStore` are named by the one

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from zlib import crc32
 
 from shards.audit.accounting import Books
 from shards.deadletters.file import DeadLetterFile
@@ -34,6 +35,14 @@ WAL_DIRECTORY = "wal"
 def wal_directory(data_dir: Path, index: int) -> Path:
     """Return where a shard's segments are."""
     return data_dir / WAL_DIRECTORY / f"shard-{index:03d}"
+
+
+def shard_of(match_id: str, shard_count: int) -> int:
+    """Return the shard of a match, 0 to ``shard_count`` - 1.
+
+    CRC-32 and not ``hash()``, because the same match has to reach the same shard in every process.
+    """
+    return crc32(match_id.encode()) % shard_count
 
 
 class Shard:

@@ -19,9 +19,8 @@ from shards.observer import Observer
 from shards.reads.source import Pending
 from shards.receipts import Outcome, Receipt, Stretch
 from shards.recovery import recovered_shards
-from shards.routing import shard_of
 from shards.settings import ShardSettings
-from shards.shard import Shard
+from shards.shard import Shard, shard_of
 from shards.snapshot import Snapshot
 from shards.stores.base import Store
 from shards.wal.admission import Room

@@ -9,12 +9,12 @@ import jinja2
 import structlog
 from aiohttp import web
 
-from app.caches import Shared
 from app.context import Context
 from app.dashboard.rendering import MatchRegions, Regions, render_regions
 from app.dashboard.service import ServiceState, Throughput, service_state
 from app.dashboard.views import MatchCard, cards
 from app.engagement.views import metrics_view
+from app.web.shared import Shared
 from shards import MatchAggregates, StoreError
 
 SAMPLE_INTERVAL_S = 1.0

@@ -13,10 +13,10 @@ from typing import Any
 
 import jinja2
 
-from app.caches import Shared
 from app.dashboard.views import MatchPage, match_page
 from app.engagement.rendered import BUCKETS_AT_ONCE
 from app.live import Message
+from app.web.shared import Shared
 from shards import MatchAggregates
 
 MATCH_REGIONS = ("score", "state", "momentum", "figures", "curve", "minutes", "types", "teams", "feed", "times")

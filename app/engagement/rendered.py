@@ -7,11 +7,11 @@ from functools import partial
 import attrs
 import msgspec
 
-from app.caches import Shared
 from app.engagement.curves import CurveWanted
 from app.engagement.views import Percentiles, metrics_view
 from app.observability.response_times import ResponseTimes
 from app.web.conditional import essence, tag_of
+from app.web.shared import Shared
 from shards import MatchAggregates
 
 MAX_AGE_S = 0.75

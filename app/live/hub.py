@@ -8,13 +8,13 @@ from functools import partial
 
 from cachetools import LRUCache, TTLCache
 
-from app.caches import Shared
 from app.engagement.rendered import RenderedMetrics
 from app.live.answers import Answers
 from app.live.overview import Overview, Overviews
 from app.live.topic import Topic
 from app.live.viewers import Subscription
 from app.live.waiting import Patience
+from app.web.shared import Shared
 from shards import (
     CURVE_BUCKET_MS,
     MINUTE_MS,

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 import attrs
 
-from app.caches import Shared
 from app.live.answers import Answers
 from app.live.waiting import Patience
+from app.web.shared import Shared
 from shards import MatchAggregates, MatchReads, StoreError, StoreUnavailable
 
 MATCHES = 50

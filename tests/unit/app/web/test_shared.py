@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from app.caches import Shared
+from app.web.shared import Shared
 from shards import StoreUnavailable
 
 
