@@ -182,9 +182,13 @@ class Shard:
 
     def _report_unaccounted(self, rows: int) -> None:
         """Log a difference of the sum when it appears, changes, or is gone."""
-        if rows != self._unaccounted:
-            self._unaccounted = rows
+        if rows == self._unaccounted:
+            return
+        self._unaccounted = rows
+        if rows:
             _log.error("accounting differs", shard=self.index, rows=rows, reason="a fault of the service")
+        else:
+            _log.info("accounting whole again", shard=self.index)
 
     def close(self) -> None:
         """Close the files."""
