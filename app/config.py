@@ -16,7 +16,7 @@ from app.setting_kinds import (
     Choice,
     ClickHouseUrl,
     Directory,
-    EventTypes,
+    EventTypeNames,
     Host,
     Integer,
     Kind,
@@ -141,7 +141,7 @@ class Config:
     )
     event_types: frozenset[str] = attrs.field(
         default=frozenset(),
-        metadata=_row(EventTypes(), "Event types taken beside the built-in ones, comma separated."),
+        metadata=_row(EventTypeNames(), "Event types taken beside the built-in ones, comma separated."),
     )
     monitor: Address | None = attrs.field(
         default=Address("127.0.0.1", 20_101),

@@ -10,7 +10,7 @@ from app.config import Config
 from app.engagement.rendered import RenderedMetrics
 from app.live import Live
 from app.live.waiting import Patience
-from app.observability.prometheus import Metrics
+from app.observability.prometheus import Telemetry
 from app.observability.response_times import ResponseTimes
 from app.schemas.events import EventSchema
 from app.web.admin_token import AdminAccess
@@ -53,7 +53,7 @@ class Context:
 
     config: Config
     admin: AdminAccess
-    metrics: Metrics
+    telemetry: Telemetry
     store: Store
     shards: ShardSet
     reads: MatchReads
@@ -66,19 +66,19 @@ class Context:
     @classmethod
     def create(cls, config: Config) -> "Context":
         """Wire everything; nothing is opened, connected or started yet."""
-        metrics = Metrics()
+        telemetry = Telemetry()
         store = _store(config)
-        shards = ShardSet(config.shard_settings(), store, observer=metrics)
+        shards = ShardSet(config.shard_settings(), store, observer=telemetry)
         reads = MatchReads(store, shards)
         response_times = ResponseTimes()
         patience = Patience(lambda: shards.store_is_away)
         rendered = RenderedMetrics(response_times)
         live = Live(reads, EventReads(store, shards), rendered, patience=patience)
-        metrics.watch(shards=shards, live=live)
+        telemetry.watch(shards=shards, live=live)
         return cls(
             config=config,
             admin=AdminAccess(config.data_dir),
-            metrics=metrics,
+            telemetry=telemetry,
             store=store,
             shards=shards,
             reads=reads,

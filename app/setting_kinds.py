@@ -207,7 +207,7 @@ class ClickHouseUrl(Kind[str]):
         return hide_password(value)
 
 
-class EventTypes(Kind[frozenset[str]]):
+class EventTypeNames(Kind[frozenset[str]]):
     """Names of event types, comma separated."""
 
     allowed = "names of event types, comma separated: lower case letters, digits and _, at most 64 each"

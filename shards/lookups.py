@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from shards.deadletters.file import Record
+from shards.deadletters.file import RowRef
 from shards.reads.source import Pending
 from shards.receipts import Outcome, Receipt
 from shards.shard import Shard
@@ -33,7 +33,7 @@ def _fate(shards: Sequence[Shard], index: int, first: int, last: int) -> tuple[i
     return waiting, dead
 
 
-def _requeued_as(shards: Sequence[Shard], letter: Record) -> Record | None:
+def _requeued_as(shards: Sequence[Shard], letter: RowRef) -> RowRef | None:
     """Return the row that a dead letter was requeued as in the end; None if that is one, too."""
     index, seq = letter
     seen = {letter}

@@ -27,7 +27,7 @@ _PATH: Final = "/api/deadletters"
 _COLOURS: Final = {"open": "yellow", "requeued": "green", "discarded": "dim"}
 
 
-class _Page(msgspec.Struct, rename="camel"):
+class _LettersReply(msgspec.Struct, rename="camel"):
     dead_letters: list[msgspec.Raw]
     next_cursor: str | None
 
@@ -45,7 +45,7 @@ class Letters:
         while True:
             wanted = _PAGE_MAX if limit is None else min(_PAGE_MAX, limit - len(found))
             answer = await self.service.ask("GET", _PATH, params=query | {"limit": str(wanted)})
-            page = msgspec.json.decode(answer, type=_Page)
+            page = msgspec.json.decode(answer, type=_LettersReply)
             found += map(bytes, page.dead_letters)
             if page.next_cursor is None or len(found) == limit:
                 return found

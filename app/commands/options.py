@@ -50,7 +50,7 @@ def operators_url(command: _Command) -> _Command:
     )(command)
 
 
-class Moment(click.ParamType[datetime]):
+class MomentParam(click.ParamType[datetime]):
     """A time with a zone in ISO 8601, or ``now``."""
 
     name = "time"

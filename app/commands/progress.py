@@ -31,10 +31,10 @@ def progress(console: Console, label: str, *, total: int) -> Iterator[Callable[[
             task = bar.add_task(label, total=total)
             yield lambda settled: bar.update(task, advance=settled)
     else:
-        yield _Lines(console, label, total).add
+        yield _ProgressLines(console, label, total).add
 
 
-class _Lines:
+class _ProgressLines:
     """Prints a line every few seconds and one at the end."""
 
     def __init__(self, console: Console, label: str, total: int) -> None:

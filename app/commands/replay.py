@@ -13,10 +13,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from app.commands.options import EXIT_INCOMPLETE, EXIT_INTERRUPTED, Moment, service_options
+from app.commands.options import EXIT_INCOMPLETE, EXIT_INTERRUPTED, MomentParam, service_options
 from app.commands.progress import plain_console, progress
 from app.sending.client import Outgoing, ServiceClient
-from app.sending.dispatch import Dispatch, Tally
+from app.sending.dispatch import Dispatch, SendingTally
 from app.sending.recording import LeftOutRows, Recording, RecordingError, open_recording
 from app.sending.statsbomb import ProviderError
 
@@ -34,7 +34,7 @@ _FAULTS_SHOWN = 20
 )
 @click.option(
     "--kickoff",
-    type=Moment(),
+    type=MomentParam(),
     help="When the match began, for files without a time of day: ISO 8601 with Z or an offset, or 'now'. "
     "By default today at 00:00 UTC.",
 )
@@ -108,7 +108,7 @@ class _Replay:
 
     recording: Recording
     speed: float | None
-    tally: Tally = attrs.field(factory=Tally)
+    tally: SendingTally = attrs.field(factory=SendingTally)
     left_out: Counter[tuple[str, str]] = attrs.field(factory=Counter)
     faults: list[str] = attrs.field(factory=list)
     _schedule: Iterator[tuple[float, Outgoing]] = attrs.field(init=False)

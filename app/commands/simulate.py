@@ -16,7 +16,7 @@ from rich.console import Console
 from app.commands.options import EXIT_INCOMPLETE, EXIT_INTERRUPTED, service_options
 from app.commands.progress import plain_console, progress
 from app.sending.client import Outgoing, ServiceClient
-from app.sending.dispatch import Dispatch, Tally
+from app.sending.dispatch import Dispatch, SendingTally
 from app.sending.simulator import Moment, match_length_s, simulate_match
 from app.times import iso_of
 
@@ -122,7 +122,7 @@ def simulate(
     client = ServiceClient(
         url, connections=connections, give_up_after_s=give_up_after_s, on_trouble=partial(err.print, soft_wrap=True)
     )
-    tally, started, interrupted = Tally(), time.monotonic(), False
+    tally, started, interrupted = SendingTally(), time.monotonic(), False
     run = _send(fixture, client, tally, speed=speed, rate=rate, connections=connections, batch=batch, console=err)
     try:
         asyncio.run(run)
@@ -138,7 +138,7 @@ def simulate(
 async def _send(
     fixture: Fixture,
     client: ServiceClient,
-    tally: Tally,
+    tally: SendingTally,
     *,
     speed: float | None,
     rate: float | None,
@@ -159,7 +159,7 @@ async def _send(
             await dispatch.run(fixture.schedule(kickoff=kickoff, speed=speed, rate=rate))
 
 
-def _print_summary(out: Console, tally: Tally, *, seconds: float, seed: int, interrupted: bool) -> None:
+def _print_summary(out: Console, tally: SendingTally, *, seconds: float, seed: int, interrupted: bool) -> None:
     if interrupted:
         out.print("Stopped by Ctrl-C.")
     if tally.failure:

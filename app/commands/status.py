@@ -23,7 +23,7 @@ _COLOURS: Final = {"ready": "green", "degraded": "yellow"}
 
 
 @attrs.frozen
-class Answers:
+class StatusReplies:
     """What ``/ready`` and ``/api/status`` said."""
 
     ready: Mapping[str, Any]
@@ -51,14 +51,14 @@ def status(*, url: str, as_json: bool) -> None:
         sys.exit(_EXIT_NOT_READY)
 
 
-async def _answers(service: ServiceApi) -> Answers:
-    return Answers(
+async def _answers(service: ServiceApi) -> StatusReplies:
+    return StatusReplies(
         ready=await service.json("/ready", holding=["status"], accepting=[HTTPStatus.SERVICE_UNAVAILABLE]),
         status=await service.json("/api/status", holding=["accounting", "wal", "shards"]),
     )
 
 
-def _show(answers: Answers, console: Console) -> None:
+def _show(answers: StatusReplies, console: Console) -> None:
     word = str(answers.ready["status"])
     console.print(f"[bold {_COLOURS.get(word, 'red')}]{escape(word)}[/]")
     for name, state in answers.ready.get("checks", {}).items():

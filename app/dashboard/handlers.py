@@ -68,7 +68,7 @@ async def match(request: web.Request) -> web.Response:
     """Show one match."""
     match_id, context = request.match_info["matchId"], request.app[CONTEXT]
     try:
-        aggregates = await context.live.metrics(checked_match_id(match_id))
+        aggregates = await context.live.aggregates(checked_match_id(match_id))
     except (FieldError, UnknownMatch):
         return _page(request, "unknown.html", {"match_id": match_id}, status=404)
     except StoreError:

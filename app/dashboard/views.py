@@ -31,7 +31,7 @@ class Headline:
 
 
 @attrs.frozen(kw_only=True)
-class State:
+class MatchState:
     """Where the match stands in time."""
 
     status: str
@@ -69,7 +69,7 @@ class MatchPage:
     competition: str
     provider: str
     headline: Headline
-    state: State
+    state: MatchState
     momentum: Momentum | None
     figures: tuple[Figure, ...]
     curve: Timeline
@@ -89,7 +89,7 @@ class MatchCard:
     url: str
     provider: str
     headline: Headline
-    state: State
+    state: MatchState
     total: str
     sparkline: Timeline
     pace: str
@@ -164,11 +164,11 @@ def _headline(match_id: str, sides: Sides | None, metrics: Mapping[str, Any]) ->
     )
 
 
-def _state(aggregates: MatchAggregates, metrics: Mapping[str, Any]) -> State:
+def _state(aggregates: MatchAggregates, metrics: Mapping[str, Any]) -> MatchState:
     status = metrics["status"]
     minute = match_minute(aggregates) if status == "live" else None
     pending = aggregates.pending_events
-    return State(
+    return MatchState(
         status=status,
         label=STATUS_LABELS[status],
         minute="" if minute is None else match_minute_text(minute),

@@ -72,7 +72,7 @@ async def post_bulk(request: web.Request) -> web.Response:
     except Unavailable as error:
         raise _stopped(refused(error), done, origin) from error
     except LineTooLongError as error:
-        context.metrics.rejected("too_large", 1)
+        context.telemetry.rejected("too_large", 1)
         raise _stopped(too_large(limit), done, origin) from error
     if done.receipt is None:
         raise _none_valid(done.batch, empty="The body has no lines; send at least one event.", members=done.view())
@@ -94,7 +94,7 @@ async def _ingest(request: web.Request, *, match_in_path: bool) -> web.Response:
     pieces = lines(body) if format_ == "ndjson" else enumerate(await _elements(context, body))
     await validate(context.events_schema, pieces, origin=origin, into=batch)
     if batch.rejected:
-        context.metrics.rejected("invalid", batch.rejected)
+        context.telemetry.rejected("invalid", batch.rejected)
     if not batch.events:
         raise _none_valid(batch, empty="There is no event in the body; send at least one.")
     if len({event.match_id for event in batch.events}) == 1:
@@ -115,7 +115,7 @@ async def _ingest_one(
     try:
         event = context.events_schema.parse(body, origin=origin)
     except InvalidEventError as error:
-        context.metrics.rejected("invalid", 1)
+        context.telemetry.rejected("invalid", 1)
         raise _invalid("The event breaks the rules below.", [fault.view() for fault in error.faults]) from None
     request[MATCH_ID] = event.match_id
     receipt = await _append(context, [event])
@@ -125,7 +125,7 @@ async def _ingest_one(
 
 async def _elements(context: Context, body: bytes) -> list[Any]:
     if not body:
-        context.metrics.rejected("empty", 1)
+        context.telemetry.rejected("empty", 1)
         raise Problem(400, "Empty body", "There is no event in the body; send at least one.", kind="empty")
     if body[:1] == b"[":
         try:
@@ -134,7 +134,7 @@ async def _elements(context: Context, body: bytes) -> list[Any]:
             fault = Fault("$", str(error))
     else:
         fault = Fault("$", "is neither a JSON object (one event) nor a JSON array (many)")
-    context.metrics.rejected("not_json", 1)
+    context.telemetry.rejected("not_json", 1)
     raise Problem(400, "Not JSON", "The body cannot be read as JSON.", [fault.view()], kind="not-json")
 
 
@@ -143,9 +143,9 @@ async def _append(context: Context, events: list[Event]) -> Receipt:
     try:
         receipt = await context.shards.append(events)
     except Unavailable:
-        context.metrics.rejected("unavailable", len(events))
+        context.telemetry.rejected("unavailable", len(events))
         raise
-    context.metrics.ingested(events)
+    context.telemetry.ingested(events)
     context.live.accepted(events)
     return receipt
 
@@ -172,7 +172,7 @@ async def _take_slices(context: Context, parts: AsyncIterator[Lines], origin: Or
     async for part in parts:
         rejected = done.batch.rejected
         await validate(context.events_schema, part.pieces, origin=origin, into=done.batch)
-        context.metrics.rejected("invalid", done.batch.rejected - rejected)
+        context.telemetry.rejected("invalid", done.batch.rejected - rejected)
         if done.batch.events:
             receipt = await _append(context, done.batch.events)
             done.receipt = done.receipt.joined(receipt) if done.receipt else receipt

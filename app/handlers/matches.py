@@ -7,7 +7,15 @@ from aiohttp import web
 
 from app.context import CONTEXT, Context
 from app.engagement.views import QUIET_MS, match_status, match_summary
-from app.handlers.parameters import Page, Position, curve_of, faults_of, matches_cursor, page_of, path_match_id
+from app.handlers.parameters import (
+    ListPosition,
+    MatchesPage,
+    curve_of,
+    faults_of,
+    matches_cursor,
+    page_of,
+    path_match_id,
+)
 from app.live import UnknownMatch
 from app.web.answers import json_answer
 from app.web.conditional import REVALIDATED
@@ -41,7 +49,7 @@ async def match_metrics(request: web.Request) -> web.Response:
     match_id, curve = path_match_id(request, faults), curve_of(request.query, faults)
     refuse(faults)
     try:
-        aggregates = await context.live.metrics(match_id, bucket_ms=curve.bucket_ms if curve else MINUTE_MS)
+        aggregates = await context.live.aggregates(match_id, bucket_ms=curve.bucket_ms if curve else MINUTE_MS)
     except UnknownMatch:
         raise unknown_match() from None
     request[MATCH_ID] = match_id
@@ -50,7 +58,7 @@ async def match_metrics(request: web.Request) -> web.Response:
     return json_answer(rendered.body, caching=REVALIDATED)
 
 
-async def _page_of_matches(context: Context, page: Page) -> tuple[list[MatchAggregates], Position | None]:
+async def _page_of_matches(context: Context, page: MatchesPage) -> tuple[list[MatchAggregates], ListPosition | None]:
     """Return the matches of a page, and the position after which the next one begins, None on the last page.
 
     Where few are wanted of many, a page may hold less than it could: what is looked at for it is bounded.
@@ -60,7 +68,7 @@ async def _page_of_matches(context: Context, page: Page) -> tuple[list[MatchAggr
     for looked_at in (page.limit, *[LOOKED_AT_ONCE] * LOOKS_MAX):
         # One more than wanted tells whether there is a next page.
         recent = await context.live.recent_matches(limit=looked_at + 1, before=after)
-        answers = await context.live.metrics_of([match_id for match_id, _ in recent])
+        answers = await context.live.aggregates_by_match([match_id for match_id, _ in recent])
         for match_id, last_ms in recent:
             if len(found) == page.limit:
                 return found, after

@@ -17,7 +17,7 @@ from app.web.refusals import refuse
 LIMIT_DEFAULT = 20
 LIMIT_MAX = 100
 
-Position = tuple[int, str]
+ListPosition = tuple[int, str]
 """(last receipt in ms, match id) of the last match of a page; (µs, id) of the last dead letter of one."""
 
 _FIRST_MS = milliseconds_of("0001-01-01T00:00:00.000Z")
@@ -27,12 +27,12 @@ _position = msgspec.json.Decoder(tuple[int, str])
 
 
 @attrs.frozen
-class Page:
+class MatchesPage:
     """Which matches to list: ``active`` None means all; ``after`` None means from the newest."""
 
     active: bool | None
     limit: int
-    after: Position | None
+    after: ListPosition | None
 
 
 @attrs.frozen
@@ -41,7 +41,7 @@ class LettersPage:
 
     settled: bool
     limit: int
-    after: Position | None
+    after: ListPosition | None
 
 
 @attrs.frozen
@@ -71,12 +71,12 @@ def path_match_id(request: web.Request, faults: list[Fault]) -> str:
     return ""
 
 
-def page_of(request: web.Request) -> Page:
+def page_of(request: web.Request) -> MatchesPage:
     """Return the page that a query asks for. Problem 400 that names every parameter at fault."""
     faults, query = faults_of(request), request.query
     active = _active(query.get("active"), faults)
     limit = limit_of(query.get("limit"), faults)
-    page = Page(active, limit, _after(query.get("cursor"), ("matches", active), faults))
+    page = MatchesPage(active, limit, _after(query.get("cursor"), ("matches", active), faults))
     refuse(faults)
     return page
 
@@ -117,12 +117,12 @@ def curve_of(query: Mapping[str, str], faults: list[Fault]) -> CurveWanted | Non
     return CurveWanted(bucket, range_.from_ms, range_.to_ms)
 
 
-def matches_cursor(position: Position, *, active: bool | None) -> str:
+def matches_cursor(position: ListPosition, *, active: bool | None) -> str:
     """Return the cursor of the page of matches behind a position."""
     return cursor_of(position, scope=("matches", active))
 
 
-def letters_cursor(position: Position, *, settled: bool) -> str:
+def letters_cursor(position: ListPosition, *, settled: bool) -> str:
     """Return the cursor of the page of dead letters behind a position."""
     return cursor_of(position, scope=("deadletters", settled))
 
@@ -143,7 +143,7 @@ def limit_of(text: str | None, faults: list[Fault], *, default: int = LIMIT_DEFA
     return default
 
 
-def _after(text: str | None, scope: Scope, faults: list[Fault]) -> Position | None:
+def _after(text: str | None, scope: Scope, faults: list[Fault]) -> ListPosition | None:
     if text is None:
         return None
     try:

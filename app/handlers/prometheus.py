@@ -12,5 +12,5 @@ routes = web.RouteTableDef()
 async def metrics(request: web.Request) -> web.Response:
     """Answer in the Prometheus text format, or in OpenMetrics where the client prefers it."""
     encode, content_type = choose_encoder(request.headers.get(hdrs.ACCEPT, ""))
-    body = encode(request.app[CONTEXT].metrics.registry)
+    body = encode(request.app[CONTEXT].telemetry.registry)
     return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})

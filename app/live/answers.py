@@ -21,7 +21,7 @@ FRESH_S = 0.95
 """Who asks during a load is given the answer at hand if its counting began so lately: all that was acknowledged a
 second ago is in it. So of many readers only the first waits, unless a load takes longer than that leaves."""
 
-TOLD_AT_ONCE = 32
+WOKEN_AT_ONCE = 32
 """Of those who waited for one load so many are told in a round of the event loop. A crowd of thousands at once would
 hold up everything else, the next load first of all, for which the next crowd would wait."""
 
@@ -30,7 +30,7 @@ UNKNOWN_FACTOR = 4
 
 
 @attrs.frozen
-class _Outcome:
+class _LastLoad:
     """How the last load of a match went, and when it began on the monotonic clock."""
 
     began: float
@@ -43,7 +43,7 @@ class _Flight:
 
     def __init__(self, load: Coroutine[None, None, None]) -> None:
         self.task = asyncio.create_task(load, name="load matches")
-        self.task.add_done_callback(self._tell)
+        self.task.add_done_callback(self._wake_next)
         self._groups: deque[asyncio.Future[None]] = deque()
         self._waiting = 0
 
@@ -51,15 +51,15 @@ class _Flight:
         """Return what is done when the load is, and one's turn has come."""
         if self.task.done():
             return self.task
-        if self._waiting % TOLD_AT_ONCE == 0:
+        if self._waiting % WOKEN_AT_ONCE == 0:
             self._groups.append(asyncio.get_running_loop().create_future())
         self._waiting += 1
         return self._groups[-1]
 
-    def _tell(self, _: object = None) -> None:
+    def _wake_next(self, _: object = None) -> None:
         if self._groups:
             self._groups.popleft().set_result(None)
-            asyncio.get_running_loop().call_soon(self._tell)
+            asyncio.get_running_loop().call_soon(self._wake_next)
 
 
 class Answers:
@@ -80,7 +80,7 @@ class Answers:
         self._patience = patience or Patience()
         self._monotonic = monotonic
         self._answers: LRUCache[str, MatchAggregates] = LRUCache(max_matches)
-        self._outcomes: LRUCache[str, _Outcome] = LRUCache(max_matches * UNKNOWN_FACTOR)
+        self._outcomes: LRUCache[str, _LastLoad] = LRUCache(max_matches * UNKNOWN_FACTOR)
         self._flights: dict[str, _Flight] = {}
 
     async def get(self, match_ids: Sequence[str]) -> dict[str, MatchAggregates]:
@@ -176,9 +176,9 @@ class Answers:
             for match_id in match_ids:
                 del self._flights[match_id]
         for match_id in match_ids:
-            self._keep(match_id, found.get(match_id), _Outcome(began, error, match_id in found))
+            self._keep(match_id, found.get(match_id), _LastLoad(began, error, match_id in found))
 
-    def _keep(self, match_id: str, answer: MatchAggregates | None, outcome: _Outcome) -> None:
+    def _keep(self, match_id: str, answer: MatchAggregates | None, outcome: _LastLoad) -> None:
         self._outcomes[match_id] = outcome
         if answer is not None:
             self._answers[match_id] = answer

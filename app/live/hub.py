@@ -83,7 +83,7 @@ class Live:
         self._ended: LRUCache[str, None] = LRUCache(ACTIVE_MAX)
         self._closed = False
 
-    async def metrics(self, match_id: str, *, bucket_ms: int = MINUTE_MS) -> MatchAggregates:
+    async def aggregates(self, match_id: str, *, bucket_ms: int = MINUTE_MS) -> MatchAggregates:
         """Return the match's aggregates, at most 0.95 s old.
 
         Args:
@@ -115,7 +115,7 @@ class Live:
         finally:
             finer.cancel()
 
-    async def metrics_of(self, match_ids: Sequence[str]) -> dict[str, MatchAggregates]:
+    async def aggregates_by_match(self, match_ids: Sequence[str]) -> dict[str, MatchAggregates]:
         """Return the same of several matches, counted in one statement; unknown ones are absent."""
         return await self._answers.get(match_ids)
 
@@ -129,7 +129,7 @@ class Live:
         return await self._pages.get(query, partial(self._event_reads.page, query))
 
     async def overview(self) -> Overview:
-        """Return the 50 matches with the newest activity, at most 1 s old. StoreError as :meth:`metrics`."""
+        """Return the 50 matches with the newest activity, at most 1 s old. StoreError as :meth:`aggregates`."""
         return await self._overviews.get()
 
     @asynccontextmanager
@@ -143,7 +143,7 @@ class Live:
 
         Entering raises UnknownMatch, or StoreError.
         """
-        snapshot = await self.metrics(match_id)
+        snapshot = await self.aggregates(match_id)
         viewer = Subscription()
         topic = self._topics.get(match_id)
         if topic is None:

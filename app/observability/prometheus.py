@@ -38,7 +38,7 @@ class LiveView(Protocol):
         """Return how many matches received an event lately."""
 
 
-class Metrics(Observer):
+class Telemetry(Observer):
     """Counts what happens; what merely *is* (depths, bytes, states) is read from a snapshot at each scrape."""
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ class Metrics(Observer):
 
     def watch(self, *, shards: ShardsView, live: LiveView) -> None:
         """Read these at each scrape from now on. To be called once."""
-        self.registry.register(_State(shards, live))
+        self.registry.register(_SnapshotCollector(shards, live))
 
     def ingested(self, events: Sequence[Event]) -> None:
         """Count acknowledged events; their types are known ones."""
@@ -131,7 +131,7 @@ class Metrics(Observer):
         self._reconnects.inc()
 
 
-class _State(Collector):
+class _SnapshotCollector(Collector):
     """What is true at the moment of a scrape."""
 
     def __init__(self, shards: ShardsView, live: LiveView) -> None:

@@ -26,7 +26,7 @@ _MARKDOWN = MarkdownIt("commonmark", {"html": False})
 
 
 @attrs.frozen
-class Piece:
+class TypePart:
     """A part of the name of a type; with an anchor where it is described on the page."""
 
     text: str
@@ -38,7 +38,7 @@ class Value:
     """A parameter, a header, a field of an object, or a whole schema. ``note`` is HTML, here and below."""
 
     name: str
-    kind: tuple[Piece, ...]
+    kind: tuple[TypePart, ...]
     note: str
     rules: tuple[str, ...] = ()
     example: str = ""
@@ -61,7 +61,7 @@ class Body:
 
 
 @attrs.frozen(kw_only=True)
-class Reply:
+class ReplyRow:
     """One status an operation answers with."""
 
     status: str
@@ -83,11 +83,11 @@ class Operation:
     note: str
     parameters: tuple[Value, ...]
     request: tuple[Body, ...]
-    replies: tuple[Reply, ...]
+    replies: tuple[ReplyRow, ...]
 
 
 @attrs.frozen(kw_only=True)
-class Group:
+class OperationGroup:
     """The operations of one tag."""
 
     name: str
@@ -102,7 +102,7 @@ class Reference:
     title: str
     version: str
     note: str
-    groups: tuple[Group, ...]
+    groups: tuple[OperationGroup, ...]
     schemas: tuple[Value, ...]
 
 
@@ -128,14 +128,14 @@ def reference(document: Node) -> Reference:
 class _Reader:
     document: Node
 
-    def group(self, tag: Node) -> Group:
+    def group(self, tag: Node) -> OperationGroup:
         operations = (
             self.operation(method, path, operation)
             for path, item in self.document["paths"].items()
             for method, operation in item.items()
             if tag["name"] in operation["tags"]
         )
-        return Group(name=tag["name"], note=_text(tag), operations=tuple(operations))
+        return OperationGroup(name=tag["name"], note=_text(tag), operations=tuple(operations))
 
     def operation(self, method: str, path: str, operation: Node) -> Operation:
         parameters = [self.resolved(parameter) for parameter in operation.get("parameters", ())]
@@ -158,10 +158,10 @@ class _Reader:
         value = self.value(parameter["name"], parameter["schema"], required=parameter.get("required", False))
         return attrs.evolve(value, place=parameter["in"], note=_text(parameter) or value.note)
 
-    def reply(self, status: str, node: Node) -> Reply:
+    def reply(self, status: str, node: Node) -> ReplyRow:
         reply = self.resolved(node)
         headers = {name: self.resolved(header) for name, header in reply.get("headers", {}).items()}
-        return Reply(
+        return ReplyRow(
             status=status,
             phrase=HTTPStatus(int(status)).phrase,
             note=_text(reply),
@@ -210,41 +210,41 @@ class _Reader:
         return node
 
 
-def _kind(schema: Node) -> Iterator[Piece]:
+def _kind(schema: Node) -> Iterator[TypePart]:
     """Yield the name of a schema's type."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
-        yield Piece(name, schema_anchor(name))
+        yield TypePart(name, schema_anchor(name))
         return
     for word, joint in _JOINED.items():
         if word in schema:
             yield from _joined(schema[word], joint)
             return
     if "enum" in schema:
-        yield Piece(" | ".join(map(str, schema["enum"])))
+        yield TypePart(" | ".join(map(str, schema["enum"])))
     elif "const" in schema:
-        yield Piece(str(schema["const"]))
+        yield TypePart(str(schema["const"]))
     else:
         yield from _plain_kind(schema)
 
 
-def _plain_kind(schema: Node) -> Iterator[Piece]:
+def _plain_kind(schema: Node) -> Iterator[TypePart]:
     types = schema.get("type", "any value")
     name = " or ".join(types) if isinstance(types, list) else types
     if "items" in schema:
-        yield Piece(f"{name} of ")
+        yield TypePart(f"{name} of ")
         yield from _kind(schema["items"])
     elif isinstance(schema.get("additionalProperties"), dict) and "properties" not in schema:
-        yield Piece(f"{name} of ")
+        yield TypePart(f"{name} of ")
         yield from _kind(schema["additionalProperties"])
     else:
-        yield Piece(f"{name}, {schema['format']}" if "format" in schema else name)
+        yield TypePart(f"{name}, {schema['format']}" if "format" in schema else name)
 
 
-def _joined(schemas: Iterable[Node], joint: str) -> Iterator[Piece]:
+def _joined(schemas: Iterable[Node], joint: str) -> Iterator[TypePart]:
     for number, schema in enumerate(schemas):
         if number:
-            yield Piece(joint)
+            yield TypePart(joint)
         yield from _kind(schema)
 
 

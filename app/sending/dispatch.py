@@ -18,7 +18,7 @@ _QUANTILES: Final = (0.5, 0.95, 0.99)
 
 
 @attrs.define
-class Tally:
+class SendingTally:
     """What became of the events so far; events are counted by (``source``, ``event_type``).
 
     ``taken`` = ``accepted`` + ``rejected`` + those whose fate is open: not sent, or not acknowledged.
@@ -74,7 +74,7 @@ class Dispatch:
     """
 
     client: ServiceClient
-    tally: Tally
+    tally: SendingTally
     batch: int = 500
     connections: int = 4
     backlog: int = 1000

@@ -47,9 +47,9 @@ async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
         check_query(request)
         response = await handler(request)
     except Exception as error:
-        if not _can_be_told(request, error):
+        if not _may_be_answered(request, error):
             raise
-        response = _told(request, error)
+        response = _answer_to(request, error)
     if isinstance(response, web.Response):
         response = validated(request, response)
         await compress(request, response)
@@ -80,12 +80,12 @@ def _measure(request: web.Request, response: web.StreamResponse, began: float) -
     streamed = not isinstance(response, web.Response) and response.content_type == EVENT_STREAM
     seconds = None if streamed else time.perf_counter() - began
     context = request.app[CONTEXT]
-    context.metrics.request(_method(request), path_template(request), response.status, seconds)
+    context.telemetry.request(_method(request), path_template(request), response.status, seconds)
     if seconds is not None:
         context.response_times.record(request.get(MATCH_ID), seconds)
 
 
-def _can_be_told(request: web.Request, error: Exception) -> bool:
+def _may_be_answered(request: web.Request, error: Exception) -> bool:
     """Say whether an exception is a problem for the client to hear of.
 
     Some are answers themselves. Once a response has begun nothing can be told any more, nor to a client who left.
@@ -95,10 +95,10 @@ def _can_be_told(request: web.Request, error: Exception) -> bool:
     return not (answer or left or request.writer.output_size > 0)
 
 
-def _told(request: web.Request, error: Exception) -> web.Response:
+def _answer_to(request: web.Request, error: Exception) -> web.Response:
     """Turn an exception into a problem; what was not foreseen is logged, and nothing of it is shown."""
     problem, error_type = _explanation(request, error)
-    request.app[CONTEXT].metrics.error(_method(request), path_template(request), error_type)
+    request.app[CONTEXT].telemetry.error(_method(request), path_template(request), error_type)
     return problem_response(request, problem)
 
 

@@ -21,8 +21,8 @@ from aiohttp.http_exceptions import LineTooLong
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from app.server.middlewares import REQUEST_ID_HEADER, SERVER
-from app.web.patience import Patience
 from app.web.problems import CONTENT_TYPE, Problem, problem_response
+from app.web.timeouts import Timeouts
 
 RESERVED_FILES = 512
 """Of the files a process may open, so many are kept for the log, for ClickHouse and for what is at hand."""
@@ -59,28 +59,28 @@ def _nothing_to_do(_host: str, _port: int) -> None: ...
 class ServiceRunner(web.AppRunner):
     """Runs the application so that malformed HTTP is answered by a problem too, and bodies stay compressed.
 
-    No client can hold a connection without using it for longer than `patience` says, and those that come when
+    No client can hold a connection without using it for longer than `timeouts` says, and those that come when
     ``connections_max`` are open are refused: who is connected goes on being served.
     """
 
-    __slots__ = ("_connections_max", "_patience")
+    __slots__ = ("_connections_max", "_timeouts")
 
     def __init__(
         self,
         app: web.Application,
         *,
-        patience: Patience = Patience(),  # noqa: B008 (frozen)
+        timeouts: Timeouts = Timeouts(),  # noqa: B008 (frozen)
         connections_max: int | None = None,
         **options: Any,
     ) -> None:
         super().__init__(
             app,
             auto_decompress=False,
-            keepalive_timeout=patience.idle_s,
-            lingering_time=patience.linger_s,
+            keepalive_timeout=timeouts.idle_s,
+            lingering_time=timeouts.linger_s,
             **options,
         )
-        self._patience = patience
+        self._timeouts = timeouts
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._connections_max = connections_for(files) if connections_max is None else connections_max
 
@@ -109,18 +109,18 @@ class ServiceRunner(web.AppRunner):
         plain = await super()._make_server()
         make_request = _without_odd_expectations(plain.request_factory)
         server = _Server(plain.request_handler, request_factory=make_request, **self._kwargs)
-        server.patience = self._patience
+        server.timeouts = self._timeouts
         server.connections_max = self._connections_max
         return server
 
 
 class _Server(web.Server):
-    patience: Patience
+    timeouts: Timeouts
     connections_max: int
     _full_logged_s = float("-inf")
 
     def __call__(self) -> web.RequestHandler:
-        return _Connection(self, loop=self._loop, **self._kwargs)
+        return _ClientConnection(self, loop=self._loop, **self._kwargs)
 
     @property
     def full(self) -> bool:
@@ -161,7 +161,7 @@ class _Timer:
             self._handle = None
 
 
-class _Connection(web.RequestHandler):
+class _ClientConnection(web.RequestHandler):
     """One connection.
 
     aiohttp itself answers malformed HTTP in plain text, quotes it, and logs a traceback. It cuts off who sends
@@ -198,18 +198,18 @@ class _Connection(web.RequestHandler):
         finally:
             # A transport that is closed waits for its last bytes to be taken, however long that lasts.
             if self._transport is not None:
-                self._close_timer.start(self._server.patience.unread_s, self._cut_off)
+                self._close_timer.start(self._server.timeouts.unread_s, self._cut_off)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if not self._awaits_request:
             self._head_timer.stop()
         elif data and not self._head_timer.runs:
-            self._head_timer.start(self._server.patience.head_s, self._head_overdue)
+            self._head_timer.start(self._server.timeouts.head_s, self._head_overdue)
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._unread_timer.start(self._server.patience.unread_s, self._cut_off)
+        self._unread_timer.start(self._server.timeouts.unread_s, self._cut_off)
 
     def resume_writing(self) -> None:
         self._unread_timer.stop()

@@ -12,8 +12,8 @@ from typing import Literal
 from aiohttp import StreamReader, hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from app.web.patience import Pace, Waiting
 from app.web.problems import Problem
+from app.web.timeouts import Pace, Waiting
 
 Format = Literal["json", "ndjson"]
 
@@ -85,7 +85,7 @@ async def iter_body(
     waiting = Waiting(pace)
     try:
         while chunk := content.read_nowait() or (b"" if content.at_eof() else await _wait_for_more(content, waiting)):
-            waiting.received(len(chunk))
+            waiting.note_received(len(chunk))
             if decompressor is None:
                 yield chunk
                 continue
@@ -105,7 +105,7 @@ async def _wait_for_more(content: StreamReader, waiting: Waiting) -> bytes:
     began = time.monotonic()
     async with asyncio.timeout(waiting.left_s):
         chunk = await content.readany()
-    waiting.waited(time.monotonic() - began)
+    waiting.note_waited(time.monotonic() - began)
     return chunk
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 import attrs
 
-from shards.audit.evidence import Evidence, Found
+from shards.audit.evidence import Evidence, FoundRows
 from shards.runs import Run, both, minus, size, union
 from shards.wal.journal import Confirmed, Entry, Reason, Unprovable
 
@@ -19,7 +19,7 @@ RUNS_NAMED = 3
 _RETENTION_MARGIN_S = 86_400
 _REASONS: tuple[Reason, ...] = ("damaged", "expired", "no_journal", "not_noted")
 
-Kind = Literal["ledger", "events", "journal"]
+DifferenceKind = Literal["ledger", "events", "journal"]
 Verdict = Literal["whole", "different", "incomplete"]
 
 
@@ -47,7 +47,7 @@ class Difference:
     ``journal``: it names no attempt.
     """
 
-    kind: Kind
+    kind: DifferenceKind
     shard: int
     runs: tuple[Run, ...]
     text: str
@@ -111,7 +111,9 @@ def audit(books: Sequence[Books], evidence: Evidence, *, retention_days: int) ->
     for book in books:
         attempts = dict(enumerate(book.confirmed, index))
         index += len(attempts)
-        whole = {i: attempt for i, attempt in attempts.items() if _is_whole(attempt, evidence.ledger.get(i, Found()))}
+        whole = {
+            i: attempt for i, attempt in attempts.items() if _is_whole(attempt, evidence.ledger.get(i, FoundRows()))
+        }
         account, left = _account(book, whole.values())
         accounts.append(account)
         differences += _ledger_differences(book, attempts, left, evidence)
@@ -127,8 +129,8 @@ def audit(books: Sequence[Books], evidence: Evidence, *, retention_days: int) ->
     )
 
 
-def _is_whole(attempt: Confirmed, found: Found) -> bool:
-    return found == Found(attempt.last_batch - attempt.first_batch + 1, attempt.rows)
+def _is_whole(attempt: Confirmed, found: FoundRows) -> bool:
+    return found == FoundRows(attempt.last_batch - attempt.first_batch + 1, attempt.rows)
 
 
 def _account(book: Books, whole: Iterable[Confirmed]) -> tuple[ShardAccount, tuple[Run, ...]]:
@@ -163,7 +165,7 @@ def _ledger_differences(
 ) -> Iterator[Difference]:
     for index, attempt in attempts.items():
         if runs := both(attempt.runs, left):
-            found = evidence.ledger.get(index, Found()).rows
+            found = evidence.ledger.get(index, FoundRows()).rows
             text = (
                 f"shard {book.shard}: {_named(runs)}, {_batches(attempt)} of writer {attempt.writer}: "
                 f"{attempt.rows:,} sent, the ledger shows {found:,}"

@@ -22,12 +22,12 @@ _FOUND = """SELECT attempts.id, toUInt64(count()), toUInt64(sum(found.rows))
 _SAMPLES = """SELECT DISTINCT toString(event_id) FROM {events}
   WHERE event_id IN (SELECT event_id FROM {samples})"""
 
-Attempts = tuple[int, Confirmed]
+ShardAttempts = tuple[int, Confirmed]
 """A shard, and attempts of it."""
 
 
 @attrs.frozen
-class Found:
+class FoundRows:
     """How many batches of some attempts are there, and their rows."""
 
     batches: int = 0
@@ -42,13 +42,13 @@ class Evidence:
     not be read, for which ``error`` is the reason.
     """
 
-    ledger: Mapping[int, Found]
-    events: Mapping[int, Found] | None
+    ledger: Mapping[int, FoundRows]
+    events: Mapping[int, FoundRows] | None
     samples: frozenset[str]
     error: str
 
 
-async def gather(store: Store, attempts: Sequence[Attempts]) -> Evidence:
+async def gather(store: Store, attempts: Sequence[ShardAttempts]) -> Evidence:
     """Ask for all attempts at once. Raises StoreError where the ledger cannot be read."""
     if not attempts:
         return Evidence(ledger={}, events={}, samples=frozenset(), error="")
@@ -60,7 +60,7 @@ async def gather(store: Store, attempts: Sequence[Attempts]) -> Evidence:
         return Evidence(ledger=ledger, events=None, samples=frozenset(), error=error.message)
 
 
-async def _found(store: Store, table: str, rows: str, attempts: Sequence[Attempts]) -> dict[int, Found]:
+async def _found(store: Store, table: str, rows: str, attempts: Sequence[ShardAttempts]) -> dict[int, FoundRows]:
     lines = [
         msgspec.json.encode(
             {"id": index, "shard": shard, "writer": a.writer, "first": a.first_batch, "last": a.last_batch}
@@ -68,10 +68,10 @@ async def _found(store: Store, table: str, rows: str, attempts: Sequence[Attempt
         for index, (shard, a) in enumerate(attempts)
     ]
     sql = _FOUND.format(table=f"{store.database}.{table}", rows=rows, attempts=rows_source(lines, _RUNS))
-    return {index: Found(batches, rows_) for index, batches, rows_ in await store.fetch(sql)}
+    return {index: FoundRows(batches, rows_) for index, batches, rows_ in await store.fetch(sql)}
 
 
-async def _samples(store: Store, attempts: Sequence[Attempts]) -> frozenset[str]:
+async def _samples(store: Store, attempts: Sequence[ShardAttempts]) -> frozenset[str]:
     lines = [msgspec.json.encode({"event_id": a.event_id}) for _, a in attempts]
     samples = rows_source(lines, "event_id UUID")
     sql = _SAMPLES.format(events=f"{store.database}.{schema.EVENTS.name}", samples=samples)

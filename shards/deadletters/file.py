@@ -23,7 +23,7 @@ from shards.wal.files import LineFile
 _log = get_logger(__name__)
 
 Action = Literal["requeued", "discarded"]
-Record = tuple[int, int]
+RowRef = tuple[int, int]
 """A row of the log: shard and sequence number."""
 Place = tuple[int, str]
 """Where a letter stands in the order of all: when it was put aside, in µs since the epoch, and its id."""
@@ -57,7 +57,7 @@ class Settlement:
     action: Action
     at: datetime
     row: str = ""
-    again: Record | None = None
+    again: RowRef | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -75,7 +75,7 @@ class FiledLetter:
 
 
 @attrs.define
-class _Entry:
+class _LetterEntry:
     """Where in the file a letter is, and the line that settles it."""
 
     id: str
@@ -84,7 +84,7 @@ class _Entry:
     row_crc: int
     offset: int
     settled_offset: int | None = None
-    again: Record | None = None
+    again: RowRef | None = None
 
     @property
     def place(self) -> Place:
@@ -102,7 +102,7 @@ class DeadLetterFile:
         self._file = LineFile(path)
         self._shard = shard
         self._lock = threading.Lock()
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, _LetterEntry] = {}
         self._settled: dict[Action, int] = {"requeued": 0, "discarded": 0}
 
     @property
@@ -147,7 +147,7 @@ class DeadLetterFile:
                 return  # written again after a failed write that had left a whole line
             copies += 1
             letter_id = f"{letter.shard}-{letter.seq}-{copies}"
-        self._entries[letter_id] = _Entry(letter_id, letter.seq, letter.at_us, row_crc, offset)
+        self._entries[letter_id] = _LetterEntry(letter_id, letter.seq, letter.at_us, row_crc, offset)
 
     def _enter_settlement(self, settlement: Settlement, offset: int) -> None:
         entry = self._entries.get(settlement.letter)
@@ -163,7 +163,7 @@ class DeadLetterFile:
         """Return the sequence numbers whose rows were put aside."""
         return {entry.seq for entry in self._entries.values()}
 
-    def requeued_as(self, seq: int) -> Record | None:
+    def requeued_as(self, seq: int) -> RowRef | None:
         """Return the row that a letter was appended again as; None where it was not, or nobody knows."""
         entry = self._entries.get(f"{self._shard}-{seq}")
         return entry.again if entry else None
@@ -185,7 +185,7 @@ class DeadLetterFile:
         with self._lock:
             self._enter(letter, self._file.append(msgspec.json.encode(letter) + b"\n"))
 
-    async def settle(self, letter_id: str, action: Action, *, row: bytes = b"", again: Record | None = None) -> None:
+    async def settle(self, letter_id: str, action: Action, *, row: bytes = b"", again: RowRef | None = None) -> None:
         """Note, durably, what was done with a letter. Raises OSError."""
         settlement = Settlement(letter=letter_id, action=action, at=datetime.now(UTC), row=row.decode(), again=again)
         await asyncio.to_thread(self._settle, settlement)
@@ -220,7 +220,7 @@ class DeadLetterFile:
             return [self._read(file.fileno(), entry) for entry in entries]
 
     @staticmethod
-    def _read(fd: int, entry: _Entry) -> FiledLetter:
+    def _read(fd: int, entry: _LetterEntry) -> FiledLetter:
         settled_offset = entry.settled_offset
         settlement = None if settled_offset is None else _settlement.decode(_line_at(fd, settled_offset))
         return FiledLetter(id=entry.id, letter=_letter.decode(_line_at(fd, entry.offset)), settlement=settlement)

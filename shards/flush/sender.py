@@ -11,7 +11,7 @@ from shards.deadletters.file import DeadLetterFile
 from shards.errors import InvariantBroken, RowsRefused, StoreBusy, StoreError, StoreFailed
 from shards.events import sample_of
 from shards.flush.pending import PendingRows
-from shards.flush.suspicion import Failure, Outcome, Stuck, Suspicions
+from shards.flush.suspicion import Bisection, Failure, Stuck, Suspicions
 from shards.flush.tally import Attempt, Tally
 from shards.logger import get_logger
 from shards.observer import Observer
@@ -77,11 +77,11 @@ class Sender:
             replayed: they were sent before.
             split_unknown: also halve the rows after an error that does not say that rows are at fault.
         """
-        outcome = Outcome(replayed=replayed, split_unknown=split_unknown)
+        outcome = Bisection(replayed=replayed, split_unknown=split_unknown)
         await self._halve(seqs, outcome)
         return await self._settle(outcome) if outcome.failures else None
 
-    async def _halve(self, seqs: Sequence[int], outcome: Outcome) -> None:
+    async def _halve(self, seqs: Sequence[int], outcome: Bisection) -> None:
         if outcome.hopeless:
             return
         try:
@@ -145,7 +145,7 @@ class Sender:
         self._tally.note_confirmed(runs, rows=len(attempt.seqs))
         self._suspicions.forget(attempt.seqs)
 
-    async def _settle(self, outcome: Outcome) -> Stuck | None:
+    async def _settle(self, outcome: Bisection) -> Stuck | None:
         """Put rows aside that are at fault, and return the others that failed.
 
         A fault may have been mended since a row failed: so each is tried once more.

@@ -45,7 +45,7 @@ class Suspicion:
 
 
 @attrs.define(kw_only=True)
-class Outcome:
+class Bisection:
     """What came of one delivery: rows confirmed, rows that failed alone, and failures in a row since a success."""
 
     replayed: bool

@@ -36,7 +36,7 @@ SMALL_MAX_ROWS = 1_000_000
 
 TOO_MANY_ROWS = 158
 
-TOLD_EVENTS = 20_000
+LISTED_EVENTS = 20_000
 """The buckets of so many events are told one by one, and counted here; of more that would be a long text."""
 
 NAMED_KEPT = 16_384
@@ -138,16 +138,16 @@ class MatchReads:
         if not match_ids:
             return {}, {}
         ask = partial(self._ask_plain, match_ids, pending, bucket_ms, max_rows)
-        if len(match_ids) == 1 and self._large.events(match_ids[0]) <= TOLD_EVENTS:
+        if len(match_ids) == 1 and self._large.events(match_ids[0]) <= LISTED_EVENTS:
             with contextlib.suppress(CutShort):
-                return await ask(told=TOLD_EVENTS)
-        return await ask(told=0)
+                return await ask(listed=LISTED_EVENTS)
+        return await ask(listed=0)
 
     async def _ask_plain(
-        self, match_ids: Sequence[str], pending: Sequence[bytes], bucket_ms: int, max_rows: int, *, told: int
+        self, match_ids: Sequence[str], pending: Sequence[bytes], bucket_ms: int, max_rows: int, *, listed: int
     ) -> tuple[dict[str, Counted], dict[str, Set[str]]]:
         statements = plain_statements(
-            self._store.database, match_ids, pending, bucket_ms=bucket_ms, told=told, max_rows=max_rows
+            self._store.database, match_ids, pending, bucket_ms=bucket_ms, listed=listed, max_rows=max_rows
         )
         rows = await self._store.fetch(*statements)
         short = sum(len(text) for (text,) in rows) <= TEXT_AT_ONCE

@@ -28,7 +28,7 @@ _ONE_DECIDES = (MATCH_START, "match_end")
 
 
 class CutShort(Exception):
-    """Of some events the bucket was not told: they are more than were asked for one by one."""
+    """Of some events the bucket was not listed: they are more than were asked for one by one."""
 
 
 class _Row(msgspec.Struct, array_like=True):
@@ -52,7 +52,7 @@ _row = msgspec.json.Decoder(_Row)
 
 
 def plain_groups(rows: Iterable[tuple[str]], *, bucket_ms: int) -> tuple[dict[str, Counted], dict[str, Set[str]]]:
-    """Return what was counted of each match; and those of which that cannot be told, with what is withdrawn in them.
+    """Return what was counted of each match; and those of which that cannot be listed, with what is withdrawn in them.
 
     Args:
         rows: the answer; each row is a text in JSON.

@@ -46,7 +46,7 @@ _NAMED = "SELECT event_id FROM format(TSV, 'event_id UUID', {ids})"
 _PLAIN_COUNTS = f"""SELECT formatRowNoNewline('JSONCompactEachRow', match_id, event_type, team_id, count(),
     min({{time}}), max({{time}}), {LAST_RECEIPT}, {{curve}},
     groupArraySortedIf({HIGHLIGHTS})((-{{time}}, version, event_id, highlight), highlight != ''))"""
-_TOLD_BUCKETS = "groupArray({told:d})(intDiv({time}, {bucket_ms}))"
+_LISTED_BUCKETS = "groupArray({listed:d})(intDiv({time}, {bucket_ms}))"
 _COUNTED_BUCKETS = "countMap(map(intDiv({time}, {bucket_ms}), 1))"
 _PLAIN_GROUPING = "GROUP BY match_id, event_type, team_id"
 JSON_SETTINGS = (
@@ -89,7 +89,7 @@ def pending_statement(pending: Sequence[bytes]) -> str:
 
 
 def plain_statements(
-    database: str, match_ids: Sequence[str], pending: Sequence[bytes], *, bucket_ms: int, told: int, max_rows: int = 0
+    database: str, match_ids: Sequence[str], pending: Sequence[bytes], *, bucket_ms: int, listed: int, max_rows: int = 0
 ) -> tuple[str, ...]:
     """Return the statements that count some matches, withdrawn events included; see :func:`aggregates_statements`.
 
@@ -101,13 +101,13 @@ def plain_statements(
         match_ids: at least one.
         pending: payloads of WAL records.
         bucket_ms: length of a bucket of the curve.
-        told: of so many events of a type and team their buckets are told one by one, which takes less time than to
-            count them; 0: they are counted.
+        listed: events of a type and team up to which their buckets are listed one by one, because that takes less time
+            than to count them; 0: they are counted.
         max_rows: as there.
     """
     names = _names(database, match_ids)
     source, time = (f"({_united(names)})", "happened") if pending else (_PLAIN_STORED.format(**names), HAPPENED)
-    curve = (_TOLD_BUCKETS if told else _COUNTED_BUCKETS).format(time=time, bucket_ms=bucket_ms, told=told)
+    curve = (_LISTED_BUCKETS if listed else _COUNTED_BUCKETS).format(time=time, bucket_ms=bucket_ms, listed=listed)
     counts = _PLAIN_COUNTS.format(time=time, curve=curve)
     return _with_pending(pending, f"{counts} FROM {source} {_PLAIN_GROUPING} {_settings(max_rows)}, {JSON_SETTINGS}")
 

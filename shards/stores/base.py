@@ -187,12 +187,12 @@ class Store(ABC):
         """Raise SchemaMismatch with every difference between what exists and what is needed."""
         self._refuse(await self._found(), missing=True)
 
-    def _refuse(self, found: inspection.Found, *, missing: bool) -> None:
+    def _refuse(self, found: inspection.FoundObjects, *, missing: bool) -> None:
         sentences = inspection.differences(found, database=self.database, shards=self._shards, missing=missing)
         if sentences:
             raise SchemaMismatch(sentences)
 
-    async def _found(self) -> inspection.Found:
+    async def _found(self) -> inspection.FoundObjects:
         objects = await self._schema(inspection.objects_statement(self.database))
         columns = await self._schema(inspection.columns_statement(self.database))
         return inspection.found_objects(objects, columns)

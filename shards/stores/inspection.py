@@ -46,14 +46,14 @@ def columns_statement(database: str) -> str:
 
 
 @attrs.frozen
-class Found:
+class FoundObjects:
     """What a database holds, and the needed SELECT of each view as this server prints it."""
 
     objects: Mapping[str, FoundObject]
     selects: Mapping[str, str]
 
 
-def found_objects(objects: Sequence[tuple[Any, ...]], columns: Sequence[tuple[Any, ...]]) -> Found:
+def found_objects(objects: Sequence[tuple[Any, ...]], columns: Sequence[tuple[Any, ...]]) -> FoundObjects:
     """Return the answers to the two statements as one."""
     of_table: dict[str, dict[str, tuple[str, str, str]]] = {}
     for table, name, type_, default_kind, expression in columns:
@@ -73,10 +73,10 @@ def found_objects(objects: Sequence[tuple[Any, ...]], columns: Sequence[tuple[An
             create=create,
             columns=of_table.get(name, {}),
         )
-    return Found(found, selects)
+    return FoundObjects(found, selects)
 
 
-def differences(found: Found, *, database: str, shards: int, missing: bool) -> list[str]:
+def differences(found: FoundObjects, *, database: str, shards: int, missing: bool) -> list[str]:
     """Return every difference as a sentence that names the object; with ``missing`` also those that do not exist."""
     needed: list[Table | View] = [*TABLES, *VIEWS, *(buffer_table(database, k) for k in range(shards))]
     sentences: list[str] = []
@@ -94,7 +94,7 @@ def differences(found: Found, *, database: str, shards: int, missing: bool) -> l
     return sentences
 
 
-def is_of_some_release(found: Found) -> bool:
+def is_of_some_release(found: FoundObjects) -> bool:
     """Return whether the table ``events`` is ours, of this release or of an older one."""
     there, ever = found.objects.get(EVENTS.name), attrs.evolve(EVENTS, derived={})
     return there is not None and not _table_differences(ever, there)

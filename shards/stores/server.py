@@ -43,16 +43,16 @@ class ServerStore(Store):
         """Connect to nothing yet; ``url`` as in :meth:`ServerAddress.parse`, whose ValueError it raises."""
         self.address = ServerAddress.parse(url)
         super().__init__(database=self.address.database, shards=shards, retention_days=retention_days)
-        self._lanes: dict[Lane, _Connection] = {}
+        self._lanes: dict[Lane, _LaneConnection] = {}
         # Reads come after open(), so their connections can start in the database; the others name it in each statement.
         reads = [self._connection(database=self.database, max_execution_time="15") for _ in range(READ_CONNECTIONS)]
-        self._reads: asyncio.LifoQueue[_Connection] = asyncio.LifoQueue()
+        self._reads: asyncio.LifoQueue[_LaneConnection] = asyncio.LifoQueue()
         self._connections = list(reads)
         for connection in reads:
             self._reads.put_nowait(connection)
 
-    def _connection(self, *, database: str = "", **settings: str) -> "_Connection":
-        return _Connection(self.address, database=database, settings=settings)
+    def _connection(self, *, database: str = "", **settings: str) -> "_LaneConnection":
+        return _LaneConnection(self.address, database=database, settings=settings)
 
     async def close(self) -> None:
         """Close every connection, gracefully where the server answers."""
@@ -103,7 +103,7 @@ class _Client(Connection):
         return there
 
 
-class _Connection:
+class _LaneConnection:
     """One connection, opened when needed and reused until anything but an answer of the server comes back."""
 
     def __init__(self, address: ServerAddress, *, database: str, settings: dict[str, str]) -> None:

@@ -13,7 +13,7 @@ from typing import cast
 
 import attrs
 
-from app.web.patience import Patience
+from app.web.timeouts import Timeouts
 from tests.bench.bench import Bench
 from tests.bench.load import LoadOptions, LoadResult, run_load
 from tests.bench.service import Service
@@ -123,7 +123,7 @@ async def _check_held(bench: Bench, service: Service, clients: list[Client], bef
 async def _beside(service: Service, clients: list[Client], *, seed: int) -> tuple[LoadResult, LoadResult]:
     """Return what others had while the clients were there, and while the idle ones, nearly all, were cut off."""
     dripping = asyncio.create_task(_drip([client for client in clients if client.kind.slowly]))
-    idle_s = Patience().idle_s
+    idle_s = Timeouts().idle_s
     try:
         beside = await _load(service, idle_s - SLACK_S, seed=seed)
         return beside, await _load(service, 2 * SLACK_S, seed=seed + 1)

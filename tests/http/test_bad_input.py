@@ -13,8 +13,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from app.web.body import read_body
-from app.web.patience import Pace
 from app.web.problems import Problem, problem_response
+from app.web.timeouts import Pace
 from tests.http.problem import assert_problem
 from tests.http.service import Reply, Service
 

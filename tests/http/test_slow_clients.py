@@ -23,14 +23,14 @@ from app.config import Config
 from app.dashboard import handlers as pages
 from app.handlers import stream
 from app.web.body import read_body
-from app.web.patience import Pace, Patience
+from app.web.timeouts import Pace, Timeouts
 from tests.e2e.process import ROOT, Process
 from tests.http.problem import assert_problem
 from tests.http.service import DEADLINE_S, Service, eventually, running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-PATIENCE = Patience(idle_s=1.0, head_s=0.4, linger_s=0.4, unread_s=0.4)
+TIMEOUTS = Timeouts(idle_s=1.0, head_s=0.4, linger_s=0.4, unread_s=0.4)
 PACE = Pace(min_bytes=100, within_s=0.5)
 EVENT = json.dumps({"matchId": "slow", "eventType": "view"}).encode()
 HEAD = f"POST /api/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(EVENT)}\r\n"
@@ -55,7 +55,7 @@ async def remainder(request: web.Request) -> web.Response:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service(config: Config) -> AsyncIterator[Service]:
     routes = [web.post("/paced", paced), web.get("/remainder", remainder)]
-    async with running(config, routes=routes, reuse=False, patience=PATIENCE) as service:
+    async with running(config, routes=routes, reuse=False, timeouts=TIMEOUTS) as service:
         yield service
 
 
@@ -359,7 +359,7 @@ async def test_a_request_that_came_in_time_is_served_however_late_the_loop_sees_
     async with others(service):
         for _ in range(3):
             await asyncio.sleep(0.1)
-            time.sleep(1.5 * PATIENCE.idle_s)
+            time.sleep(1.5 * TIMEOUTS.idle_s)
 
 
 async def accepted(service: Service) -> bool:
@@ -370,8 +370,8 @@ async def test_beyond_its_connections_new_ones_are_refused_and_old_ones_served(c
     # One process has one embedded engine; nobody waits for the other, which is not there.
     nowhere = "clickhouse://u@127.0.0.1:1/none"
     alone = attrs.evolve(config, data_dir=config.data_dir / "full", clickhouse_url=nowhere, shutdown_timeout_s=1)
-    patient = Patience(idle_s=DEADLINE_S)
-    async with running(alone, connections_max=30, patience=patient) as service:
+    patient = Timeouts(idle_s=DEADLINE_S)
+    async with running(alone, connections_max=30, timeouts=patient) as service:
         await eventually(lambda: accepted(service), lambda: "not recovered")
         async with others(service), connected(service, 28) as clients:
 

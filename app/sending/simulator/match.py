@@ -7,7 +7,7 @@ from typing import Any, Final
 import attrs
 
 from app.sending.simulator.fans import Crowd
-from app.sending.simulator.play import Action, Play, new_id
+from app.sending.simulator.play import Play, PlayEvent, new_id
 from app.sending.simulator.teams import Team, draw_teams
 
 _BREAK_SHARE: Final = 15 / 90
@@ -50,7 +50,7 @@ def simulate_match(
         crowd.notice(now_s, action.event_type)
 
 
-def _course(rng: random.Random, home: Team, away: Team, minutes: float) -> Iterator[Action]:
+def _course(rng: random.Random, home: Team, away: Team, minutes: float) -> Iterator[PlayEvent]:
     half_s, length_s = minutes * 30, match_length_s(minutes)
     second_s = length_s - half_s
 
@@ -61,8 +61,8 @@ def _course(rng: random.Random, home: Team, away: Team, minutes: float) -> Itera
     play = Play(rng, home, away, share=lambda offset_s: offset_s / length_s, minute=minute)
     sides = {"home": {"id": home.id, "name": home.name}, "away": {"id": away.id, "name": away.name}}
 
-    def frame(offset_s: float, event_type: str, metadata: dict[str, Any]) -> Action:
-        return Action(new_id(rng), offset_s, event_type, metadata={"minute": minute(offset_s)} | metadata)
+    def frame(offset_s: float, event_type: str, metadata: dict[str, Any]) -> PlayEvent:
+        return PlayEvent(new_id(rng), offset_s, event_type, metadata={"minute": minute(offset_s)} | metadata)
 
     yield frame(0.0, "match_start", sides | {"competition": "Simulated League"})
     yield frame(0.0, "half_start", {})
@@ -74,7 +74,7 @@ def _course(rng: random.Random, home: Team, away: Team, minutes: float) -> Itera
     yield frame(length_s, "match_end", {})
 
 
-def _event(action: Action, match_id: str) -> dict[str, Any]:
+def _event(action: PlayEvent, match_id: str) -> dict[str, Any]:
     event: dict[str, Any] = {
         "eventId": action.event_id,
         "matchId": match_id,

@@ -27,7 +27,7 @@ _SUBSTITUTIONS: Final = 5
 
 
 @attrs.frozen
-class Action:
+class PlayEvent:
     """One event of the match, but for the fans'. ``offset_s`` counts from kick-off."""
 
     event_id: str
@@ -65,7 +65,7 @@ class Play:
     def __attrs_post_init__(self) -> None:
         self._attacking = self.rng.choice((self.home, self.away))
 
-    def half(self, start_s: float, end_s: float) -> Iterator[Action]:
+    def half(self, start_s: float, end_s: float) -> Iterator[PlayEvent]:
         """Yield a half's events in the order of time, all within the half."""
         now_s = start_s
         while True:
@@ -76,7 +76,7 @@ class Play:
                 now_s = action.offset_s
                 yield action
 
-    def _next(self, now_s: float) -> Iterator[Action]:
+    def _next(self, now_s: float) -> Iterator[PlayEvent]:
         if substitution := self._substitution(now_s):
             yield substitution
         event_type = self.rng.choices(list(_WEIGHTS), list(_WEIGHTS.values()))[0]
@@ -95,7 +95,7 @@ class Play:
             if event_type in _TURNS_OVER:
                 self._turn_over()
 
-    def _shot(self, now_s: float) -> Iterator[Action]:
+    def _shot(self, now_s: float) -> Iterator[PlayEvent]:
         self._x = self.rng.uniform(70.0, 97.0)
         yield self._action(now_s, "shot", self._attacking)
         end = self.rng.choices(list(_SHOT_ENDS), list(_SHOT_ENDS.values()))[0]
@@ -113,7 +113,7 @@ class Play:
             yield self._action(then_s, end, other, player=keeper)
             self._turn_over()
 
-    def _scored(self, now_s: float, event_type: str, team: Team) -> Iterator[Action]:
+    def _scored(self, now_s: float, event_type: str, team: Team) -> Iterator[PlayEvent]:
         assist = self.rng.choice(team.on_pitch[1:])
         goal = self._action(now_s, event_type, team)
         if event_type == "goal" and assist != goal.player and self.rng.random() < 0.75:
@@ -125,11 +125,11 @@ class Play:
             if self.rng.random() < 0.4:
                 retracted_s = review_s + self.rng.uniform(30, 90)
                 metadata = {"minute": self.minute(retracted_s), "eventId": goal.event_id, "reason": "var"}
-                yield Action(new_id(self.rng), retracted_s, "retraction", team, metadata=metadata)
+                yield PlayEvent(new_id(self.rng), retracted_s, "retraction", team, metadata=metadata)
         self._turn_over()
         self._x = self._y = 50.0
 
-    def _foul(self, now_s: float) -> Iterator[Action]:
+    def _foul(self, now_s: float) -> Iterator[PlayEvent]:
         fouled = self._attacking
         foul = self._action(now_s, "foul", self._other(fouled))
         yield foul
@@ -142,7 +142,7 @@ class Play:
         else:
             yield self._action(now_s + self.rng.uniform(8, 25), "free_kick", fouled)
 
-    def _penalty_kick(self, now_s: float, team: Team) -> Iterator[Action]:
+    def _penalty_kick(self, now_s: float, team: Team) -> Iterator[PlayEvent]:
         self._x = 88.0
         yield self._action(now_s, "shot", team)
         if self.rng.random() < 0.76:
@@ -152,14 +152,14 @@ class Play:
             yield self._action(now_s + 0.5, "save", other, player=other.on_pitch[0])
             self._turn_over()
 
-    def _card(self, now_s: float, team: Team, player: Player) -> Action:
+    def _card(self, now_s: float, team: Team, player: Player) -> PlayEvent:
         sent_off = player.id in team.booked or self.rng.random() < 0.03
         team.booked.add(player.id)
         if sent_off and len(team.on_pitch) > 8 and player in team.on_pitch[1:]:
             team.on_pitch.remove(player)
         return self._action(now_s, "red_card" if sent_off else "yellow_card", team, player=player)
 
-    def _substitution(self, now_s: float) -> Action | None:
+    def _substitution(self, now_s: float) -> PlayEvent | None:
         """Return a substitution now and then: seldom before half-time, often in the last half hour."""
         share = self.share(now_s)
         chance = 0.0005 if share < 0.5 else 0.018 if share > 0.65 else 0.005
@@ -174,12 +174,12 @@ class Play:
         action.metadata["replacement"] = team.on_pitch[leaves].name
         return action
 
-    def _action(self, at_s: float, event_type: str, team: Team, *, player: Player | None = None) -> Action:
+    def _action(self, at_s: float, event_type: str, team: Team, *, player: Player | None = None) -> PlayEvent:
         player = player or self.rng.choice(team.on_pitch[1:])
         x = self._x if team is self._attacking else 100 - self._x
         y = self._y if team is self._attacking else 100 - self._y
         metadata = {"minute": self.minute(at_s), "player": player.name, "x": round(x, 1), "y": round(y, 1)}
-        return Action(new_id(self.rng), at_s, event_type, team, player, metadata)
+        return PlayEvent(new_id(self.rng), at_s, event_type, team, player, metadata)
 
     def _other(self, team: Team) -> Team:
         return self.away if team is self.home else self.home

@@ -5,7 +5,8 @@ were altered or deleted. Every INSERT gets a new block; a merge holds the rows o
 blocks. So a part whose blocks were all seen before has no row that was not. Blocks may appear out of order.
 
 A table that is emptied, detached and attached again counts its blocks anew, and so does one whose files were replaced
-by those of a backup. Then the newest blocks are gone, which merges alone never bring about (:meth:`KnownParts.lost`).
+by those of a backup. Then the newest blocks are gone, which merges alone never bring about
+(:meth:`KnownParts.has_lost_blocks`).
 """
 
 import re
@@ -28,7 +29,7 @@ class KnownParts:
         first, last = int(match[2]), int(match[3])
         return any(start <= first and last <= end for start, end in self._intervals.get(match[1], ()))
 
-    def lost(self, parts: Iterable[str]) -> bool:
+    def has_lost_blocks(self, parts: Iterable[str]) -> bool:
         """Say whether the newest blocks that were seen of a partition are in none of these parts, which are all."""
         newest: dict[str, int] = {}
         for match in filter(None, map(_NAME.fullmatch, parts)):

@@ -88,7 +88,7 @@ class _Known:
     def is_of(self, state: State) -> bool:
         """Say whether all this is about the same table, with all that it held."""
         same = self.table == state.table and abs(self.started_s - state.started_s) <= RESTART_TOLERANCE_S
-        return same and not self.parts.lost(state.parts)
+        return same and not self.parts.has_lost_blocks(state.parts)
 
 
 class LargeMatches:

@@ -211,7 +211,7 @@ async def test_a_surprise_in_watching_the_store_does_not_end_it(
 
 
 def test_many_failures_alone_end_the_search_until_one_gets_in() -> None:
-    outcome = suspicion.Outcome(replayed=True, split_unknown=True)
+    outcome = suspicion.Bisection(replayed=True, split_unknown=True)
     for refused in (True, False):
         for seq in range(suspicion.LONE_FAILURES_MAX):
             assert not outcome.hopeless

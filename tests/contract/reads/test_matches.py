@@ -468,7 +468,7 @@ async def counted_in(
 async def test_the_buckets_of_many_events_are_not_told_one_by_one(
     store: Store, unconfirmed: Unconfirmed, reads: MatchReads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shards.reads.matches.TOLD_EVENTS", 100)
+    monkeypatch.setattr("shards.reads.matches.LISTED_EVENTS", 100)
     events = [event("pass", n * SECONDS // 10, team=str(n % 2)) for n in range(3_000)]
     await insert(store, *events)
     assert_plain_count(await count_of(reads), events)

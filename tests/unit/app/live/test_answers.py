@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import attrs
 import pytest
 
-from app.live.answers import FRESH_S, MAX_AGE_S, TOLD_AT_ONCE, Answers
+from app.live.answers import FRESH_S, MAX_AGE_S, WOKEN_AT_ONCE, Answers
 from shards.errors import StoreUnavailable
 from shards.reads.aggregates import MatchAggregates
 
@@ -91,14 +91,14 @@ async def test_a_crowd_that_waited_is_told_in_groups_so_that_others_come_in_betw
     answers: Answers, load: Load
 ) -> None:
     load.gate.clear()
-    asking = [asyncio.create_task(answers.get(["m1"])) for _ in range(10 * TOLD_AT_ONCE)]
+    asking = [asyncio.create_task(answers.get(["m1"])) for _ in range(10 * WOKEN_AT_ONCE)]
     await asyncio.sleep(0)
     load.gate.set()
     told = [0]
     while told[-1] < len(asking):
         await asyncio.sleep(0)
         told.append(sum(task.done() for task in asking))
-    assert max(after - before for before, after in itertools.pairwise(told)) <= TOLD_AT_ONCE
+    assert max(after - before for before, after in itertools.pairwise(told)) <= WOKEN_AT_ONCE
     assert {task.result()["m1"].total for task in asking} == {1}
 
 

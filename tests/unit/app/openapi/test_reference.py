@@ -3,7 +3,7 @@
 from typing import Any
 
 from app.openapi.document import document
-from app.openapi.reference import Operation, Piece, Value, reference, schema_anchor
+from app.openapi.reference import Operation, TypePart, Value, reference, schema_anchor
 
 
 def shown(schemas: dict[str, Any], **operation: Any) -> tuple[Operation, dict[str, Value]]:
@@ -38,7 +38,7 @@ def test_kinds_are_named_as_people_say_them() -> None:
     assert {name: text(schema) for name, schema in schemas.items()} == {
         name: words for name, (_, words) in kinds.items()
     }
-    assert schemas["e"].kind == (Piece("array of "), Piece("a", schema_anchor("a")))
+    assert schemas["e"].kind == (TypePart("array of "), TypePart("a", schema_anchor("a")))
 
 
 def test_fields_of_parts_and_of_items_are_shown_with_what_is_required() -> None:

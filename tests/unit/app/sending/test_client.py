@@ -9,7 +9,7 @@ from aiohttp import web
 
 from app.sending.asking import Refused
 from app.sending.client import GaveUp, Outgoing, ServiceClient
-from app.sending.dispatch import Dispatch, Tally
+from app.sending.dispatch import Dispatch, SendingTally
 
 Reply = Callable[[web.Request, object], web.StreamResponse]
 
@@ -184,7 +184,7 @@ async def test_a_refusal_is_not_repeated(status):
 
 async def test_dispatch_accounts_for_every_event_and_keeps_its_batches():
     service = Service(accept)
-    tally, settled = Tally(), []
+    tally, settled = SendingTally(), []
     async with service.running() as url, ServiceClient(url) as client:
         dispatch = Dispatch(client=client, tally=tally, batch=4, connections=2, on_settled=settled.append)
         await dispatch.run((0.0, event) for event in events(10))
@@ -197,7 +197,7 @@ async def test_dispatch_accounts_for_every_event_and_keeps_its_batches():
 
 async def test_dispatch_sends_when_due():
     service = Service(accept)
-    tally = Tally()
+    tally = SendingTally()
     loop = asyncio.get_running_loop()
     async with service.running() as url, ServiceClient(url) as client:
         started = loop.time()
@@ -209,7 +209,7 @@ async def test_dispatch_sends_when_due():
 
 async def test_dispatch_ends_when_the_client_gives_up():
     service = Service(accept, answer(503))
-    tally = Tally()
+    tally = SendingTally()
     async with service.running() as url, ServiceClient(url, give_up_after_s=0.2) as client:
         await Dispatch(client=client, tally=tally, batch=2, connections=1, backlog=1).run(
             (0.0, event) for event in events(20)

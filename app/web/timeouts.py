@@ -4,7 +4,7 @@ import attrs
 
 
 @attrs.frozen(kw_only=True)
-class Patience:
+class Timeouts:
     """What a connection may take, in s, before it is cut off. A body has its own `Pace`.
 
     Attributes:
@@ -37,11 +37,11 @@ class Waiting:
         self.left_s = pace.within_s
         """How long the next wait may last."""
 
-    def waited(self, seconds: float) -> None:
+    def note_waited(self, seconds: float) -> None:
         """Note that the client let the service wait."""
         self.left_s -= seconds
 
-    def received(self, size: int) -> None:
+    def note_received(self, size: int) -> None:
         """Note that ``size`` bytes came; enough of them, and the time begins anew."""
         self._missing -= size
         if self._missing <= 0:
