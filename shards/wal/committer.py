@@ -100,9 +100,8 @@ class Committer:
             first = self._queue.get(timeout=SYNC_INTERVAL_S if self._sync == "interval" or self._failed else None)
         except Empty:
             return []
-        if first is not None and self._crowded and (early_s := self._began + GAP_S - monotonic()) > 0:
-            sleep(early_s)
-        self._began = monotonic()
+        if first is not None:
+            self._keep_gap()
         group: list[Submission] = []
         while first is not None:
             group.append(first)
@@ -114,6 +113,12 @@ class Committer:
         if group:
             self._commit(group)
         return None
+
+    def _keep_gap(self) -> None:
+        """Begin a group, if groups are crowded not before `GAP_S` have passed since the last one began."""
+        if self._crowded and (early_s := self._began + GAP_S - monotonic()) > 0:
+            sleep(early_s)
+        self._began = monotonic()
 
     def _commit(self, group: list[Submission]) -> None:
         started = monotonic()

@@ -21,7 +21,7 @@ from shards.wal.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from shards.wal.files import make_directory
 from shards.wal.journal import Journal, Unprovable
 from shards.wal.reader import LogReader
-from shards.wal.record import encode_records
+from shards.wal.record import Record, encode_records
 from shards.wal.segment import SegmentWriter
 from shards.wal.segments import SegmentList
 
@@ -43,6 +43,30 @@ class Recovery:
     dead: frozenset[int]
     damaged: tuple[Run, ...]
     oldest_ns: int
+
+
+@attrs.define
+class _Found:
+    """The records that were read back so far: the numbers of all; otherwise as :class:`Recovery` holds them."""
+
+    numbers: tuple[Run, ...] = ()
+    pending: Counter[str] = attrs.field(factory=Counter)
+    dead: set[int] = attrs.field(factory=set)
+    oldest_ns: int = 0
+
+    def add(self, records: Sequence[Record], letters: Collection[tuple[int, int]]) -> None:
+        """Take in the next records, among them the dead ``letters``: number and CRC-32 of each."""
+        self.numbers = union((*self.numbers, *runs_of([record.seq for record in records])))
+        self.dead |= _dead_among(records, letters)
+        heads = [head_of(record.payload) for record in records if record.seq not in self.dead]
+        if heads and not self.oldest_ns:
+            self.oldest_ns = heads[0].received_ns
+        self.pending.update(head.match_id for head in heads)
+
+
+def _dead_among(records: Sequence[Record], letters: Collection[tuple[int, int]]) -> set[int]:
+    """Return the numbers of the records that are one of the ``letters``; the number alone does not say so."""
+    return {record.seq for record in records if (record.seq, crc32(record.payload)) in letters} if letters else set()
 
 
 class ShardLog:
@@ -108,32 +132,26 @@ class ShardLog:
     def _read_through(self, letters: Collection[tuple[int, int]], stopping: Callable[[], bool]) -> Recovery:
         """Read what is behind the checkpoint, and find out up to which number the log is durable."""
         self.durable_seq, beyond = self.checkpoint.upto, self.checkpoint.beyond
-        pending: Counter[str] = Counter()
-        dead: set[int] = set()
-        found: tuple[Run, ...] = ()
-        oldest_ns = 0
+        found = _Found()
         with closing(LogReader(self, after_seq=self.checkpoint.upto)) as reader:
             while records := reader.read(upto_seq=None, max_rows=4096, max_bytes=4 << 20, but=beyond):
                 if stopping() and not self.segments.first_was_set_aside:  # of which only this process knows
                     raise NotAccepting("the service is shutting down")
                 self.durable_seq = records[-1].seq
-                found = union((*found, *runs_of([record.seq for record in records])))
-                if letters:
-                    dead.update(r.seq for r in records if (r.seq, crc32(r.payload)) in letters)
-                    records = [record for record in records if record.seq not in dead]
-                heads = [head_of(record.payload) for record in records]
-                oldest_ns = oldest_ns or (heads[0].received_ns if heads else 0)
-                pending.update(head.match_id for head in heads)
+                found.add(records, letters)
         if self.segments:  # a segment begins behind what was durable, also if that is damaged and nothing follows it
             self.durable_seq = max(self.durable_seq, self.segments.last.first_seq - 1)
         if beyond:  # the number of a confirmed record is not given out again, also if the log has lost it
             self.durable_seq = max(self.durable_seq, beyond[-1][1])
-        lost = minus(((self.checkpoint.upto + 1, self.durable_seq),), union((*found, *beyond)))
+        lost = minus(((self.checkpoint.upto + 1, self.durable_seq),), union((*found.numbers, *beyond)))
         # A dead letter is one also where its record is damaged.
         dead_and_lost = [seq for seq, _ in letters if contains(lost, seq)]
-        dead.update(dead_and_lost)
-        damaged = minus(lost, runs_of(dead_and_lost))
-        return Recovery(pending=pending, dead=frozenset(dead), damaged=damaged, oldest_ns=oldest_ns)
+        return Recovery(
+            pending=found.pending,
+            dead=frozenset(found.dead.union(dead_and_lost)),
+            damaged=minus(lost, runs_of(dead_and_lost)),
+            oldest_ns=found.oldest_ns,
+        )
 
     def _pass_over(self, *, upto: int, letters: Collection[int]) -> None:
         """Count numbers before the first segment as done with, or as damaged if a segment before it was set aside.
