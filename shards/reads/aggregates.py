@@ -165,9 +165,6 @@ def aggregates_of(
         extremes: where the groups' own are not to be believed.
     """
     typed = [group for group in counted.groups if group.events and group.named not in counted.withdrawn]
-    starts = [group.start for group in typed if group.start[2]]
-    by_type_team = _sums(((group.event_type, group.team_id), group.events) for group in typed)
-    by_minute = _sums((start // MINUTE_MS * MINUTE_MS, count) for (start, _), count in counted.curve.items())
     if extremes is None:
         extremes = _extremes(typed, counted.groups)
     return MatchAggregates(
@@ -176,11 +173,11 @@ def aggregates_of(
         first_ms=extremes.first_ms,
         last_ms=extremes.last_ms,
         last_received_ms=extremes.received_ms or as_of_ms,
-        by_type_team=tuple((event_type, team, n) for (event_type, team), n in sorted(by_type_team.items()) if n),
-        by_minute=tuple((start, n) for start, n in sorted(by_minute.items()) if n),
+        by_type_team=_by_type_team(typed),
+        by_minute=_by_minute(counted.curve),
         curve=tuple((start, team, n) for (start, team), n in sorted(counted.curve.items()) if n),
         bucket_ms=bucket_ms,
-        start_metadata=texts_of(min(starts)[2])[0] if starts else "",
+        start_metadata=_start_metadata(typed),
         ended=any(group.event_type == "match_end" for group in typed),
         highlights=_highlights(counted.groups, counted.withdrawn),
         pending_events=unread,
@@ -205,6 +202,22 @@ def _extremes(counted: Sequence[Group], groups: Sequence[Group]) -> Extremes:
         last_ms=max((group.last_ms for group in counted), default=0),
         received_ms=max((group.received_ms for group in groups), default=0),
     )
+
+
+def _by_type_team(groups: Iterable[Group]) -> tuple[tuple[str, str, int], ...]:
+    sums = _sums(((group.event_type, group.team_id), group.events) for group in groups)
+    return tuple((event_type, team, n) for (event_type, team), n in sorted(sums.items()) if n)
+
+
+def _by_minute(curve: Mapping[tuple[int, str], int]) -> tuple[tuple[int, int], ...]:
+    sums = _sums((start // MINUTE_MS * MINUTE_MS, count) for (start, _), count in curve.items())
+    return tuple((start, n) for start, n in sorted(sums.items()) if n)
+
+
+def _start_metadata(groups: Iterable[Group]) -> str:
+    """Return the metadata of the earliest match_start, "" if there is none."""
+    starts = [group.start for group in groups if group.start[2]]
+    return texts_of(min(starts)[2])[0] if starts else ""
 
 
 def _sums(counts: Iterable[tuple[_Key, int]]) -> dict[_Key, int]:

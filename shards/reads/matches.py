@@ -114,14 +114,7 @@ class MatchReads:
             return {}
         as_of_ms = time.time_ns() // 1_000_000
         pending = self._shards.pending(match_ids)
-        known = {match_id: self._named[match_id] for match_id in match_ids if match_id in self._named}
-        counted, intricate = await self._plain(
-            [match_id for match_id in match_ids if match_id not in known], pending.rows, bucket_ms, max_rows
-        )
-        if intricate := intricate | known:
-            apart = await self._intricate(intricate, pending.rows, bucket_ms, max_rows)
-            # Of the other matches that answer has what is pending, and nothing else.
-            counted |= {match_id: apart[match_id] for match_id in intricate if match_id in apart}
+        counted = await self._counted(match_ids, pending.rows, bucket_ms, max_rows)
         put_together = partial(
             _put_together, counted, match_ids, pending.unread, bucket_ms=bucket_ms, as_of_ms=as_of_ms
         )
@@ -130,6 +123,20 @@ class MatchReads:
         for match_id in match_ids:
             self._large.note(match_id, found[match_id].total if match_id in found else 0)
         return found
+
+    async def _counted(
+        self, match_ids: Sequence[str], pending: Sequence[bytes], bucket_ms: int, max_rows: int
+    ) -> dict[str, Counted]:
+        """Count matches by the plain statement; intricate ones, known as such or found to be, by the other one."""
+        known = {match_id: self._named[match_id] for match_id in match_ids if match_id in self._named}
+        counted, intricate = await self._plain(
+            [match_id for match_id in match_ids if match_id not in known], pending, bucket_ms, max_rows
+        )
+        if intricate := intricate | known:
+            apart = await self._intricate(intricate, pending, bucket_ms, max_rows)
+            # Of the other matches that answer has what is pending, and nothing else.
+            counted |= {match_id: apart[match_id] for match_id in intricate if match_id in apart}
+        return counted
 
     async def _plain(
         self, match_ids: Sequence[str], pending: Sequence[bytes], bucket_ms: int, max_rows: int

@@ -107,16 +107,12 @@ def _curve(rows: Iterable[_Row], bucket_ms: int) -> dict[tuple[int, str], int]:
 def _apart(
     groups: list[Group], curve: dict[tuple[int, str], int], withdrawn: Set[str], bucket_ms: int
 ) -> Counted | None:
-    """Take each withdrawn event out of its group and its bucket."""
-    if any(group.events > HIGHLIGHTS and group.event_type in (RETRACTION, MATCH_START) for group in groups):
-        return None  # not all of them are among the highlights
+    """Take each withdrawn event out of its group and its bucket; None where the answer does not hold enough for it."""
+    if _is_cut(groups):
+        return None
     if not withdrawn:
         return Counted(groups, curve, withdrawn)
-    places = {
-        event_id: (-negative_at, group.event_type, group.team_id)
-        for group in groups
-        for negative_at, _, event_id, _ in group.highlights
-    }
+    places = _places(groups)
     if not withdrawn <= places.keys():
         return None
     by_key = {(group.event_type, group.team_id): group for group in groups}
@@ -129,3 +125,17 @@ def _apart(
         by_key[key] = by_key[key]._replace(events=by_key[key].events - 1)
         curve[at_ms // bucket_ms * bucket_ms, team_id] -= 1
     return Counted(list(by_key.values()), curve, withdrawn)
+
+
+def _is_cut(groups: Iterable[Group]) -> bool:
+    """Say whether there are retractions or starts of the match that are not among the highlights."""
+    return any(group.events > HIGHLIGHTS and group.event_type in (RETRACTION, MATCH_START) for group in groups)
+
+
+def _places(groups: Iterable[Group]) -> dict[str, tuple[int, str, str]]:
+    """Return timestamp, type and team of each highlight, by its id."""
+    return {
+        event_id: (-negative_at, group.event_type, group.team_id)
+        for group in groups
+        for negative_at, _, event_id, _ in group.highlights
+    }

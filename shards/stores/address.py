@@ -1,6 +1,6 @@
 """Where a ClickHouse server is, as a URL says it."""
 
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import attrs
 
@@ -41,11 +41,7 @@ class ServerAddress:
             raise ValueError("the URL must begin with clickhouse:// or clickhouses://")
         if not parts.hostname:
             raise ValueError("the URL names no host")
-        if parts.query and parts.scheme != "clickhouses":
-            raise ValueError("only a clickhouses:// URL has options")
-        options = dict(parse_qsl(parts.query, keep_blank_values=True))
-        if unknown := sorted(options.keys() - {"verify", "ca_certs"}):
-            raise ValueError(f"the URL has an unknown option: {', '.join(unknown)}")
+        options = _options_of(parts)
         return cls(
             host=parts.hostname,
             port=port or _DEFAULT_PORTS[parts.scheme],
@@ -56,3 +52,13 @@ class ServerAddress:
             verify=options.get("verify", "true").lower() not in {"false", "0", "no", "off"},
             ca_certs=options.get("ca_certs"),
         )
+
+
+def _options_of(parts: SplitResult) -> dict[str, str]:
+    """Return what the query of the URL holds. ValueError: an option that such a URL does not have."""
+    if parts.query and parts.scheme != "clickhouses":
+        raise ValueError("only a clickhouses:// URL has options")
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if unknown := sorted(options.keys() - {"verify", "ca_certs"}):
+        raise ValueError(f"the URL has an unknown option: {', '.join(unknown)}")
+    return options

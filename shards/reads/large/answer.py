@@ -115,15 +115,17 @@ def _groups(rows: Iterable[_Row]) -> list[Group]:
     for row in rows:
         if row.kind is not Kind.UNCONTESTED:
             alike[row.named, row.event_type, row.team_id].append(row)
-    return [
-        Group(
-            *(named, event_type, team_id, sum(row.events for row in of_type), 0, 0, 0),
-            min((row.start for row in of_type if row.start[2]), default=NO_START),
-            [target for row in of_type for target in row.targets],
-            [highlight for row in of_type for highlight in row.highlights],
-        )
-        for (named, event_type, team_id), of_type in alike.items()
-    ]
+    return [_joined(*key, of_type) for key, of_type in alike.items()]
+
+
+def _joined(named: str, event_type: str, team_id: str, rows: Sequence[_Row]) -> Group:
+    """Return the rows of one key as one group."""
+    return Group(
+        *(named, event_type, team_id, sum(row.events for row in rows), 0, 0, 0),
+        min((row.start for row in rows if row.start[2]), default=NO_START),
+        [target for row in rows for target in row.targets],
+        [highlight for row in rows for highlight in row.highlights],
+    )
 
 
 def _extremes(rows: Sequence[_Row], withdrawn: Set[str]) -> Extremes | None:

@@ -150,8 +150,7 @@ class LargeMatches:
         Raises:
             StoreError: ClickHouse failed or is away.
         """
-        known = self._known.get(match_id) or _Known()
-        known.asked_at = time.monotonic()
+        known = self._asked_for(match_id)
         if known.latest is None:
             statement = state_statement(self._store.database, match_id)
             known.latest, _ = State.taken_from(await self._store.fetch(statement))
@@ -175,6 +174,12 @@ class LargeMatches:
             known.named |= counted.withdrawn
             known.exact_extremes |= extremes is None
         return None
+
+    def _asked_for(self, match_id: str) -> _Known:
+        """Return what is known of a match, and remember that it was asked for last."""
+        known = self._known.get(match_id) or _Known()
+        known.asked_at = time.monotonic()
+        return known
 
     async def _count(
         self,
