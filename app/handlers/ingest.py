@@ -1,6 +1,6 @@
 """`POST /api/events`, `/api/matches/{matchId}/events` and `/api/events/bulk`: events in."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing
 from typing import Any
 
@@ -16,6 +16,7 @@ from app.schemas.batch import (
     Lines,
     LineTooLongError,
     NotAnArrayError,
+    Numbered,
     array_elements,
     lines,
     slices,
@@ -90,8 +91,18 @@ async def _ingest(request: web.Request, *, match_in_path: bool) -> web.Response:
     body = body.removeprefix(BOM).strip(_BLANK)
     if format_ == "json" and body[:1] == b"{":
         return await _ingest_one(request, context, body, origin, acknowledgement)
-    batch = Batch(ERRORS_MAX)
     pieces = lines(body) if format_ == "ndjson" else enumerate(await _elements(context, body))
+    return await _ingest_many(request, context, pieces, origin, acknowledgement)
+
+
+async def _ingest_many(
+    request: web.Request,
+    context: Context,
+    pieces: Iterable[Numbered],
+    origin: Origin,
+    acknowledgement: Acknowledgement,
+) -> web.Response:
+    batch = Batch(ERRORS_MAX)
     await validate(context.events_schema, pieces, origin=origin, into=batch)
     if batch.rejected:
         context.telemetry.rejected("invalid", batch.rejected)

@@ -115,15 +115,15 @@ class Topic:
 
     def _missed(self, last_event_id: str) -> list[Message]:
         """Return what a viewer has not seen who saw this id last; nothing for an id that is none of ours."""
-        received, _, event_id = last_event_id.partition("-")
-        if not (received.isascii() and received.isdigit() and len(received) < 20 and canonical_id(event_id)):
+        received_ms, event_id = _parts_of(last_event_id)
+        if not event_id:
             return []
         sent = list(self._feed.values())
         place = next((place for place, message in enumerate(sent) if message.id == last_event_id), -1)
         if place >= self._seeded:
             return sent[place + 1 :]
         # In which order the seeded ones were sent is not known; within a millisecond better twice than not at all.
-        seeded = (m for m in sent[: self._seeded] if m.value.received_ms >= int(received))
+        seeded = (m for m in sent[: self._seeded] if m.value.received_ms >= received_ms)
         return [*(m for m in seeded if m.value.event_id != event_id), *sent[self._seeded :]]
 
     def _announce_others(self, highlights: Sequence[Highlight], *, received_since_ms: int) -> None:
@@ -156,9 +156,7 @@ class Topic:
             held_since = oldest[highlight.event_type == RETRACTION]
             if counted is None and highlight.timestamp > held_since and not newest.pending_events:
                 messages.append(self._remember_again(attrs.evolve(highlight, retracted=True)))
-            elif counted is not None and (
-                _content(counted) != _content(highlight) or (highlight.retracted and not counted.retracted)
-            ):
+            elif counted is not None and _is_outdated(highlight, counted):
                 messages.append(self._remember_again(counted))
         self._publish(messages)
 
@@ -249,6 +247,18 @@ def _content(highlight: Highlight) -> tuple[object, ...]:
         *(highlight.event_type, highlight.timestamp, highlight.team_id, highlight.player_id),
         highlight.metadata or "{}",
     )
+
+
+def _is_outdated(announced: Highlight, counted: Highlight) -> bool:
+    """Say whether viewers have to be told of what counts, after what was announced of the same event."""
+    return _content(counted) != _content(announced) or (announced.retracted and not counted.retracted)
+
+
+def _parts_of(message_id: str) -> tuple[int, str]:
+    """Return time of receipt in ms and event id out of a message's id; 0 and "" for what is none of ours."""
+    received, _, event_id = message_id.partition("-")
+    is_ours = received.isascii() and received.isdigit() and len(received) < 20 and canonical_id(event_id)
+    return (int(received), event_id) if is_ours else (0, "")
 
 
 def _highlight_of(event: Event, *, retracted: bool) -> Highlight:

@@ -29,6 +29,7 @@ BOM = b"\xef\xbb\xbf"
 """Byte order mark, which some programs put before UTF-8."""
 
 _array = msgspec.json.Decoder(list[msgspec.Raw])
+_DEPTH_CHANGES = {b"[": 1, b"{": 1, b"]": -1, b"}": -1}
 _MARKS = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{},"]', re.DOTALL)
 _WHITESPACE = b" \t\r\n"
 
@@ -164,21 +165,23 @@ def _split(body: bytes) -> list[Piece] | None:
     """Return an array's elements by brackets, commas and strings alone; None where these do not add up."""
     text = body.strip(_WHITESPACE)
     elements: list[Piece] = []
-    depth = start = end = 0
+    start = 1
+    for mark in _element_ends(text):
+        elements.append(text[start : mark.start()].strip(_WHITESPACE))
+        start = mark.end()
+    whole = text[:1] == b"[" and text[-1:] == b"]" and start == len(text)
+    return elements if whole and all(elements) else None
+
+
+def _element_ends(text: bytes) -> Iterator[re.Match[bytes]]:
+    """Yield each comma between elements, and the bracket that closes the array; stop at a string without an end."""
+    depth = 0
     for mark in _MARKS.finditer(text):
         sign = mark[0]
         if sign == b'"':
-            return None
-        if sign in b"[{":
-            depth += 1
-            start = start or mark.end()
-        elif sign in b"]}":
-            depth -= 1
-        if (sign == b"," and depth == 1) or (sign == b"]" and depth == 0):
-            elements.append(text[start : mark.start()].strip(_WHITESPACE))
-            start = mark.end()
+            return
+        depth += _DEPTH_CHANGES.get(sign, 0)
+        if depth == 0 or (depth == 1 and sign == b","):
+            yield mark
         if depth == 0:
-            end = mark.end()
-            break
-    whole = text[:1] == b"[" and text[-1:] == b"]" and end == len(text)
-    return elements if whole and all(elements) else None
+            return

@@ -123,8 +123,7 @@ class ServiceClient:
             GaveUp: there was no settling answer in time.
             Refused: the request as a whole cannot be taken.
         """
-        body = events[0].body if len(events) == 1 else b"[" + b",".join(event.body for event in events) + b"]"
-        answer, retries = await self._post("/api/events", body)
+        answer, retries = await self._post("/api/events", _body_of(events))
         rejected = answer.rejections(events)
         if len(events) > 1 and (answer.status == 413 or (answer.status == 400 and rejected is None)):
             middle = len(events) // 2
@@ -216,21 +215,29 @@ class _Answer:
 
     def rejections(self, events: Sequence[Outgoing]) -> tuple[Rejection, ...] | None:
         """Return the events at fault, or None where the answer does not say which they are."""
-        reply = self.json if isinstance(self.json, dict) else None
-        if reply is None or self.status not in (200, 202, 400):
+        if not isinstance(self.json, dict) or self.status not in (200, 202, 400):
             return None
-        errors = reply.get("errors") or []
-        by_index = [error for error in errors if isinstance(error, dict) and "index" in error]
-        if by_index:
-            return tuple(
-                Rejection(event=events[error["index"]], faults=faults_of(error.get("errors", ())) or (self.detail(),))
-                for error in by_index
-            )
+        errors = self.json.get("errors") or []
+        if by_index := _with_index(errors):
+            return tuple(self._rejection(events[error["index"]], error.get("errors", ())) for error in by_index)
         if self.status != 400:
             return ()
         if len(events) > 1:
             return None
-        return (Rejection(event=events[0], faults=faults_of(errors) or (self.detail(),)),)
+        return (self._rejection(events[0], errors),)
+
+    def _rejection(self, event: Outgoing, errors: Sequence[Any]) -> Rejection:
+        """Return the event with its faults: those of the errors, or else what the answer says as a whole."""
+        return Rejection(event=event, faults=faults_of(errors) or (self.detail(),))
+
+
+def _body_of(events: Sequence[Outgoing]) -> bytes:
+    return events[0].body if len(events) == 1 else b"[" + b",".join(event.body for event in events) + b"]"
+
+
+def _with_index(errors: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return the errors that are about one event of an array, and say which."""
+    return [error for error in errors if isinstance(error, dict) and "index" in error]
 
 
 def _merged(one: Delivery, other: Delivery, *, retries: int) -> Delivery:

@@ -116,6 +116,10 @@ def _read_array(path: Path, *, match_id: str, lineup: Path | None, kickoff: date
         raise RecordingError(
             f"{path}: its first element is neither an event of ours (no eventType) nor a StatsBomb event"
         )
+    return _read_provider(content, path, match_id=match_id, lineup=lineup, kickoff=kickoff)
+
+
+def _read_provider(content: bytes, path: Path, *, match_id: str, lineup: Path | None, kickoff: datetime) -> Recording:
     lineup = lineup or find_lineup(path)
     match = read_statsbomb(content, _content(lineup), match_id=match_id or match_name(path), kickoff=kickoff)
     left_out = [LeftOutRows(type_name=r.type_name, reason=r.reason, rows=r.rows) for r in match.left_out]

@@ -26,7 +26,7 @@ _CHARSETS = frozenset({"utf-8", "utf8", "us-ascii"})
 _GZIP = frozenset({"gzip", "x-gzip"})
 _DEFLATE = "deflate"
 _PIECE_BYTES = 64 * 1024
-_BROKEN = (web.RequestPayloadError, HttpProcessingError, ConnectionError)
+_FAILURES = (TimeoutError, web.RequestPayloadError, HttpProcessingError, ConnectionError, zlib.error)
 
 
 def body_format(request: web.BaseRequest, *, default: Format = "json") -> Format:
@@ -91,12 +91,8 @@ async def iter_body(
                 continue
             for piece in decompressor.feed(chunk):
                 yield piece
-    except TimeoutError as error:
-        raise _timed_out() from error
-    except _BROKEN as error:
-        raise _cut_off() from error
-    except zlib.error as error:
-        raise _bad_compression("is damaged") from error
+    except _FAILURES as error:
+        raise _problem_of(error) from error
     if decompressor is not None and not decompressor.complete:
         raise _bad_compression("ends too early")
 
@@ -186,6 +182,15 @@ def _decompressor(request: web.BaseRequest) -> Decompressor | None:
         headers={hdrs.ACCEPT_ENCODING: "gzip, deflate, identity"},
         kind="unsupported-encoding",
     )
+
+
+def _problem_of(failure: Exception) -> Problem:
+    """Return the problem of a body that could not be read to its end, for one of `_FAILURES`."""
+    if isinstance(failure, TimeoutError):
+        return _timed_out()
+    if isinstance(failure, zlib.error):
+        return _bad_compression("is damaged")
+    return _cut_off()
 
 
 def _unsupported(detail: str) -> Problem:
