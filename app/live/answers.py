@@ -102,8 +102,7 @@ class Answers:
         at_hand = all(match_id in self._answers for match_id in match_ids)
         await self._patience.wait({flight.turn() for flight in flights}, at_hand=at_hand)
         _raise_faults(flight.task for flight in flights if flight.task.done())
-        found = {match_id: self._last(match_id) for match_id in match_ids}
-        return {match_id: answer for match_id, answer in found.items() if answer is not None}
+        return {match_id: answer for match_id in match_ids if (answer := self._last(match_id)) is not None}
 
     def _awaited(self, match_ids: Sequence[str], fresh_s: float) -> set[_Flight]:
         """Return the loads of those matches whose answer at hand is not fresh."""

@@ -120,7 +120,10 @@ class ShardLog:
             beyond=self.checkpoint.beyond,
             passed_over="damaged" if self.segments.first_was_set_aside else "not_noted",
         )
-        self._report_damaged(recovery.damaged)
+        if recovery.damaged:
+            self._report_damaged(recovery.damaged)
+        if not self.segments:
+            recovery = self._settle(recovery)
         try:
             self.truncate(self.checkpoint)
         except OSError as error:
@@ -177,9 +180,23 @@ class ShardLog:
         )
 
     def _report_damaged(self, damaged: tuple[Run, ...]) -> None:
-        if damaged:
-            _log.error("logged records damaged", shard=self.shard, records=size(damaged))
-            self.journal.note(Unprovable.noted_now("damaged", damaged))
+        _log.error("logged records damaged", shard=self.shard, records=size(damaged))
+        self.journal.note(Unprovable.noted_now("damaged", damaged))
+        self.segments.mark_holding(damaged)
+
+    def _settle(self, recovery: Recovery) -> Recovery:
+        """Count all that was found as done with, where no file is left that could tell of it at the next start.
+
+        Else the next start would take what is damaged for confirmed, because segments go only when they are done with.
+        """
+        old = self.checkpoint
+        self.checkpoint = Checkpoint(
+            upto=self.durable_seq,
+            confirmed=None if old.confirmed is None else old.confirmed + size(old.beyond),
+            dead_lettered=old.dead_lettered + len(recovery.dead),
+            damaged=old.damaged + size(recovery.damaged),
+        )
+        return Recovery(pending=Counter(), dead=frozenset(), damaged=(), oldest_ns=0)
 
     def append(self, payloads: Sequence[bytes]) -> int:
         """Write the payloads as records; return the first one's sequence number.

@@ -1,12 +1,15 @@
 """The segment files of one log, oldest first, and what is known of each."""
 
 import os
+import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import attrs
 
 from shards.logger import get_logger
+from shards.runs import Run, both
 from shards.wal.files import make_directory, sync_directory, sync_file
 from shards.wal.record import HEADER_BYTES
 from shards.wal.segment import SegmentReader
@@ -126,6 +129,13 @@ class SegmentList:
         with self._lock:
             for segment in self._segments:
                 segment.damaged = segment.damaged or segment.ordinal == ordinal
+
+    def mark_holding(self, runs: Sequence[Run]) -> None:
+        """Remember that the segments have damage that hold one of these numbers, or should."""
+        with self._lock:
+            ends = [*(segment.first_seq for segment in self._segments[1:]), sys.maxsize]
+            for segment, end in zip(self._segments, ends, strict=False):
+                segment.damaged = segment.damaged or bool(both(runs, ((segment.first_seq, end - 1),)))
 
     def remove_done(self, upto: int) -> None:
         """Remove segments, from the oldest on, that hold nothing beyond ``upto``; the last one always stays.

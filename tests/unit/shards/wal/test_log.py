@@ -566,3 +566,34 @@ def test_the_whole_path_of_a_new_log_is_durable_before_its_first_record(
     directory = tmp_path / "data" / "wal" / "shard-000"
     append(open_log(directory), row(1))
     assert {tmp_path, tmp_path / "data", tmp_path / "data" / "wal", directory} <= synced
+
+
+def test_a_loss_that_left_no_file_is_counted_for_good(tmp_path: Path) -> None:
+    """The next segment begins behind the lost record, and would say that everything before it is done with."""
+    log = open_log(tmp_path)
+    append(log, row(1), row(2))
+    log.truncate(Checkpoint(confirmed=0, beyond=((2, 2),)))
+    log.close()
+    (segment,) = segment_files(tmp_path)
+    segment.write_bytes(b"")
+    again = open_log(tmp_path)
+    assert append(again, row(3)) == 3
+    again.close()  # before any other checkpoint
+    after, recovery = reopened(tmp_path)
+    assert after.checkpoint == Checkpoint(upto=2, confirmed=1, damaged=1)
+    assert (recovery.pending.total(), recovery.damaged) == (1, ())
+
+
+def test_a_segment_whose_end_is_lost_is_kept_although_it_was_the_last(tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    append(log, row(1), row(2), row(3))
+    log.truncate(Checkpoint(beyond=((3, 3),)))
+    log.close()
+    (segment,) = segment_files(tmp_path)
+    content = segment.read_bytes()[: HEADER_BYTES + len(encode_records(1, [row(1)]))]
+    segment.write_bytes(content)
+    again, recovery = reopened(tmp_path)
+    assert recovery.damaged == ((2, 2),), "3 is confirmed, and so 2 was there"
+    append(again, row(4))
+    again.truncate(Checkpoint(upto=4))
+    assert [path.read_bytes() for path in (tmp_path / "damaged").iterdir()] == [content]
