@@ -1,6 +1,7 @@
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,7 @@ from shards.stores.base import Store
 from shards.stores.embedded import EmbeddedStore
 from shards.stores.server import ServerStore
 from tests.clickhouse import ClickHouseServer
-
-SHARDS = 2
+from tests.statements import drop_database
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -47,20 +47,28 @@ def database() -> str:
     return f"test_{secrets.token_hex(6)}"
 
 
+@pytest.fixture
+def store_shards() -> int:
+    """How many shards the store is for: a test that needs another number is parametrized with it."""
+    return 2
+
+
 @pytest.fixture(params=["server", "embedded"])
-def make_store(request: pytest.FixtureRequest, tmp_path: Path, database: str) -> Callable[[], Store]:
+def make_store(
+    request: pytest.FixtureRequest, tmp_path: Path, database: str, store_shards: int
+) -> Callable[..., Store]:
     """Makes stores of one database, not opened, each time another object: with both ways to ClickHouse."""
     if request.param == "embedded":
-        return lambda: EmbeddedStore(tmp_path / "chdb", shards=SHARDS, database=database)
+        return partial(EmbeddedStore, tmp_path / "chdb", database=database, shards=store_shards)
     url = request.getfixturevalue("clickhouse_url")
-    return lambda: ServerStore(f"{url}/{database}", shards=SHARDS)
+    return partial(ServerStore, f"{url}/{database}", shards=store_shards)
 
 
 @pytest.fixture
-async def store(make_store: Callable[[], Store]) -> AsyncIterator[Store]:
+async def store(make_store: Callable[..., Store]) -> AsyncIterator[Store]:
     """An open store on a database of its own."""
     store = make_store()
     await store.open()
     yield store
-    await store._schema(f"DROP DATABASE IF EXISTS {store.database} SYNC")
+    await drop_database(store)
     await store.close()

@@ -197,12 +197,6 @@ class Store(ABC):
         columns = await self._schema(inspection.columns_statement(self.database))
         return inspection.found_objects(objects, columns)
 
-    async def ensure_buffers(self, shards: int) -> None:
-        """Have the Buffer tables of ``shards`` shards, now and after every :meth:`open`."""
-        self._shards = max(self._shards, shards)
-        for shard in range(self._shards):
-            await self._schema(schema.buffer_table(self.database, shard).ddl(self.database))
-
     async def insert_buffered(self, batch: Batch) -> None:
         """Put the rows into the Buffer table of the shard: in ClickHouse's memory, nothing more."""
         await self._insert(schema.buffer_name(batch.shard), batch)

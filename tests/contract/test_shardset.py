@@ -2,9 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Collection
 
 import attrs
 import pytest
@@ -20,58 +18,18 @@ from shards.shardset import ShardSet
 from shards.stores.base import Store
 from shards.wal.checkpoint import Checkpoint
 from shards.wal.log import ShardLog
-
-DEADLINE_S = 60
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> ShardSettings:
-    return ShardSettings(
-        data_dir=tmp_path / "data", shards=2, flush_interval_ms=20, checkpoint_interval_ms=200, wal_min_free_bytes=0
-    )
-
-
-@asynccontextmanager
-async def running(settings: ShardSettings, store: Store) -> AsyncIterator[ShardSet]:
-    """A shard set that ends as after a crash: nothing is drained."""
-    shards = ShardSet(settings, store)
-    await shards.start()
-    try:
-        yield shards
-    finally:
-        await shards.close()
-
-
-def events(shards: ShardSet, count: int, *, match_id: str = "m", metadata: str = "{}") -> list[Event]:
-    return [
-        Event(match_id, str(uuid.uuid4()), "pass", 1_700_000_000_000, "1", "", metadata, shards.clock.now_ns())
-        for _ in range(count)
-    ]
-
-
-async def stored(store: Store) -> tuple[int, int]:
-    """Rows and distinct keys that count."""
-    [(rows, keys)] = await store.fetch(
-        f"SELECT count(), uniqExact((match_id, event_id)) FROM {store.database}.events FINAL"
-    )
-    return rows, keys
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(DEADLINE_S):
-        while not condition():
-            await asyncio.sleep(0.02)
-
-
-def sums_up(shards: ShardSet) -> bool:
-    now = shards.snapshot()
-    whole = now.appended == now.confirmed + now.pending + now.dead_lettered
-    assert now.unaccounted == 0
-    return whole
-
-
-async def execute(store: Store, sql: str) -> None:
-    await store._run(sql, lane="schema", timeout_s=30)
+from tests.contract.shardsets import (
+    BAD,
+    DEADLINE_S,
+    events,
+    refuse_bad,
+    rows_and_keys,
+    running,
+    sums_up,
+    until,
+    up,
+)
+from tests.statements import alter, drop, execute
 
 
 async def test_what_is_acknowledged_is_confirmed_and_counts_once(settings: ShardSettings, store: Store) -> None:
@@ -83,7 +41,7 @@ async def test_what_is_acknowledged_is_confirmed_and_counts_once(settings: Shard
         assert shards.snapshot().appended == 600
         await shards.flush()
 
-        assert await stored(store) == (500, 500)
+        assert await rows_and_keys(store) == (500, 500)
         now = shards.snapshot()
         assert (now.confirmed, now.pending, now.dead_lettered) == (600, 0, 0)
 
@@ -92,7 +50,7 @@ async def test_drain_leaves_nothing_and_then_refuses(settings: ShardSettings, st
     async with running(settings, store) as shards:
         await shards.append(events(shards, 50))
         assert await shards.drain(timeout_s=DEADLINE_S)
-        assert await stored(store) == (50, 50)
+        assert await rows_and_keys(store) == (50, 50)
         with pytest.raises(NotAccepting):
             await shards.append(events(shards, 1))
 
@@ -105,16 +63,14 @@ async def test_after_a_crash_everything_is_sent_again_and_counts_once(settings: 
         assert shards.snapshot().appended == 300
         await shards.append(events(shards, 10))
         await shards.flush()
-        assert await stored(store) == (310, 310)
+        assert await rows_and_keys(store) == (310, 310)
         assert sums_up(shards)
 
 
-@pytest.mark.parametrize(("before", "after"), [(1, 5), (5, 1)])
+@pytest.mark.parametrize(("before", "after", "store_shards"), [(1, 5, 5), (5, 1, 5)])
 async def test_the_number_of_shards_may_change_with_rows_pending(
     settings: ShardSettings, store: Store, before: int, after: int
 ) -> None:
-    await store.open()
-    await store.ensure_buffers(5)
     async with running(attrs.evolve(settings, shards=before), store) as shards:
         for shard in range(before):
             shards.pause(shard)
@@ -123,7 +79,7 @@ async def test_the_number_of_shards_may_change_with_rows_pending(
         assert sum(len(shards.pending([f"m{number}"]).rows) for number in range(40)) <= 200
         await shards.append(events(shards, 5, match_id="m1"))
         await shards.flush()
-        assert await stored(store) == (205, 205)
+        assert await rows_and_keys(store) == (205, 205)
         assert shards.snapshot().pending == 0
 
 
@@ -131,14 +87,14 @@ async def test_a_row_that_only_clickhouse_refuses_becomes_the_one_dead_letter(
     settings: ShardSettings, store: Store
 ) -> None:
     await store.open()
-    await execute(store, f"ALTER TABLE {store.database}.events ADD CONSTRAINT c CHECK metadata != '{{\"bad\":1}}'")
+    await refuse_bad(store)
     async with running(attrs.evolve(settings, shards=1), store) as shards:
         good = events(shards, 200)
-        (bad,) = events(shards, 1, metadata='{"bad":1}')
+        (bad,) = events(shards, 1, metadata=BAD)
         await shards.append([*good[:77], bad, *good[77:]])
         await shards.flush()
 
-        assert await stored(store) == (200, 200)
+        assert await rows_and_keys(store) == (200, 200)
         now = shards.snapshot()
         assert (now.confirmed, now.pending, now.dead_lettered) == (200, 0, 1)
         [filed] = await shards.dead_letters(limit=2)
@@ -147,7 +103,7 @@ async def test_a_row_that_only_clickhouse_refuses_becomes_the_one_dead_letter(
         assert bad.event_id in letter.row
         await shards.append(events(shards, 5))
         await shards.flush()
-        assert await stored(store) == (205, 205)
+        assert await rows_and_keys(store) == (205, 205)
     async with running(attrs.evolve(settings, shards=1), store) as shards:
         assert (shards.snapshot().pending, shards.snapshot().dead_lettered) == (0, 1)
         assert sums_up(shards)
@@ -155,17 +111,17 @@ async def test_a_row_that_only_clickhouse_refuses_becomes_the_one_dead_letter(
 
 async def test_a_constraint_that_nothing_meets_makes_no_dead_letter(settings: ShardSettings, store: Store) -> None:
     await store.open()
-    await execute(store, f"ALTER TABLE {store.database}.events ADD CONSTRAINT c CHECK match_id = ''")
+    await alter(store, "ADD CONSTRAINT c CHECK match_id = ''")
     async with running(attrs.evolve(settings, shards=1), store) as shards:
         await shards.append(events(shards, 30))
         await until(lambda: shards.snapshot().shards[0].retries >= 3)
         assert shards.snapshot().dead_lettered == 0
         assert shards.snapshot().shards[0].last_error
 
-        await execute(store, f"ALTER TABLE {store.database}.events DROP CONSTRAINT c")
+        await alter(store, "DROP CONSTRAINT c")
 
         await shards.flush()
-        assert await stored(store) == (30, 30)
+        assert await rows_and_keys(store) == (30, 30)
         assert shards.snapshot().dead_lettered == 0
 
 
@@ -182,7 +138,7 @@ async def test_memory_is_capped_and_the_rest_comes_back_from_the_log(settings: S
         shards.resume(0)
         await shards.flush()
 
-        assert await stored(store) == (500, 500)
+        assert await rows_and_keys(store) == (500, 500)
         assert shards.snapshot().wal_bytes < 8000
     async with running(settings, store) as shards:
         assert (shards.snapshot().appended, shards.snapshot().pending) == (500, 0)
@@ -216,7 +172,7 @@ async def test_a_full_log_refuses_before_anything_is_appended_and_takes_up_again
                     await asyncio.sleep(0.05)
         await shards.flush()
 
-        assert await stored(store) == (appended + 1, appended + 1)
+        assert await rows_and_keys(store) == (appended + 1, appended + 1)
 
 
 async def test_too_little_room_on_the_disk_refuses(settings: ShardSettings, store: Store) -> None:
@@ -242,7 +198,7 @@ async def test_a_cancelled_handler_takes_nothing_back(settings: ShardSettings, s
             await handler
         await until(lambda: shards.snapshot().appended == 3)
         await shards.flush()
-        assert await stored(store) == (3, 3)
+        assert await rows_and_keys(store) == (3, 3)
 
 
 async def test_a_dropped_destination_loses_nothing_that_was_not_confirmed(
@@ -253,12 +209,11 @@ async def test_a_dropped_destination_loses_nothing_that_was_not_confirmed(
     async with running(settings, store) as shards:
         await shards.append(events(shards, 40))
         await until(lambda: shards.snapshot().shards[0].in_flight == 40)
-        for name in ("ledger_view", "events"):
-            await execute(store, f"DROP TABLE {store.database}.{name} SYNC")
+        await drop(store, "ledger_view", "events")
 
         await shards.flush()
 
-        assert await stored(store) == (40, 40)
+        assert await rows_and_keys(store) == (40, 40)
         assert sums_up(shards)
 
 
@@ -266,8 +221,8 @@ async def test_a_foreign_column_type_is_named_and_nothing_is_flushed_until_it_is
     settings: ShardSettings, store: Store
 ) -> None:
     await store.open()
-    await execute(store, f"DROP TABLE {store.database}.ledger_view SYNC")
-    await execute(store, f"ALTER TABLE {store.database}.ingest_ledger MODIFY COLUMN rows UInt32")
+    await drop(store, "ledger_view")
+    await execute(store, "ALTER TABLE {db}.ingest_ledger MODIFY COLUMN rows UInt32")
     async with running(settings, store) as shards:
         await shards.append(events(shards, 20))
         await until(lambda: "ingest_ledger" in shards.snapshot().store.error)
@@ -275,30 +230,29 @@ async def test_a_foreign_column_type_is_named_and_nothing_is_flushed_until_it_is
         assert "UInt32" in error
         assert "UInt64" in error
         assert not shards.snapshot().store.up
-        assert await stored(store) == (0, 0)
+        assert await rows_and_keys(store) == (0, 0)
         await shards.append(events(shards, 5))
 
-        await execute(store, f"ALTER TABLE {store.database}.ingest_ledger MODIFY COLUMN rows UInt64")
+        await execute(store, "ALTER TABLE {db}.ingest_ledger MODIFY COLUMN rows UInt64")
 
         await shards.flush()
-        assert await stored(store) == (25, 25)
+        assert await rows_and_keys(store) == (25, 25)
 
 
 async def test_a_failing_view_confirms_nothing_and_heals(settings: ShardSettings, store: Store) -> None:
     """With a failing view each flush writes the main part again; the ledger shows none of it."""
     settings = attrs.evolve(settings, shards=1)
-    async with running(settings, store) as shards:
-        await until(lambda: shards.snapshot().store.up)
-        await execute(store, f"ALTER TABLE {store.database}.ingest_ledger ADD CONSTRAINT c CHECK rows > 1000000")
+    async with up(settings, store) as shards:
+        await execute(store, "ALTER TABLE {db}.ingest_ledger ADD CONSTRAINT c CHECK rows > 1000000")
         await shards.append(events(shards, 20))
         await until(lambda: shards.snapshot().shards[0].retries >= 2)
         assert shards.snapshot().confirmed == 0
         assert shards.snapshot().dead_lettered == 0
 
-        await execute(store, f"ALTER TABLE {store.database}.ingest_ledger DROP CONSTRAINT c")
+        await execute(store, "ALTER TABLE {db}.ingest_ledger DROP CONSTRAINT c")
 
         await shards.flush()
-        assert await stored(store) == (20, 20)
+        assert await rows_and_keys(store) == (20, 20)
         assert shards.snapshot().dead_lettered == 0
 
 
@@ -308,10 +262,8 @@ async def test_after_a_crash_no_figure_is_lower_with_a_row_stuck_before_many_tha
     """A row that is not done with holds the checkpoint back; what was stored behind it takes no room in memory."""
     settings = attrs.evolve(settings, shards=1, memory_max_rows=100, flush_max_rows=40)
     letters = settings.data_dir / "deadletters" / "shard-000.jsonl"
-    table = f"{store.database}.events"
-    async with running(settings, store) as shards:
-        await until(lambda: shards.snapshot().store.up)
-        await execute(store, f"ALTER TABLE {table} ADD CONSTRAINT stuck CHECK metadata = '{{}}'")
+    async with up(settings, store) as shards:
+        await alter(store, "ADD CONSTRAINT stuck CHECK metadata = '{}'")
         letters.mkdir(parents=True)  # no letter can be written: the row that ClickHouse refuses stays where it is
         await shards.append([*events(shards, 1, metadata='{"a":1}'), *events(shards, 1_999)])
         await until(lambda: shards.snapshot().confirmed >= 150)
@@ -320,7 +272,7 @@ async def test_after_a_crash_no_figure_is_lower_with_a_row_stuck_before_many_tha
         assert shards.snapshot().confirmed < shown < 2_000
         assert shards.pending(["m"]).unread["m"] + shown == 2_000
     letters.rmdir()
-    await execute(store, f"ALTER TABLE {table} ADD CONSTRAINT nothing CHECK event_type = ''")
+    await alter(store, "ADD CONSTRAINT nothing CHECK event_type = ''")
     for _ in range(2):
         async with running(settings, store) as shards:
             again = await counted(store, shards)
@@ -329,11 +281,11 @@ async def test_after_a_crash_no_figure_is_lower_with_a_row_stuck_before_many_tha
             await until(lambda: shards.snapshot().shards[0].retries > 0)
     async with running(settings, store) as shards:
         assert await counted(store, shards) == again
-        await execute(store, f"ALTER TABLE {table} DROP CONSTRAINT nothing")
+        await alter(store, "DROP CONSTRAINT nothing")
         await shards.flush()
         now = shards.snapshot()
         assert (now.confirmed, now.dead_lettered, now.damaged, now.pending) == (1_999, 1, 0, 0)
-        assert await stored(store) == (1_999, 1_999)
+        assert await rows_and_keys(store) == (1_999, 1_999)
         audit = await shards.audit()
         assert (audit.verdict, audit.shards[0].upto, audit.shards[0].confirmed) == ("whole", 2_000, 1_999)
         assert audit.ledger_rows == 1_999, "what the checkpoint knew of was not sent again"
@@ -360,7 +312,7 @@ async def test_a_checkpoint_that_fails_for_whatever_reason_costs_nothing(
         now = shards.snapshot()
         assert failures > 1
         assert (now.confirmed, now.damaged, now.pending) == (250, 0, 0)
-        assert await stored(store) == (250, 250)
+        assert await rows_and_keys(store) == (250, 250)
 
 
 async def counted(store: Store, shards: ShardSet) -> int:
@@ -416,7 +368,7 @@ async def test_what_the_disk_lost_stays_counted_over_restarts(
             audit = await shards.audit()
             assert (audit.verdict, audit.shards[0].unprovable["damaged"]) == ("whole", len(damaged))
     assert found == [(105, 105 - len(damaged), len(damaged))] * 2
-    assert (await stored(store))[0] == 105 - len(damaged)
+    assert (await rows_and_keys(store))[0] == 105 - len(damaged)
 
 
 async def test_a_dead_letter_is_counted_once_also_where_its_record_is_damaged(
@@ -440,14 +392,14 @@ async def test_dead_letters_that_no_checkpoint_knows_of_are_counted_once(
 ) -> None:
     settings = attrs.evolve(settings, shards=1)
     await store.open()
-    await execute(store, f"ALTER TABLE {store.database}.events ADD CONSTRAINT c CHECK metadata != '{{\"bad\":1}}'")
+    await refuse_bad(store)
 
     def full(log: ShardLog, checkpoint: Checkpoint) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(ShardLog, "truncate", full)
     async with running(settings, store) as shards:
-        bad = events(shards, 10, metadata='{"bad":1}')
+        bad = events(shards, 10, metadata=BAD)
         receipt = await shards.append([*events(shards, 30), *bad])
         await until(lambda: shards.snapshot().dead_lettered == 10)
     monkeypatch.undo()
@@ -476,4 +428,4 @@ async def test_an_attempt_that_contradicts_the_books_is_sent_again_and_harms_nob
         await shards.flush()
         now = shards.snapshot()
         assert (now.confirmed, now.pending, now.unaccounted) == (4, 0, 0)
-        assert (await stored(store))[1] == 4
+        assert (await rows_and_keys(store))[1] == 4

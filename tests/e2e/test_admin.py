@@ -18,8 +18,8 @@ import pytest
 
 from app.web.admin_token import AdminToken
 from tests.clickhouse import free_port
+from tests.e2e.asking import until_up
 from tests.e2e.process import DEADLINE_S, ROOT, Start
-from tests.e2e.test_serve import until_up
 from tests.http.admin import admin_requests
 from tests.http.command import run
 

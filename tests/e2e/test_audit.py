@@ -6,8 +6,8 @@ from pathlib import Path
 
 import aiohttp
 
+from tests.e2e.asking import get, post, until, until_up
 from tests.e2e.process import Start
-from tests.e2e.test_serve import get, post, until, until_up
 from tests.http.command import Ended, run
 
 COUNT = 400

@@ -6,44 +6,15 @@ import pty
 import re
 import signal
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
 
 from tests.clickhouse import ClickHouseServer, free_port
+from tests.e2e.asking import MATCH, get, post, until, until_up
 from tests.e2e.process import DEADLINE_S, Process, Start
 from tests.paths import ROOT
-
-MATCH = "derby"
-
-
-async def post(http: aiohttp.ClientSession, url: str, count: int, *, prefix: str = "a") -> None:
-    events = [
-        {
-            "eventId": f"00000000-0000-4000-8000-{prefix * 4}{number:08x}",
-            "matchId": MATCH,
-            "eventType": "cheer",
-            "timestamp": "2024-01-15T14:30:00Z",
-        }
-        for number in range(count)
-    ]
-    async with http.post(f"{url}/api/events", json=events) as reply:
-        assert reply.status == 202, await reply.text()
-
-
-async def get(http: aiohttp.ClientSession, url: str) -> dict[str, Any]:
-    async with http.get(url) as reply:
-        body: dict[str, Any] = await reply.json()
-        return body
-
-
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(DEADLINE_S):
-        while not await condition():
-            await asyncio.sleep(0.05)
 
 
 async def total(http: aiohttp.ClientSession, url: str) -> int:
@@ -69,13 +40,6 @@ async def test_a_signal_ends_it_gracefully_with_everything_stored(
     await until_up(http, url)
     assert await total(http, url) == 50
     assert (await get(http, f"{url}/api/status"))["accounting"]["pending"] == 0
-
-
-async def until_up(http: aiohttp.ClientSession, url: str) -> None:
-    async def up() -> bool:
-        return bool((await get(http, f"{url}/ready"))["status"] == "ready")
-
-    await until(up)
 
 
 async def test_it_says_where_it_is_and_that_it_is_open_to_all(start: Start, tmp_path: Path) -> None:

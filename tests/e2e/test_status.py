@@ -8,8 +8,8 @@ import sys
 import aiohttp
 
 from tests.clickhouse import free_port
+from tests.e2e.asking import post, until_up
 from tests.e2e.process import ROOT, Start
-from tests.e2e.test_serve import post, until_up
 
 
 async def run(*arguments: str) -> tuple[int, str, str]:

@@ -10,13 +10,9 @@ from tests.clickhouse import free_port
 from tests.http.command import run
 from tests.http.problem import assert_problem
 from tests.http.service import Service, eventually
+from tests.statements import execute
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-async def execute(service: Service, sql: str) -> None:
-    store = service.context.store
-    await store._run(sql.format(db=store.database), lane="schema", timeout_s=30)
 
 
 async def store_events(service: Service, count: int) -> None:
@@ -41,12 +37,12 @@ async def test_the_command_names_what_differs(service: Service) -> None:
     whole = await run("audit", environment=service.environment)
     assert (whole.code, whole.out.splitlines()[0]) == (0, "whole")
 
-    await execute(service, "TRUNCATE TABLE {db}.events")
+    await execute(service.context.store, "TRUNCATE TABLE {db}.events")
     different = await run("audit", environment=service.environment)
     assert (different.code, different.out.splitlines()[0]) == (1, "different")
     assert "the ledger shows them, the table events holds none of them" in different.out
 
-    await execute(service, "TRUNCATE TABLE {db}.ingest_ledger")
+    await execute(service.context.store, "TRUNCATE TABLE {db}.ingest_ledger")
     found = json.loads((await run("audit", "--json", environment=service.environment)).out)
     assert found == await audited(service) | {"timestamp": found["timestamp"]}
     assert {one["kind"] for one in found["differences"]} == {"ledger"}
@@ -57,14 +53,14 @@ async def test_the_command_names_what_differs(service: Service) -> None:
 async def test_what_cannot_be_checked_has_an_exit_code_of_its_own(service: Service) -> None:
     await store_events(service, 1)
     # A table that is missing would be made again by the service, sooner or later.
-    await execute(service, "ALTER TABLE {db}.ingest_ledger RENAME COLUMN rows TO away")
+    await execute(service.context.store, "ALTER TABLE {db}.ingest_ledger RENAME COLUMN rows TO away")
     try:
         assert_problem(await service.get("/api/audit", headers=service.admin), 503, says="")
         refused = await run("audit", environment=service.environment)
         assert (refused.code, refused.out) == (2, "")
         assert f"{service.url}/api/audit answered 503: " in refused.err
     finally:
-        await execute(service, "ALTER TABLE {db}.ingest_ledger RENAME COLUMN away TO rows")
+        await execute(service.context.store, "ALTER TABLE {db}.ingest_ledger RENAME COLUMN away TO rows")
     url = f"http://127.0.0.1:{free_port()}"
     alone = await run("audit", "--url", url)
     assert (alone.code, alone.out) == (2, "")

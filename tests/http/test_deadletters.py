@@ -17,15 +17,11 @@ from tests.clickhouse import free_port
 from tests.http.command import Ended, run
 from tests.http.problem import assert_problem
 from tests.http.service import Reply, Service, eventually
+from tests.statements import alter
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LETTERS = "/api/deadletters"
-
-
-async def alter(service: Service, change: str) -> None:
-    store = service.context.store
-    await store._run(f"ALTER TABLE {store.database}.events {change}", lane="schema", timeout_s=30)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", autouse=True)
@@ -36,7 +32,7 @@ async def refusal(service: Service) -> None:
         return service.context.shards.snapshot().store.up
 
     await eventually(up, lambda: "not up")
-    await alter(service, "ADD CONSTRAINT c CHECK position(metadata, 'refused') = 0")
+    await alter(service.context.store, "ADD CONSTRAINT c CHECK position(metadata, 'refused') = 0")
 
 
 async def put_aside(service: Service, **fields: Any) -> dict[str, Any]:
@@ -95,7 +91,7 @@ async def test_retried_after_the_cause_is_mended_it_counts_once(service: Service
     letter = await put_aside(service, matchId="retried")
     before = await accounting(service)
     assert await counted(service, "retried") == 1
-    await alter(service, "DROP CONSTRAINT c")
+    await alter(service.context.store, "DROP CONSTRAINT c")
 
     reply = await retry(service, letter)
 
@@ -119,7 +115,7 @@ async def test_retried_after_the_cause_is_mended_it_counts_once(service: Service
     assert letter["id"] not in [one["id"] for one in listed]
     everything = (await service.get(f"{LETTERS}?limit=100&all=true", headers=service.admin)).json["deadLetters"]
     assert reply.json in everything
-    await alter(service, "ADD CONSTRAINT c CHECK position(metadata, 'refused') = 0")
+    await alter(service.context.store, "ADD CONSTRAINT c CHECK position(metadata, 'refused') = 0")
 
 
 async def test_mended_and_retried_it_counts_as_mended(service: Service) -> None:
@@ -316,7 +312,7 @@ async def test_the_command_retries_all(service: Service) -> None:
     waiting = [
         one["id"] for one in (await service.get(f"{LETTERS}?limit=100", headers=service.admin)).json["deadLetters"]
     ]
-    await alter(service, "DROP CONSTRAINT c")
+    await alter(service.context.store, "DROP CONSTRAINT c")
     outcome = await command(service, "retry-all", "--json")
     assert outcome.code == 0, outcome.err
     assert json.loads(outcome.out) == {"requeued": waiting[::-1], "refused": {}}
@@ -325,4 +321,4 @@ async def test_the_command_retries_all(service: Service) -> None:
     assert (await accounting(service))["deadLettered"] == 0
     assert (await command(service, "retry-all")).out == "0 requeued, 0 refused\n"
     assert "no dead letters" in (await command(service, "list")).out
-    await alter(service, "ADD CONSTRAINT c CHECK position(metadata, 'refused') = 0")
+    await alter(service.context.store, "ADD CONSTRAINT c CHECK position(metadata, 'refused') = 0")

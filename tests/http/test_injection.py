@@ -15,6 +15,7 @@ from app.openapi.document import document
 from shards.stores.server import ServerStore
 from tests.http.problem import assert_problem
 from tests.http.service import Reply, Service, eventually, running
+from tests.statements import drop_database
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -39,7 +40,7 @@ async def attacked(url: str, config: Any, tmp_path_factory: pytest.TempPathFacto
         yield service
     if url:
         store = ServerStore(url, shards=1)
-        await store._schema(f"DROP DATABASE {store.database} SYNC")
+        await drop_database(store)
         await store.close()
 
 

@@ -18,6 +18,7 @@ from tests.http.conftest import MAX_BODY_BYTES
 from tests.http.documented import assert_documented, validate
 from tests.http.problem import assert_problem
 from tests.http.service import Reply, Service, eventually, running
+from tests.statements import alter
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -234,9 +235,7 @@ async def test_messages_of_the_stream_are_as_documented(service: Service) -> Non
 
 async def two_dead_letters(service: Service) -> list[str]:
     """Return the ids of two events that ClickHouse refused, for a constraint of this match alone."""
-    store = service.context.store
-    constraint = "CONSTRAINT c CHECK match_id != 'dead' OR event_type = 'view'"
-    await store._run(f"ALTER TABLE {store.database}.events ADD {constraint}", lane="schema", timeout_s=30)
+    await alter(service.context.store, "ADD CONSTRAINT c CHECK match_id != 'dead' OR event_type = 'view'")
     await service.post("/api/events", [event("dead"), event("dead", metadata={"a": 1}, more=2), event("dead", "view")])
     await service.context.shards.flush()
     return [

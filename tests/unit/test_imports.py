@@ -193,3 +193,14 @@ def test_the_command_line_lists_its_commands_without_loading_them() -> None:
     ).stdout
     assert all(command in shown for command in ("serve", "simulate", "replay", "status"))
     assert "app.commands.serve" not in shown
+
+
+def test_no_test_is_imported_by_others() -> None:
+    """What several tests need has a module of its own: a fixture in a conftest.py, all else in a plain one."""
+    wrong = {
+        f"{module.relative_to(ROOT)}: {name}"
+        for module in _modules("tests")
+        for name in _imported(module)
+        if name.startswith("tests.") and ".test_" in name
+    }
+    assert wrong == set()

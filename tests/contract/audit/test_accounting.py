@@ -2,10 +2,7 @@
 
 import asyncio
 import re
-import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Callable
 
 import attrs
 import pytest
@@ -21,45 +18,19 @@ from shards.shardset import ShardSet
 from shards.stores.base import Store
 from shards.wal import journal
 from shards.wal.checkpoint import Checkpoint, write_checkpoint
-
-DEADLINE_S = 60
-DAY_NS = 86_400 * 1_000_000_000
+from tests.contract.shardsets import DEADLINE_S, events, running
+from tests.statements import alter, drop_database, execute
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> ShardSettings:
-    return ShardSettings(
-        data_dir=tmp_path / "data", shards=1, flush_interval_ms=20, checkpoint_interval_ms=200, wal_min_free_bytes=0
-    )
-
-
-@asynccontextmanager
-async def running(settings: ShardSettings, store: Store) -> AsyncIterator[ShardSet]:
-    """A shard set that ends as after a crash: nothing is drained."""
-    shards = ShardSet(settings, store)
-    await shards.start()
-    try:
-        yield shards
-    finally:
-        await shards.close()
-
-
-def events(shards: ShardSet, count: int, *, metadata: str = "{}", days_ago: int = 0) -> list[Event]:
-    received = [shards.clock.now_ns() - days_ago * DAY_NS for _ in range(count)]
-    return [
-        Event("m", str(uuid.uuid4()), "pass", 1_700_000_000_000, "1", "", metadata, received_ns)
-        for received_ns in received
-    ]
+def settings(settings: ShardSettings) -> ShardSettings:
+    return attrs.evolve(settings, shards=1)
 
 
 async def bring(shards: ShardSet, *sent: Event) -> None:
     """Append events as a batch of their own, and have them confirmed."""
     await shards.append(sent)
     await shards.flush()
-
-
-async def execute(store: Store, sql: str) -> None:
-    await store._run(sql.format(db=store.database), lane="schema", timeout_s=30)
 
 
 async def checked(shards: ShardSet) -> Audit:
@@ -130,10 +101,10 @@ async def test_what_was_replayed_is_covered_by_either_attempt(settings: ShardSet
         await shards.flush()
         writers = [w for (w,) in await store.fetch(f"SELECT toString(writer) FROM {store.database}.ingest_ledger")]
         assert len(set(writers)) == 2
-        delete = "ALTER TABLE {{db}}.ingest_ledger DELETE WHERE writer = '{}' SETTINGS mutations_sync=2"
-        await execute(store, delete.format(writers[lost]))
+        delete = "ALTER TABLE {db}.ingest_ledger DELETE WHERE writer = '%s' SETTINGS mutations_sync=2"
+        await execute(store, delete % writers[lost])
         assert (await checked(shards)).verdict == "whole"
-        await execute(store, delete.format(writers[1 - lost]))
+        await execute(store, delete % writers[1 - lost])
         assert (await checked(shards)).differences[0].runs == ((1, 10),)
 
 
@@ -147,7 +118,7 @@ async def test_rows_gone_from_events_are_named_by_their_month(
         await bring(shards, *events(shards, 7, days_ago=40))
         await bring(shards, *events(shards, 5))
         [(month,)] = await store.fetch(f"SELECT min(toYYYYMM(received_at)) FROM {store.database}.events")
-        await execute(store, statement.format(db="{db}", month=month))
+        await execute(store, statement.replace("{month}", str(month)))
         found = await checked(shards)
         assert found.verdict == "different"
         assert {difference.kind for difference in found.differences} == {"events"}
@@ -160,12 +131,12 @@ async def test_rows_gone_from_events_are_named_by_their_month(
 
 async def test_a_dead_letter_is_one_also_when_it_is_settled(settings: ShardSettings, store: Store) -> None:
     await store.open()
-    await execute(store, "ALTER TABLE {db}.events ADD CONSTRAINT c CHECK metadata = '{{}}'")
+    await alter(store, "ADD CONSTRAINT c CHECK metadata = '{}'")
     async with running(settings, store) as shards:
         await bring(shards, *events(shards, 3), *events(shards, 2, metadata='{"a":1}'))
         first, second = await shards.dead_letters(limit=2)
         await shards.discard(first.id)
-        await execute(store, "ALTER TABLE {db}.events DROP CONSTRAINT c")
+        await alter(store, "DROP CONSTRAINT c")
         await shards.requeue(second.id)
         await shards.flush()
         found = await checked(shards)
@@ -210,7 +181,7 @@ async def test_records_that_the_disk_damaged_are_told_apart(settings: ShardSetti
 
 
 async def test_without_clickhouse_nothing_is_said(
-    settings: ShardSettings, make_store: Callable[[], Store], monkeypatch: pytest.MonkeyPatch
+    settings: ShardSettings, make_store: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gate, "CHECK_INTERVAL_S", 3600)  # a table that is seen to be missing is made again
     closed = make_store()
@@ -224,5 +195,5 @@ async def test_without_clickhouse_nothing_is_said(
         assert found.verdict == "incomplete"
         assert re.search("(?i)unknown table|does not exist", found.events_error)
         assert found.events_rows is None
-        await execute(closed, "DROP DATABASE {db} SYNC")
+        await drop_database(closed)
     await closed.close()

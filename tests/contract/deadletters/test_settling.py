@@ -3,8 +3,6 @@
 import asyncio
 import shutil
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,42 +16,16 @@ from shards.receipts import Outcome
 from shards.settings import ShardSettings
 from shards.shardset import ShardSet
 from shards.stores.base import Store
+from tests.contract.shardsets import BAD, DEADLINE_S, event, refuse_bad, running
+from tests.statements import alter
 
-DEADLINE_S = 60
-BAD = '{"bad":1}'
 GOOD = '{"good":1}'
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> ShardSettings:
-    return ShardSettings(
-        data_dir=tmp_path / "data", shards=2, flush_interval_ms=20, checkpoint_interval_ms=200, wal_min_free_bytes=0
-    )
-
-
-@asynccontextmanager
-async def running(settings: ShardSettings, store: Store) -> AsyncIterator[ShardSet]:
-    """A shard set that ends as after a crash: nothing is drained."""
-    shards = ShardSet(settings, store)
-    await shards.start()
-    try:
-        yield shards
-    finally:
-        await shards.close()
-
-
-def event(shards: ShardSet, *, match_id: str = "m", metadata: str = "{}") -> Event:
-    return Event(match_id, str(uuid.uuid4()), "pass", 1_700_000_000_000, "1", "", metadata, shards.clock.now_ns())
-
-
-async def alter(store: Store, change: str) -> None:
-    await store._run(f"ALTER TABLE {store.database}.events {change}", lane="schema", timeout_s=30)
 
 
 async def refuse(store: Store) -> None:
     """Have ClickHouse refuse events whose metadata is `BAD`."""
     await store.open()
-    await alter(store, f"ADD CONSTRAINT c CHECK metadata != '{BAD}'")
+    await refuse_bad(store)
 
 
 async def allow(store: Store) -> None:
@@ -324,6 +296,7 @@ async def test_letters_of_a_lost_log_hold_no_row_of_the_next_one_back(settings: 
         assert [found.id for found in await letters(shards)] == [letter.id]
 
 
+@pytest.mark.parametrize("store_shards", [5])
 async def test_a_receipt_follows_what_was_requeued(settings: ShardSettings, store: Store) -> None:
     await refuse(store)
     async with running(settings, store) as shards:
@@ -344,7 +317,6 @@ async def test_a_receipt_follows_what_was_requeued(settings: ShardSettings, stor
         assert shards.outcome(receipt) == Outcome(durable=1, stored=1, dead_lettered=2)
     await allow(store)
     async with running(attrs.evolve(settings, shards=5), store) as shards:
-        await store.ensure_buffers(5)
         await shards.flush()
         assert shards.outcome(receipt) == Outcome(durable=0, stored=2, dead_lettered=2)
         [open_letter] = await letters(shards)

@@ -1,9 +1,6 @@
 """One bad row never takes a neighbour with it, over both stores: whatever refuses it, and wherever that shows."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 
 import attrs
 import pytest
@@ -13,56 +10,45 @@ from shards.errors import RowsRefused, StoreBusy, StoreFailed
 from shards.events import encode_row
 from shards.flush import backoff, suspicion
 from shards.settings import ShardSettings
-from shards.shardset import ShardSet
 from shards.stores.base import Batch, Store
-from tests.contract.test_shardset import DEADLINE_S, events, execute, running, stored, sums_up, until
-
-BAD = '{"bad":1}'
+from tests.contract.rows import count
+from tests.contract.shardsets import (
+    BAD,
+    DEADLINE_S,
+    events,
+    flushed,
+    refuse_bad,
+    rows_and_keys,
+    running,
+    sums_up,
+    until,
+    up,
+)
+from tests.statements import alter, drop, execute
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> ShardSettings:
-    return ShardSettings(
-        data_dir=tmp_path / "data", shards=1, flush_interval_ms=20, checkpoint_interval_ms=100, wal_min_free_bytes=0
-    )
-
-
-@asynccontextmanager
-async def up(settings: ShardSettings, store: Store) -> AsyncIterator[ShardSet]:
-    async with running(settings, store) as shards:
-        await until(lambda: shards.snapshot().store.up)
-        yield shards
-
-
-async def refuse_bad_rows(store: Store) -> None:
-    await execute(store, f"ALTER TABLE {store.database}.events ADD CONSTRAINT c CHECK metadata != '{BAD}'")
+def settings(settings: ShardSettings) -> ShardSettings:
+    return attrs.evolve(settings, shards=1)
 
 
 async def fail_in_a_view_of_others(store: Store) -> None:
     """What an analyst may add to a public table; it fails behind ours, which have their rows by then."""
-    target = f"{store.database}.analysis"
-    await execute(store, f"CREATE TABLE {target} (team UInt32) ENGINE = MergeTree ORDER BY team")
+    await execute(store, "CREATE TABLE {db}.analysis (team UInt32) ENGINE = MergeTree ORDER BY team")
     await execute(
         store,
-        f"CREATE MATERIALIZED VIEW {store.database}.zz_analysis TO {target} AS "
+        "CREATE MATERIALIZED VIEW {db}.zz_analysis TO {db}.analysis AS "
         f"SELECT toUInt32(if(metadata = '{BAD}', 'none', '1')) AS team FROM {store.database}.events",
     )
-
-
-async def rows_as_they_lie(store: Store) -> int:
-    [(rows,)] = await store.fetch(f"SELECT count() FROM {store.database}.events")
-    assert isinstance(rows, int)
-    return rows
 
 
 @pytest.mark.parametrize("bad", [1, 20])
 async def test_refused_rows_at_the_head_hold_up_nobody(settings: ShardSettings, store: Store, bad: int) -> None:
     async with up(settings, store) as shards:
-        await refuse_bad_rows(store)
+        await refuse_bad(store)
         await shards.append([*events(shards, bad, metadata=BAD), *events(shards, 50)])
-        async with asyncio.timeout(DEADLINE_S):
-            await shards.flush()
-        assert await stored(store) == (50, 50)
+        await flushed(shards)
+        assert await rows_and_keys(store) == (50, 50)
         now = shards.snapshot()
         assert (now.confirmed, now.pending, now.dead_lettered) == (50, 0, bad)
 
@@ -73,8 +59,7 @@ async def test_a_row_that_fails_for_an_unknown_reason_holds_up_nobody(
     """Division by zero may be anybody's fault: only after it failed alone again and again it must be the row's."""
     monkeypatch.setattr(backoff, "BACKOFF_MAX_S", 0.1)
     async with up(settings, store) as shards:
-        table = f"{store.database}.events"
-        await execute(store, f"ALTER TABLE {table} ADD CONSTRAINT c CHECK intDiv(1, metadata != '{BAD}') = 1")
+        await alter(store, f"ADD CONSTRAINT c CHECK intDiv(1, metadata != '{BAD}') = 1")
         (bad,) = events(shards, 1, metadata=BAD)
         await shards.append([bad, *events(shards, 50)])
         await until(lambda: shards.snapshot().confirmed == 50)
@@ -95,14 +80,12 @@ async def test_an_unknown_reason_that_is_mended_in_time_makes_no_dead_letter(
 ) -> None:
     monkeypatch.setattr(backoff, "BACKOFF_MAX_S", 0.1)
     async with up(settings, store) as shards:
-        table = f"{store.database}.events"
-        await execute(store, f"ALTER TABLE {table} ADD CONSTRAINT c CHECK intDiv(1, metadata != '{BAD}') = 1")
+        await alter(store, f"ADD CONSTRAINT c CHECK intDiv(1, metadata != '{BAD}') = 1")
         await shards.append([*events(shards, 3, metadata=BAD), *events(shards, 5)])
         await until(lambda: shards.snapshot().confirmed == 5)
-        await execute(store, f"ALTER TABLE {table} DROP CONSTRAINT c")
-        async with asyncio.timeout(DEADLINE_S):
-            await shards.flush()
-        assert await stored(store) == (8, 8)
+        await alter(store, "DROP CONSTRAINT c")
+        await flushed(shards)
+        assert await rows_and_keys(store) == (8, 8)
         assert shards.snapshot().dead_lettered == 0
 
 
@@ -116,12 +99,11 @@ async def test_a_failing_view_of_somebody_else_costs_no_row_and_is_not_repeated(
         await shards.append([*events(shards, 1, metadata=BAD), *events(shards, 9)])
         for _ in range(5):
             await shards.append(events(shards, 2))
-            async with asyncio.timeout(DEADLINE_S):
-                await shards.flush()
+            await flushed(shards)
         now = shards.snapshot()
         assert (now.confirmed, now.pending, now.dead_lettered) == (20, 0, 0)
-        assert await stored(store) == (20, 20)
-        assert await rows_as_they_lie(store) <= 3 * 20
+        assert await rows_and_keys(store) == (20, 20)
+        assert await count(store) <= 3 * 20
         assert (await shards.audit()).verdict == "whole"
 
 
@@ -138,30 +120,28 @@ async def test_a_dead_letter_that_cannot_be_written_holds_up_nobody(
 
     monkeypatch.setattr(DeadLetterFile, "put_aside", on_a_full_disk)
     async with up(settings, store) as shards:
-        await refuse_bad_rows(store)
+        await refuse_bad(store)
         await shards.append([*events(shards, 9, metadata=BAD), *events(shards, 5)])
         await until(lambda: shards.snapshot().confirmed == 5)
         await shards.append(events(shards, 5))
         await until(lambda: shards.snapshot().confirmed == 10)
         assert "No space left" in shards.snapshot().shards[0].last_error
         full = False
-        async with asyncio.timeout(DEADLINE_S):
-            await shards.flush()
+        await flushed(shards)
         assert (shards.snapshot().dead_lettered, shards.snapshot().shards[0].last_error) == (9, "")
 
 
 async def test_an_old_buffer_table_with_a_refused_row_keeps_nobody_out(settings: ShardSettings, store: Store) -> None:
     """It is left over from a start with more shards, whose log has the row."""
-    database = store.database
-    await execute(store, f"CREATE TABLE {database}.events_buffer_7 AS {database}.events_buffer_0")
+    await execute(store, "CREATE TABLE {db}.events_buffer_7 AS {db}.events_buffer_0")
     async with running(settings, store) as shards:
         row = encode_row(events(shards, 1, metadata=BAD)[0])
     await store.insert_buffered(Batch(writer="old", shard=7, number=1, rows=[row]))
-    await refuse_bad_rows(store)
+    await refuse_bad(store)
     async with up(settings, store) as shards:
         await shards.append(events(shards, 5))
         await shards.flush()
-        assert await stored(store) == (5, 5)
+        assert await rows_and_keys(store) == (5, 5)
 
 
 async def test_what_opens_and_takes_nothing_is_not_tried_without_pause(
@@ -178,16 +158,15 @@ async def test_what_opens_and_takes_nothing_is_not_tried_without_pause(
     monkeypatch.setattr(store, "open", counted)
     async with up(settings, store) as shards:
         await fail_in_a_view_of_others(store)
-        await execute(store, f"DROP TABLE {store.database}.analysis SYNC")
+        await drop(store, "analysis")
         await shards.append(events(shards, 5))
         await until(lambda: "analysis" in shards.snapshot().store.error)
         before = opened
         await asyncio.sleep(1.5)
         assert opened - before <= 6, "each pause is twice as long as the one before"
-        await execute(store, f"DROP TABLE {store.database}.zz_analysis SYNC")
-        async with asyncio.timeout(DEADLINE_S):
-            await shards.flush()
-        assert await stored(store) == (5, 5)
+        await drop(store, "zz_analysis")
+        await flushed(shards)
+        assert await rows_and_keys(store) == (5, 5)
 
 
 async def test_a_surprise_in_watching_the_store_does_not_end_it(
@@ -205,9 +184,8 @@ async def test_a_surprise_in_watching_the_store_does_not_end_it(
     monkeypatch.setattr(store, "open", surprising)
     async with running(settings, store) as shards:
         await shards.append(events(shards, 5))
-        async with asyncio.timeout(DEADLINE_S):
-            await shards.flush()
-        assert await stored(store) == (5, 5)
+        await flushed(shards)
+        assert await rows_and_keys(store) == (5, 5)
 
 
 def test_many_failures_alone_end_the_search_until_one_gets_in() -> None:
@@ -246,9 +224,8 @@ async def test_a_clickhouse_that_is_busy_again_is_not_sent_row_after_row(
         assert sent < 200
         assert shards.snapshot().dead_lettered == 0
         busy = False
-        async with asyncio.timeout(DEADLINE_S):
-            await shards.flush()
-        assert await stored(store) == (1000, 1000)
+        await flushed(shards)
+        assert await rows_and_keys(store) == (1000, 1000)
 
 
 async def test_an_error_that_follows_a_refusal_needs_proof_of_its_own(
@@ -271,7 +248,6 @@ async def test_an_error_that_follows_a_refusal_needs_proof_of_its_own(
     monkeypatch.setattr(store, "insert_direct", failing_differently)
     async with up(attrs.evolve(settings, flush_max_rows=10), store) as shards:
         await shards.append([*events(shards, 1, metadata=BAD), *events(shards, 9)])
-        async with asyncio.timeout(DEADLINE_S):
-            await shards.flush()
+        await flushed(shards)
         assert alone >= 8
         assert (shards.snapshot().confirmed, shards.snapshot().dead_lettered) == (10, 0)

@@ -14,6 +14,7 @@ from shards.reads.large import statements as large_statements
 from shards.reads.large.matches import LargeMatches
 from shards.stores.base import Store
 from tests.contract.rows import batch, event
+from tests.statements import alter, drop, execute
 
 MATCH = "m"
 
@@ -37,13 +38,13 @@ def events(how_many: int) -> list[Event]:
 @pytest.fixture
 async def large(store: Store) -> LargeMatches:
     """Keeps every part as it was inserted, until a test says otherwise."""
-    await store._schema(f"SYSTEM STOP MERGES {store.database}.events")
+    await execute(store, "SYSTEM STOP MERGES {db}.events")
     return LargeMatches(store, large_events=1)
 
 
 async def merge(store: Store) -> None:
-    await store._schema(f"SYSTEM START MERGES {store.database}.events")
-    await store._schema(f"OPTIMIZE TABLE {store.database}.events FINAL")
+    await execute(store, "SYSTEM START MERGES {db}.events")
+    await execute(store, "OPTIMIZE TABLE {db}.events FINAL")
 
 
 async def test_only_matches_with_many_rows_are_large(store: Store) -> None:
@@ -159,14 +160,12 @@ async def test_events_that_clickhouse_lost_or_got_back_are_found_out(store: Stor
     await store.insert_direct(batch(sent, number=1))
     await store.insert_direct(batch(sent, number=2))
     assert await total(large) == 10
-    await store._schema(f"SYSTEM START MERGES {store.database}.events")
-    await store._schema(
-        f"ALTER TABLE {store.database}.events DELETE WHERE event_id = '{sent[0].event_id}' SETTINGS mutations_sync = 2"
-    )
+    await execute(store, "SYSTEM START MERGES {db}.events")
+    await alter(store, f"DELETE WHERE event_id = '{sent[0].event_id}' SETTINGS mutations_sync = 2")
     assert await total(large) == 9
-    await store._schema(f"DELETE FROM {store.database}.events WHERE event_id = '{sent[1].event_id}'")
+    await execute(store, f"DELETE FROM {{db}}.events WHERE event_id = '{sent[1].event_id}'")
     assert await total(large) == 8
-    await store._schema(f"TRUNCATE TABLE {store.database}.events")
+    await execute(store, "TRUNCATE TABLE {db}.events")
     assert await counted(large) == (await counted(LargeMatches(store, large_events=0)))
     await store.insert_direct(batch(sent, number=3))
     assert await total(large) == 10
@@ -177,10 +176,9 @@ async def test_another_table_under_the_name_is_looked_at_anew(store: Store, larg
     await store.insert_direct(batch(sent, number=1))
     await store.insert_direct(batch(sent[:5], number=2))
     assert await total(large) == 10
-    for name in ("ledger_view", "events"):
-        await store._schema(f"DROP TABLE {store.database}.{name} SYNC")
+    await drop(store, "ledger_view", "events")
     await store.open()
-    await store._schema(f"SYSTEM STOP MERGES {store.database}.events")
+    await execute(store, "SYSTEM STOP MERGES {db}.events")
     other = events(6)
     await store.insert_direct(batch(other, number=1))
     await store.insert_direct(batch(other, number=2))
@@ -193,7 +191,7 @@ async def test_a_table_that_counts_its_blocks_anew_is_looked_at_anew(store: Stor
         await store.insert_direct(batch(sent[:10], number=number))
     assert await total(large) == 10
     for statement in ("TRUNCATE TABLE", "DETACH TABLE", "ATTACH TABLE", "SYSTEM STOP MERGES"):
-        await store._schema(f"{statement} {store.database}.events")
+        await execute(store, f"{statement} {{db}}.events")
     for number in (4, 5):
         await store.insert_direct(batch(sent[10:], number=number))
     assert await total(large) == 10

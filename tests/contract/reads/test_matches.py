@@ -8,7 +8,6 @@ import uuid
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -21,6 +20,8 @@ from shards.reads.matches import MatchReads
 from shards.settings import ShardSettings
 from shards.shardset import ShardSet
 from shards.stores.base import Batch, Store
+from tests.contract.shardsets import DEADLINE_S, up
+from tests.statements import execute
 
 KICKOFF_MS = 1_705_327_200_000
 SECONDS = 1_000
@@ -523,16 +524,11 @@ async def test_recent_matches_come_in_pages_and_pending_ones_rise(
 
 
 async def test_no_answer_shows_less_than_was_acknowledged_while_buffers_flush_all_the_time(
-    store: Store, tmp_path: Path
+    store: Store, settings: ShardSettings
 ) -> None:
-    settings = ShardSettings(
-        data_dir=tmp_path / "data", shards=2, flush_interval_ms=5, checkpoint_interval_ms=50, wal_min_free_bytes=0
-    )
-    shards = ShardSet(settings, store)
-    await shards.start()
-    reads, acknowledged, done = MatchReads(store, shards), 0, False
+    acknowledged, done = 0, False
 
-    async def write() -> None:
+    async def write(shards: ShardSet) -> None:
         nonlocal acknowledged, done
         for _ in range(150):
             await shards.append([attrs.evolve(event("cheer"), received_ns=shards.clock.now_ns()) for _ in range(20)])
@@ -545,7 +541,7 @@ async def test_no_answer_shows_less_than_was_acknowledged_while_buffers_flush_al
             for shard in range(2):
                 await store.flush_buffer(shard)
 
-    async def read() -> int:
+    async def read(shards: ShardSet, reads: MatchReads) -> int:
         shown, answers = 0, 0
         while not done:
             expected = max(acknowledged, shown)
@@ -560,66 +556,48 @@ async def test_no_answer_shows_less_than_was_acknowledged_while_buffers_flush_al
             shown, answers = total, answers + 1
         return answers
 
-    try:
-        async with asyncio.timeout(60):
-            while not shards.snapshot().store.up:
-                await asyncio.sleep(0.02)
-        _, _, answers = await asyncio.gather(write(), flush(), read())
+    async with up(attrs.evolve(settings, flush_interval_ms=5, checkpoint_interval_ms=50), store) as shards:
+        reads = MatchReads(store, shards)
+        _, _, answers = await asyncio.gather(write(shards), flush(), read(shards, reads))
         assert answers > 2  # how many more there are is up to the machine
         assert (await count_of(reads)).total == acknowledged == 3000
         await shards.flush()
         assert (await count_of(reads)).total == acknowledged
-    finally:
-        await shards.close()
 
 
 async def test_in_a_catch_up_what_is_shown_and_what_is_pending_are_all_that_was_acknowledged(
-    store: Store, tmp_path: Path
+    store: Store, settings: ShardSettings
 ) -> None:
-    settings = ShardSettings(
-        data_dir=tmp_path / "data",
-        shards=1,
-        flush_max_rows=50,
-        checkpoint_interval_ms=50,
-        memory_max_rows=200,
-        wal_min_free_bytes=0,
-    )
-    shards = ShardSet(settings, store)
-    await shards.start()
-    reads, acknowledged, shown, catching_up = MatchReads(store, shards), 0, 0, 0
-    try:
-        async with asyncio.timeout(60):
-            while not shards.snapshot().store.up:
-                await asyncio.sleep(0.02)
-            shards.pause(0)  # as in an outage: what comes in now is more than memory takes
-            for _ in range(60):
-                await shards.append(
-                    [attrs.evolve(event("cheer"), received_ns=shards.clock.now_ns()) for _ in range(50)]
-                )
-                acknowledged += 50
-            before = await count_of(reads)
-            assert (before.total, before.pending_events) == (200, 2800)
-            shards.resume(0)
-            while shown < acknowledged:
-                counted = await count_of(reads)
-                assert shown <= counted.total <= acknowledged <= counted.total + counted.pending_events
-                shown, catching_up = counted.total, catching_up + (counted.pending_events > 0)
+    settings = attrs.evolve(settings, shards=1, flush_max_rows=50, memory_max_rows=200)
+    acknowledged, shown, catching_up = 0, 0, 0
+    async with up(settings, store) as shards, asyncio.timeout(DEADLINE_S):
+        reads = MatchReads(store, shards)
+        shards.pause(0)  # as in an outage: what comes in now is more than memory takes
+        for _ in range(60):
+            await shards.append([attrs.evolve(event("cheer"), received_ns=shards.clock.now_ns()) for _ in range(50)])
+            acknowledged += 50
+        before = await count_of(reads)
+        assert (before.total, before.pending_events) == (200, 2800)
+        shards.resume(0)
+        while shown < acknowledged:
+            counted = await count_of(reads)
+            assert shown <= counted.total <= acknowledged <= counted.total + counted.pending_events
+            shown, catching_up = counted.total, catching_up + (counted.pending_events > 0)
         assert catching_up
         await shards.flush()
         after = await count_of(reads)
         assert (after.total, after.pending_events) == (acknowledged, 0)
-    finally:
-        await shards.close()
 
 
 @pytest.mark.parametrize("way", [MatchReads, ByParts, BothWays])
 async def test_text_of_others_does_not_keep_a_match_from_being_counted(store: Store, way: type[MatchReads]) -> None:
     """The service stores no such thing; what others write into the public table may be anything."""
-    await store._schema(
-        f"INSERT INTO {store.database}.events "
+    await execute(
+        store,
+        "INSERT INTO {db}.events "
         "(match_id, event_id, event_type, timestamp, team_id, metadata, received_at, version) "
         "SELECT 'm', generateUUIDv4(kind), kind, fromUnixTimestamp64Milli(1700000000000), "
-        "unhex('41ff00'), unhex('7b22ff227d'), now64(3), 1 FROM (SELECT arrayJoin(['goal', 'match_start']) AS kind)"
+        "unhex('41ff00'), unhex('7b22ff227d'), now64(3), 1 FROM (SELECT arrayJoin(['goal', 'match_start']) AS kind)",
     )
     answer = (await way(store, Unconfirmed()).aggregates(["m"]))["m"]
     assert answer.total == 2

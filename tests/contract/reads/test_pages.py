@@ -6,7 +6,6 @@ import random
 import uuid
 from collections.abc import Collection, Iterable
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -18,9 +17,9 @@ from shards.reads.pages import pages
 from shards.reads.pages.pages import EventPage, EventQuery, EventReads, FoundEvent, rank_of
 from shards.reads.source import Pending
 from shards.settings import ShardSettings
-from shards.shardset import ShardSet
 from shards.stores.base import Store
 from tests.contract.rows import CLOCK, batch, event
+from tests.contract.shardsets import running
 
 KICKOFF_MS = 1_705_327_200_000
 MINUTE = 60_000
@@ -317,28 +316,24 @@ async def test_pages_stay_right_while_everything_happens_between_them(
 
 
 async def test_pages_go_on_where_they_ended_while_rows_are_stored_and_after_restarts(
-    store: Store, tmp_path: Path
+    store: Store, settings: ShardSettings
 ) -> None:
-    settings = ShardSettings(
-        data_dir=tmp_path / "data", shards=2, flush_interval_ms=5, checkpoint_interval_ms=60_000, wal_min_free_bytes=0
-    )
+    settings = attrs.evolve(settings, flush_interval_ms=5, checkpoint_interval_ms=60_000)
     sent = [at(n // 2 * 1_000) for n in range(60)]
     query, seen = EventQuery(match_id=MATCH, limit=10), list[Event]()
     for part in range(3):
-        shards = ShardSet(settings, store)
-        await shards.start()
-        if part == 0:
-            await shards.append(sent)
-        else:
-            await shards.append([attrs.evolve(row, received_ns=CLOCK.now_ns()) for row in sent[::7]])
-        for _ in range(2):
-            page = await page_of(EventReads(store, shards), query)
-            seen += [found.event for found in page.events]
-            query = attrs.evolve(query, after=page.end)
-            await shards.append([at(90_000)])
-            if part == 1:
-                await shards.flush()
-        await shards.close()
+        async with running(settings, store) as shards:
+            if part == 0:
+                await shards.append(sent)
+            else:
+                await shards.append([attrs.evolve(row, received_ns=CLOCK.now_ns()) for row in sent[::7]])
+            for _ in range(2):
+                page = await page_of(EventReads(store, shards), query)
+                seen += [found.event for found in page.events]
+                query = attrs.evolve(query, after=page.end)
+                await shards.append([at(90_000)])
+                if part == 1:
+                    await shards.flush()
     assert query.after is None
     assert seen == sorted(sent, key=rank_of, reverse=True)
 

@@ -12,6 +12,7 @@ from shards.errors import StoreFailed, StoreUnavailable
 from shards.stores import embedded
 from shards.stores.embedded import EmbeddedStore
 from tests.contract.rows import batch, count, event
+from tests.statements import execute
 
 _HOLD = """
 import asyncio, sys
@@ -121,5 +122,5 @@ async def test_a_read_that_lasts_is_given_up_and_others_have_their_turn(
             "SETTINGS function_sleep_max_microseconds_per_block = 0, max_block_size = 1"
         )
     assert given_up.value.code == 159
-    assert await store._schema("SELECT value FROM system.settings WHERE name = 'max_execution_time'") == [("0",)]
+    assert await execute(store, "SELECT value FROM system.settings WHERE name = 'max_execution_time'") == [("0",)]
     await store.close()

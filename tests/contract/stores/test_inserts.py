@@ -9,6 +9,7 @@ from shards.errors import RowsRefused, StoreError
 from shards.events import Event, encode_row
 from shards.stores.base import Batch, Store
 from tests.contract.rows import batch, count, event, stored
+from tests.statements import alter, execute
 
 DAY_NS = 86_400 * 10**9
 
@@ -86,7 +87,7 @@ async def test_the_first_one_stands_after_a_merge_too(store: Store) -> None:
     second = attrs.evolve(first, metadata='{"n":2}', received_ns=first.received_ns + 1)
     for number, sent in enumerate((second, first, second, first)):
         await store.insert_direct(batch([sent], number=number))
-    await store._schema(f"OPTIMIZE TABLE {store.database}.events FINAL")
+    await execute(store, "OPTIMIZE TABLE {db}.events FINAL")
     assert await stored(store) == in_ms([first])
 
 
@@ -96,7 +97,7 @@ async def test_a_duplicate_months_later_counts_once(store: Store) -> None:
     await store.insert_direct(batch([later], number=1))
     await store.insert_direct(batch([first], number=2))
     assert await stored(store, final=True) == in_ms([first])
-    await store._schema(f"OPTIMIZE TABLE {store.database}.events FINAL")
+    await execute(store, "OPTIMIZE TABLE {db}.events FINAL")
     assert await stored(store, final=True) == in_ms([first])
 
 
@@ -106,7 +107,7 @@ async def test_the_newest_receipt_of_a_match_is_the_same_with_and_without_its_sh
         await store.insert_direct(batch(events[number * 100 : number * 100 + 300], number=number))
     newest = "SELECT match_id, toUnixTimestamp64Milli(max(received_at)) FROM events GROUP BY match_id ORDER BY match_id"
     for statement in ("SELECT 1", "OPTIMIZE TABLE {db}.events FINAL", "DELETE FROM {db}.events WHERE match_id = 'm3'"):
-        await store._schema(statement.format(db=store.database))
+        await execute(store, statement)
         with_it = await store.fetch(f"{newest} SETTINGS force_optimize_projection = 1, optimize_use_projections = 1")
         assert with_it == await store.fetch(f"{newest} SETTINGS optimize_use_projections = 0")
     wanted = {e.match_id: e.received_ns // 10**6 for e in events if e.match_id != "m3"}
@@ -160,7 +161,7 @@ async def test_numbers_at_their_limits(store: Store) -> None:
 
 
 async def test_a_poison_row_is_refused_and_takes_nothing_in(store: Store) -> None:
-    await store._schema(f"ALTER TABLE {store.database}.events ADD CONSTRAINT no_poison CHECK player_id != 'poison'")
+    await alter(store, "ADD CONSTRAINT no_poison CHECK player_id != 'poison'")
     events = [event() for _ in range(50)]
     events[20] = event(player_id="poison")
     with pytest.raises(RowsRefused, match="no_poison") as refused:
@@ -176,7 +177,7 @@ async def test_a_poison_row_is_refused_and_takes_nothing_in(store: Store) -> Non
 
 
 async def test_a_poison_row_in_the_buffer_never_shows_as_landed(store: Store) -> None:
-    await store._schema(f"ALTER TABLE {store.database}.events ADD CONSTRAINT no_poison CHECK player_id != 'poison'")
+    await alter(store, "ADD CONSTRAINT no_poison CHECK player_id != 'poison'")
     await store.insert_buffered(batch([event(), event(player_id="poison")], number=1))
     with pytest.raises(RowsRefused, match="no_poison"):
         await store.flush_buffer(0)

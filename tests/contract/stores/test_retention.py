@@ -3,7 +3,6 @@
 import asyncio
 import time
 import uuid
-from pathlib import Path
 
 import attrs
 import pytest
@@ -12,10 +11,11 @@ from shards.errors import SchemaMismatch
 from shards.events import Event
 from shards.reads.matches import MatchReads
 from shards.settings import ShardSettings
-from shards.shardset import ShardSet
 from shards.stores.base import Store
 from tests.bench.uncached import NothingPending
 from tests.contract.rows import batch, event, stored
+from tests.contract.shardsets import running
+from tests.statements import alter, execute
 
 DAY_NS = 86_400 * 10**9
 
@@ -38,14 +38,10 @@ async def ttl(store: Store) -> str:
     return str(engine).partition(" TTL ")[2].partition(" SETTINGS ")[0]
 
 
-async def alter(store: Store, alteration: str) -> None:
-    await store._schema(f"ALTER TABLE {store.database}.events {alteration}")
-
-
 async def matches(store: Store) -> list[tuple[str, int]]:
     """Rows by match after a merge of everything; by the projections, and without them, which must agree."""
     await mutated(store)
-    await store._schema(f"OPTIMIZE TABLE {store.database}.events FINAL")
+    await execute(store, "OPTIMIZE TABLE {db}.events FINAL")
     sql = "SELECT match_id, toInt64(count()), toString(max(received_at))"
     sql += f" FROM {store.database}.events GROUP BY match_id ORDER BY 1"
     found = await store.fetch(sql)
@@ -64,11 +60,11 @@ async def mutated(store: Store) -> None:
 
 async def test_the_setting_changes_while_old_rows_are_still_rewritten(store: Store) -> None:
     await store.insert_direct(batch(aged(90)))
-    await store._schema(f"SYSTEM STOP MERGES {store.database}.events")
+    await execute(store, "SYSTEM STOP MERGES {db}.events")
     await alter(store, "MATERIALIZE COLUMN highlight")
     await retain(store, 60)
     assert await ttl(store) == "received_at + toIntervalDay(60)"
-    await store._schema(f"SYSTEM START MERGES {store.database}.events")
+    await execute(store, "SYSTEM START MERGES {db}.events")
     assert await matches(store) == []
 
 
@@ -110,17 +106,16 @@ async def test_a_row_that_has_expired_when_it_is_sent_is_confirmed_and_not_kept(
     assert await matches(store) == [("kept", 3)]
 
 
-async def test_expired_rows_of_the_log_are_replayed_once_and_then_done_with(store: Store, tmp_path: Path) -> None:
+async def test_expired_rows_of_the_log_are_replayed_once_and_then_done_with(
+    settings: ShardSettings, store: Store
+) -> None:
     await retain(store, 30)
-    settings = ShardSettings(data_dir=tmp_path / "data", shards=1, checkpoint_interval_ms=50, wal_min_free_bytes=0)
     for _ in range(2):
-        shards = ShardSet(settings, store)
-        await shards.start()
-        await shards.append([*aged(31), *aged(0, "kept", 3)])
-        await shards.flush()
-        now = shards.snapshot()
-        assert (now.confirmed, now.pending, now.dead_lettered) == (now.appended, 0, 0)
-        await shards.close()
+        async with running(attrs.evolve(settings, shards=1), store) as shards:
+            await shards.append([*aged(31), *aged(0, "kept", 3)])
+            await shards.flush()
+            now = shards.snapshot()
+            assert (now.confirmed, now.pending, now.dead_lettered) == (now.appended, 0, 0)
     assert await matches(store) == [("kept", 6)]
 
 
@@ -170,8 +165,8 @@ async def test_metrics_count_what_is_left_however_a_match_is_read(store: Store) 
     assert await counted() == (8, (("pass", "1", 8),))
     await retain(store, 30)
     await mutated(store)
-    await store._schema(f"OPTIMIZE TABLE {store.database}.events FINAL")
+    await execute(store, "OPTIMIZE TABLE {db}.events FINAL")
     # Of those that were sent twice the first one received stood; it is gone.
     assert await counted() == (5, (("pass", "1", 3), ("pass", "2", 2)))
-    await store._schema(f"TRUNCATE TABLE {store.database}.events")
+    await execute(store, "TRUNCATE TABLE {db}.events")
     assert await by_rows.aggregates(["m"]) == await by_parts.aggregates(["m"]) == {}

@@ -16,6 +16,7 @@ from shards.stores.embedded import EmbeddedStore
 from shards.stores.server import ServerStore
 from tests.bench.uncached import NothingPending
 from tests.contract.rows import MATCH, batch, count, event, stored
+from tests.statements import alter, drop, drop_database, execute
 
 
 async def differences(store: Store) -> tuple[str, ...]:
@@ -29,15 +30,15 @@ UNFINISHED = "SELECT count() FROM system.mutations WHERE database = currentDatab
 
 async def reopen_as_of(version: int, store: Store) -> None:
     """Open it without waiting for the rows that are there to be rewritten."""
-    await store._schema(f"SYSTEM STOP MERGES {store.database}.events")
-    await store._schema(f"TRUNCATE TABLE {store.database}.schema_version")
-    await store._schema(f"INSERT INTO {store.database}.schema_version SELECT {version}, now()")
+    await execute(store, "SYSTEM STOP MERGES {db}.events")
+    await execute(store, "TRUNCATE TABLE {db}.schema_version")
+    await execute(store, f"INSERT INTO {{db}}.schema_version SELECT {version}, now()")
     await store.open()
     assert await store.fetch(UNFINISHED) != [(0,)]
 
 
 async def mutated(store: Store) -> None:
-    await store._schema(f"SYSTEM START MERGES {store.database}.events")
+    await execute(store, "SYSTEM START MERGES {db}.events")
     while await store.fetch(UNFINISHED) != [(0,)]:
         await asyncio.sleep(0.05)
 
@@ -64,7 +65,7 @@ async def test_opening_again_changes_nothing(store: Store) -> None:
 
 
 async def test_another_store_object_finds_what_the_first_one_left(
-    store: Store, make_store: Callable[[], Store]
+    store: Store, make_store: Callable[..., Store]
 ) -> None:
     events = [event()]
     await store.insert_direct(batch(events))
@@ -83,27 +84,27 @@ async def test_a_user_who_may_create_nothing_can_open_what_exists(clickhouse_url
     guest = ServerStore(f"{clickhouse_url}/{database}", shards=2)
     guest._lanes["schema"] = guest._connection(allow_ddl="0")
     await guest.open()
-    await store._schema(f"DROP TABLE {database}.events_buffer_1 SYNC")
+    await drop(store, "events_buffer_1")
     with pytest.raises(StoreFailed, match="DDL"):
         await guest.open()
-    await store._schema(f"DROP DATABASE {database} SYNC")
+    await drop_database(store)
     await guest._lanes["schema"].close()
     await guest.close()
     await store.close()
 
 
-async def test_closing_twice_and_before_opening_is_harmless(make_store: Callable[[], Store]) -> None:
+async def test_closing_twice_and_before_opening_is_harmless(make_store: Callable[..., Store]) -> None:
     store = make_store()
     await store.close()
     await store.open()
-    await store._schema(f"DROP DATABASE {store.database} SYNC")
+    await drop_database(store)
     await store.close()
     await store.close()
 
 
 @pytest.mark.parametrize("name", ["ledger_view", "ingest_ledger", "events_buffer_1", "events"])
 async def test_a_missing_object_is_named_and_then_created(store: Store, name: str) -> None:
-    await store._schema(f"DROP TABLE {store.database}.{name} SYNC")
+    await drop(store, name)
     kind = "view" if name.endswith("view") else "table"
     assert await differences(store) == (f"{kind} {store.database}.{name} is missing",)
     await store.open()
@@ -113,8 +114,7 @@ async def test_a_missing_object_is_named_and_then_created(store: Store, name: st
 
 
 async def test_every_difference_is_named_not_only_the_first(store: Store) -> None:
-    for name in ("ledger_view", "events_buffer_0"):
-        await store._schema(f"DROP TABLE {store.database}.{name} SYNC")
+    await drop(store, "ledger_view", "events_buffer_0")
     assert len(await differences(store)) == 2
 
 
@@ -134,25 +134,23 @@ async def test_every_difference_is_named_not_only_the_first(store: Store) -> Non
     ],
 )
 async def test_an_altered_table_is_named_and_left_alone(store: Store, alteration: str, sentence: str) -> None:
-    await store._schema(f"ALTER TABLE {store.database}.events {alteration}")
-    before = await store._schema(f"SHOW CREATE TABLE {store.database}.events")
+    await alter(store, alteration)
+    before = await execute(store, "SHOW CREATE TABLE {db}.events")
     assert sentence in "; ".join(await differences(store))
     with pytest.raises(SchemaMismatch, match="events"):
         await store.open()
-    assert await store._schema(f"SHOW CREATE TABLE {store.database}.events") == before
+    assert await execute(store, "SHOW CREATE TABLE {db}.events") == before
 
 
 async def test_clickhouse_refuses_to_drop_any_column_of_events(store: Store) -> None:
     for column in schema.EVENTS.columns:
         with pytest.raises(StoreError, match=column):
-            await store._schema(f"ALTER TABLE {store.database}.events DROP COLUMN {column}")
+            await alter(store, f"DROP COLUMN {column}")
 
 
 async def test_foreign_columns_and_tables_are_no_difference(store: Store) -> None:
-    await store._schema(
-        f"ALTER TABLE {store.database}.events ADD COLUMN note String, ADD INDEX i timestamp TYPE minmax"
-    )
-    await store._schema(f"CREATE TABLE {store.database}.other (x Int8) ENGINE = Memory")
+    await alter(store, "ADD COLUMN note String, ADD INDEX i timestamp TYPE minmax")
+    await execute(store, "CREATE TABLE {db}.other (x Int8) ENGINE = Memory")
     await store.open()
     await store.insert_buffered(batch([event()], number=1))
     await store.flush_buffer(0)
@@ -173,52 +171,51 @@ async def test_foreign_columns_and_tables_are_no_difference(store: Store) -> Non
     ],
 )
 async def test_a_table_of_another_kind_is_not_taken_for_ours(
-    make_store: Callable[[], Store], store: Store, engine: str, sentence: str
+    make_store: Callable[..., Store], store: Store, engine: str, sentence: str
 ) -> None:
-    await store._schema(f"DROP TABLE {store.database}.events SYNC")
+    await drop(store, "events")
     columns = ", ".join(f"{name} {type_}" for name, type_ in schema.EVENTS.columns.items())
-    await store._schema(f"CREATE TABLE {store.database}.events ({columns}) ENGINE = {engine}")
+    await execute(store, f"CREATE TABLE {{db}}.events ({columns}) ENGINE = {engine}")
     assert sentence in "; ".join(await differences(store))
-    made = f"SHOW CREATE TABLE {store.database}.events"
-    before = await store._schema(made)
-    for also in ("SELECT 1", f"DROP TABLE {store.database}.schema_version SYNC"):
-        await store._schema(also)
+    made = "SHOW CREATE TABLE {db}.events"
+    before = await execute(store, made)
+    for also in ("SELECT 1", "DROP TABLE {db}.schema_version SYNC"):
+        await execute(store, also)
         with pytest.raises(SchemaMismatch):
             await store.open()
-    assert await store._schema(made) == before
+    assert await execute(store, made) == before
 
 
 async def test_a_view_that_counts_otherwise_or_elsewhere_is_named(store: Store) -> None:
-    db = store.database
-    await store._schema(f"DROP TABLE {db}.ledger_view SYNC")
-    await store._schema(f"CREATE TABLE {db}.elsewhere AS {db}.ingest_ledger")
-    await store._schema(
-        f"CREATE MATERIALIZED VIEW {db}.ledger_view TO {db}.elsewhere AS SELECT writer, shard, batch, "
-        f"toUInt64(7) AS rows, now('UTC') AS inserted_at FROM {db}.events"
+    await drop(store, "ledger_view")
+    await execute(store, "CREATE TABLE {db}.elsewhere AS {db}.ingest_ledger")
+    await execute(
+        store,
+        "CREATE MATERIALIZED VIEW {db}.ledger_view TO {db}.elsewhere AS SELECT writer, shard, batch, "
+        "toUInt64(7) AS rows, now('UTC') AS inserted_at FROM {db}.events",
     )
     found = "; ".join(await differences(store))
-    assert f"view ledger_view writes to {db}.elsewhere, needed {db}.ingest_ledger" in found
+    assert f"view ledger_view writes to {store.database}.elsewhere, needed {store.database}.ingest_ledger" in found
     assert "view ledger_view is SELECT writer, shard, batch, toUInt64(7) AS rows" in found
 
 
 async def test_a_buffer_table_of_another_form_is_named(store: Store) -> None:
-    db = store.database
-    await store._schema(f"DROP TABLE {db}.events_buffer_0 SYNC")
-    await store._schema(
-        f"CREATE TABLE {db}.events_buffer_0 AS {db}.events ENGINE = Buffer({db}, events, 16, 1, 2, 1, 2, 1, 2)"
+    await drop(store, "events_buffer_0")
+    await execute(
+        store, "CREATE TABLE {db}.events_buffer_0 AS {db}.events ENGINE = Buffer({db}, events, 16, 1, 2, 1, 2, 1, 2)"
     )
     assert "table events_buffer_0 has engine Buffer(" in "; ".join(await differences(store))
 
 
-@pytest.mark.parametrize("drop", ["DROP TABLE {db}.events SYNC", "DROP DATABASE {db} SYNC"])
-async def test_inserts_into_nothing_are_a_schema_mismatch(store: Store, drop: str) -> None:
-    await store._schema(drop.format(db=store.database))
+@pytest.mark.parametrize("gone", ["DROP TABLE {db}.events SYNC", "DROP DATABASE {db} SYNC"])
+async def test_inserts_into_nothing_are_a_schema_mismatch(store: Store, gone: str) -> None:
+    await execute(store, gone)
     with pytest.raises(SchemaMismatch, match=r"events|does not exist"):
         await store.insert_direct(batch([event()]))
 
 
 async def test_without_its_ledger_no_insert_passes_for_landed(store: Store) -> None:
-    await store._schema(f"DROP TABLE {store.database}.ingest_ledger SYNC")
+    await drop(store, "ingest_ledger")
     with pytest.raises(SchemaMismatch, match="ingest_ledger"):
         await store.insert_direct(batch([event()]))
     with pytest.raises(SchemaMismatch, match="ingest_ledger"):
@@ -227,7 +224,7 @@ async def test_without_its_ledger_no_insert_passes_for_landed(store: Store) -> N
 
 async def test_a_flush_into_a_dropped_table_loses_the_batch_and_says_so(store: Store) -> None:
     await store.insert_buffered(batch([event()], number=1))
-    await store._schema(f"DROP TABLE {store.database}.events SYNC")
+    await drop(store, "events")
     await store.flush_buffer(0)
     assert await store.landed("w1", 0, [1]) == {}
     await store.open()
@@ -236,7 +233,7 @@ async def test_a_flush_into_a_dropped_table_loses_the_batch_and_says_so(store: S
 
 
 async def test_a_column_of_another_type_refuses_rows_but_the_check_names_the_column(store: Store) -> None:
-    await store._schema(f"ALTER TABLE {store.database}.events MODIFY COLUMN player_id UInt64")
+    await alter(store, "MODIFY COLUMN player_id UInt64")
     with pytest.raises((RowsRefused, SchemaMismatch)):
         await store.insert_direct(batch([event(player_id="Al-Hilal")]))
     assert any("events.player_id" in sentence for sentence in await differences(store))
@@ -252,32 +249,33 @@ async def test_resetting_a_buffer_makes_an_empty_one(store: Store) -> None:
 
 
 async def test_a_missing_buffer_can_be_reset(store: Store) -> None:
-    await store._schema(f"DROP TABLE {store.database}.events_buffer_0 SYNC")
+    await drop(store, "events_buffer_0")
     with pytest.raises(SchemaMismatch, match="events_buffer_0"):
         await store.insert_buffered(batch([event()]))
     await store.reset_buffer(0)
     await store.insert_buffered(batch([event()]))
 
 
-async def test_more_buffers_can_be_asked_for_and_stay(store: Store) -> None:
-    await store.ensure_buffers(4)
-    await store.insert_buffered(batch([event()], shard=3))
-    await store._schema(f"DROP TABLE {store.database}.events_buffer_3 SYNC")
+async def test_a_start_with_more_shards_makes_their_buffers(store: Store, make_store: Callable[..., Store]) -> None:
+    await store.close()
+    more = make_store(shards=4)
+    await more.open()
+    await more.insert_buffered(batch([event()], shard=3))
+    await more.flush_buffer(3)
+    assert await more.landed("w1", 3, [1]) == {1: 1}
+    await more.close()
     await store.open()
-    await store.insert_buffered(batch([event()], shard=3, number=2))
-    await store.flush_buffer(3)
-    assert (await store.landed("w1", 3, [2])) == {2: 1}
 
 
 async def test_a_buffer_of_a_shard_that_is_no_more_is_flushed_at_the_opening(store: Store) -> None:
-    await store._schema(schema.buffer_table(store.database, 9).ddl(store.database))
+    await execute(store, schema.buffer_table(store.database, 9).ddl(store.database))
     await store.insert_buffered(batch([event()], shard=9))
     await store.open()
     assert await store.landed("w1", 9, [1]) == {1: 1}
 
 
 async def test_a_newer_database_is_refused_in_a_sentence(store: Store) -> None:
-    await store._schema(f"INSERT INTO {store.database}.schema_version SELECT 99, now()")
+    await execute(store, "INSERT INTO {db}.schema_version SELECT 99, now()")
     with pytest.raises(SchemaMismatch, match=f"has schema version 99, this release knows {schema.VERSION}: use"):
         await store.open()
 
@@ -288,8 +286,8 @@ async def test_an_older_database_is_migrated_step_by_step(store: Store, monkeypa
         schema.Migration(new - 1, ("ALTER TABLE {database}.events ADD COLUMN IF NOT EXISTS venue String",)),
         schema.Migration(new, ("ALTER TABLE {database}.events MODIFY COLUMN venue LowCardinality(String)",)),
     )
-    await store._schema(f"INSERT INTO {store.database}.schema_version SELECT {new - 1}, now()")
-    await store._schema(f"ALTER TABLE {store.database}.events ADD COLUMN venue String")
+    await execute(store, f"INSERT INTO {{db}}.schema_version SELECT {new - 1}, now()")
+    await alter(store, "ADD COLUMN venue String")
     monkeypatch.setattr(base.schema, "MIGRATIONS", steps)
     monkeypatch.setattr(base.schema, "VERSION", new)
     await store.open()
@@ -303,9 +301,9 @@ async def test_where_no_version_is_noted_every_step_is_taken(store: Store, lost:
     """As when the first start of the release that made it ended before that."""
     goal = event(event_type="goal", player_id="7")
     await store.insert_direct(batch([goal]))
-    await store._schema(f"ALTER TABLE {store.database}.events DROP INDEX matches")
-    await store._schema(f"ALTER TABLE {store.database}.events DROP COLUMN highlight")
-    await store._schema(lost.format(db=store.database))
+    await alter(store, "DROP INDEX matches")
+    await alter(store, "DROP COLUMN highlight")
+    await execute(store, lost)
     await store.open()
     await store.check()
     assert await store.fetch("SELECT max(version) FROM schema_version") == [(schema.VERSION,)]
@@ -317,11 +315,11 @@ async def test_where_no_version_is_noted_every_step_is_taken(store: Store, lost:
 async def test_rows_of_an_older_release_get_what_makes_reads_fast(store: Store, version: int) -> None:
     await store.insert_direct(batch([event() for _ in range(5)]))
     if version == 1:
-        await store._schema(f"ALTER TABLE {store.database}.events DROP PROJECTION curve")
-        await store._schema(f"ALTER TABLE {store.database}.events DROP INDEX kinds")
+        await alter(store, "DROP PROJECTION curve")
+        await alter(store, "DROP INDEX kinds")
     if version <= 2:
-        await store._schema(f"ALTER TABLE {store.database}.events DROP INDEX matches")
-    await store._schema(f"ALTER TABLE {store.database}.events DROP COLUMN highlight")
+        await alter(store, "DROP INDEX matches")
+    await alter(store, "DROP COLUMN highlight")
     await reopen_as_of(version, store)
     await mutated(store)
     made = f"SELECT name FROM system.data_skipping_indices WHERE database = '{store.database}' AND marks_bytes > 0"
@@ -336,7 +334,7 @@ async def test_rows_of_an_older_release_get_what_makes_reads_fast(store: Store, 
 async def test_highlights_of_an_older_release_are_whole_before_and_after_they_are_rewritten(store: Store) -> None:
     goal = event(event_type="goal", player_id="7\0\0ß", metadata='{"assist": "\\u0000"}')
     await store.insert_direct(batch([goal, event()]))
-    await store._schema(f"ALTER TABLE {store.database}.events DROP COLUMN highlight")
+    await alter(store, "DROP COLUMN highlight")
     await reopen_as_of(3, store)
     for _ in range(2):
         for large_events in (1, 1_000):

@@ -12,6 +12,7 @@ from shards.errors import StoreUnavailable
 from shards.stores.server import ServerStore
 from tests.contract.rows import batch, count, event
 from tests.relay import Relay
+from tests.statements import drop_database
 
 
 @pytest.fixture
@@ -42,14 +43,14 @@ async def test_events_are_stored_and_read_over_tls(relay: Relay, ca_certs: Path,
     await store.insert_direct(batch([event() for _ in range(5)], number=1))
     assert await store.landed("w1", 0, [1]) == {1: 5}
     assert await count(store) == 5
-    await store._schema(f"DROP DATABASE {database} SYNC")
+    await drop_database(store)
     await store.close()
 
 
 async def test_verify_false_takes_any_certificate(relay: Relay, database: str) -> None:
     store = ServerStore(f"clickhouses://default@127.0.0.1:{relay.port}/{database}?verify=false", shards=2)
     await store.open()
-    await store._schema(f"DROP DATABASE {database} SYNC")
+    await drop_database(store)
     await store.close()
 
 
