@@ -38,11 +38,6 @@ class StoreGate:
         return StoreState(kind=self._store.kind, up=self._up.is_set(), since=self._since, error=self._error)
 
     @property
-    def is_up(self) -> bool:
-        """Whether ClickHouse can be used, as far as is known."""
-        return self._up.is_set()
-
-    @property
     def is_away(self) -> bool:
         """Whether ClickHouse did not answer when it was last asked."""
         return self._unreachable and not self._up.is_set()
