@@ -1,13 +1,25 @@
 """What is relied on of other packages that they do not promise: one test a package, each with what to do."""
 
+import asyncio
 import inspect
 import warnings
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib import import_module
 from typing import Any
 
 import click
+import pytest
+from aiohttp import web
+from asynch.errors import NetworkError, ServerException
+from asynch.proto.connection import Connection
 
+from app.server import protocol
 from app.server.monitor_commands import STOCK, console_group
+from app.server.protocol import ServiceRunner
+from app.web.event_stream import event_stream
+from shards.stores.address import ServerAddress
+from tests.clickhouse import free_port
 
 
 def test_aiomonitor_has_what_the_console_relies_on() -> None:
@@ -43,6 +55,154 @@ def test_the_group_of_the_console_leaves_the_one_of_aiomonitor_alone() -> None:
     assert set(group.commands) == {*STOCK, "shards"}
     assert stock.commands == before
     assert {"signal", "cancel", "console"} <= set(before)
+
+
+@asynccontextmanager
+async def _served(handler: Any) -> AsyncIterator[tuple[Any, asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A server of ours with this handler for ``GET /``, and one connection to it."""
+    app = web.Application()
+    app.router.add_get("/", handler)
+    runner = ServiceRunner(app, access_log=None)
+    await runner.setup()
+    await runner.listen("127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*runner.addresses[0])
+    try:
+        yield runner, reader, writer
+    finally:
+        writer.close()
+        await runner.cleanup()
+
+
+async def _come_true(condition: Any) -> None:
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_aiohttp_has_what_the_server_relies_on() -> None:
+    """An upgrade that fails here is not to be taken before app/server/protocol.py does without what is gone."""
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def handler(_: web.Request) -> web.Response:
+        asked.set()
+        await answer.wait()
+        return web.Response(text="answered")
+
+    async with _served(handler) as (runner, reader, writer):
+        server = runner.server
+        assert isinstance(server, protocol._Server), "a runner makes its server elsewhere: give it ours there"
+        assert {"keepalive_timeout", "lingering_time", "auto_decompress"} <= server._kwargs.keys(), (
+            "the options of a runner reach a connection another way: hand on _kwargs as Server.__call__ does now"
+        )
+        assert server._loop is asyncio.get_running_loop(), "give each connection its event loop otherwise"
+        await _come_true(lambda: server.connections)
+        assert list(server._connections) == server.connections, "count the open connections in _Server.full otherwise"
+        [connection] = server.connections
+        assert isinstance(connection, protocol._Connection), "connections are made elsewhere: have it make ours"
+        assert isinstance(connection._loop, asyncio.AbstractEventLoop), "give the timers their event loop otherwise"
+
+        await _come_true(lambda: connection._waiter is not None)
+        assert not connection._waiter.done(), "find out otherwise whether a connection waits for a request"
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await asked.wait()
+        assert connection._waiter is None or connection._waiter.done(), (
+            "the limit for the head of a request must stand still while a handler runs: find out otherwise when it does"
+        )
+        answer.set()
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        assert await reader.readexactly(8) == b"answered"
+
+        await _come_true(lambda: connection._waiter is not None and not connection._waiter.done())
+        connection._force_close = True
+        connection.data_received(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert not connection._waiter.done(), (
+            "who was refused for want of room is read all the same: find what else has the bytes thrown away"
+        )
+
+
+async def test_a_connection_of_aiohttp_has_no_name_that_ours_takes() -> None:
+    """An attribute of both would be overwritten: then give ours another name."""
+    plain: Any = web.RequestHandler(web.Server(_never), loop=asyncio.get_running_loop())
+    assert [name for name in protocol._Connection.__slots__ if hasattr(plain, name)] == []
+    for method in ("connection_made", "connection_lost", "data_received", "pause_writing", "resume_writing", "start"):
+        assert callable(getattr(web.RequestHandler, method)), f"{method} is not called any more: find what is"
+    parameters = list(inspect.signature(web.RequestHandler.handle_error).parameters)
+    assert parameters == ["self", "request", "status", "exc", "message"], "handle_error is called otherwise: follow"
+    for name in ("_full_logged_s", "patience", "connections_max", "full", "refuse"):
+        assert not hasattr(web.Server(_never), name), f"a server has a {name} of its own: call ours otherwise"
+
+
+async def test_aiohttp_sse_has_what_the_streams_rely_on() -> None:
+    """An upgrade that fails here is not to be taken before app/web/event_stream.py does it by itself."""
+    written = asyncio.Event()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = event_stream(request, ping_interval=0.01, send_timeout=30)
+        await response.prepare(request)
+        async with response:
+            await written.wait()
+        tasks = {task for task in asyncio.all_tasks() if "_ping" in repr(task.get_coro())}
+        assert not tasks, "the pings of a stream that ended go on: end them in app/web/event_stream.py"
+        return response
+
+    async with _served(handler) as (_, reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"Transfer-Encoding: chunked" in head, "nothing tells a viewer the end of a stream: have it chunked"
+        assert b"Cache-Control: no-cache" in head, "a cache would keep the stream: set the header"
+        assert await reader.readuntil(b"\n\n") == b"8\r\n: ping\n\n", "send heartbeats in app/web/event_stream.py"
+        written.set()
+        async with asyncio.timeout(30):
+            await reader.readuntil(b"\r\n0\r\n\r\n")
+
+
+class _Noted(Connection):
+    """A connection of asynch that notes which of its own methods it calls."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.called: list[str] = []
+
+    async def connect(self) -> None:
+        self.called.append("connect")
+        await super().connect()
+
+    async def ping(self) -> bool:
+        self.called.append("ping")
+        return bool(await super().ping())
+
+
+async def test_asynch_has_what_the_connection_relies_on(clickhouse_url: str) -> None:
+    """An upgrade that fails here is not to be taken before shards/stores/server.py does without what is gone."""
+    address = ServerAddress.parse(clickhouse_url)
+    connection: Any = _Noted(host=address.host, port=address.port)
+    assert list(await connection.execute("SELECT 1")) == [(1,)]
+    assert connection.called == ["connect"], "a statement connects otherwise: set TCP_USER_TIMEOUT there"
+    assert list(await connection.execute("SELECT 2")) == [(2,)]
+    assert connection.called == ["connect", "ping"], "a connection is tried otherwise: have _Client trust it there"
+
+    reader, writer = connection.reader.reader, connection.writer.writer
+    assert isinstance(reader, asyncio.StreamReader), "find out otherwise whether the server ended the connection"
+    assert isinstance(writer, asyncio.StreamWriter), "find the transport, to cut a connection that hangs, otherwise"
+    with pytest.raises(ServerException) as refused:
+        await connection.execute("SELECT nothing")
+    assert refused.value.code == 47, "find the code of an error, by which it is judged, otherwise"
+    assert "nothing" in refused.value.message, "find the text of an error otherwise"
+    assert list(await connection.execute("SELECT 3")) == [(3,)], "an error ends the connection: see _reusable"
+
+    writer.transport.abort()
+    await _come_true(reader.at_eof)
+    assert not await connection.ping(), "a connection that was cut passes for a whole one: see _Client.ping"
+    await connection.disconnect()
+
+    nobody: Any = _Noted(host="127.0.0.1", port=free_port())
+    with pytest.raises(NetworkError) as away:
+        await nobody.execute("SELECT 1")
+    assert isinstance(away.value.__cause__, OSError), "find why a server is not reached, for _reason, otherwise"
+
+
+async def _never(_: web.BaseRequest) -> web.StreamResponse:
+    raise AssertionError("nobody asks")
 
 
 def _globals_of(function: Any) -> set[str]:
