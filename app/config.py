@@ -185,7 +185,7 @@ class Config:
     def shard_settings(self) -> ShardSettings:
         """Return the part that the shard set works with."""
         shared = {field.name for field in attrs.fields(ShardSettings)} & {field.name for field in attrs.fields(Config)}
-        return ShardSettings(**{name: getattr(self, name) for name in shared})
+        return ShardSettings(shard_count=self.shards, **{name: getattr(self, name) for name in shared})
 
     def shown(self) -> dict[str, str]:
         """Return every variable with its value as text, secrets masked."""

@@ -126,9 +126,9 @@ class Context:
 
 def _store(config: Config) -> Store:
     if config.clickhouse_url:
-        return ServerStore(config.clickhouse_url, shards=config.shards, retention_days=config.retention_days)
+        return ServerStore(config.clickhouse_url, shard_count=config.shards, retention_days=config.retention_days)
     path = config.data_dir / EMBEDDED_DIRECTORY
-    return EmbeddedStore(path, shards=config.shards, retention_days=config.retention_days)
+    return EmbeddedStore(path, shard_count=config.shards, retention_days=config.retention_days)
 
 
 CONTEXT = web.AppKey("context", Context)

@@ -14,7 +14,7 @@ def recovered_shards(settings: ShardSettings, *, stopping: Callable[[], bool]) -
     Raises OSError, and :class:`~shards.errors.NotAccepting` once ``stopping()``.
     """
     recovered = []
-    for index in range(max(settings.shards, 1 + max(_found_indexes(settings.data_dir), default=0))):
+    for index in range(max(settings.shard_count, 1 + max(_found_indexes(settings.data_dir), default=0))):
         log = ShardLog(
             wal_directory(settings.data_dir, index), shard=index, segment_max_bytes=_segment_max_bytes(settings)
         )
@@ -29,4 +29,4 @@ def _found_indexes(data_dir: Path) -> set[int]:
 
 def _segment_max_bytes(settings: ShardSettings) -> int:
     """Keep the open segments, which cannot be deleted, to a quarter of what the log may use."""
-    return min(settings.segment_max_bytes, settings.wal_max_bytes // (4 * settings.shards))
+    return min(settings.segment_max_bytes, settings.wal_max_bytes // (4 * settings.shard_count))

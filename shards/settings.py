@@ -13,7 +13,7 @@ class ShardSettings:
     """How to buffer. Sizes in bytes, times in ms unless the name says otherwise."""
 
     data_dir: Path
-    shards: int = 4
+    shard_count: int = 4
     flush_interval_ms: int = 200
     flush_max_rows: int = 10_000
     checkpoint_interval_ms: int = 5_000

@@ -57,7 +57,7 @@ class Shard:
     ) -> None:
         """Recover the log and the dead letters. Blocking; raises as :meth:`shards.wal.log.ShardLog.recover`."""
         self.index = index
-        self.retired = index >= settings.shards
+        self.retired = index >= settings.shard_count
         self._settings = settings
         self._log = log
         path = settings.data_dir / "deadletters" / f"shard-{index:03d}.jsonl"

@@ -151,7 +151,7 @@ class ShardSet:
         return Receipt(self._directory.id, tuple(stretches))
 
     def _index_of(self, event: Event) -> int:
-        return shard_of(event.match_id, self._settings.shards)
+        return shard_of(event.match_id, self._settings.shard_count)
 
     def outcome(self, receipt: Receipt) -> Outcome | None:
         """Return what became of a request's events; None for a receipt of another data directory or of no request.

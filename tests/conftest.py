@@ -59,9 +59,9 @@ def make_store(
 ) -> Callable[..., Store]:
     """Makes stores of one database, not opened, each time another object: with both ways to ClickHouse."""
     if request.param == "embedded":
-        return partial(EmbeddedStore, tmp_path / "chdb", database=database, shards=store_shards)
+        return partial(EmbeddedStore, tmp_path / "chdb", database=database, shard_count=store_shards)
     url = request.getfixturevalue("clickhouse_url")
-    return partial(ServerStore, f"{url}/{database}", shards=store_shards)
+    return partial(ServerStore, f"{url}/{database}", shard_count=store_shards)
 
 
 @pytest.fixture

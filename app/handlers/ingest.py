@@ -12,7 +12,7 @@ from app.handlers.acknowledgement import Acknowledgement, acknowledge, requested
 from app.handlers.parameters import faults_of, path_match_id
 from app.schemas.batch import (
     BOM,
-    Batch,
+    CheckedEvents,
     Lines,
     LineTooLongError,
     NotAnArrayError,
@@ -102,7 +102,7 @@ async def _ingest_many(
     origin: Origin,
     acknowledgement: Acknowledgement,
 ) -> web.Response:
-    batch = Batch(ERRORS_MAX)
+    batch = CheckedEvents(ERRORS_MAX)
     await validate(context.events_schema, pieces, origin=origin, into=batch)
     if batch.rejected:
         context.telemetry.rejected("invalid", batch.rejected)
@@ -165,7 +165,7 @@ async def _append(context: Context, events: list[Event]) -> Receipt:
 class _BulkProgress:
     """How far a bulk request has come. ``durable_lines`` counts lines that need not be sent again."""
 
-    batch: Batch = attrs.field(factory=lambda: Batch(BULK_ERRORS_MAX))
+    batch: CheckedEvents = attrs.field(factory=lambda: CheckedEvents(BULK_ERRORS_MAX))
     accepted: int = 0
     durable_lines: int = 0
     receipt: Receipt | None = None
@@ -222,7 +222,7 @@ def _asked(request: web.Request, *, match_in_path: bool) -> tuple[Origin, Acknow
     return Origin(match_id=match_id, idempotency_key=key or ""), acknowledgement
 
 
-def _none_valid(batch: Batch, *, empty: str, members: dict[str, Any] | None = None) -> Problem:
+def _none_valid(batch: CheckedEvents, *, empty: str, members: dict[str, Any] | None = None) -> Problem:
     if not batch.rejected:
         return Problem(400, "Empty body", empty, kind="empty")
     errors = [rejection.view() for rejection in batch.rejections]

@@ -39,7 +39,7 @@ class NotAnArrayError(ValueError):
 
 
 @attrs.frozen
-class Rejection:
+class RejectedEvent:
     """One event that was not taken."""
 
     index: int
@@ -53,22 +53,22 @@ class Rejection:
 
 
 @attrs.define
-class Batch:
+class CheckedEvents:
     """What became of the events of a body: those taken, how many were not, and the first of these."""
 
     errors_max: int
     events: list[Event] = attrs.field(factory=list)
-    rejections: list[Rejection] = attrs.field(factory=list)
+    rejections: list[RejectedEvent] = attrs.field(factory=list)
     rejected: int = 0
 
     def reject(self, index: int, error: InvalidEventError) -> None:
         """Count an event as not taken."""
         self.rejected += 1
         if len(self.rejections) < self.errors_max:
-            self.rejections.append(Rejection(index, error.event_id, error.faults))
+            self.rejections.append(RejectedEvent(index, error.event_id, error.faults))
 
 
-async def validate(schema: EventSchema, pieces: Iterable[Numbered], *, origin: Origin, into: Batch) -> None:
+async def validate(schema: EventSchema, pieces: Iterable[Numbered], *, origin: Origin, into: CheckedEvents) -> None:
     """Validate every piece; between slices of `SLICE_EVENTS` other requests get their turn."""
     remaining = iter(pieces)
     while some := list(islice(remaining, SLICE_EVENTS)):

@@ -58,9 +58,9 @@ class MatchReads:
     Methods raise :class:`shards.errors.StoreError` when ClickHouse fails or is away.
     """
 
-    def __init__(self, store: Store, shards: PendingSource, *, large_events: int = LARGE_EVENTS) -> None:
+    def __init__(self, store: Store, source: PendingSource, *, large_events: int = LARGE_EVENTS) -> None:
         self._store = store
-        self._shards = shards
+        self._source = source
         self._large = LargeMatches(store, large_events=large_events)
         self._named: LRUCache[str, Set[str]] = LRUCache(NAMED_KEPT)
 
@@ -95,7 +95,7 @@ class MatchReads:
 
     async def _large_one(self, match_id: str, bucket_ms: int) -> dict[str, MatchAggregates]:
         as_of_ms = time.time_ns() // 1_000_000
-        pending = self._shards.pending([match_id])
+        pending = self._source.pending([match_id])
         aggregates = await self._large.aggregates(
             match_id,
             pending=pending.rows,
@@ -113,7 +113,7 @@ class MatchReads:
         if not match_ids:
             return {}
         as_of_ms = time.time_ns() // 1_000_000
-        pending = self._shards.pending(match_ids)
+        pending = self._source.pending(match_ids)
         counted = await self._counted(match_ids, pending.rows, bucket_ms, max_rows)
         put_together = partial(
             _put_together, counted, match_ids, pending.unread, bucket_ms=bucket_ms, as_of_ms=as_of_ms
@@ -191,8 +191,8 @@ class MatchReads:
             limit: how many at most.
             before: (last receipt in ms, match id) of the last match of the page before.
         """
-        matches = self._shards.pending_matches()
-        pending = self._shards.pending(matches)
+        matches = self._source.pending_matches()
+        pending = self._source.pending(matches)
         last = await asyncio.to_thread(_last_receipts, matches, pending.rows, pending.unread_at)
         statement = recent_statement(self._store.database, last, limit=limit, before=before)
         return [(match_id, last) for match_id, last in await self._store.fetch(statement)]

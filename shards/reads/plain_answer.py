@@ -31,7 +31,7 @@ class CutShort(Exception):
     """Of some events the bucket was not listed: they are more than were asked for one by one."""
 
 
-class _Row(msgspec.Struct, array_like=True):
+class _PlainRow(msgspec.Struct, array_like=True):
     """The events of a type and team of a match.
 
     ``curve``: of each event the number of its bucket, or how many events are in the bucket of a number.
@@ -48,7 +48,7 @@ class _Row(msgspec.Struct, array_like=True):
     highlights: list[GroupHighlight]
 
 
-_row = msgspec.json.Decoder(_Row)
+_row = msgspec.json.Decoder(_PlainRow)
 
 
 def plain_groups(rows: Iterable[tuple[str]], *, bucket_ms: int) -> tuple[dict[str, Counted], dict[str, Set[str]]]:
@@ -61,7 +61,7 @@ def plain_groups(rows: Iterable[tuple[str]], *, bucket_ms: int) -> tuple[dict[st
     Raises:
         CutShort: a curve is not whole.
     """
-    of_matches: dict[str, list[_Row]] = {}
+    of_matches: dict[str, list[_PlainRow]] = {}
     for (text,) in rows:
         row = _row.decode(text)
         if isinstance(row.curve, list) and len(row.curve) < row.events:
@@ -80,7 +80,7 @@ def plain_groups(rows: Iterable[tuple[str]], *, bucket_ms: int) -> tuple[dict[st
     return counted, intricate
 
 
-def _group(row: _Row) -> Group:
+def _group(row: _PlainRow) -> Group:
     start = NO_START
     targets: list[str] = []
     if row.event_type == MATCH_START:
@@ -93,7 +93,7 @@ def _group(row: _Row) -> Group:
     )
 
 
-def _curve(rows: Iterable[_Row], bucket_ms: int) -> dict[tuple[int, str], int]:
+def _curve(rows: Iterable[_PlainRow], bucket_ms: int) -> dict[tuple[int, str], int]:
     by_team: dict[str, Counter[int]] = {}
     for row in rows:
         by_team.setdefault(row.team_id, Counter()).update(row.curve)

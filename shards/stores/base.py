@@ -83,8 +83,8 @@ class Store(ABC):
 
     kind: ClassVar[str]
 
-    def __init__(self, *, database: str, shards: int, retention_days: int = 0) -> None:
-        """Connect to nothing yet. ``shards`` Buffer tables will exist after :meth:`open`.
+    def __init__(self, *, database: str, shard_count: int, retention_days: int = 0) -> None:
+        """Connect to nothing yet. ``shard_count`` Buffer tables will exist after :meth:`open`.
 
         Rows of ``events`` will expire ``retention_days`` after their receipt; 0: never.
 
@@ -94,7 +94,7 @@ class Store(ABC):
         if not _DATABASE_NAME.fullmatch(database):
             raise ValueError(f"database {database!r}: allowed are letters, digits and _, 64 characters at most")
         self.database = database
-        self._shards = shards
+        self._shard_count = shard_count
         self._retention_days = retention_days
         self._opening = asyncio.Lock()
 
@@ -144,7 +144,7 @@ class Store(ABC):
     async def _create_missing(self) -> None:
         found = await self._found()
         self._refuse(found, missing=False)
-        for name, statement in schema.creation(self.database, shards=self._shards).items():
+        for name, statement in schema.creation(self.database, shard_count=self._shard_count).items():
             if name not in found.objects:
                 await self._schema(statement)
                 _log.info("schema object created", database=self.database, object=name)
@@ -164,7 +164,7 @@ class Store(ABC):
     async def _flush_old_buffers(self) -> None:
         rows = await self._schema(f"SELECT name FROM system.tables WHERE database = {heredoc(self.database)}")
         for match in (_BUFFER_NAME.fullmatch(name) for (name,) in rows):
-            if match and int(match[1]) >= self._shards:
+            if match and int(match[1]) >= self._shard_count:
                 await self._flush_old_buffer(int(match[1]))
 
     async def _flush_old_buffer(self, shard: int) -> None:
@@ -188,7 +188,9 @@ class Store(ABC):
         self._refuse(await self._found(), missing=True)
 
     def _refuse(self, found: inspection.FoundObjects, *, missing: bool) -> None:
-        sentences = inspection.differences(found, database=self.database, shards=self._shards, missing=missing)
+        sentences = inspection.differences(
+            found, database=self.database, shard_count=self._shard_count, missing=missing
+        )
         if sentences:
             raise SchemaMismatch(sentences)
 

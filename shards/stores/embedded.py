@@ -31,13 +31,13 @@ class EmbeddedStore(Store):
 
     kind: ClassVar[str] = "embedded"
 
-    def __init__(self, path: Path, *, shards: int, database: str = "fanfinity", retention_days: int = 0) -> None:
+    def __init__(self, path: Path, *, shard_count: int, database: str = "fanfinity", retention_days: int = 0) -> None:
         """Open nothing yet; ``path`` is made where it is missing.
 
         Raises:
             ValueError: chDB cannot be told of such a path.
         """
-        super().__init__(database=database, shards=shards, retention_days=retention_days)
+        super().__init__(database=database, shard_count=shard_count, retention_days=retention_days)
         if "?" in str(path):
             raise ValueError(f"{path}: the path must not hold a question mark")
         self._path = path.absolute()

@@ -76,9 +76,9 @@ def found_objects(objects: Sequence[tuple[Any, ...]], columns: Sequence[tuple[An
     return FoundObjects(found, selects)
 
 
-def differences(found: FoundObjects, *, database: str, shards: int, missing: bool) -> list[str]:
+def differences(found: FoundObjects, *, database: str, shard_count: int, missing: bool) -> list[str]:
     """Return every difference as a sentence that names the object; with ``missing`` also those that do not exist."""
-    needed: list[Table | View] = [*TABLES, *VIEWS, *(buffer_table(database, k) for k in range(shards))]
+    needed: list[Table | View] = [*TABLES, *VIEWS, *(buffer_table(database, k) for k in range(shard_count))]
     sentences: list[str] = []
     for item in needed:
         there = found.objects.get(item.name)

@@ -242,9 +242,9 @@ def insert_expressions(*, writer: str, shard: str, batch: str) -> str:
     return ", ".join(expressions.values())
 
 
-def creation(database: str, *, shards: int) -> dict[str, str]:
+def creation(database: str, *, shard_count: int) -> dict[str, str]:
     """Return, by name and in order, the statement that creates each object."""
     statements = {table.name: table.ddl(database) for table in TABLES}
     statements |= {view.name: view.ddl(database) for view in VIEWS}
-    buffers = [buffer_table(database, shard) for shard in range(shards)]
+    buffers = [buffer_table(database, shard) for shard in range(shard_count)]
     return statements | {table.name: table.ddl(database) for table in buffers}

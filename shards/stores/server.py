@@ -39,10 +39,10 @@ class ServerStore(Store):
 
     kind: ClassVar[str] = "server"
 
-    def __init__(self, url: str, *, shards: int, retention_days: int = 0) -> None:
+    def __init__(self, url: str, *, shard_count: int, retention_days: int = 0) -> None:
         """Connect to nothing yet; ``url`` as in :meth:`ServerAddress.parse`, whose ValueError it raises."""
         self.address = ServerAddress.parse(url)
-        super().__init__(database=self.address.database, shards=shards, retention_days=retention_days)
+        super().__init__(database=self.address.database, shard_count=shard_count, retention_days=retention_days)
         self._lanes: dict[Lane, _LaneConnection] = {}
         # Reads come after open(), so their connections can start in the database; the others name it in each statement.
         reads = [self._connection(database=self.database, max_execution_time="15") for _ in range(READ_CONNECTIONS)]

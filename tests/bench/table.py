@@ -75,7 +75,7 @@ async def run(bench: Bench) -> None:
     plan = Plan.of(bench)
     async with bench.started_engine() as engine:
         stores = {
-            name: ServerStore(engine.url.replace(f"/{DATABASE}", f"/{name}"), shards=4)
+            name: ServerStore(engine.url.replace(f"/{DATABASE}", f"/{name}"), shard_count=4)
             for name in (DATABASE, SMALL_DATABASE)
         }
         try:
@@ -167,7 +167,7 @@ async def _count_only(store: ServerStore, match: Planned) -> float:
 
 async def _compare_ways(bench: Bench, engine: Engine, store: ServerStore, matches: Sequence[Planned]) -> None:
     """Read matches in turns: as they are, without the skip index, and by the statement for intricate matches."""
-    without_index = ServerStore(engine.url, shards=4)
+    without_index = ServerStore(engine.url, shard_count=4)
     for connection in without_index._connections:
         connection._settings["use_skip_indexes"] = "0"
     try:

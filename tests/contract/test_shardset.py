@@ -71,11 +71,11 @@ async def test_after_a_crash_everything_is_sent_again_and_counts_once(settings: 
 async def test_the_number_of_shards_may_change_with_rows_pending(
     settings: ShardSettings, store: Store, before: int, after: int
 ) -> None:
-    async with running(attrs.evolve(settings, shards=before), store) as shards:
+    async with running(attrs.evolve(settings, shard_count=before), store) as shards:
         for shard in range(before):
             shards.pause(shard)
         await shards.append([event for number in range(40) for event in events(shards, 5, match_id=f"m{number}")])
-    async with running(attrs.evolve(settings, shards=after), store) as shards:
+    async with running(attrs.evolve(settings, shard_count=after), store) as shards:
         assert sum(len(shards.pending([f"m{number}"]).rows) for number in range(40)) <= 200
         await shards.append(events(shards, 5, match_id="m1"))
         await shards.flush()
@@ -88,7 +88,7 @@ async def test_a_row_that_only_clickhouse_refuses_becomes_the_one_dead_letter(
 ) -> None:
     await store.open()
     await refuse_bad(store)
-    async with running(attrs.evolve(settings, shards=1), store) as shards:
+    async with running(attrs.evolve(settings, shard_count=1), store) as shards:
         good = events(shards, 200)
         (bad,) = events(shards, 1, metadata=BAD)
         await shards.append([*good[:77], bad, *good[77:]])
@@ -104,7 +104,7 @@ async def test_a_row_that_only_clickhouse_refuses_becomes_the_one_dead_letter(
         await shards.append(events(shards, 5))
         await shards.flush()
         assert await rows_and_keys(store) == (205, 205)
-    async with running(attrs.evolve(settings, shards=1), store) as shards:
+    async with running(attrs.evolve(settings, shard_count=1), store) as shards:
         assert (shards.snapshot().pending, shards.snapshot().dead_lettered) == (0, 1)
         assert sums_up(shards)
 
@@ -112,7 +112,7 @@ async def test_a_row_that_only_clickhouse_refuses_becomes_the_one_dead_letter(
 async def test_a_constraint_that_nothing_meets_makes_no_dead_letter(settings: ShardSettings, store: Store) -> None:
     await store.open()
     await alter(store, "ADD CONSTRAINT c CHECK match_id = ''")
-    async with running(attrs.evolve(settings, shards=1), store) as shards:
+    async with running(attrs.evolve(settings, shard_count=1), store) as shards:
         await shards.append(events(shards, 30))
         await until(lambda: shards.snapshot().shards[0].retries >= 3)
         assert shards.snapshot().dead_lettered == 0
@@ -126,7 +126,7 @@ async def test_a_constraint_that_nothing_meets_makes_no_dead_letter(settings: Sh
 
 
 async def test_memory_is_capped_and_the_rest_comes_back_from_the_log(settings: ShardSettings, store: Store) -> None:
-    settings = attrs.evolve(settings, shards=1, memory_max_rows=50, flush_max_rows=20, segment_max_bytes=4000)
+    settings = attrs.evolve(settings, shard_count=1, memory_max_rows=50, flush_max_rows=20, segment_max_bytes=4000)
     async with running(settings, store) as shards:
         shards.pause(0)
         for _ in range(50):
@@ -147,7 +147,7 @@ async def test_memory_is_capped_and_the_rest_comes_back_from_the_log(settings: S
 async def test_a_full_log_refuses_before_anything_is_appended_and_takes_up_again(
     settings: ShardSettings, store: Store
 ) -> None:
-    settings = attrs.evolve(settings, shards=1, wal_max_bytes=40_000)
+    settings = attrs.evolve(settings, shard_count=1, wal_max_bytes=40_000)
     async with running(settings, store) as shards:
         shards.pause(0)
         refusal = ""
@@ -205,7 +205,7 @@ async def test_a_dropped_destination_loses_nothing_that_was_not_confirmed(
     settings: ShardSettings, store: Store
 ) -> None:
     """OPTIMIZE of a Buffer table reports success after discarding rows whose destination is gone."""
-    settings = attrs.evolve(settings, shards=1, checkpoint_interval_ms=600_000)
+    settings = attrs.evolve(settings, shard_count=1, checkpoint_interval_ms=600_000)
     async with running(settings, store) as shards:
         await shards.append(events(shards, 40))
         await until(lambda: shards.snapshot().shards[0].in_flight == 40)
@@ -241,7 +241,7 @@ async def test_a_foreign_column_type_is_named_and_nothing_is_flushed_until_it_is
 
 async def test_a_failing_view_confirms_nothing_and_heals(settings: ShardSettings, store: Store) -> None:
     """With a failing view each flush writes the main part again; the ledger shows none of it."""
-    settings = attrs.evolve(settings, shards=1)
+    settings = attrs.evolve(settings, shard_count=1)
     async with up(settings, store) as shards:
         await execute(store, "ALTER TABLE {db}.ingest_ledger ADD CONSTRAINT c CHECK rows > 1000000")
         await shards.append(events(shards, 20))
@@ -260,7 +260,7 @@ async def test_after_a_crash_no_figure_is_lower_with_a_row_stuck_before_many_tha
     settings: ShardSettings, store: Store
 ) -> None:
     """A row that is not done with holds the checkpoint back; what was stored behind it takes no room in memory."""
-    settings = attrs.evolve(settings, shards=1, memory_max_rows=100, flush_max_rows=40)
+    settings = attrs.evolve(settings, shard_count=1, memory_max_rows=100, flush_max_rows=40)
     letters = settings.data_dir / "deadletters" / "shard-000.jsonl"
     async with up(settings, store) as shards:
         await alter(store, "ADD CONSTRAINT stuck CHECK metadata = '{}'")
@@ -295,7 +295,7 @@ async def test_a_checkpoint_that_fails_for_whatever_reason_costs_nothing(
     settings: ShardSettings, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without room in memory nothing can be read from the log, which is not the end of it."""
-    settings = attrs.evolve(settings, shards=1, memory_max_rows=100, flush_max_rows=100)
+    settings = attrs.evolve(settings, shard_count=1, memory_max_rows=100, flush_max_rows=100)
     truncate, failures = ShardLog.truncate, 0
 
     def fail_once(log: ShardLog, checkpoint: Checkpoint) -> None:
@@ -351,7 +351,7 @@ def write_log(settings: ShardSettings, *, damaged: Collection[int]) -> None:
 async def test_what_the_disk_lost_stays_counted_over_restarts(
     settings: ShardSettings, store: Store, damaged: tuple[int, ...]
 ) -> None:
-    settings = attrs.evolve(settings, shards=1, memory_max_rows=20, flush_max_rows=10)
+    settings = attrs.evolve(settings, shard_count=1, memory_max_rows=20, flush_max_rows=10)
     write_log(settings, damaged=damaged)
     async with running(settings, store) as shards:
         await until(lambda: shards.snapshot().confirmed >= 10)
@@ -374,7 +374,7 @@ async def test_what_the_disk_lost_stays_counted_over_restarts(
 async def test_a_dead_letter_is_counted_once_also_where_its_record_is_damaged(
     settings: ShardSettings, store: Store
 ) -> None:
-    settings = attrs.evolve(settings, shards=1)
+    settings = attrs.evolve(settings, shard_count=1)
     write_log(settings, damaged=(3, 50))
     letters = DeadLetterFile(settings.data_dir / "deadletters" / "shard-000.jsonl", shard=0)
     for seq in (3, 7):
@@ -390,7 +390,7 @@ async def test_a_dead_letter_is_counted_once_also_where_its_record_is_damaged(
 async def test_dead_letters_that_no_checkpoint_knows_of_are_counted_once(
     settings: ShardSettings, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = attrs.evolve(settings, shards=1)
+    settings = attrs.evolve(settings, shard_count=1)
     await store.open()
     await refuse_bad(store)
 
@@ -418,7 +418,7 @@ async def test_an_attempt_that_contradicts_the_books_is_sent_again_and_harms_nob
 ) -> None:
     """The ledger shows it whole, but one of its rows was counted before: the others are sent once more."""
     await store.open()
-    settings = attrs.evolve(settings, shards=1, checkpoint_interval_ms=600_000)
+    settings = attrs.evolve(settings, shard_count=1, checkpoint_interval_ms=600_000)
     async with running(settings, store) as shards:
         [shard] = shards._shards
         await shards.append(events(shards, 4))

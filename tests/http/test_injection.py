@@ -39,7 +39,7 @@ async def attacked(url: str, config: Any, tmp_path_factory: pytest.TempPathFacto
     async with running(attrs.evolve(config, data_dir=tmp_path_factory.mktemp("data"), clickhouse_url=url)) as service:
         yield service
     if url:
-        store = ServerStore(url, shards=1)
+        store = ServerStore(url, shard_count=1)
         await drop_database(store)
         await store.close()
 

@@ -98,7 +98,7 @@ async def test_aiohttp_has_what_the_server_relies_on() -> None:
         await _come_true(lambda: server.connections)
         assert list(server._connections) == server.connections, "count the open connections in _Server.full otherwise"
         [connection] = server.connections
-        assert isinstance(connection, protocol._Connection), "connections are made elsewhere: have it make ours"
+        assert isinstance(connection, protocol._ClientConnection), "connections are made elsewhere: have it make ours"
         assert isinstance(connection._loop, asyncio.AbstractEventLoop), "give the timers their event loop otherwise"
 
         await _come_true(lambda: connection._waiter is not None)
@@ -123,12 +123,12 @@ async def test_aiohttp_has_what_the_server_relies_on() -> None:
 async def test_a_connection_of_aiohttp_has_no_name_that_ours_takes() -> None:
     """An attribute of both would be overwritten: then give ours another name."""
     plain: Any = web.RequestHandler(web.Server(_never), loop=asyncio.get_running_loop())
-    assert [name for name in protocol._Connection.__slots__ if hasattr(plain, name)] == []
+    assert [name for name in protocol._ClientConnection.__slots__ if hasattr(plain, name)] == []
     for method in ("connection_made", "connection_lost", "data_received", "pause_writing", "resume_writing", "start"):
         assert callable(getattr(web.RequestHandler, method)), f"{method} is not called any more: find what is"
     parameters = list(inspect.signature(web.RequestHandler.handle_error).parameters)
     assert parameters == ["self", "request", "status", "exc", "message"], "handle_error is called otherwise: follow"
-    for name in ("_full_logged_s", "patience", "connections_max", "full", "refuse"):
+    for name in ("_full_logged_s", "timeouts", "connections_max", "full", "refuse"):
         assert not hasattr(web.Server(_never), name), f"a server has a {name} of its own: call ours otherwise"
 
 

@@ -11,7 +11,7 @@ from shards.errors import StoreUnavailable
 from shards.reads.aggregates import NO_START, Counted, Extremes, Group, GroupHighlight
 
 
-class Kind(IntEnum):
+class RowKind(IntEnum):
     """What a row of the answer is made of.
 
     Attributes:
@@ -36,7 +36,7 @@ class Said(IntEnum):
 
 
 @attrs.frozen
-class State:
+class TableState:
     """From which parts of the table a statement was answered.
 
     Attributes:
@@ -50,7 +50,7 @@ class State:
     started_s: int
 
     @classmethod
-    def taken_from(cls, rows: Iterable[tuple[str, int]]) -> tuple["State", list[str]]:
+    def taken_from(cls, rows: Iterable[tuple[str, int]]) -> tuple["TableState", list[str]]:
         """Return what a statement says of itself, and the texts of its answer.
 
         Args:
@@ -69,14 +69,14 @@ class State:
         return cls(parts, table, int(started_s)), texts[Said.ANSWER]
 
 
-class _Row(msgspec.Struct, array_like=True):
+class _SummedRow(msgspec.Struct, array_like=True):
     """Units of one kind, type and team. ``named``, ``start``, ``targets``, ``highlights``: see :class:`Group`.
 
     ``curve``: numbers of buckets, and how many events are in each. Moments are in ms, 0 where there is none.
     """
 
     named: str
-    kind: Kind
+    kind: RowKind
     event_type: str
     team_id: str
     events: int
@@ -89,7 +89,7 @@ class _Row(msgspec.Struct, array_like=True):
     highlights: list[GroupHighlight]
 
 
-_row = msgspec.json.Decoder(_Row)
+_row = msgspec.json.Decoder(_SummedRow)
 
 
 def counted_of(texts: Iterable[str], *, bucket_ms: int) -> tuple[Counted, Extremes | None]:
@@ -109,16 +109,16 @@ def counted_of(texts: Iterable[str], *, bucket_ms: int) -> tuple[Counted, Extrem
     return counted, _extremes(rows, counted.withdrawn)
 
 
-def _groups(rows: Iterable[_Row]) -> list[Group]:
+def _groups(rows: Iterable[_SummedRow]) -> list[Group]:
     """Return a group of each type and team. When its events came is told by the extremes alone."""
-    alike: defaultdict[tuple[str, str, str], list[_Row]] = defaultdict(list)
+    alike: defaultdict[tuple[str, str, str], list[_SummedRow]] = defaultdict(list)
     for row in rows:
-        if row.kind is not Kind.UNCONTESTED:
+        if row.kind is not RowKind.UNCONTESTED:
             alike[row.named, row.event_type, row.team_id].append(row)
     return [_joined(*key, of_type) for key, of_type in alike.items()]
 
 
-def _joined(named: str, event_type: str, team_id: str, rows: Sequence[_Row]) -> Group:
+def _joined(named: str, event_type: str, team_id: str, rows: Sequence[_SummedRow]) -> Group:
     """Return the rows of one key as one group."""
     return Group(
         *(named, event_type, team_id, sum(row.events for row in rows), 0, 0, 0),
@@ -128,10 +128,10 @@ def _joined(named: str, event_type: str, team_id: str, rows: Sequence[_Row]) -> 
     )
 
 
-def _extremes(rows: Sequence[_Row], withdrawn: Set[str]) -> Extremes | None:
+def _extremes(rows: Sequence[_SummedRow], withdrawn: Set[str]) -> Extremes | None:
     """Return the extremes of what counts; None if only rows that were taken off may have reached as far."""
     counted = [row for row in rows if row.named not in withdrawn]
-    exact = any(row.kind is Kind.UNCONTESTED for row in rows)
+    exact = any(row.kind is RowKind.UNCONTESTED for row in rows)
     first = _highest(counted, lambda row: -row.first_ms, exact=exact)
     last = _highest(counted, lambda row: row.last_ms, exact=exact)
     received = _highest(rows, lambda row: row.received_ms, exact=exact)
@@ -140,15 +140,15 @@ def _extremes(rows: Sequence[_Row], withdrawn: Set[str]) -> Extremes | None:
     return Extremes(-first, last, received)
 
 
-def _highest(rows: Iterable[_Row], value_of: Callable[[_Row], int], *, exact: bool) -> int | None:
+def _highest(rows: Iterable[_SummedRow], value_of: Callable[[_SummedRow], int], *, exact: bool) -> int | None:
     """Return the highest value of the rows that count, 0 if there are none. ``exact``: some are UNCONTESTED."""
-    values: defaultdict[Kind, list[int]] = defaultdict(list)
+    values: defaultdict[RowKind, list[int]] = defaultdict(list)
     for row in rows:
         if value := value_of(row):
             values[row.kind].append(value)
-    if exact or not values[Kind.SUMMED]:
-        return max(values[Kind.STANDING] + values[Kind.UNCONTESTED], default=0)
-    summed, standing = max(values[Kind.SUMMED]), values[Kind.STANDING]
+    if exact or not values[RowKind.SUMMED]:
+        return max(values[RowKind.STANDING] + values[RowKind.UNCONTESTED], default=0)
+    summed, standing = max(values[RowKind.SUMMED]), values[RowKind.STANDING]
     if standing and max(standing) >= summed:
         return max(standing)
-    return None if summed in values[Kind.TAKEN_OFF] else summed
+    return None if summed in values[RowKind.TAKEN_OFF] else summed

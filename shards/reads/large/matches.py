@@ -18,7 +18,7 @@ from cachetools import LRUCache
 
 from shards.logger import get_logger
 from shards.reads.aggregates import Counted, Extremes, MatchAggregates, aggregates_of
-from shards.reads.large.answer import State, counted_of
+from shards.reads.large.answer import TableState, counted_of
 from shards.reads.large.known_parts import KnownParts
 from shards.reads.large.statements import copies_statement, count_statements, sizes_statement, state_statement
 from shards.stores.base import Store
@@ -68,7 +68,7 @@ class _Known:
 
     table: str = ""
     started_s: int = 0
-    latest: State | None = None
+    latest: TableState | None = None
     parts: KnownParts = attrs.field(factory=KnownParts)
     copied: set[str] = attrs.field(factory=set)
     named: set[str] = attrs.field(factory=set)
@@ -76,7 +76,7 @@ class _Known:
     until: float = 0.0
     asked_at: float = 0.0
 
-    def forget(self, state: State) -> None:
+    def forget(self, state: TableState) -> None:
         """Begin anew, with nothing but the identity of the table."""
         self.table, self.started_s = state.table, state.started_s
         self.drop()
@@ -85,7 +85,7 @@ class _Known:
         """Know of no part any more."""
         self.parts, self.copied = KnownParts(), set()
 
-    def is_of(self, state: State) -> bool:
+    def is_of(self, state: TableState) -> bool:
         """Say whether all this is about the same table, with all that it held."""
         same = self.table == state.table and abs(self.started_s - state.started_s) <= RESTART_TOLERANCE_S
         return same and not self.parts.has_lost_blocks(state.parts)
@@ -153,7 +153,7 @@ class LargeMatches:
         known = self._asked_for(match_id)
         if known.latest is None:
             statement = state_statement(self._store.database, match_id)
-            known.latest, _ = State.taken_from(await self._store.fetch(statement))
+            known.latest, _ = TableState.taken_from(await self._store.fetch(statement))
         for _ in range(TRIES):
             if not await self._learn(match_id, known, known.latest):
                 return None
@@ -185,12 +185,12 @@ class LargeMatches:
         self,
         match_id: str,
         known: _Known,
-        latest: State,
+        latest: TableState,
         *,
         pending: Sequence[bytes],
         named: Collection[str],
         bucket_ms: int,
-    ) -> tuple[State, Counted, Extremes | None]:
+    ) -> tuple[TableState, Counted, Extremes | None]:
         """Return what is counted with what is known, and from which parts; no extremes where they do not show."""
         statements = count_statements(
             self._store.database,
@@ -203,7 +203,7 @@ class LargeMatches:
             exact_extremes=known.exact_extremes,
             threads=1 if sum(latest.parts.values()) < ONE_THREAD_ROWS else 0,
         )
-        state, texts = State.taken_from(await self._store.fetch(*statements))
+        state, texts = TableState.taken_from(await self._store.fetch(*statements))
         counted, extremes = await asyncio.to_thread(counted_of, texts, bucket_ms=bucket_ms)
         return state, counted, extremes
 
@@ -216,7 +216,7 @@ class LargeMatches:
                 excess -= len(known.copied)
                 known.drop()
 
-    async def _learn(self, match_id: str, known: _Known, state: State) -> bool:
+    async def _learn(self, match_id: str, known: _Known, state: TableState) -> bool:
         """Find the copies among the rows of parts that are not known yet. False: there are too many of them."""
         if not known.is_of(state):
             known.forget(state)
@@ -237,13 +237,13 @@ class LargeMatches:
 
     async def _learn_copies(self, match_id: str, known: _Known, *, slices: int = 1) -> bool:
         """Look for copies, slice by slice. Known are then the parts that were there for the first of them."""
-        first: State | None = None
+        first: TableState | None = None
         parts, runs = known.parts, known.parts.intervals
         for index in range(slices):
             statement = copies_statement(
                 self._store.database, match_id, known=runs, slice_=(index, slices), limit=COPIES_MAX + 1
             )
-            state, copied = State.taken_from(await self._store.fetch(statement))
+            state, copied = TableState.taken_from(await self._store.fetch(statement))
             first = first or state
             known.copied.update(copied)
             if len(known.copied) > COPIES_MAX:

@@ -12,7 +12,7 @@ well is not in it, but in :mod:`shards.reads.large.answer`.
 from collections.abc import Collection, Sequence
 
 from shards.reads.aggregates import HIGHLIGHTS
-from shards.reads.large.answer import Kind, Said
+from shards.reads.large.answer import RowKind, Said
 from shards.reads.statements import (
     COLUMNS,
     HAPPENED,
@@ -42,8 +42,8 @@ _CONTESTED = """CREATE OR REPLACE TEMPORARY TABLE contested ENGINE = Memory AS
 _SUMS = f"""SELECT intDiv(toUnixTimestamp64Milli(timestamp), {CURVE_BUCKET_MS}) AS tick, event_type, team_id,
     count() AS events, min(timestamp) AS earliest, max(timestamp) AS latest, max(received_at) AS newest
   FROM {{events}} WHERE match_id = {{match}} GROUP BY tick, event_type, team_id"""
-# Columns of a unit; "kind" is a Kind, "bucket" a number of a bucket, and the last four are of an event that stands.
-_UNITS_OF_SUMS = f"""SELECT {NO_ID} AS about, {Kind.SUMMED:d} AS kind, intDiv(tick, {{ticks}}) AS bucket,
+# Columns of a unit; "kind" is a RowKind, "bucket" a number of a bucket, and the last four are of an event that stands.
+_UNITS_OF_SUMS = f"""SELECT {NO_ID} AS about, {RowKind.SUMMED:d} AS kind, intDiv(tick, {{ticks}}) AS bucket,
     toInt64(events) AS n, event_type, team_id, toInt64(toUnixTimestamp64Milli(earliest)) AS first,
     toInt64(toUnixTimestamp64Milli(latest)) AS last, toInt64(toUnixTimestamp64Milli(newest)) AS received,
     {NO_ID} AS event_id, '' AS highlight, toUInt64(0) AS version FROM ({_SUMS})"""
@@ -60,7 +60,7 @@ _ROWS_OF_CONTESTED = f"""SELECT true AS stored, {STORED_COLUMNS} FROM {{events}}
         WHERE match_id = {{match}} AND NOT {IS_HIGHLIGHT} AND event_id IN ({{contested}}) {{pending}}"""
 # Per contested event: the row that stands, once; and every stored one, taken off.
 _UNITS_OF_CONTESTED = f"""SELECT if({{is_named}} AND unit.1 > 0, event_id, {NO_ID}),
-    if(unit.1 > 0, {Kind.STANDING:d}, {Kind.TAKEN_OFF:d}), intDiv(unit.2.2, {{bucket_ms}}), toInt64(unit.1),
+    if(unit.1 > 0, {RowKind.STANDING:d}, {RowKind.TAKEN_OFF:d}), intDiv(unit.2.2, {{bucket_ms}}), toInt64(unit.1),
     unit.2.1, unit.2.3, unit.2.2, unit.2.2, toInt64(intDiv(bitNot(unit.2.5), 1000000)), event_id, unit.2.4, unit.2.5
   FROM (SELECT event_id, arrayJoin(arrayPushFront(
       groupArrayIf((toInt8(-1), (event_type, happened, team_id, '', version)), stored),
@@ -68,16 +68,16 @@ _UNITS_OF_CONTESTED = f"""SELECT if({{is_named}} AND unit.1 > 0, event_id, {NO_I
     FROM ({_ROWS_OF_CONTESTED}) GROUP BY event_id)"""
 _PENDING = f" UNION ALL SELECT false, {COLUMNS} FROM pending"
 # Of uncontested events every row is one event, so no copy can be an extreme.
-_UNITS_OF_EXTREMES = f"""SELECT {NO_ID}, {Kind.UNCONTESTED:d}, toInt64(0), toInt64(0), '', '',
+_UNITS_OF_EXTREMES = f"""SELECT {NO_ID}, {RowKind.UNCONTESTED:d}, toInt64(0), toInt64(0), '', '',
     min(happened), max(happened), {LAST_RECEIPT}, {NO_ID}, '', toUInt64(0)
   FROM (SELECT {HAPPENED} AS happened, version FROM {{events}}
     WHERE match_id = {{match}} AND NOT {IS_HIGHLIGHT} AND event_id NOT IN ({{contested}}))"""
 _COUNTS = f"""SELECT formatRowNoNewline('JSONCompactEachRow', toString(about), kind, event_type, team_id, sum(n),
     min(first), max(last), max(received), sumMap([bucket], [n]),
-    minIf((first, bitNot(version), highlight), kind = {Kind.STANDING:d} AND event_type = 'match_start'),
-    groupArrayIf({TARGET_OF_HIGHLIGHT}, kind = {Kind.STANDING:d} AND event_type = 'retraction'),
+    minIf((first, bitNot(version), highlight), kind = {RowKind.STANDING:d} AND event_type = 'match_start'),
+    groupArrayIf({TARGET_OF_HIGHLIGHT}, kind = {RowKind.STANDING:d} AND event_type = 'retraction'),
     groupArraySortedIf({HIGHLIGHTS})((-first, version, toString(event_id), highlight),
-      kind = {Kind.STANDING:d} AND {IS_HIGHLIGHT}))"""
+      kind = {RowKind.STANDING:d} AND {IS_HIGHLIGHT}))"""
 _RFC_9562 = 0b10 << 62
 
 

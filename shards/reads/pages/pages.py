@@ -63,9 +63,9 @@ class EventPage:
 class EventReads:
     """Reads pages, one at a time: the reads of metrics must not have to wait behind those who leaf through a match."""
 
-    def __init__(self, store: Store, shards: PendingSource) -> None:
+    def __init__(self, store: Store, source: PendingSource) -> None:
         self._store = store
-        self._shards = shards
+        self._source = source
         self._turn = asyncio.Semaphore(1)
         self._waiting = 0
 
@@ -84,7 +84,7 @@ class EventReads:
             self._waiting -= 1
 
     async def _page(self, query: EventQuery) -> EventPage | None:
-        pending = self._shards.pending([query.match_id])
+        pending = self._source.pending([query.match_id])
         unread = pending.unread.get(query.match_id, 0)
         held = await asyncio.to_thread(_Held.of, pending.rows, query)
         found = await self._found(query, held)

@@ -24,7 +24,7 @@ from tests.statements import alter, drop_database, execute
 
 @pytest.fixture
 def settings(settings: ShardSettings) -> ShardSettings:
-    return attrs.evolve(settings, shards=1)
+    return attrs.evolve(settings, shard_count=1)
 
 
 async def bring(shards: ShardSet, *sent: Event) -> None:
@@ -60,7 +60,7 @@ async def test_whole_with_copies_crashes_and_other_shards(settings: ShardSetting
             "no row of the second batch"
         )
         await shards.append(events(shards, 50))
-    async with running(attrs.evolve(settings, shards=2), store) as shards:
+    async with running(attrs.evolve(settings, shard_count=2), store) as shards:
         await bring(shards, *events(shards, 20), *(attrs.evolve(e, match_id="n") for e in events(shards, 20)))
         await execute(store, "OPTIMIZE TABLE {db}.events FINAL")
         found = await checked(shards)

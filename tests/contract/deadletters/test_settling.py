@@ -160,7 +160,7 @@ async def test_figures_and_letters_are_the_same_after_a_restart(settings: ShardS
         before = await letters(shards, settled=True)
         assert figures(shards) == (4, 1, 1)
     for shard_count in (2, 1):
-        async with running(attrs.evolve(settings, shards=shard_count), store) as shards:
+        async with running(attrs.evolve(settings, shard_count=shard_count), store) as shards:
             await shards.flush()
             assert figures(shards) == (4, 1, 1)
             assert await letters(shards, settled=True) == before
@@ -168,7 +168,7 @@ async def test_figures_and_letters_are_the_same_after_a_restart(settings: ShardS
             with pytest.raises(LetterSettled):
                 await shards.requeue(found[1].id)
     await allow(store)
-    async with running(attrs.evolve(settings, shards=1), store) as shards:
+    async with running(attrs.evolve(settings, shard_count=1), store) as shards:
         for letter in await letters(shards):
             await shards.requeue(letter.id)
         await shards.flush()
@@ -181,7 +181,7 @@ async def test_figures_hold_when_the_checkpoints_are_lost(
 ) -> None:
     """The letter's segment is gone, or is read again: then its row is not sent again."""
     await refuse(store)
-    settings = attrs.evolve(settings, shards=1, segment_max_bytes=segment_max_bytes)
+    settings = attrs.evolve(settings, shard_count=1, segment_max_bytes=segment_max_bytes)
     async with running(settings, store) as shards:
         [letter] = await put_aside(shards, event(shards, metadata=BAD))
         for _ in range(10):
@@ -201,7 +201,7 @@ async def test_a_crash_between_append_and_note_sends_it_twice_and_counts_it_once
 ) -> None:
     await refuse(store)
     path = settings.data_dir / "deadletters" / "shard-000.jsonl"
-    settings = attrs.evolve(settings, shards=1)
+    settings = attrs.evolve(settings, shard_count=1)
     async with running(settings, store) as shards:
         bad = event(shards, metadata=BAD)
         [letter] = await put_aside(shards, bad)
@@ -280,7 +280,7 @@ async def test_what_cannot_be_done_is_said(settings: ShardSettings, store: Store
 async def test_letters_of_a_lost_log_hold_no_row_of_the_next_one_back(settings: ShardSettings, store: Store) -> None:
     """The end of a log that is not synced may be lost, the letters are not: their numbers are given out again."""
     await refuse(store)
-    settings = attrs.evolve(settings, shards=1)
+    settings = attrs.evolve(settings, shard_count=1)
     async with running(settings, store) as shards:
         [letter] = await put_aside(shards, event(shards, metadata=BAD))
     shutil.rmtree(settings.data_dir / "wal")
@@ -316,7 +316,7 @@ async def test_a_receipt_follows_what_was_requeued(settings: ShardSettings, stor
         await shards.requeue(mended.id, mended_event)
         assert shards.outcome(receipt) == Outcome(durable=1, stored=1, dead_lettered=2)
     await allow(store)
-    async with running(attrs.evolve(settings, shards=5), store) as shards:
+    async with running(attrs.evolve(settings, shard_count=5), store) as shards:
         await shards.flush()
         assert shards.outcome(receipt) == Outcome(durable=0, stored=2, dead_lettered=2)
         [open_letter] = await letters(shards)

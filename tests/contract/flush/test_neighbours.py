@@ -29,7 +29,7 @@ from tests.statements import alter, drop, execute
 
 @pytest.fixture
 def settings(settings: ShardSettings) -> ShardSettings:
-    return attrs.evolve(settings, shards=1)
+    return attrs.evolve(settings, shard_count=1)
 
 
 async def fail_in_a_view_of_others(store: Store) -> None:

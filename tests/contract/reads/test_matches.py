@@ -568,7 +568,7 @@ async def test_no_answer_shows_less_than_was_acknowledged_while_buffers_flush_al
 async def test_in_a_catch_up_what_is_shown_and_what_is_pending_are_all_that_was_acknowledged(
     store: Store, settings: ShardSettings
 ) -> None:
-    settings = attrs.evolve(settings, shards=1, flush_max_rows=50, memory_max_rows=200)
+    settings = attrs.evolve(settings, shard_count=1, flush_max_rows=50, memory_max_rows=200)
     acknowledged, shown, catching_up = 0, 0, 0
     async with up(settings, store) as shards, asyncio.timeout(DEADLINE_S):
         reads = MatchReads(store, shards)

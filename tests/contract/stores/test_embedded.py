@@ -22,7 +22,7 @@ from shards.stores.embedded import EmbeddedStore
 from tests.contract.rows import batch, event
 
 async def main():
-    store = EmbeddedStore(Path(sys.argv[1]), shards=1)
+    store = EmbeddedStore(Path(sys.argv[1]), shard_count=1)
     await store.open()
     await store.insert_direct(batch([event() for _ in range(5)], number=1))
     await store.insert_buffered(batch([event()], number=2))
@@ -50,7 +50,7 @@ async def test_after_sigkill_what_landed_is_there_and_what_was_buffered_is_not(
 ) -> None:
     holder.kill()
     holder.wait()
-    store = EmbeddedStore(tmp_path / "chdb", shards=1)
+    store = EmbeddedStore(tmp_path / "chdb", shard_count=1)
     await store.open()
     await store.flush_buffer(0)
     assert await store.landed("w1", 0, [1, 2]) == {1: 5}
@@ -61,7 +61,7 @@ async def test_after_sigkill_what_landed_is_there_and_what_was_buffered_is_not(
 async def test_a_directory_that_another_process_uses_is_refused_and_free_afterwards(
     holder: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
-    store = EmbeddedStore(tmp_path / "chdb", shards=1)
+    store = EmbeddedStore(tmp_path / "chdb", shard_count=1)
     with pytest.raises(StoreFailed, match="does another process use it"):
         await store.open()
     holder.kill()
@@ -73,14 +73,14 @@ async def test_a_directory_that_another_process_uses_is_refused_and_free_afterwa
 
 async def test_a_path_that_is_a_file_is_a_store_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    store = EmbeddedStore(tmp_path / "file", shards=1)
+    store = EmbeddedStore(tmp_path / "file", shard_count=1)
     with pytest.raises(StoreFailed):
         await store.open()
     await store.close()
 
 
 async def test_a_store_that_is_not_open_is_unavailable(tmp_path: Path) -> None:
-    store = EmbeddedStore(tmp_path / "chdb", shards=1)
+    store = EmbeddedStore(tmp_path / "chdb", shard_count=1)
     with pytest.raises(StoreUnavailable, match="not open"):
         await store.fetch("SELECT 1")
     await store.open()
@@ -94,7 +94,7 @@ async def test_signals_stay_python_s(tmp_path: Path) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         before = signal.signal(number, lambda received, _: got.append(received))
         try:
-            store = EmbeddedStore(tmp_path / "chdb", shards=1)
+            store = EmbeddedStore(tmp_path / "chdb", shard_count=1)
             await store.open()
             os.kill(os.getpid(), number)
             await store.fetch("SELECT 1")
@@ -107,14 +107,14 @@ async def test_signals_stay_python_s(tmp_path: Path) -> None:
 
 def test_a_path_that_the_engine_would_misread_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="question mark"):
-        EmbeddedStore(tmp_path / "a?b", shards=1)
+        EmbeddedStore(tmp_path / "a?b", shard_count=1)
 
 
 async def test_a_read_that_lasts_is_given_up_and_others_have_their_turn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedded, "READ_MAX_S", 1)
-    store = EmbeddedStore(tmp_path / "chdb", shards=1)
+    store = EmbeddedStore(tmp_path / "chdb", shard_count=1)
     await store.open()
     with pytest.raises(StoreUnavailable) as given_up:
         await store.fetch(

@@ -111,7 +111,7 @@ async def test_expired_rows_of_the_log_are_replayed_once_and_then_done_with(
 ) -> None:
     await retain(store, 30)
     for _ in range(2):
-        async with running(attrs.evolve(settings, shards=1), store) as shards:
+        async with running(attrs.evolve(settings, shard_count=1), store) as shards:
             await shards.append([*aged(31), *aged(0, "kept", 3)])
             await shards.flush()
             now = shards.snapshot()

@@ -79,9 +79,9 @@ async def test_another_store_object_finds_what_the_first_one_left(
 
 
 async def test_a_user_who_may_create_nothing_can_open_what_exists(clickhouse_url: str, database: str) -> None:
-    store = ServerStore(f"{clickhouse_url}/{database}", shards=2)
+    store = ServerStore(f"{clickhouse_url}/{database}", shard_count=2)
     await store.open()
-    guest = ServerStore(f"{clickhouse_url}/{database}", shards=2)
+    guest = ServerStore(f"{clickhouse_url}/{database}", shard_count=2)
     guest._lanes["schema"] = guest._connection(allow_ddl="0")
     await guest.open()
     await drop(store, "events_buffer_1")
@@ -258,7 +258,7 @@ async def test_a_missing_buffer_can_be_reset(store: Store) -> None:
 
 async def test_a_start_with_more_shards_makes_their_buffers(store: Store, make_store: Callable[..., Store]) -> None:
     await store.close()
-    more = make_store(shards=4)
+    more = make_store(shard_count=4)
     await more.open()
     await more.insert_buffered(batch([event()], shard=3))
     await more.flush_buffer(3)
@@ -358,7 +358,7 @@ async def test_analysts_see_no_version_that_does_not_stand(store: Store) -> None
 @pytest.mark.parametrize("name", ["", "a b", "a;b", "a.b", "`a`", "1a", "a" * 65, "ä"])
 def test_a_database_must_have_a_plain_name(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="database"):
-        EmbeddedStore(tmp_path, shards=1, database=name)
+        EmbeddedStore(tmp_path, shard_count=1, database=name)
 
 
 def test_the_columns_of_an_insert_and_their_expressions_are_as_many() -> None:

@@ -21,7 +21,7 @@ from tests.relay import Relay
 
 @pytest.fixture
 async def store(own_clickhouse: ClickHouseServer) -> AsyncIterator[ServerStore]:
-    store = ServerStore(f"{own_clickhouse.url}/fan", shards=2)
+    store = ServerStore(f"{own_clickhouse.url}/fan", shard_count=2)
     await store.open()
     yield store
     await store.close()
@@ -32,7 +32,7 @@ async def relayed(own_clickhouse: ClickHouseServer) -> AsyncIterator[ServerStore
     """For INSERTs that are cut: cut directly they can end this form of the server."""
     relay = Relay(own_clickhouse.tcp_port)
     await relay.start()
-    store = ServerStore(f"clickhouse://default@127.0.0.1:{relay.port}/fan", shards=2)
+    store = ServerStore(f"clickhouse://default@127.0.0.1:{relay.port}/fan", shard_count=2)
     await store.open()
     yield store
     await store.close()
@@ -56,7 +56,7 @@ async def test_a_restart_between_insert_and_flush_loses_the_batch_and_says_so(
 async def test_the_profile_of_the_user_changes_nothing(own_clickhouse: ClickHouseServer, setting: str) -> None:
     own_clickhouse.profile = (f"--{setting}=1",)
     own_clickhouse.restart()
-    store = ServerStore(f"{own_clickhouse.url}/fan", shards=2)
+    store = ServerStore(f"{own_clickhouse.url}/fan", shard_count=2)
     await store.open()
     row_by_row = MatchReads(store, NothingPending())
     by_parts = MatchReads(store, NothingPending(), large_events=1)
@@ -185,7 +185,7 @@ async def test_the_kernel_gives_a_way_up_that_takes_nothing_any_more(store: Serv
 
 async def test_a_server_that_is_not_there_is_unavailable_and_named(tmp_path: object) -> None:
     port = free_port()
-    store = ServerStore(f"clickhouse://user:secret@127.0.0.1:{port}/fan", shards=1)
+    store = ServerStore(f"clickhouse://user:secret@127.0.0.1:{port}/fan", shard_count=1)
     with pytest.raises(StoreUnavailable) as raised:
         await store.open()
     assert f"127.0.0.1:{port}" in str(raised.value)
@@ -257,7 +257,7 @@ async def test_an_error_of_the_server_keeps_the_connection(store: ServerStore) -
 
 
 async def test_a_wrong_password_is_told(own_clickhouse: ClickHouseServer) -> None:
-    store = ServerStore(own_clickhouse.url.replace("default@", "default:wrong%40@") + "/fan", shards=1)
+    store = ServerStore(own_clickhouse.url.replace("default@", "default:wrong%40@") + "/fan", shard_count=1)
     with pytest.raises(StoreFailed, match="Authentication failed") as raised:
         await store.open()
     assert raised.value.code == 516

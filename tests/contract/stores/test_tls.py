@@ -38,7 +38,7 @@ async def relay(clickhouse_url: str, authority: trustme.CA) -> AsyncIterator[Rel
 
 
 async def test_events_are_stored_and_read_over_tls(relay: Relay, ca_certs: Path, database: str) -> None:
-    store = ServerStore(f"clickhouses://default@localhost:{relay.port}/{database}?ca_certs={ca_certs}", shards=2)
+    store = ServerStore(f"clickhouses://default@localhost:{relay.port}/{database}?ca_certs={ca_certs}", shard_count=2)
     await store.open()
     await store.insert_direct(batch([event() for _ in range(5)], number=1))
     assert await store.landed("w1", 0, [1]) == {1: 5}
@@ -48,7 +48,7 @@ async def test_events_are_stored_and_read_over_tls(relay: Relay, ca_certs: Path,
 
 
 async def test_verify_false_takes_any_certificate(relay: Relay, database: str) -> None:
-    store = ServerStore(f"clickhouses://default@127.0.0.1:{relay.port}/{database}?verify=false", shards=2)
+    store = ServerStore(f"clickhouses://default@127.0.0.1:{relay.port}/{database}?verify=false", shard_count=2)
     await store.open()
     await drop_database(store)
     await store.close()
@@ -61,7 +61,7 @@ async def test_a_certificate_that_proves_nothing_is_refused(
     relay: Relay, ca_certs: Path, database: str, host: str, trusted: bool
 ) -> None:
     options = f"?ca_certs={ca_certs}" if trusted else ""
-    store = ServerStore(f"clickhouses://default@{host}:{relay.port}/{database}{options}", shards=2)
+    store = ServerStore(f"clickhouses://default@{host}:{relay.port}/{database}{options}", shard_count=2)
     with pytest.raises(StoreUnavailable, match="certificate"):
         await store.open()
     await store.close()

@@ -36,13 +36,13 @@ DEADLINE_S = 60
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ShardSettings:
     monkeypatch.setattr(shardset, "STORE_HEAD_START_S", 0.0)
-    return ShardSettings(data_dir=tmp_path, shards=1, wal_min_free_bytes=0)
+    return ShardSettings(data_dir=tmp_path, shard_count=1, wal_min_free_bytes=0)
 
 
 @asynccontextmanager
 async def in_an_outage(settings: ShardSettings) -> AsyncIterator[ShardSet]:
     """A shard set whose ClickHouse nobody can reach."""
-    store = ServerStore(f"clickhouse://default@127.0.0.1:{free_port()}/away", shards=settings.shards)
+    store = ServerStore(f"clickhouse://default@127.0.0.1:{free_port()}/away", shard_count=settings.shard_count)
     shards = ShardSet(settings, store)
     await shards.start()
     try:

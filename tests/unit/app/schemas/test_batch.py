@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.schemas.batch import (
-    Batch,
+    CheckedEvents,
     Lines,
     LineTooLongError,
     NotAnArrayError,
@@ -97,7 +97,7 @@ async def test_lines_before_one_too_long_are_yielded(pieces: list[bytes]) -> Non
 
 async def test_valid_events_are_kept_and_others_counted_up_to_a_limit() -> None:
     schema = EventSchema(clock=ReceiptClock())
-    batch = Batch(errors_max=2)
+    batch = CheckedEvents(errors_max=2)
     good, bad = b'{"matchId":"m","eventType":"view"}', b"{}"
     pieces = enumerate([good, bad, good, bad, bad] * 100)
     await validate(schema, pieces, origin=Origin(), into=batch)

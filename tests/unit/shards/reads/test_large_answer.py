@@ -7,14 +7,14 @@ import pytest
 
 from shards.errors import StoreUnavailable
 from shards.reads.aggregates import NOBODY, Extremes
-from shards.reads.large.answer import Kind, Said, State, counted_of
+from shards.reads.large.answer import RowKind, Said, TableState, counted_of
 
 NAMED = "0190a4f2-0000-7000-8000-000000000001"
 NO_START = (0, 0, "")
 
 
 def row(
-    kind: Kind,
+    kind: RowKind,
     first_ms: int,
     last_ms: int,
     received_ms: int,
@@ -29,7 +29,7 @@ def row(
     return json.dumps([named, kind, event_type, "7", events, *times, curve, NO_START, targets, []])
 
 
-SUMMED = row(Kind.SUMMED, 100, 200, 300, events=5, curve=([1, 2], [3, 2]))
+SUMMED = row(RowKind.SUMMED, 100, 200, 300, events=5, curve=([1, 2], [3, 2]))
 
 
 def extremes(*texts: str) -> Extremes | None:
@@ -37,8 +37,8 @@ def extremes(*texts: str) -> Extremes | None:
 
 
 def test_rows_that_are_taken_off_and_rows_that_stand_are_in_the_counts() -> None:
-    taken_off = row(Kind.TAKEN_OFF, 150, 160, 170, events=-2, curve=([2], [-2]))
-    standing = row(Kind.STANDING, 150, 150, 170, curve=([1], [1]))
+    taken_off = row(RowKind.TAKEN_OFF, 150, 160, 170, events=-2, curve=([2], [-2]))
+    standing = row(RowKind.STANDING, 150, 150, 170, curve=([1], [1]))
     counted, _ = counted_of([SUMMED, taken_off, standing], bucket_ms=60_000)
     [group] = counted.groups
     assert (group.named, group.event_type, group.team_id, group.events) == (NOBODY, "cheer", "7", 4)
@@ -49,24 +49,24 @@ def test_rows_that_are_taken_off_and_rows_that_stand_are_in_the_counts() -> None
     ("others", "expected"),
     [
         ([], Extremes(100, 200, 300)),
-        ([row(Kind.TAKEN_OFF, 101, 199, 299)], Extremes(100, 200, 300)),
-        ([row(Kind.TAKEN_OFF, 101, 199, 300)], None),
-        ([row(Kind.TAKEN_OFF, 100, 199, 299)], None),
-        ([row(Kind.TAKEN_OFF, 101, 200, 299)], None),
-        ([row(Kind.TAKEN_OFF, 100, 200, 300), row(Kind.STANDING, 100, 200, 300)], Extremes(100, 200, 300)),
+        ([row(RowKind.TAKEN_OFF, 101, 199, 299)], Extremes(100, 200, 300)),
+        ([row(RowKind.TAKEN_OFF, 101, 199, 300)], None),
+        ([row(RowKind.TAKEN_OFF, 100, 199, 299)], None),
+        ([row(RowKind.TAKEN_OFF, 101, 200, 299)], None),
+        ([row(RowKind.TAKEN_OFF, 100, 200, 300), row(RowKind.STANDING, 100, 200, 300)], Extremes(100, 200, 300)),
         # What stands reaches farther than any stored row: no matter which of these count.
-        ([row(Kind.TAKEN_OFF, 100, 200, 300), row(Kind.STANDING, 99, 201, 301)], Extremes(99, 201, 301)),
-        ([row(Kind.TAKEN_OFF, 101, 199, 300), row(Kind.STANDING, 150, 150, 299)], None),
+        ([row(RowKind.TAKEN_OFF, 100, 200, 300), row(RowKind.STANDING, 99, 201, 301)], Extremes(99, 201, 301)),
+        ([row(RowKind.TAKEN_OFF, 101, 199, 300), row(RowKind.STANDING, 150, 150, 299)], None),
         (
-            [row(Kind.TAKEN_OFF, 100, 200, 300), row(Kind.UNCONTESTED, 110, 190, 290, events=0)],
+            [row(RowKind.TAKEN_OFF, 100, 200, 300), row(RowKind.UNCONTESTED, 110, 190, 290, events=0)],
             Extremes(110, 190, 290),
         ),
         # All events are contested: nothing was found of others.
         (
             [
-                row(Kind.TAKEN_OFF, 100, 200, 300),
-                row(Kind.STANDING, 120, 180, 280),
-                row(Kind.UNCONTESTED, 0, 0, 0, events=0),
+                row(RowKind.TAKEN_OFF, 100, 200, 300),
+                row(RowKind.STANDING, 120, 180, 280),
+                row(RowKind.UNCONTESTED, 0, 0, 0, events=0),
             ],
             Extremes(120, 180, 280),
         ),
@@ -77,21 +77,21 @@ def test_extremes_are_those_of_events_that_count(others: list[str], expected: Ex
 
 
 def test_what_was_withdrawn_has_no_part_in_when_events_happened() -> None:
-    goal = row(Kind.STANDING, 90, 210, 310, named=NAMED, event_type="goal")
+    goal = row(RowKind.STANDING, 90, 210, 310, named=NAMED, event_type="goal")
     assert extremes(SUMMED, goal) == Extremes(90, 210, 310)
-    retraction = row(Kind.STANDING, 150, 150, 305, event_type="retraction", targets=(NAMED.upper(),))
+    retraction = row(RowKind.STANDING, 150, 150, 305, event_type="retraction", targets=(NAMED.upper(),))
     assert extremes(SUMMED, goal, retraction) == Extremes(100, 200, 310)
-    withdrawn = row(Kind.STANDING, 90, 210, 310, named=NAMED, event_type="goal", curve=([0], [1]))
+    withdrawn = row(RowKind.STANDING, 90, 210, 310, named=NAMED, event_type="goal", curve=([0], [1]))
     assert counted_of([withdrawn, retraction], bucket_ms=60_000)[0].curve == {}
 
 
 def test_of_a_match_that_is_only_pending_there_are_no_sums() -> None:
-    assert extremes(row(Kind.STANDING, 90, 210, 310)) == Extremes(90, 210, 310)
+    assert extremes(row(RowKind.STANDING, 90, 210, 310)) == Extremes(90, 210, 310)
     assert extremes() == Extremes(0, 0, 0)
 
 
 def test_an_uncontested_row_is_no_group() -> None:
-    counted, _ = counted_of([row(Kind.UNCONTESTED, 1, 2, 3, events=0)], bucket_ms=60_000)
+    counted, _ = counted_of([row(RowKind.UNCONTESTED, 1, 2, 3, events=0)], bucket_ms=60_000)
     assert counted.groups == []
 
 
@@ -103,9 +103,12 @@ def test_a_statement_says_what_it_was_answered_from() -> None:
         ("[2]", 0),
         ("202611_6_6_0:2", 1),
     ]
-    assert State.taken_from(rows) == (State({"202611_1_5_1": 40, "202611_6_6_0": 2}, "a-b", 123), ["[1]", "[2]"])
+    assert TableState.taken_from(rows) == (
+        TableState({"202611_1_5_1": 40, "202611_6_6_0": 2}, "a-b", 123),
+        ["[1]", "[2]"],
+    )
 
 
 def test_a_table_that_is_gone_is_an_outage() -> None:
     with pytest.raises(StoreUnavailable, match="went away"):
-        State.taken_from([("202611_1_5_1:40", Said.PART)])
+        TableState.taken_from([("202611_1_5_1:40", Said.PART)])
