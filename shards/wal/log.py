@@ -122,8 +122,7 @@ class ShardLog:
         )
         if recovery.damaged:
             self._report_damaged(recovery.damaged)
-        if not self.segments:
-            recovery = self._settle(recovery)
+        recovery = self._settle(recovery)
         try:
             self.truncate(self.checkpoint)
         except OSError as error:
@@ -185,18 +184,26 @@ class ShardLog:
         self.segments.mark_holding(damaged)
 
     def _settle(self, recovery: Recovery) -> Recovery:
-        """Count all that was found as done with, where no file is left that could tell of it at the next start.
+        """Move the checkpoint over numbers right behind it that are done with or damaged; return what is left.
 
-        Else the next start would take what is damaged for confirmed, because segments go only when they are done with.
+        Done at once, because the file that tells of damage may be gone at the next start. That would then take the lost
+        records for confirmed ones, as segments go only when they are done with.
         """
         old = self.checkpoint
+        done = union((*old.beyond, *runs_of(tuple(recovery.dead)), *recovery.damaged))
+        if not done or done[0][0] != old.upto + 1:
+            return recovery
+        passed = done[:1]
+        beyond, damaged = minus(old.beyond, passed), minus(recovery.damaged, passed)
+        dead = frozenset(seq for seq in recovery.dead if not contains(passed, seq))
         self.checkpoint = Checkpoint(
-            upto=self.durable_seq,
-            confirmed=None if old.confirmed is None else old.confirmed + size(old.beyond),
-            dead_lettered=old.dead_lettered + len(recovery.dead),
-            damaged=old.damaged + size(recovery.damaged),
+            upto=passed[0][1],
+            confirmed=None if old.confirmed is None else old.confirmed + size(old.beyond) - size(beyond),
+            dead_lettered=old.dead_lettered + len(recovery.dead) - len(dead),
+            damaged=old.damaged + size(recovery.damaged) - size(damaged),
+            beyond=beyond,
         )
-        return Recovery(pending=Counter(), dead=frozenset(), damaged=(), oldest_ns=0)
+        return attrs.evolve(recovery, dead=dead, damaged=damaged)
 
     def append(self, payloads: Sequence[bytes]) -> int:
         """Write the payloads as records; return the first one's sequence number.

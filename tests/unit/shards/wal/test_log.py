@@ -41,6 +41,10 @@ def open_log(directory: Path, *, segment_max_bytes: int = 1 << 20) -> ShardLog:
     return reopened(directory, segment_max_bytes=segment_max_bytes)[0]
 
 
+def lost(log: ShardLog, recovery: Recovery) -> int:
+    return log.checkpoint.damaged + size(recovery.damaged)
+
+
 def append(log: ShardLog, *rows: bytes) -> int:
     first = log.append(rows)
     log.sync()
@@ -253,7 +257,7 @@ def test_damage_in_the_middle_is_reported_and_the_file_is_kept(
 
     again, recovery = reopened(tmp_path, segment_max_bytes=400)
 
-    assert size(recovery.damaged) == 1
+    assert lost(again, recovery) == 1
     assert [seq for seq, _ in read_all(again)] == [2, 3, 4, 5, 6, 7]
     assert [line["records"] for line in lines_of(caplog, "logged records damaged")] == [1]
     damage = lines_of(caplog, "segment damaged")[0]
@@ -274,7 +278,7 @@ def test_a_torn_tail_of_an_older_segment_is_noticed(tmp_path: Path) -> None:
 
     again, recovery = reopened(tmp_path, segment_max_bytes=400)
 
-    assert size(recovery.damaged) == 1
+    assert lost(again, recovery) == 1
     again.truncate(Checkpoint(upto=7))
     assert len(list((tmp_path / "damaged").iterdir())) == 1
 
@@ -308,7 +312,7 @@ def test_a_damaged_header_costs_no_record(tmp_path: Path) -> None:
     again, recovery = reopened(tmp_path, segment_max_bytes=400)
 
     assert read_all(again) == [(number, row(number)) for number in range(1, 8)]
-    assert size(recovery.damaged) == 0
+    assert lost(again, recovery) == 0
     assert append(again, row(8)) == 8
     again.truncate(Checkpoint(upto=8))
     kept = {path.stem.split("-")[0]: path.read_bytes() for path in (tmp_path / "damaged").iterdir()}
@@ -344,7 +348,7 @@ def test_numbers_of_a_lost_end_are_not_given_out_again_if_a_segment_says_that_th
 
     again, recovery = reopened(tmp_path)
 
-    assert (again.durable_seq, size(recovery.damaged)) == (2, 1)
+    assert (again.durable_seq, lost(again, recovery)) == (2, 1)
     assert append(again, row(3)) == 3
 
 
@@ -404,7 +408,7 @@ def recovered(directory: Path, files: dict[Path, bytes]) -> tuple[ShardLog, list
     found = read_all(log, after=log.checkpoint.upto)
     assert all(payload == b'{"match_id":"m","received_ns":%d}' % seq for seq, payload in found)
     log.close()
-    return log, [seq for seq, _ in found], size(recovery.damaged)
+    return log, [seq for seq, _ in found], lost(log, recovery)
 
 
 def test_the_last_segment_cut_at_every_byte(tmp_path: Path) -> None:
