@@ -2,17 +2,17 @@ r"""The write-ahead log: events are durable here before anybody is told that the
 
 **Constraints.**
 
-- A record is acknowledged only after an fsync that covers it, and a file counts only once its name was synced, too.
-- Sequence numbers of a shard start at 1, rise by one, and have no gaps. One that was acknowledged is never given out
+- A record is acknowledged only after an fsync that covers it, and a file counts only once its name was synced too.
+- Sequence numbers of a shard start at 1, rise by one, and have no gaps. An acknowledged number is never given out
   again.
-- A file of which a write or a sync failed is never written again, because the kernel may have dropped its pages.
-- Damage costs the records that it hit, and no others; the file that has it is kept.
-- A segment goes only when every record in it is done with, and the journal says why.
+- A file is never written again after a failed write or sync, because the kernel may have dropped its pages.
+- Damage costs only the records that it hit; the damaged file is kept.
+- A segment is removed only when every record in it is done with. The journal says why, unless the disk took no note.
 
-**Files**, in ``<data dir>/wal/shard-NNN/``; ``docs/architecture/DATA_DIRECTORY.md`` tells each to the byte::
+**Files**, in ``<data dir>/wal/shard-NNN/``; ``docs/architecture/DATA_DIRECTORY.md`` describes each to the byte::
 
-    000000000007.wal    a segment: a header, then records; its name is its place in the order of all that ever were
-    checkpoint.json     the number up to which all is done with, and how many of these ended how
+    000000000007.wal    a segment: a header, then records; its name is its number among all segments ever made
+    checkpoint.json     the number up to which all is done with, and counts of how rows ended
     confirmed           the journal: which attempt brought which numbers into ClickHouse, for the audit
     damaged/            segments with damage in their middle, set aside
 
@@ -28,20 +28,21 @@ Records at or beyond the first number of the *following* segment were never ackn
 1. A request brings 5 rows. The committer writes 101 to 105 into segment 7; the disk is full in the middle of 103.
 2. The write raises. Segment 7 is abandoned, the request is answered 503, the next number is 101 again.
 3. Segment 8 is begun with first number 101, and its header and name are synced. A smaller request becomes record 101.
-4. The process is killed. The start reads segment 7 up to 100, because segment 8 begins at 101, then segment 8: so the
-   old 101 and 102 are passed over, and the torn one behind them is no damage.
-5. The checkpoint says 80: rows 81 to 101 are pending, and are sent to ClickHouse again under new batch numbers. Some
-   are there already, and count once by their key.
-6. The ledger shows them whole. The journal notes the attempts, the checkpoint moves to 101, segment 7 is removed.
+4. The process is killed. The next start reads segment 7 up to 100, because segment 8 begins at 101, and then segment 8.
+   The old 101 and 102 are passed over, and the torn 103 is no damage.
+5. The checkpoint says 80: rows 81 to 101 are pending, and are sent to ClickHouse again under new batch numbers. Rows
+   that are there already count once, by their key.
+6. The ledger shows the batches whole. The journal notes the attempts, the checkpoint moves to 101, segment 7 is
+   removed.
 
-**The modules**, each used by those above it::
+**The modules**; each is used by those above it::
 
     committer.py    one thread for all logs: collects what is queued, writes, syncs, reports
     admission.py    whether there is room for more; asked before anything is appended
     log.py          one shard's log: recovery, append, sync, abandon, truncate
     reader.py       reads a log in order while it grows
-    segments.py     the list of segment files, what is done with them
-    journal.py, checkpoint.py    what is done with, and why
+    segments.py     the list of segment files, and what is known of each
+    journal.py, checkpoint.py    which numbers are done with, and why
     segment.py, record.py        one file; one record
     files.py        durable append, durable replace
     directory.py    the lock of the data directory, and its id

@@ -1,4 +1,4 @@
-"""Whether there is room for more: asked before anything is appended."""
+"""Admission: the check for room in the log, made before anything is appended."""
 
 import shutil
 from collections.abc import Callable
@@ -13,7 +13,7 @@ FAILED_PAUSE_S = 1.0
 
 
 class Room:
-    """Looks at the queue at every call, and at the disk and the log's size ten times a second."""
+    """Room for events: checks the queue at every call, the disk and the log's size ten times a second at most."""
 
     def __init__(self, settings: ShardSettings, committer: Committer, wal_bytes: Callable[[], int]) -> None:
         self._settings = settings
@@ -34,7 +34,7 @@ class Room:
 
     @property
     def problem(self) -> str:
-        """Why the write-ahead log cannot take events now; empty where it can, whether events come or not."""
+        """Reason why the write-ahead log cannot take events now, even if none come; empty while it can."""
         return self._found_full() or self._committer.error
 
     def _found_full(self) -> str:

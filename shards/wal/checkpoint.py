@@ -1,4 +1,4 @@
-"""How far a shard's log is done with, kept in one small file beside its segments."""
+"""The checkpoint of a shard's log: what is done with, kept in one small file beside the segments."""
 
 from pathlib import Path
 
@@ -17,10 +17,10 @@ class Checkpoint:
 
     Attributes:
         upto: the last of these numbers.
-        confirmed: how many of them were confirmed; None where nothing says so: it is what the others leave then.
-        dead_lettered: how many are dead letters, also those that were settled by hand: their own file tells of that.
-        damaged: how many the disk has lost.
-        beyond: numbers that were confirmed while one before them still waits.
+        confirmed: count of the confirmed ones; None if unknown: then all but the dead letters and the damaged.
+        dead_lettered: count of the dead letters, including those settled by hand, which only their own file tells.
+        damaged: count of those that the disk has lost.
+        beyond: confirmed numbers behind ``upto``, because one before them still waits.
     """
 
     upto: int = 0
@@ -31,9 +31,9 @@ class Checkpoint:
 
 
 def read_checkpoint(directory: Path) -> Checkpoint:
-    """Return the checkpoint; a fresh one where there is none or it is not readable.
+    """Return the checkpoint; a fresh one if there is none or it cannot be decoded.
 
-    Without it rows are only sent again, and counted once all the same.
+    Without a checkpoint rows are sent again, and still count once.
     """
     try:
         return msgspec.json.decode((directory / FILE_NAME).read_bytes(), type=Checkpoint)

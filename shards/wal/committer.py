@@ -1,7 +1,7 @@
 """Group commit: one thread writes and syncs for all shards.
 
-One thread beats one a shard: fewer syncs, fewer hand-overs (figures in the design). Whatever queues up while it is
-in a sync, or between two groups, becomes the next group, so the group's size follows the load by itself.
+One thread is faster than one a shard, because it needs fewer syncs and hand-overs (figures in the design). Rows that
+queue up during a sync, or between two groups, become the next group, so its size follows the load.
 """
 
 import asyncio
@@ -24,15 +24,18 @@ _log = get_logger(__name__)
 SYNC_INTERVAL_S = 1.0
 
 GAP_S = 0.002
-"""While groups have more than one append of a log, they begin at least so far apart: a disk that syncs faster than
-requests arrive would have the two threads hand the interpreter over for every one of them."""
+"""Least seconds between the starts of two groups, while groups hold several appends of a log. Without it a disk that
+syncs faster than requests arrive would make the two threads hand over the interpreter for every request."""
 
 Durable = Callable[[int, Sequence[bytes]], None]
 
 
 @attrs.define(slots=True, eq=False)
 class Submission:
-    """Rows of one request for one shard. ``durable`` is called in the event loop with the first sequence number."""
+    """Rows of one request for one shard, ``size`` in bytes.
+
+    ``durable`` is called in the event loop with the first sequence number and the rows.
+    """
 
     log: ShardLog
     rows: Sequence[bytes]
@@ -46,7 +49,7 @@ class Submission:
 class Committer:
     """Takes submissions from the event loop, makes them durable in groups, and reports back to the loop.
 
-    An append belongs to this class from :meth:`submit` on: a handler that is cancelled takes nothing back.
+    An append belongs to this class from :meth:`submit` on: a cancelled handler takes nothing back.
     """
 
     def __init__(self, *, sync: WalSync, observer: Observer) -> None:
@@ -78,7 +81,7 @@ class Committer:
             await asyncio.sleep(0)  # lets the last group's report run
 
     def submit(self, log: ShardLog, rows: Sequence[bytes], durable: Durable) -> asyncio.Future[int]:
-        """Queue rows; the future gives the first one's sequence number once they are durable, or fails: WalFailed."""
+        """Queue rows; the future gives the first row's sequence number once all are durable, or raises WalFailed."""
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         size = sum(map(len, rows))
         self.queued_bytes += size
@@ -95,7 +98,7 @@ class Committer:
             log.sync()
 
     def _next_group(self) -> list[Submission] | None:
-        """Return what is queued, waiting for the first one; empty: something else may be due; None: end."""
+        """Return the queued submissions, after a wait for the first; empty: something else may be due; None: end."""
         try:
             first = self._queue.get(timeout=SYNC_INTERVAL_S if self._sync == "interval" or self._failed else None)
         except Empty:
@@ -115,7 +118,7 @@ class Committer:
         return None
 
     def _keep_gap(self) -> None:
-        """Begin a group, if groups are crowded not before `GAP_S` have passed since the last one began."""
+        """Begin a group; while groups are crowded, wait until `GAP_S` have passed since the last one began."""
         if self._crowded and (early_s := self._began + GAP_S - monotonic()) > 0:
             sleep(early_s)
         self._began = monotonic()
@@ -168,7 +171,7 @@ class Committer:
                 self._in_loop(partial(self._observer.synced, records=records, bytes_=bytes_, seconds=seconds))
 
     def _reopen_failed(self) -> None:
-        """Find out whether the disk takes writes again: while events are refused, nothing else would."""
+        """Try whether the disk takes writes again, because nothing else does while events are refused."""
         if not self._failed or monotonic() - self.failed_at < SYNC_INTERVAL_S:
             return
         try:
@@ -177,13 +180,13 @@ class Committer:
         except OSError:
             return
         self._failed.clear()
-        self._in_loop(self._disk_is_back)
+        self._in_loop(self._note_writable)
 
     def _in_loop(self, call: Callable[[], None]) -> None:
         assert self._loop is not None  # noqa: S101 - for the type checker
         self._loop.call_soon_threadsafe(call)
 
-    def _disk_is_back(self) -> None:
+    def _note_writable(self) -> None:
         if self.error:
             _log.info("write-ahead log writable again")
         self.error = ""
@@ -205,7 +208,7 @@ class Committer:
             if not submission.future.done():
                 submission.future.set_result(submission.first_seq)
         if records:
-            self._disk_is_back()
+            self._note_writable()
             self._observer.appended(records=records, bytes_=bytes_)
             if self._sync == "always":
                 self._observer.synced(records=records, bytes_=bytes_, seconds=seconds)

@@ -1,4 +1,4 @@
-"""The data directory: one process at a time, and an id that tells its receipts from those of others."""
+"""The data directory: locked by one process at a time, with an id that tells its receipts from other directories'."""
 
 import fcntl
 import os
@@ -13,7 +13,7 @@ _ID = re.compile("[0-9a-f]{8}")
 
 
 class DataDirectory:
-    """Locked between :meth:`lock` and :meth:`close`; ``id`` is empty before."""
+    """The data directory, locked from :meth:`lock` to :meth:`close`; ``id`` is empty before."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -21,9 +21,9 @@ class DataDirectory:
         self.id = ""
 
     def lock(self) -> None:
-        """Make the directory where it is missing, and lock it; its first use gives it a random id.
+        """Make the directory if it is missing, and lock it; its first use gives it a random id.
 
-        Raises :class:`DataDirectoryLocked`, and OSError where it cannot be used.
+        Raises :class:`DataDirectoryLocked`, and OSError if it cannot be used.
         """
         make_directory(self._path)
         self._lock_fd = os.open(self._path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)

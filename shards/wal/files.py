@@ -1,7 +1,7 @@
-"""Files that survive a power failure: what is written, and the names it is found by.
+"""Files whose contents and names survive a power failure.
 
 A file is durable when its bytes were synced *and* the directory that holds its name was. Every function here raises
-OSError where the disk refuses; then nothing of what was to be written counts.
+OSError if the disk refuses; then nothing that it was to write counts.
 """
 
 import errno
@@ -22,7 +22,7 @@ def sync_directory(path: Path) -> None:
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory and those above it where they are missing, durably: a file is only as durable as its path."""
+    """Make a directory and its missing parents durably, because a file is only as durable as its path."""
     missing = [directory for directory in (path, *path.parents) if not directory.exists()]
     path.mkdir(parents=True, exist_ok=True)
     for directory in missing:
@@ -39,7 +39,7 @@ def sync_file(path: Path) -> None:
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """Write all of it, or raise OSError: a disk that is getting full takes a part and reports no error."""
+    """Write all bytes or raise OSError, because a disk that is almost full takes a part and reports no error."""
     view = memoryview(data)
     while view:
         written = os.write(fd, view)
@@ -49,7 +49,7 @@ def write_all(fd: int, data: bytes) -> None:
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Put ``data`` in the place of a file, durably and all or nothing: after a failure the old one is still there."""
+    """Replace a file's contents by ``data``, durably and all or nothing: a failure leaves the old file."""
     temporary = path.with_name(f"{path.name}.new")
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
@@ -67,7 +67,7 @@ def replace_file(path: Path, data: bytes) -> None:
 
 
 class LineFile:
-    """A file of lines that only grows, each of them durable once :meth:`append` has returned.
+    """A file of lines that only grows; each line is durable once :meth:`append` has returned.
 
     Not safe for several threads at once: its owner holds a lock.
     """
@@ -77,9 +77,9 @@ class LineFile:
         self._name_is_durable = False
 
     def append(self, lines: bytes) -> int:
-        """Add whole lines; return the offset of the first one. Blocking; raises OSError.
+        """Add whole lines; return the offset of the first, in bytes. Blocking; raises OSError.
 
-        They are lines of their own even behind one that a crash or a full disk tore off.
+        A line that a crash or a full disk tore off is ended first.
         """
         if not self._name_is_durable:
             make_directory(self.path.parent)

@@ -1,11 +1,11 @@
 """The journal of one shard: which attempt brought which rows into ClickHouse, for as long as that can be checked.
 
-One file beside the checkpoint, of lines with a checksum. What a checkpoint says is done with was noted and fsynced
-here before: others are sent again after a crash, and noted again. So a torn end never matters, and what
-counts is which sequence numbers are covered, not how often.
+The journal is one file beside the checkpoint, of lines with a checksum. Rows are noted and fsynced here before a
+checkpoint calls them done with; all others are sent again after a crash, and noted again. So a torn end never matters,
+and it counts which sequence numbers are covered, not how often.
 
-It only grows by a line or so a checkpoint, and is rewritten when it has doubled: the attempts of an hour become one
-entry, and what the ledger no longer shows one for all.
+The file grows by about one line a checkpoint, and is rewritten when it has doubled. Then the attempts of an hour
+become one entry, and all attempts that the ledger no longer shows become another.
 """
 
 import threading
@@ -25,20 +25,20 @@ _log = get_logger(__name__)
 
 FILE_NAME = "confirmed"
 KEEP_S = 29 * 86_400
-"""How long an entry can be checked: a day less than the ledger keeps its rows, as clocks differ."""
+"""Seconds for which an entry can be checked: a day less than the ledger keeps its rows, because clocks differ."""
 MERGED_S = 3_600
 REWRITE_BYTES = 1 << 20
 
 Reason = Literal["expired", "no_journal", "not_noted", "damaged"]
-"""Why rows cannot be checked: the ledger has forgotten them; they are older than the journal; the disk took no
+"""Reasons why rows cannot be checked: the ledger has forgotten them; they are older than the journal; the disk took no
 note of them; their records could not be read back from the log."""
 
 
 class Confirmed(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag="confirmed"):
     """Attempts with consecutive batch numbers that the ledger has shown whole, with the rows they brought.
 
-    ``event_id`` is that of one of these rows, ``received_s`` when that one was received, ``at_s`` when the first
-    attempt was confirmed, both since the epoch.
+    ``event_id`` is the id of one of these rows, and ``received_s`` its receipt. ``at_s`` is when the first attempt was
+    confirmed. Both times are in s since the epoch.
     """
 
     writer: str
@@ -52,7 +52,7 @@ class Confirmed(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag
 
 
 class Unprovable(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag="unprovable"):
-    """Rows that are done with, of which no attempt can be checked; ``at_s`` is the last time one was noted."""
+    """Rows that are done with but have no attempt to check; ``at_s`` is when the last was noted, s since the epoch."""
 
     reason: Reason
     runs: tuple[Run, ...]
@@ -69,7 +69,7 @@ _decode: Callable[[bytes], Entry] = msgspec.json.Decoder(Entry).decode
 
 
 class Journal:
-    """Noted in by the event loop, written and read by threads."""
+    """Entries of one shard. The event loop notes them; threads write and read the file."""
 
     def __init__(self, directory: Path, *, shard: int) -> None:
         self._file = LineFile(directory / FILE_NAME)
@@ -81,15 +81,15 @@ class Journal:
     def recover(
         self, *, written_upto: int, upto: int, beyond: Sequence[Run] = (), passed_over: Reason = "not_noted"
     ) -> None:
-        """Find out what it does not hold, and note that. Blocking; called once, before anything else.
+        """Note the rows that the journal does not cover. Blocking; called once, before anything else.
 
-        A file that cannot be read is left as it is: that is for who asks for :meth:`entries`, and stops no start.
+        A file that cannot be read stops no start and is left as it is; :meth:`entries` will raise.
 
         Args:
-            written_upto: the checkpoint as it was read.
-            upto: what is done with, which is more if segments went and no checkpoint could be written.
-            beyond: what else was confirmed.
-            passed_over: why there is nothing between the two.
+            written_upto: ``upto`` of the checkpoint as it was read.
+            upto: number up to which all is done with; larger if segments were removed without a checkpoint.
+            beyond: confirmed numbers behind ``upto``.
+            passed_over: reason why the journal may lack the numbers between ``written_upto`` and ``upto``.
         """
         now_s = int(time.time())
         if not self._file.path.exists():
@@ -113,9 +113,9 @@ class Journal:
         self._unwritten.append(entry)
 
     def write(self) -> None:
-        """Make durable what was noted; without effect where nothing was. Blocking.
+        """Make the noted entries durable. Blocking.
 
-        Raises OSError; then all of it is kept, and due again.
+        Raises OSError; then all of them are kept, and due again.
         """
         with self._lock:
             taken = len(self._unwritten)
@@ -133,7 +133,7 @@ class Journal:
                 self._rewrite(self._read())
 
     def entries(self) -> list[Entry]:
-        """Return all that was noted, written or not, as it can be checked now. Blocking; raises OSError."""
+        """Return every noted entry, written or not, as it can be checked now. Blocking; raises OSError."""
         with self._lock:
             return _checkable(_outermost([*self._read(), *self._unwritten]), now_s=int(time.time()))
 
@@ -146,7 +146,7 @@ class Journal:
         return [entry for entry in found if entry is not None]
 
     def _rewrite(self, entries: list[Entry]) -> None:
-        """Replace the file by a shorter one, durably and all or nothing; where that fails it stays as it is."""
+        """Replace the file by a shorter one, durably and all or nothing; after a failure it stays as it is."""
         data = b"".join(map(_line, merged(_checkable(entries, now_s=int(time.time())))))
         try:
             replace_file(self._file.path, data)
@@ -172,7 +172,7 @@ def _entry(line: bytes) -> Entry | None:
 
 
 def merged(entries: Iterable[Entry]) -> list[Entry]:
-    """Return the same in fewer entries: one for consecutive attempts of an hour, and one for each reason."""
+    """Return the entries as fewer ones: one for consecutive attempts of an hour, and one for each reason."""
     confirmed: dict[tuple[str, int], list[Confirmed]] = {}
     unprovable: dict[Reason, Unprovable] = {}
     for entry in dict.fromkeys(entries):
@@ -209,9 +209,9 @@ def _joined(attempts: Iterable[Confirmed]) -> list[Confirmed]:
 
 
 def _outermost(entries: Sequence[Entry]) -> list[Entry]:
-    """Return the entries but for attempts within those of another one.
+    """Return the entries without attempts that another entry includes.
 
-    A write that failed may have left whole lines; the next one wrote the same attempts again, joined to others.
+    They exist because a failed write may leave whole lines, and the next write joins the same attempts to others.
     """
     result: list[Entry] = [entry for entry in entries if isinstance(entry, Unprovable)]
     attempts = [entry for entry in entries if isinstance(entry, Confirmed)]
@@ -224,9 +224,9 @@ def _outermost(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def _checkable(entries: Iterable[Entry], *, now_s: int) -> list[Entry]:
-    """Return the entries with those that the ledger may have forgotten turned into unprovable ones.
+    """Return the entries; those that the ledger may have forgotten become unprovable.
 
-    A time in the future, of a clock that was set wrong, is now.
+    A time in the future, from a clock that was set wrong, becomes ``now_s``.
     """
     result: list[Entry] = []
     for entry in entries:

@@ -1,6 +1,6 @@
 """The write-ahead log of one shard: a directory of segments with consecutive sequence numbers.
 
-Sequence numbers start at 1 and have no gaps. After a failed write or sync the segment is abandoned and the next one
+Sequence numbers start at 1 and have no gaps. After a failed write or sync the segment is abandoned, and the next one
 starts again at the first number that is not durable: **records at or beyond the first number of the following
 segment were never acknowledged** and are passed over wherever the log is read.
 """
@@ -30,13 +30,13 @@ _log = get_logger(__name__)
 
 @attrs.frozen(kw_only=True)
 class Recovery:
-    """What a log holds behind its checkpoint at the start, every number in exactly one of three sets or confirmed.
+    """Contents of a log behind its checkpoint at the start; each number is confirmed or in exactly one of three sets.
 
     Attributes:
-        pending: records by match.
+        pending: count of records by match.
         dead: numbers of records that are dead letters.
         damaged: numbers of records that the disk has lost.
-        oldest_ns: when the oldest pending record was received, ns since the epoch; 0: there is none.
+        oldest_ns: receipt of the oldest pending record, ns since the epoch; 0: there is none.
     """
 
     pending: Counter[str]
@@ -47,7 +47,7 @@ class Recovery:
 
 @attrs.define
 class _Found:
-    """The records that were read back so far: the numbers of all; otherwise as :class:`Recovery` holds them."""
+    """Records read back so far: ``numbers`` of all of them; the rest as in :class:`Recovery`."""
 
     numbers: tuple[Run, ...] = ()
     pending: Counter[str] = attrs.field(factory=Counter)
@@ -55,7 +55,7 @@ class _Found:
     oldest_ns: int = 0
 
     def add(self, records: Sequence[Record], letters: Collection[tuple[int, int]]) -> None:
-        """Take in the next records, among them the dead ``letters``: number and CRC-32 of each."""
+        """Take in the next records; ``letters`` are number and CRC-32 of every dead letter."""
         self.numbers = union((*self.numbers, *runs_of([record.seq for record in records])))
         self.dead |= _dead_among(records, letters)
         heads = [head_of(record.payload) for record in records if record.seq not in self.dead]
@@ -65,12 +65,12 @@ class _Found:
 
 
 def _dead_among(records: Sequence[Record], letters: Collection[tuple[int, int]]) -> set[int]:
-    """Return the numbers of the records that are one of the ``letters``; the number alone does not say so."""
+    """Return the numbers of the records that are dead letters; the CRC-32 counts because numbers may come again."""
     return {record.seq for record in records if (record.seq, crc32(record.payload)) in letters} if letters else set()
 
 
 class ShardLog:
-    """One shard's log. Appended to by the committer thread, read and truncated by the shard's flusher."""
+    """One shard's log. The committer thread appends to it; the shard's flusher reads and truncates it."""
 
     def __init__(self, directory: Path, *, shard: int, segment_max_bytes: int) -> None:
         self.directory = directory
@@ -87,7 +87,7 @@ class ShardLog:
 
     @property
     def is_saved(self) -> bool:
-        """Whether the disk has the checkpoint, and all that was noted in the journal."""
+        """Whether the checkpoint and everything noted in the journal are on disk."""
         return self._checkpoint_is_written and self.journal.is_written
 
     def recover(
@@ -96,14 +96,14 @@ class ShardLog:
         letters_after: Callable[[int], Collection[tuple[int, int]]] = lambda seq: (),
         stopping: Callable[[], bool] = lambda: False,
     ) -> Recovery:
-        """Read what is there. Blocking; called once, before anything else.
+        """Read the log back from the disk. Blocking; called once, before anything else.
 
         Raises OSError, and :class:`~shards.errors.NotAccepting` once ``stopping()``: no checkpoint was written then.
 
         Args:
-            letters_after: number and CRC-32 of the dead letters behind a number. A log that is not synced can lose its
-                end: a letter of a lost record must not pass for the record that has its number now.
-            stopping: whether there is no use in going on.
+            letters_after: number and CRC-32 of the dead letters behind a number. The CRC-32 is needed because a log
+                that is not synced can lose its end, and another record can then have the number of a letter.
+            stopping: whether to break off, because the service is shutting down.
         """
         make_directory(self.directory)
         written = self.checkpoint = read_checkpoint(self.directory)
@@ -132,21 +132,21 @@ class ShardLog:
         return recovery
 
     def _read_through(self, letters: Collection[tuple[int, int]], stopping: Callable[[], bool]) -> Recovery:
-        """Read what is behind the checkpoint, and find out up to which number the log is durable."""
+        """Read the records behind the checkpoint, and find the number up to which the log is durable."""
         self.durable_seq, beyond = self.checkpoint.upto, self.checkpoint.beyond
         found = _Found()
         with closing(LogReader(self, after_seq=self.checkpoint.upto)) as reader:
             while records := reader.read(upto_seq=None, max_rows=4096, max_bytes=4 << 20, but=beyond):
-                if stopping() and not self.segments.first_was_set_aside:  # of which only this process knows
+                if stopping() and not self.segments.first_was_set_aside:  # which the next start would not know
                     raise NotAccepting("the service is shutting down")
                 self.durable_seq = records[-1].seq
                 found.add(records, letters)
-        if self.segments:  # a segment begins behind what was durable, also if that is damaged and nothing follows it
+        if self.segments:  # numbers before a segment were durable, even if their records are damaged
             self.durable_seq = max(self.durable_seq, self.segments.last.first_seq - 1)
-        if beyond:  # the number of a confirmed record is not given out again, also if the log has lost it
+        if beyond:  # a confirmed number is not given out again, even if the log has lost its record
             self.durable_seq = max(self.durable_seq, beyond[-1][1])
         lost = minus(((self.checkpoint.upto + 1, self.durable_seq),), union((*found.numbers, *beyond)))
-        # A dead letter is one also where its record is damaged.
+        # A dead letter stays one even if its record is damaged.
         dead_and_lost = [seq for seq, _ in letters if contains(lost, seq)]
         return Recovery(
             pending=found.pending,
@@ -156,10 +156,10 @@ class ShardLog:
         )
 
     def _pass_over(self, *, upto: int, letters: Collection[int]) -> None:
-        """Count numbers before the first segment as done with, or as damaged if a segment before it was set aside.
+        """Count the numbers up to ``upto``, which lie before the first segment, as done with.
 
-        Segments go only when every record in them is done with, also when no checkpoint could be written. Of those in
-        one that was set aside the confirmed and the dead ``letters`` are done with all the same.
+        A segment is removed only when every record in it is done with, even if no checkpoint could be written. If the
+        oldest file was set aside, numbers that are neither confirmed nor dead ``letters`` count as damaged.
         """
         old = self.checkpoint
         if upto <= old.upto:
@@ -186,8 +186,7 @@ class ShardLog:
     def _settle(self, recovery: Recovery) -> Recovery:
         """Move the checkpoint over numbers right behind it that are done with or damaged; return what is left.
 
-        Done at once, because the file that tells of damage may be gone at the next start. That would then take the lost
-        records for confirmed ones, as segments go only when they are done with.
+        Without this the next start would take damaged numbers for confirmed, because their segment may be gone by then.
         """
         old = self.checkpoint
         done = union((*old.beyond, *runs_of(tuple(recovery.dead)), *recovery.damaged))
@@ -206,9 +205,9 @@ class ShardLog:
         return attrs.evolve(recovery, dead=dead, damaged=damaged)
 
     def append(self, payloads: Sequence[bytes]) -> int:
-        """Write the payloads as records; return the first one's sequence number.
+        """Write the payloads as records; return the first record's sequence number.
 
-        Raises OSError, and InvariantBroken where a number that was given out would come again, or one be left out.
+        Raises OSError, and InvariantBroken if a number would be given out twice or left out.
         """
         writer = self._writer
         if writer is None or writer.size >= self._segment_max_bytes:
@@ -217,7 +216,7 @@ class ShardLog:
         if first_seq <= self.durable_seq or first_seq != writer.next_seq:
             raise InvariantBroken(
                 f"shard {self.shard}: number {first_seq} would follow {writer.next_seq - 1} in its segment, and"
-                f" {self.durable_seq} is durable"
+                f" numbers up to {self.durable_seq} are durable"
             )
         writer.write_records(encode_records(first_seq, payloads), count=len(payloads))
         self.segments.last.size = writer.size
@@ -227,18 +226,18 @@ class ShardLog:
     def _rotate(self) -> SegmentWriter:
         after_abandon = self._writer is None and self.generation > 0
         if self._writer is not None:
-            self._writer.sync()  # without a sync before each reply nothing else would ever sync this segment
+            self._writer.sync()  # nothing else will sync this segment, unless each group is synced
             self._writer.close()
             self._writer = None
         path = self.segments.next_path()
         self._writer = SegmentWriter(path, shard=self.shard, first_seq=self._next_seq)
         self.segments.add(path, first_seq=self._next_seq, size=self._writer.size)
         if after_abandon:
-            self.generation += 1  # who read on meanwhile may hold records whose numbers are given out again now
+            self.generation += 1  # a reader may hold records whose numbers are given out again now
         return self._writer
 
     def sync(self) -> None:
-        """Make durable what was appended. Raises OSError; then :meth:`abandon` is due."""
+        """Make the appended records durable. Raises OSError; then :meth:`abandon` is due."""
         if self._writer is not None:
             self._writer.sync()
 
@@ -258,15 +257,16 @@ class ShardLog:
         self.generation += 1
 
     def reopen(self) -> None:
-        """Start a segment after :meth:`abandon`, if none was started since. Raises OSError: the disk still refuses."""
+        """Start a segment after :meth:`abandon`, if none was since. Raises OSError if the disk still refuses."""
         if self._writer is None:
             self._rotate()
 
     def truncate(self, checkpoint: Checkpoint) -> None:
         """Write the journal and the checkpoint, then remove the segments that it makes superfluous. Blocking.
 
-        Raises OSError when one of them cannot be written; the segments go all the same, or a full disk would never
-        empty. A checkpoint is written only behind the journal: so the next start knows what is missing there.
+        Raises OSError if one of them cannot be written. The segments are removed all the same, because a full disk
+        would never empty otherwise. The journal comes before the checkpoint, so that the next start knows what the
+        journal lacks.
         """
         self.checkpoint, self._checkpoint_is_written = checkpoint, False
         try:

@@ -15,11 +15,11 @@ _log = get_logger(__name__)
 
 
 class ReadableLog(Protocol):
-    """What a reader needs of a log.
+    """The part of a log that a reader needs.
 
     Attributes:
         segments: its files.
-        generation: changes when records that a reader may hold are no longer to be believed.
+        generation: changes when records that a reader holds may be invalid.
     """
 
     segments: SegmentList
@@ -39,7 +39,7 @@ class LogReader:
         self._last = after_seq
 
     def skip_to(self, seq: int) -> None:
-        """Go on behind ``seq``, if that lies ahead."""
+        """Go on behind ``seq`` if that lies ahead."""
         if seq > self._after:
             self.close()
             self._after = self._last = seq
@@ -47,9 +47,9 @@ class LogReader:
     def read(self, *, upto_seq: int | None, max_rows: int, max_bytes: int, but: Sequence[Run] = ()) -> list[Record]:
         """Return the next records, none beyond ``upto_seq``, and none of those in ``but``.
 
-        An empty list says that there are none (yet).
+        An empty list means that there are none yet.
         """
-        # Intricate because every row comes through this loop: calls that name its conditions make it 7 % slower.
+        # Intricate because every row comes through this loop: a call for each condition makes it 7 % slower.
         if self._generation != self._log.generation:
             self._generation = self._log.generation
             self.close()
@@ -72,11 +72,11 @@ class LogReader:
             if self._reader is None and not self._open():
                 return False
             assert self._reader is not None  # noqa: S101 - for the type checker
-            # Asked before the file is read: a segment that has a follower does not grow any more.
+            # Asked before the file is read, because a segment that has a follower grows no more.
             follower = self._log.segments.following(self._ordinal)
             piece = self._reader.piece()
             if piece is not None:
-                self._ready.extend(_believed(piece, follower))
+                self._ready.extend(_before_follower(piece, follower))
                 if self._ready:
                     self._last = self._ready[-1].seq
                     return True
@@ -115,8 +115,8 @@ class LogReader:
         self._ready.clear()
 
 
-def _believed(piece: Iterator[Record], follower: tuple[Path, int, int] | None) -> Iterator[Record]:
-    """Return the records in front of the following segment's first number: those at or beyond it were given up."""
+def _before_follower(piece: Iterator[Record], follower: tuple[Path, int, int] | None) -> Iterator[Record]:
+    """Return the records before the following segment's first number, because those from it on were abandoned."""
     if follower is None:
         return piece
     first_seq = follower[2]

@@ -39,7 +39,7 @@ class Record:
 
 @attrs.frozen
 class Damage:
-    """A stretch of a segment that holds no whole record, with whole records behind it."""
+    """Bytes of a segment that hold no whole record, with whole records behind them; ``offset`` is in the file."""
 
     offset: int
     size: int
@@ -52,7 +52,7 @@ def encode_header(shard: int, first_seq: int) -> bytes:
 
 
 def decode_header(data: bytes) -> tuple[int, int] | None:
-    """Return ``(shard, first_seq)``, or None where the header is not whole."""
+    """Return ``(shard, first_seq)``, or None if the header is not whole."""
     if len(data) < HEADER_BYTES:
         return None
     body, (crc,) = data[: _HEADER_BODY.size], _CRC.unpack_from(data, _HEADER_BODY.size)
@@ -73,10 +73,10 @@ def encode_records(first_seq: int, payloads: Sequence[bytes]) -> bytes:
 
 
 class RecordScanner:
-    """Takes a segment's bytes in pieces, gives its records, and names what is damaged between them.
+    """Takes a segment's bytes in pieces, yields its records, and lists the damage between them.
 
-    Bytes that end in an unfinished record are kept for the next piece; what is left in the end is a
-    torn tail, or damage with nothing whole behind it.
+    An unfinished record is kept for the next piece. Bytes left in the end are a torn tail, or damage with no whole
+    record behind it.
     """
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class RecordScanner:
         self.damages: list[Damage] = []
 
     def feed(self, piece: bytes) -> Iterator[Record]:
-        """Yield the records that are whole by now."""
+        """Yield the records that ``piece`` completes."""
         data = self._data + piece if self._data else piece
         position = 0
         while True:
@@ -104,7 +104,7 @@ class RecordScanner:
 
     @staticmethod
     def _find_whole(data: bytes, position: int) -> int | None:
-        """Return where the next whole record starts after a damaged or unfinished one."""
+        """Return the position of the next whole record after a damaged or unfinished one; None: there is none."""
         found = position + RECORD_HEAD_BYTES
         while (found := data.find(ROW_START, found + 1)) != -1:
             if _record_at(data, found - RECORD_HEAD_BYTES) is not None:

@@ -38,11 +38,11 @@ class SegmentWriter:
         self.size += len(data)
 
     def sync(self) -> None:
-        """Make durable what was appended."""
+        """Make the written records durable. Raises OSError."""
         os.fdatasync(self._fd)
 
     def close(self) -> None:
-        """Close the file; without a sync."""
+        """Close the file without a sync."""
         fd, self._fd = self._fd, -1
         if fd != -1:
             os.close(fd)
@@ -68,7 +68,7 @@ class SegmentReader:
 
     @property
     def damages(self) -> list[Damage]:
-        """Damaged stretches met so far."""
+        """Damaged stretches found so far."""
         return self._scanner.damages
 
     def piece(self) -> Iterator[Record] | None:

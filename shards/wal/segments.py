@@ -21,9 +21,9 @@ DAMAGED_DIRECTORY = "damaged"
 
 @attrs.define
 class Segment:
-    """One file: ``ordinal`` is its place in the order of all that ever were, ``size`` is in bytes.
+    """One file: ``ordinal`` is its number among all segments ever made, ``size`` is in bytes.
 
-    ``damaged``: it has damage in its middle, and is kept instead of being removed.
+    A ``damaged`` file has damage in its middle, and is set aside instead of being removed.
     """
 
     path: Path
@@ -34,12 +34,12 @@ class Segment:
 
 
 class SegmentList:
-    """The segments of one directory. Added to by the committer thread, read and removed by the shard's flusher."""
+    """The segments of one directory. The committer thread adds to them; the shard's flusher reads and removes them."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.first_was_set_aside = False
-        """The oldest file could not be used at all: records are missing in front of the first segment."""
+        """Whether the oldest file could not be used at all, so that records before the first segment are missing."""
         self._segments: list[Segment] = []
         self._lock = threading.Lock()
         self._ordinal = 0
@@ -67,7 +67,7 @@ class SegmentList:
             return sum(segment.size for segment in self._segments)
 
     def recover(self, *, done_upto: int) -> None:
-        """List what is in the directory; a file that cannot be used is set aside. Blocking; raises OSError.
+        """List the directory's segments; a file that cannot be used is set aside. Blocking; raises OSError.
 
         Args:
             done_upto: the number up to which the checkpoint says that all records are done with.
@@ -84,7 +84,7 @@ class SegmentList:
             elif first is not None:
                 effect = "its whole records are used, and the file is kept"
                 _log.error("segment header damaged", path=str(path), effect=effect)
-                # More than the header may be damaged in the first segment: what no checkpoint covers is missing.
+                # The first segment may have lost records too: numbers that no checkpoint covers count as missing.
                 first_seq = first.seq if self._segments else min(first.seq, done_upto + 1)
                 self._segments.append(Segment(path, self._ordinal, first_seq, size, damaged=True))
             elif size <= HEADER_BYTES and path == paths[-1]:
@@ -95,12 +95,12 @@ class SegmentList:
                 self.first_was_set_aside = self.first_was_set_aside or not self._segments
 
     def sync_last(self) -> None:
-        """Make durable what was read at the end: a crash may have come before the sync, and it counts from now on."""
+        """Sync the last segment, because its records count from now on and a crash may have come before their sync."""
         if self._segments:
             sync_file(self.last.path)
 
     def next_path(self) -> Path:
-        """Return the name of the next file. Never the same twice, because what is left of a failed one may be there."""
+        """Return the path of the next file; never the same twice, because the rest of a failed file may be there."""
         self._ordinal += 1
         return self.directory / f"{self._ordinal:012d}.wal"
 
@@ -110,14 +110,14 @@ class SegmentList:
             self._segments.append(Segment(path, self._ordinal, first_seq, size))
 
     def segment_of(self, seq: int) -> tuple[Path, int] | None:
-        """Return path and ordinal of the segment that holds a number, or else of the first one."""
+        """Return path and ordinal of the segment that holds a number, else of the first one; None: there is none."""
         with self._lock:
             holding = [segment for segment in self._segments if segment.first_seq <= seq][-1:]
             found = holding or self._segments[:1]
             return (found[0].path, found[0].ordinal) if found else None
 
     def following(self, ordinal: int) -> tuple[Path, int, int] | None:
-        """Return path, ordinal and first sequence number of the segment after another one."""
+        """Return path, ordinal and first sequence number of the segment after ``ordinal``; None: there is none."""
         with self._lock:
             for segment in self._segments:
                 if segment.ordinal > ordinal:
@@ -125,13 +125,13 @@ class SegmentList:
             return None
 
     def mark_damaged(self, ordinal: int) -> None:
-        """Remember that a segment has damage in its middle: it will be kept, not deleted."""
+        """Mark a segment that has damage in its middle, so that it is kept, not deleted."""
         with self._lock:
             for segment in self._segments:
                 segment.damaged = segment.damaged or segment.ordinal == ordinal
 
     def mark_holding(self, runs: Sequence[Run]) -> None:
-        """Remember that the segments have damage that hold one of these numbers, or should."""
+        """Mark the segments that hold, or should hold, one of these numbers as damaged."""
         with self._lock:
             ends = [*(segment.first_seq for segment in self._segments[1:]), sys.maxsize]
             for segment, end in zip(self._segments, ends, strict=False):
@@ -140,7 +140,7 @@ class SegmentList:
     def remove_done(self, upto: int) -> None:
         """Remove segments, from the oldest on, that hold nothing beyond ``upto``; the last one always stays.
 
-        Raises OSError; one that cannot be removed is tried again the next time.
+        Raises OSError; the next call tries again.
         """
         while len(self._segments) > 1 and self._segments[1].first_seq <= upto + 1:
             segment = self._segments[0]
