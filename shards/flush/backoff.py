@@ -1,4 +1,4 @@
-"""How long to wait before trying again."""
+"""The pause before another try."""
 
 import random
 
@@ -9,5 +9,5 @@ BACKOFF_MAX_S = 2.0
 
 
 def backoff_s(tries: int) -> float:
-    """Return how long to wait before try number ``tries`` + 1: exponential, capped, with full jitter above a half."""
+    """Return the seconds to wait before try number ``tries`` + 1: exponential, capped, times a random 0.5 to 1."""
     return min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0 ** min(tries, 10)) * random.uniform(0.5, 1.0)

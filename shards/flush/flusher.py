@@ -1,4 +1,4 @@
-"""The task that flushes one shard: waits until a step is due, takes it, and lives through whatever it ends with."""
+"""The task that flushes one shard: it waits until a step is due, takes it, and survives its errors."""
 
 import asyncio
 
@@ -57,7 +57,7 @@ class Flusher:
 
     @property
     def last_error(self) -> str:
-        """Why rows could not be stored; empty while they can."""
+        """Reason why rows could not be stored; empty while they can be."""
         return self._troubles.last_error
 
     def rows_added(self, count: int) -> None:
@@ -84,7 +84,7 @@ class Flusher:
         self._wake.set()
         try:
             await future
-        finally:  # who stops waiting in an outage must not be kept until its end
+        finally:  # a caller who stops waiting in an outage must not be kept until its end
             self._flush_waiters.pop(future, None)
 
     def stop(self) -> None:
@@ -93,9 +93,9 @@ class Flusher:
         self._wake.set()
 
     async def preload(self) -> None:
-        """Have the oldest recovered rows in memory before anybody reads.
+        """Load the oldest recovered rows before anybody reads.
 
-        As many as may be, not only as many as are loaded later on: an answer from before the restart had that many.
+        Memory is filled to its cap, further than by later loads, because answers before the restart counted as many.
         """
         while self._pending.unread and self._pending.has_room:
             await self._steps.load()
@@ -128,7 +128,7 @@ class Flusher:
         await asyncio.sleep(backoff_s(self._failures))
 
     def _delays_s(self) -> dict[Step, float]:
-        """Return what is in sight, and in how many seconds; nothing while paused."""
+        """Return the steps to come, with the seconds until each is due; none while paused."""
         return {} if self.paused else self._steps.delays_s(hurry=bool(self._flush_waiters))
 
     async def _wait_for_work(self) -> None:
@@ -154,10 +154,9 @@ class Flusher:
                 await self._steps.take(step)
 
     async def _save(self) -> None:
-        """Move the log's checkpoint to what is done with.
+        """Move the log's checkpoint to what is done with, which makes room in memory for other rows.
 
-        Only then there is room in memory for others. Also where the disk takes no checkpoint: the log may be what
-        fills it.
+        There is room even if the disk takes no checkpoint, because the log may be what fills the disk.
         """
         old = self._wal.checkpoint
         new = self._tally.checkpoint(old, upto=self._pending.done_upto)

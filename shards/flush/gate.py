@@ -1,4 +1,4 @@
-"""Whether ClickHouse can be used now: one watcher opens it, retries, and lets the flushers wait."""
+"""The gate to ClickHouse: one watcher opens it, retries, and makes the flushers wait while it is closed."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ _log = get_logger(__name__)
 
 CHECK_INTERVAL_S = 5.0
 CHECK_TIMEOUT_S = 10.0
-"""A ClickHouse that hangs is known to be away within this and the interval, not only when an INSERT fails."""
+"""Seconds until a check fails: within this and the interval a hanging ClickHouse is noticed, without an INSERT."""
 
 
 class StoreGate:
@@ -43,7 +43,7 @@ class StoreGate:
         return self._unreachable and not self._up.is_set()
 
     async def wait_up(self, *, timeout_s: float | None = None) -> None:
-        """Return once ClickHouse can be used, or after ``timeout_s``."""
+        """Return once ClickHouse can be used, or after ``timeout_s`` seconds."""
         await self._wait(self._up, timeout_s)
 
     def report(self, error: StoreError) -> None:
@@ -60,19 +60,19 @@ class StoreGate:
         self._down.set()
 
     def stop(self) -> None:
-        """End :meth:`run` after its present statement, and let nobody wait any more."""
+        """End :meth:`run` after its present statement, and release all who wait."""
         self._stopped.set()
         self._down.set()
         self._up.set()
 
     async def run(self) -> None:
-        """Watch until stopped. What opens and then takes nothing is opened again at growing intervals, too."""
+        """Watch until stopped. A store that opens and then fails is also opened again at growing intervals."""
         tries = 0
         while not self._stopped.is_set():
             try:
                 if self._down.is_set():
                     await self._store.open()
-                    self._opened()
+                    self._note_opened()
                 else:
                     await self._check()
                     tries = 0
@@ -101,7 +101,7 @@ class StoreGate:
         except TimeoutError:
             return
 
-    def _opened(self) -> None:
+    def _note_opened(self) -> None:
         if self._was_up:
             self._observer.reconnected()
         _log.info("clickhouse ready", kind=self._store.kind)

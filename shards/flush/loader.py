@@ -1,4 +1,4 @@
-"""Rows that are on disk only, brought into memory when there is room."""
+"""Loading: rows that are on disk only are brought into memory when there is room."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ LOAD_MAX_BYTES = 4 << 20
 
 
 class Loader:
-    """Reads one shard's log behind what its pending rows hold; notes in the journal what cannot be read."""
+    """Reads one shard's log from behind its loaded rows on; notes unreadable rows in the journal."""
 
     def __init__(self, log: ShardLog, pending: PendingRows, tally: Tally, *, max_rows: int) -> None:
         self._log = log
@@ -25,14 +25,14 @@ class Loader:
 
     @property
     def may_load(self) -> bool:
-        """Whether there is something to be read, and room for it."""
+        """Whether there are rows to be read, and room for them."""
         return self._pending.unread > 0 and not self._pending.crowded
 
     async def load(self) -> list[int] | None:
-        """Take in the next rows; return their numbers, None where nothing was read."""
+        """Take in the next rows; return their numbers, or None if nothing was read."""
         after, upto = self._pending.loaded_seq, self._pending.last_seq
         self._reader.skip_to(after)
-        if not self._pending.has_room:  # nothing read for want of room is not the end of the log
+        if not self._pending.has_room:  # else an empty read would look like the end of the log
             return None
         rows, bytes_ = self._pending.room
         max_rows, max_bytes = min(rows, self._max_rows), min(bytes_, LOAD_MAX_BYTES)
@@ -41,13 +41,13 @@ class Loader:
             self._reader.read, upto_seq=upto, max_rows=max_rows, max_bytes=max_bytes, but=done
         )
         if not records and upto < self._pending.last_seq:
-            return None  # rows came in meanwhile: they are still to be read
+            return None  # rows came in meanwhile, and are still to be read
         self._note_damaged(after, [record.seq for record in records], upto)
         if not records:
             self._pending.end_loading()
             return None
         loaded = self._pending.add_loaded(records)
-        if not self._pending.unread:  # damage may be the last that the log holds
+        if not self._pending.unread:  # the log may end in damage
             self._note_damaged(self._pending.loaded_seq, (), self._pending.last_seq)
             self._pending.end_loading()
         return loaded

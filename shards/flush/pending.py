@@ -1,7 +1,7 @@
-"""The unconfirmed rows of one shard, as far as they are in memory.
+"""The unconfirmed rows of one shard that are in memory, and the count of those that are not.
 
-Memory holds the oldest of them, up to a cap; what came in beyond the cap is only in the write-ahead log
-("unread") and is loaded when there is room again. So an outage of ClickHouse costs disk, not memory.
+Memory holds the oldest of them, up to a cap. Rows beyond the cap are only in the write-ahead log ("unread"), and are
+loaded when there is room again. So an outage of ClickHouse costs disk, not memory.
 """
 
 from collections import Counter, OrderedDict, deque
@@ -34,14 +34,14 @@ class PendingRows:
         self._unsaved_rows = 0
         self._unsaved_bytes = 0
         self.done_before: tuple[Run, ...] = ()
-        """What was done with before the start, of the rows that the log still holds; forgotten when it is passed."""
+        """Rows still in the log that were done with before the start; emptied once loading has passed them."""
         self.loaded_seq = 0
         self.last_seq = 0
 
     def recover(
         self, *, upto: int, last_seq: int, unread: Counter[str], age_s: float, done: tuple[Run, ...] = ()
     ) -> None:
-        """Start from a recovered log: everything after ``upto`` but what is ``done`` with is on disk only."""
+        """Start from a recovered log: all rows after ``upto``, except those in ``done``, are on disk only."""
         self.loaded_seq, self.last_seq, self.done_before = upto if unread else last_seq, last_seq, done
         self._unread, self._unread_rows = unread, unread.total()
         self._unread_at = dict.fromkeys(unread, time_ns() // 1_000_000)
@@ -53,15 +53,15 @@ class PendingRows:
 
     @property
     def unread(self) -> int:
-        """How many rows are on disk only."""
+        """Rows that are on disk only."""
         return self._unread_rows
 
     @property
     def room(self) -> tuple[int, int]:
-        """How many more rows, and how many more bytes of them, memory may take.
+        """Rows, and bytes of rows, that memory may still take.
 
-        Rows that no checkpoint says are done with count as well: after a crash memory is filled with them again, and
-        would not reach as far as it had.
+        Rows removed since the last checkpoint count as well, because after a crash they fill memory again, which then
+        would not reach as far as before.
         """
         rows, bytes_ = len(self._rows) + self._unsaved_rows, self._bytes + self._unsaved_bytes
         return max(0, self._max_rows - rows), max(0, self._max_bytes - bytes_)
@@ -79,12 +79,12 @@ class PendingRows:
 
     @property
     def done_upto(self) -> int:
-        """The sequence number up to which every row is done with."""
+        """Sequence number up to which every row is done with."""
         return next(iter(self._rows)) - 1 if self._rows else self.loaded_seq
 
     @property
     def oldest_age_s(self) -> float:
-        """Seconds since the oldest unconfirmed row became durable, to about a second; 0 where there is none."""
+        """Seconds since the oldest unconfirmed row became durable, to about a second; 0 if there is none."""
         if not len(self):
             return 0.0
         oldest = self.done_upto + 1
@@ -95,7 +95,7 @@ class PendingRows:
     def add_durable(self, first_seq: int, match_ids: Sequence[str], rows: Sequence[bytes]) -> None:
         """Take rows that have just become durable; those beyond the cap are left to the log.
 
-        Raises InvariantBroken, with nothing taken, where their numbers do not follow the last one.
+        Raises InvariantBroken, with nothing taken, if their numbers do not follow the last one.
         """
         if first_seq != self.last_seq + 1:
             raise InvariantBroken(f"row {first_seq} became durable after row {self.last_seq}")
@@ -133,11 +133,11 @@ class PendingRows:
         return loaded
 
     def note_damaged(self, rows: int) -> None:
-        """Count rows no longer that were on disk only, and cannot be read any more."""
+        """Stop counting rows that were on disk only and can no longer be read."""
         self._unread_rows -= rows
 
     def end_loading(self) -> None:
-        """Take notice that the log holds nothing more up to :attr:`last_seq`."""
+        """Note that the log holds no more rows up to :attr:`last_seq`."""
         self.loaded_seq = self.last_seq
         self._unread.clear()
         self._unread_at.clear()
@@ -167,7 +167,7 @@ class PendingRows:
         return removed
 
     def note_saved(self) -> None:
-        """Say that a checkpoint knows of the rows that were removed: there is room for others in their place."""
+        """Note that a checkpoint covers the removed rows, which makes room for others."""
         self._unsaved_rows = self._unsaved_bytes = 0
 
     def rows(self, seqs: Iterable[int]) -> list[bytes]:
@@ -199,7 +199,7 @@ class PendingRows:
         return tuple(self._by_match.get(match_id, {}).values()), self._unread.get(match_id, 0)
 
     def unread_at(self, match_id: str) -> int:
-        """Return when the last of a match's rows came that are on disk only, ms since the epoch; 0: there is none."""
+        """Return when the last of a match's rows on disk only came, ms since the epoch; 0: there is none."""
         return self._unread_at.get(match_id, 0)
 
     def matches(self) -> set[str]:

@@ -1,4 +1,4 @@
-"""Rows that have to be sent again, and when."""
+"""Rows that have to be sent again, and when they are due."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -23,11 +23,11 @@ class ReplayQueue:
 
     @property
     def delay_s(self) -> float | None:
-        """Seconds until the first one may be sent, 0 or less: now; None where there is none."""
+        """Seconds until the first row may be sent; 0 or less: now; None: there is no row."""
         return self._due_at - monotonic() if self._seqs else None
 
     def extend(self, seqs: Iterable[int]) -> None:
-        """Add rows behind the others; what they wait for, these wait for too."""
+        """Add rows behind the others; a pause holds for them too."""
         self._seqs.extend(seqs)
 
     def postpone(self, seqs: Iterable[int]) -> None:
@@ -36,16 +36,16 @@ class ReplayQueue:
         self._seqs = deque(sorted(self._seqs, key=last.__contains__))
 
     def note_success(self) -> None:
-        """Have the next ones sent without a pause."""
+        """End the pause."""
         self.failures = 0
         self._due_at = 0.0
 
     def note_failure(self) -> None:
-        """Pause after one failure more in a row."""
+        """Pause, longer with each failure in a row."""
         self.failures += 1
         self._due_at = monotonic() + backoff_s(self.failures)
 
     def forget(self, holds: Callable[[int], bool]) -> None:
-        """Drop, from the front, what is not pending any more."""
+        """Drop the first rows as long as ``holds`` says that they are no longer pending."""
         while self._seqs and not holds(self._seqs[0]):
             self._seqs.popleft()

@@ -1,6 +1,6 @@
 """Sending one shard's rows: attempts into the Buffer table, and replays until the ledger shows them.
 
-Every attempt has a batch number of its own, so that the ledger can tell two of them apart.
+Every attempt has a batch number of its own, so that the ledger can tell attempts apart.
 """
 
 import time
@@ -23,7 +23,7 @@ _log = get_logger(__name__)
 
 
 class Sender:
-    """The sending side of one shard; used by its flusher only."""
+    """The sending side of one shard; only its flusher uses it."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Sender:
         return Batch(writer=self._writer, shard=self._shard, number=self._number, rows=rows)
 
     async def landed(self, numbers: Sequence[int]) -> dict[int, int]:
-        """Return the rows that the ledger shows per batch of this shard."""
+        """Return the count of rows that the ledger shows of each batch; batches without a row are absent."""
         return await self._store.landed(self._writer, self._shard, numbers)
 
     async def send_buffered(self, seqs: Sequence[int]) -> Attempt:
@@ -75,7 +75,7 @@ class Sender:
         Args:
             seqs: rows that are pending, at least one. If too many fail in a row, the rest is left untried.
             replayed: they were sent before.
-            split_unknown: also halve the rows after an error that does not say that rows are at fault.
+            split_unknown: halve the rows even if the error does not blame them.
         """
         outcome = Bisection(replayed=replayed, split_unknown=split_unknown)
         await self._halve(seqs, outcome)
@@ -115,7 +115,7 @@ class Sender:
                 raise refusal
             await self._store.check()
             raise StoreFailed(f"the ledger shows {found} of {len(seqs)} rows after an INSERT into events")
-        if refusal is not None:  # a view of somebody else's failed behind ours
+        if refusal is not None:  # somebody else's view failed behind ours
             shard, code, message = self._shard, refusal.code, refusal.message
             _log.warning("rows stored despite error", shard=shard, rows=found, code=code, error=message)
         self._observer.flushed(shard=self._shard, rows=len(seqs), seconds=monotonic() - started, replayed=replayed)
@@ -124,7 +124,7 @@ class Sender:
     def confirm(self, attempt: Attempt) -> None:
         """Count an attempt that the ledger shows whole, and note it in the journal.
 
-        Raises InvariantBroken, with nothing counted, where a row of it is not pending: it would count twice.
+        Raises InvariantBroken, with nothing counted, if one of its rows is not pending: the row would count twice.
         """
         if not all(map(self._pending.holds, attempt.seqs)):
             raise InvariantBroken(f"attempt {attempt.number} of shard {self._shard} has rows that are not pending")
@@ -146,11 +146,11 @@ class Sender:
         self._suspicions.forget(attempt.seqs)
 
     async def _settle(self, outcome: Bisection) -> Stuck | None:
-        """Put rows aside that are at fault, and return the others that failed.
+        """Put the rows aside that are at fault, and return the others that failed.
 
-        A fault may have been mended since a row failed: so each is tried once more.
+        Each row at fault is tried once more first, because the cause may have been mended.
         """
-        await self._store.check()  # a column of another type refuses rows, too
+        await self._store.check()  # raises if a column has another type, which refuses rows too
         stuck: list[int] = []
         error: StoreError | OSError | None = None
         for failure in outcome.failures:
@@ -161,7 +161,7 @@ class Sender:
         return Stuck(stuck, error) if error is not None else None
 
     async def _settle_one(self, failure: Failure) -> StoreError | OSError | None:
-        """Put a row aside if it is at fault; else return why it stays. None as well where it got in after all."""
+        """Put a row aside if it is at fault; else return why it stays pending, or None if it got in after all."""
         if not self._suspicions.is_at_fault(failure):
             return failure.error
         if (again := await self._send_alone(failure.seq)) is None:
@@ -175,7 +175,7 @@ class Sender:
         return None
 
     async def _send_alone(self, seq: int) -> Failure | None:
-        """Return how one row failed; None where it got in."""
+        """Send one row; return its failure, or None if it got in."""
         try:
             await self._send_direct([seq], replayed=True)
         except (RowsRefused, StoreFailed) as error:

@@ -1,9 +1,10 @@
 """The steps by which one shard's rows get into ClickHouse and are confirmed, and when each of them is due.
 
-Rows first go to the shard's Buffer table. At each checkpoint the Buffer table is flushed and the ledger is asked
-which attempts the destination table holds whole; only those are confirmed. Whatever is unclear (an error, a lost
-connection, an attempt that the ledger does not show) is sent again, straight into the destination table, until the
-ledger shows it. Rows that ClickHouse refuses are found by bisection and become dead letters.
+Full batches go straight into the destination table, fewer rows to the shard's Buffer table. At each checkpoint the
+Buffer table is flushed, and the ledger is asked which attempts the destination table holds whole; only those are
+confirmed. Rows of all other attempts (an error, a lost connection, not shown by the ledger) are sent again, straight
+into the destination table, until the ledger shows them. Rows that ClickHouse refuses are found by bisection and become
+dead letters.
 """
 
 from collections.abc import Iterable
@@ -29,11 +30,11 @@ _log = get_logger(__name__)
 
 BATCH_MAX_BYTES = 8 << 20
 UNKNOWN_ERROR_TRIES = 5
-"""Failures of the replay in a row before rows are halved whose error does not blame them."""
+"""Failures of the replay in a row before rows are halved although the error does not blame them."""
 
 
 class Step(Enum):
-    """What a flusher can do, in the order in which it does what is due at once."""
+    """The steps of a flusher, in the order in which it takes those that are due at once."""
 
     LOAD = auto()
     REPLAY = auto()
@@ -43,7 +44,7 @@ class Step(Enum):
 
 @attrs.define(kw_only=True, eq=False)
 class Steps:
-    """The work of one shard's flusher. Used by it only, one step at a time."""
+    """The work of one shard. Only its flusher uses this, one step at a time."""
 
     shard: int
     settings: ShardSettings
@@ -73,18 +74,18 @@ class Steps:
 
     @property
     def is_replay_failing(self) -> bool:
-        """Whether rows that have to be sent again failed when they were last sent."""
+        """Whether the last try to send rows again failed."""
         return self._replay.failures > 0
 
     def note_added(self, rows: int) -> bool:
-        """Take notice of new rows; say whether they give the flusher something to do now."""
+        """Note new rows; say whether they give the flusher something to do now."""
         unsent = self.unsent
         if unsent <= rows:
             self._unsent_since = monotonic()
         return unsent <= rows or unsent >= self.settings.flush_max_rows
 
     def delays_s(self, *, hurry: bool) -> dict[Step, float]:
-        """Return the steps that are in sight, with the seconds until each is due; 0 or less: now.
+        """Return the steps to come, with the seconds until each is due; 0 or less: now.
 
         Args:
             hurry: somebody waits until everything is confirmed.
@@ -104,7 +105,7 @@ class Steps:
         return delays
 
     async def take(self, step: Step) -> None:
-        """Do one step. Raises StoreError, and what a fault of ours may raise; no row is forgotten by that."""
+        """Take one step. Raises StoreError, or anything else by a fault of ours; no row is forgotten then."""
         match step:
             case Step.LOAD:
                 await self.load()
@@ -116,7 +117,7 @@ class Steps:
                 await self._confirm_attempts()
 
     async def load(self) -> None:
-        """Bring rows into memory that are on disk only. Rows of before the start are sent again."""
+        """Bring rows that are on disk only into memory. Rows from before the start are sent again."""
         unsent_before = self.unsent
         loaded = await self.loader.load()
         if loaded is None:
@@ -168,7 +169,7 @@ class Steps:
         self._attempts.append(attempt)
 
     async def _replay_next(self) -> None:
-        """Send the next rows of the replay; after a failure the replay pauses, new rows do not wait for it.
+        """Send the next rows of the replay. After a failure the replay pauses, but new rows do not.
 
         Rows that failed alone come after all others the next time.
         """
@@ -196,9 +197,9 @@ class Steps:
         self._replay.note_failure()
 
     async def _confirm_attempts(self) -> None:
-        """Flush the Buffer table, then believe the ledger only.
+        """Flush the Buffer table, confirm the attempts that the ledger shows whole, and replay all others.
 
-        And not even that after a flush that failed: behind our view somebody else's may have, and then ClickHouse
+        After a failed flush nothing is confirmed. Somebody else's view may have failed behind ours: then ClickHouse
         writes the same rows again, with the next flush or when the table is dropped.
         """
         flush_error: StoreError | None = None
@@ -221,7 +222,7 @@ class Steps:
             await self._after_missing(len(missing), flush_error)
 
     def _confirm(self, attempt: Attempt) -> bool:
-        """Confirm an attempt; False where that contradicts what is known, and its rows have to be sent again."""
+        """Confirm an attempt; False: that contradicts what is known, so its rows have to be sent again."""
         try:
             self.sender.confirm(attempt)
         except InvariantBroken as error:

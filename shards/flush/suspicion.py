@@ -1,4 +1,4 @@
-"""Which rows fail alone, and when it is the row itself that is at fault."""
+"""Rows that fail alone, and the rule by which the row itself is at fault."""
 
 from collections.abc import Iterable, Sequence
 
@@ -18,9 +18,9 @@ it."""
 
 @attrs.frozen
 class Stuck:
-    """Rows that failed alone and stay pending all the same; ``error`` is that of the last one.
+    """Rows that failed alone and stay pending; ``error`` is that of the last one.
 
-    OSError: it would be a dead letter, and cannot be written.
+    OSError: the row should be a dead letter, which cannot be written.
     """
 
     seqs: Sequence[int]
@@ -37,7 +37,10 @@ class Failure:
 
 @attrs.define
 class Suspicion:
-    """How often a row failed alone while others got in; ``confirmed`` is how many had when it last did."""
+    """Failures of a row alone while others got in, by kind of error.
+
+    ``confirmed`` is the shard's count of confirmed rows at the last of them.
+    """
 
     confirmed: int
     refused: int = 0
@@ -46,7 +49,7 @@ class Suspicion:
 
 @attrs.define(kw_only=True)
 class Bisection:
-    """What came of one delivery: rows confirmed, rows that failed alone, and failures in a row since a success."""
+    """Outcome of one delivery: rows confirmed, rows that failed alone, and failures in a row since a success."""
 
     replayed: bool
     split_unknown: bool
@@ -58,7 +61,7 @@ class Bisection:
     def hopeless(self) -> bool:
         """Whether the rows may not be at fault, because too many failed alone one after the other.
 
-        Rows that are refused say so themselves, once others have got in: of these there may be any number.
+        Refused rows do not count once others have got in, because their errors blame them.
         """
         return self.in_vain >= LONE_FAILURES_MAX
 
@@ -78,7 +81,7 @@ class Suspicions:
     """The rows of one shard that failed alone, until they are confirmed or dead letters.
 
     Args:
-        tally: of the shard; it tells whether other rows were confirmed meanwhile.
+        tally: the shard's; it tells whether other rows were confirmed meanwhile.
     """
 
     def __init__(self, tally: Tally) -> None:
@@ -86,9 +89,9 @@ class Suspicions:
         self._by_seq: dict[int, Suspicion] = {}
 
     def suspect(self, failure: Failure, *, others_confirmed: bool) -> None:
-        """Count a failure alone, if other rows were confirmed since the row's last one.
+        """Count a row's failure alone, if other rows were confirmed since its last one.
 
-        If none was, the rows are not at fault: a constraint may be one that nothing can meet.
+        If none was, the row may not be at fault, because there may be a constraint that no row can meet.
         """
         confirmed = self._tally.confirmed
         suspicion = self._by_seq.setdefault(failure.seq, Suspicion(confirmed))
@@ -107,7 +110,7 @@ class Suspicions:
         return suspicion.failed >= UNKNOWN_FAILURES and not isinstance(failure.error, StoreBusy)
 
     def forget(self, seqs: Iterable[int]) -> None:
-        """Drop what is held against rows that are done with."""
+        """Forget the failures of rows that are done with."""
         if self._by_seq:
             for seq in seqs:
                 self._by_seq.pop(seq, None)

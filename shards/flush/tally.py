@@ -1,4 +1,4 @@
-"""What a shard has sent, and what became of its rows: each term of the accounting, counted by itself."""
+"""The tally of what became of a shard's rows: each term of the accounting, counted by itself."""
 
 from collections.abc import Sequence
 
@@ -19,16 +19,16 @@ class Attempt:
 
 @attrs.define(kw_only=True)
 class Tally:
-    """What became of a shard's rows so far. Whatever is *beyond* lies behind the checkpoint: the log still holds it.
+    """Counts of what became of a shard's rows so far. *Beyond*: behind the checkpoint, where the log still has them.
 
     Attributes:
         confirmed: rows that the ledger has shown.
-        dead_lettered: rows that were put aside, also those that were settled by hand since.
+        dead_lettered: rows that were put aside, including those settled by hand since.
         damaged: rows that the disk has lost.
-        confirmed_beyond: numbers of confirmed rows.
-        dead: numbers of all dead letters, wherever they lie.
-        dead_beyond: those of them behind the checkpoint.
-        damaged_beyond: numbers of damaged rows.
+        confirmed_beyond: numbers of the confirmed rows behind the checkpoint.
+        dead: numbers of all dead letters, before and behind it.
+        dead_beyond: numbers of the dead letters behind it.
+        damaged_beyond: numbers of the damaged rows behind it.
     """
 
     confirmed: int
@@ -40,7 +40,7 @@ class Tally:
     damaged_beyond: tuple[Run, ...]
 
     def note_confirmed(self, runs: Sequence[Run], *, rows: int) -> None:
-        """Count rows that the ledger has shown, and that were pending until now."""
+        """Count rows that were pending until now and that the ledger shows."""
         self.confirmed += rows
         self.confirmed_beyond = union((*self.confirmed_beyond, *runs))
 
@@ -56,7 +56,7 @@ class Tally:
         self.damaged_beyond = union((*self.damaged_beyond, *runs))
 
     def checkpoint(self, old: Checkpoint, *, upto: int) -> Checkpoint:
-        """Return the checkpoint up to which all is done with; :meth:`pass_over` follows."""
+        """Return the checkpoint at ``upto``, up to which all is done with; call :meth:`pass_over` next."""
         passed: tuple[Run, ...] = ((1, upto),)
         beyond = minus(self.confirmed_beyond, passed)
         return Checkpoint(
@@ -68,7 +68,7 @@ class Tally:
         )
 
     def pass_over(self, upto: int) -> None:
-        """Keep only what lies behind a checkpoint, which tells of the others by number."""
+        """Keep only the numbers behind a checkpoint, because it holds the counts of the others."""
         passed: tuple[Run, ...] = ((1, upto),)
         self.confirmed_beyond = minus(self.confirmed_beyond, passed)
         self.damaged_beyond = minus(self.damaged_beyond, passed)

@@ -1,4 +1,4 @@
-"""What goes wrong while one shard is flushed: counted, logged once, and kept for those who ask."""
+"""Failures in flushing one shard: counted, logged once, and kept for whoever asks."""
 
 from shards.errors import StoreError
 from shards.logger import get_logger
@@ -22,14 +22,14 @@ class Troubles:
         self._observer.retried(shard=self._shard)
 
     def note_store_error(self, error: StoreError) -> None:
-        """Take an error of ClickHouse; the same one is logged once until something else happens."""
+        """Take an error of ClickHouse; it is not logged again while it only repeats."""
         self.note_retry()
         if error.message != self.last_error:
             _log.warning("flush failed", shard=self._shard, code=error.code, error=error.message)
         self.last_error = error.message
 
     def note_fault(self, error: Exception) -> None:
-        """Take what is no error of ClickHouse: a disk that takes no dead letter, or a fault of ours."""
+        """Take any other error: of a disk that takes no dead letter, or by a fault of ours."""
         _log.error("flusher failed", shard=self._shard, error=str(error), exc_info=error)
         self.last_error = str(error)
 
