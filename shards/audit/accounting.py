@@ -1,7 +1,7 @@
 """The accounting, checked against ClickHouse: every row up to a checkpoint is shown to be where it should be.
 
-The books say of each sequence number which attempt brought it into ClickHouse, or why none did. The evidence is what
-ClickHouse shows of these attempts now. A row is covered by any attempt that is whole: after a crash there are two.
+The books name, for each sequence number, the attempt that brought it into ClickHouse, or the reason why none did. The
+evidence is what ClickHouse shows of these attempts now. Any whole attempt covers a row; after a crash it may have two.
 """
 
 import time
@@ -25,7 +25,7 @@ Verdict = Literal["whole", "different", "incomplete"]
 
 @attrs.frozen(kw_only=True)
 class Books:
-    """What a shard itself says: its journal, its dead letters, and that all up to ``upto`` is done with."""
+    """A shard's own account: its journal, its dead letters, and ``upto``, up to which all is done with."""
 
     shard: int
     appended: int
@@ -41,10 +41,10 @@ class Books:
 
 @attrs.frozen(kw_only=True)
 class Difference:
-    """Rows of one shard that are not where they should be, and ``text``, which says so.
+    """Rows of one shard that are not where they should be; ``text`` is the sentence that says so.
 
-    ``ledger``: it does not show an attempt whole. ``events``: the ledger does, but the table holds none of it.
-    ``journal``: it names no attempt.
+    Kinds: ``ledger``, the ledger does not show an attempt whole; ``events``, the ledger does, but the table holds none
+    of its rows; ``journal``, the journal names no attempt.
     """
 
     kind: DifferenceKind
@@ -54,7 +54,7 @@ class Difference:
 
     @property
     def rows(self) -> int:
-        """How many rows."""
+        """Count of the rows."""
         return size(self.runs)
 
 
@@ -62,7 +62,7 @@ class Difference:
 class ShardAccount:
     """``upto`` = ``confirmed`` + ``dead_lettered`` + what is ``unprovable``, by reason, + ``missing``.
 
-    Dead letters that were settled by hand are among them. Rows beyond ``upto`` are in the log.
+    ``dead_lettered`` includes letters settled by hand. Rows beyond ``upto`` are in the log.
     """
 
     shard: int
@@ -76,10 +76,10 @@ class ShardAccount:
 
 @attrs.frozen(kw_only=True)
 class Audit:
-    """The outcome. ``events_rows`` is what the table holds of the ``ledger_rows`` that the ledger shows of the books.
+    """The outcome. ``ledger_rows`` are rows of the books that the ledger shows, ``events_rows`` those in ``events``.
 
-    Fewer is as it should be: of copies of an event one stays. It is None where ``events`` could not be read, and
-    ``events_error`` says why.
+    Fewer ``events_rows`` are no fault, because only one copy of an event stays. None: ``events`` could not be read,
+    for the reason ``events_error``.
     """
 
     at: datetime
@@ -91,7 +91,7 @@ class Audit:
 
     @property
     def verdict(self) -> Verdict:
-        """``different`` if anything differs, else ``incomplete`` if not all could be looked at."""
+        """``different`` if anything differs, else ``incomplete`` if ``events`` could not be read, else ``whole``."""
         if self.differences:
             return "different"
         return "incomplete" if self.events_rows is None else "whole"
@@ -183,7 +183,7 @@ def _journal_differences(book: Books, left: tuple[Run, ...]) -> Iterator[Differe
 def _events_differences(
     book: Books, whole: Mapping[int, Confirmed], evidence: Evidence, retention_days: int
 ) -> Iterator[Difference]:
-    """Name by the month of receipt, which is that of the partition, what has left no trace in ``events``."""
+    """Yield, per month of receipt (a partition), a difference if attempts left no trace in ``events``."""
     if evidence.events is None:
         return
     kept_since_s = time.time() - retention_days * 86_400 + _RETENTION_MARGIN_S if retention_days else 0

@@ -1,4 +1,4 @@
-"""What ClickHouse shows now of attempts that were confirmed before."""
+"""Evidence: what ClickHouse shows now of attempts that were confirmed before."""
 
 from collections.abc import Mapping, Sequence
 
@@ -28,7 +28,7 @@ ShardAttempts = tuple[int, Confirmed]
 
 @attrs.frozen
 class FoundRows:
-    """How many batches of some attempts are there, and their rows."""
+    """Batches that were found of some attempts, and their rows."""
 
     batches: int = 0
     rows: int = 0
@@ -36,10 +36,10 @@ class FoundRows:
 
 @attrs.frozen(kw_only=True)
 class Evidence:
-    """What the ledger shows, and ``events`` holds, of attempts by their index; none of it: absent.
+    """Rows that the ledger shows, and ``events`` holds, of each attempt by its index; one without is absent.
 
-    ``events`` and ``samples`` (those event ids that are there under whatever batch) are None where ``events`` could
-    not be read, for which ``error`` is the reason.
+    ``samples`` are the attempts' event ids that ``events`` holds under any batch. If ``events`` could not be read, it
+    is None, ``samples`` is empty, and ``error`` is the reason.
     """
 
     ledger: Mapping[int, FoundRows]

@@ -1,7 +1,7 @@
 """Dead letters: rows that only ClickHouse refuses, kept with its error, and what was done with each by hand.
 
-One file a shard, which only grows: a JSON line for each letter (:class:`DeadLetter`), and one more for each that was
-settled by hand (:class:`Settlement`). Every line is fsynced before it counts; one that a crash tore is passed over.
+Each shard has one file, which only grows: a JSON line for each letter (:class:`DeadLetter`), and one more for each that
+was settled by hand (:class:`Settlement`). Every line is fsynced before it counts; a torn line is passed over.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ Action = Literal["requeued", "discarded"]
 RowRef = tuple[int, int]
 """A row of the log: shard and sequence number."""
 Place = tuple[int, str]
-"""Where a letter stands in the order of all: when it was put aside, in µs since the epoch, and its id."""
+"""Place of a letter in the order of all: when it was put aside, in µs since the epoch, and its id."""
 
 
 @attrs.frozen(kw_only=True)
@@ -42,15 +42,15 @@ class DeadLetter:
 
     @property
     def at_us(self) -> int:
-        """When it was put aside, in µs since the epoch."""
+        """Time when it was put aside, in µs since the epoch."""
         return round(self.at.timestamp() * 1_000_000)
 
 
 @attrs.frozen(kw_only=True)
 class Settlement:
-    """What was done with a letter by hand; ``row`` is what a requeued one was appended again as, under ``again``.
+    """Action taken on a letter by hand. A requeued letter was appended again with the text ``row``, as ``again``.
 
-    ``again`` is None for a letter that an older release requeued.
+    ``again`` is None for a letter that was discarded, or that an older release requeued.
     """
 
     letter: str
@@ -70,13 +70,13 @@ class FiledLetter:
 
     @property
     def place(self) -> Place:
-        """Where it stands in the order of all letters."""
+        """Place in the order of all letters."""
         return self.letter.at_us, self.id
 
 
 @attrs.define
 class _LetterEntry:
-    """Where in the file a letter is, and the line that settles it."""
+    """Offsets in the file, in bytes, of a letter and of the line that settles it; and what is needed to find it."""
 
     id: str
     seq: int
@@ -94,8 +94,8 @@ class _LetterEntry:
 class DeadLetterFile:
     """The dead letters of one shard. A letter is fsynced before its row counts as done with.
 
-    Memory holds only where each letter is in the file. The id of a letter, ``<shard>-<sequence number>``, never
-    changes; should a number come twice (the log was lost, the letters were not), the later letter's has a suffix.
+    Memory holds each letter's place in the file, not its text. The id of a letter, ``<shard>-<sequence number>``, never
+    changes. If a number comes twice, because the log was lost but not the letters, the later id has a suffix.
     """
 
     def __init__(self, path: Path, *, shard: int) -> None:
@@ -107,19 +107,19 @@ class DeadLetterFile:
 
     @property
     def requeued(self) -> int:
-        """How many letters were appended again by hand."""
+        """Letters that were appended again by hand."""
         return self._settled["requeued"]
 
     @property
     def discarded(self) -> int:
-        """How many letters were given up by hand."""
+        """Letters that were given up by hand."""
         return self._settled["discarded"]
 
     def __contains__(self, letter_id: str) -> bool:
         return letter_id in self._entries
 
     def recover(self) -> None:
-        """Read what is there. Blocking; called once, before anything else. Raises OSError."""
+        """Read the file. Blocking; called once, before anything else. Raises OSError."""
         for offset, line in self._lines():
             if isinstance(line, DeadLetter):
                 self._enter(line, offset)
@@ -164,7 +164,7 @@ class DeadLetterFile:
         return {entry.seq for entry in self._entries.values()}
 
     def requeued_as(self, seq: int) -> RowRef | None:
-        """Return the row that a letter was appended again as; None where it was not, or nobody knows."""
+        """Return the row that a letter was appended again as; None if it was not, or that is unknown."""
         entry = self._entries.get(f"{self._shard}-{seq}")
         return entry.again if entry else None
 
@@ -186,7 +186,7 @@ class DeadLetterFile:
             self._enter(letter, self._file.append(msgspec.json.encode(letter) + b"\n"))
 
     async def settle(self, letter_id: str, action: Action, *, row: bytes = b"", again: RowRef | None = None) -> None:
-        """Note, durably, what was done with a letter. Raises OSError."""
+        """Note durably what was done with a letter. Raises OSError."""
         settlement = Settlement(letter=letter_id, action=action, at=datetime.now(UTC), row=row.decode(), again=again)
         await asyncio.to_thread(self._settle, settlement)
 
@@ -204,9 +204,9 @@ class DeadLetterFile:
         """Return letters, newest first, from behind ``before``. Blocking; raises OSError.
 
         Args:
-            limit: how many at most.
+            limit: most letters to return.
             before: the place of the last letter of the page before; None for the first page.
-            settled: return those too that were settled by hand.
+            settled: include letters that were settled by hand.
         """
         wanted = (
             entry

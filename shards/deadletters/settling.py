@@ -17,11 +17,14 @@ _log = get_logger(__name__)
 
 
 class DeadLetters:
-    """What can be done with the letters of every shard, retired ones too. Used in the event loop only.
+    """The letters of every shard, retired shards included. Used in the event loop only.
 
-    A requeued row is appended like any other, under a new sequence number, and only once that is durable the letter
-    counts as requeued. A crash in between leaves the letter open: it may be sent twice then, and counts once by its
-    key.
+    A requeue has two steps:
+
+    1. The row is appended like any other, under a new sequence number.
+    2. Once it is durable, the letter is noted as requeued.
+
+    A crash in between leaves the letter open. Its row may then be sent twice, and counts once by its key.
     """
 
     def __init__(self, append: Callable[[Sequence[Event]], Awaitable[Receipt]]) -> None:
@@ -30,7 +33,7 @@ class DeadLetters:
         self._settling: dict[str, asyncio.Task[None]] = {}
 
     def take(self, files: Sequence[DeadLetterFile]) -> None:
-        """Take in the letters of all shards, recovered."""
+        """Take in the recovered letters of all shards."""
         self._files = list(files)
 
     async def newest(self, *, limit: int, before: Place | None = None, settled: bool = False) -> list[FiledLetter]:
@@ -46,21 +49,21 @@ class DeadLetters:
         return await asyncio.to_thread(self._file_of(letter_id).read, letter_id)
 
     async def requeue(self, letter_id: str, event: Event | None = None) -> FiledLetter:
-        """Append the letter's row again, or ``event`` in its place; return the letter as it is then.
+        """Append the letter's row again, or ``event`` in its place; return the letter with its settlement.
 
-        The time it was received at stays what it was: the first one received stands. The row may fail again, and be
-        another letter then.
+        The time of receipt stays the same, because the copy received first stands. A row that fails again becomes
+        another letter.
 
         Raises:
-            UnknownLetter: there is none of this id.
-            LetterSettled: it was requeued or discarded before, or somebody is at it.
+            UnknownLetter: there is no letter with this id.
+            LetterSettled: it was requeued or discarded before, or another request is settling it.
             KeyChanged: ``event`` has another match or event id.
-            Unavailable: nothing was appended; as WalFailed the row may be durable, with the letter still open.
+            Unavailable: nothing was appended; but after WalFailed the row may be durable, with the letter still open.
         """
         return await self._settle(letter_id, "requeued", event)
 
     async def discard(self, letter_id: str) -> FiledLetter:
-        """Give a letter up; its text stays in the file. Return it as it is then. Raises as :meth:`requeue`."""
+        """Give a letter up, and return it with its settlement; its text stays in the file. Raises as `requeue`."""
         return await self._settle(letter_id, "discarded", None)
 
     def _file_of(self, letter_id: str) -> DeadLetterFile:
@@ -73,11 +76,11 @@ class DeadLetters:
         file = self._file_of(letter_id)
         if letter_id in self._settling:
             raise LetterSettled(letter_id, "being settled by another request")
-        await self._to_its_end(letter_id, self._work(file, letter_id, action, event))
+        await self._run_to_end(letter_id, self._work(file, letter_id, action, event))
         return await self.read(letter_id)
 
-    async def _to_its_end(self, letter_id: str, work: Coroutine[Any, Any, None]) -> None:
-        """Run work that a caller who leaves must not cut off between the append and the note of it."""
+    async def _run_to_end(self, letter_id: str, work: Coroutine[Any, Any, None]) -> None:
+        """Run work to its end: a caller who leaves must not cut it off between the append and the note of it."""
         task = asyncio.create_task(work, name=f"settle-{letter_id}")
         self._settling[letter_id] = task
         task.add_done_callback(lambda _: self._settling.pop(letter_id))
@@ -89,7 +92,7 @@ class DeadLetters:
             raise LetterSettled(letter_id, filed.settlement.action)
         row, again = b"", None
         if action == "requeued":
-            sent = _again(letter_id, decode_row(filed.letter.row.encode()), event)
+            sent = _event_to_append(letter_id, decode_row(filed.letter.row.encode()), event)
             (stretch,) = (await self._append([sent])).stretches
             row, again = encode_row(sent), (stretch.shard, stretch.first)
         try:
@@ -100,11 +103,11 @@ class DeadLetters:
         _log.info("dead letter settled", letter=letter_id, action=action)
 
     async def close(self) -> None:
-        """Return when nobody is at a letter any more."""
+        """Return when no letter is being settled any more."""
         await asyncio.gather(*self._settling.values(), return_exceptions=True)
 
 
-def _again(letter_id: str, first: Event, event: Event | None) -> Event:
+def _event_to_append(letter_id: str, first: Event, event: Event | None) -> Event:
     if event is None:
         return first
     if (event.match_id, event.event_id) != (first.match_id, first.event_id):
