@@ -1,4 +1,4 @@
-"""Where a ClickHouse server is, as a URL says it."""
+"""The address of a ClickHouse server, as a URL gives it."""
 
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
@@ -9,7 +9,7 @@ _DEFAULT_PORTS = {"clickhouse": 9000, "clickhouses": 9440}
 
 @attrs.frozen(kw_only=True)
 class ServerAddress:
-    """Where a server is and who asks. Printed without the password."""
+    """The address of a server, and the user. Printed without the password."""
 
     host: str
     port: int
@@ -55,7 +55,7 @@ class ServerAddress:
 
 
 def _options_of(parts: SplitResult) -> dict[str, str]:
-    """Return what the query of the URL holds. ValueError: an option that such a URL does not have."""
+    """Return the options in the URL's query. Raises ValueError for an option that a URL of its scheme lacks."""
     if parts.query and parts.scheme != "clickhouses":
         raise ValueError("only a clickhouses:// URL has options")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))

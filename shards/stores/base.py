@@ -1,5 +1,5 @@
 # ruff: noqa: S608 (names are constants and checked ones; text of others enters by heredoc())
-"""What the flushers and the reads need of ClickHouse, whichever way it is reached.
+"""The store: all that the flushers and the reads need of ClickHouse, however it is reached.
 
 :class:`Store` holds every statement once; a subclass only says how a statement is run
 (:mod:`shards.stores.server`: native TCP; :mod:`shards.stores.embedded`: chDB in process).
@@ -24,11 +24,11 @@ INSERT_TIMEOUT_S = 30
 READ_TIMEOUT_S = 15
 QUERY_MAX_BYTES = 1 << 30
 ROWS_AT_ONCE = 1_000
-"""Rows of an answer that are looked at in the event loop; more would hold it up."""
+"""Most rows of an answer that are converted in the event loop, because more would hold it up."""
 
 
 Lane = int | Literal["schema", "read"]
-"""What a statement may have to wait for: the others of its shard, of the schema, or of the reads."""
+"""The statements that one may have to wait for: those of its shard, of the schema, or of the reads."""
 
 # Nothing is coerced or skipped silently, and one INSERT is one block: one part, one row of the ledger.
 _INSERT_SETTINGS = ", ".join(
@@ -59,7 +59,7 @@ _BUFFER_NAME = re.compile(r"events_buffer_(\d+)", re.ASCII)
 
 @attrs.frozen(kw_only=True)
 class Batch:
-    """One attempt to store rows: every attempt has a number of its own.
+    """One attempt to store rows; every attempt has a number of its own.
 
     Attributes:
         writer: random id of one start of one process.
@@ -78,7 +78,7 @@ class Store(ABC):
     """One ClickHouse database.
 
     Every method but the constructor and :meth:`close` may raise a :class:`shards.errors.StoreError`, and no other
-    exception. After StoreUnavailable of an INSERT nobody knows whether it took effect: ask :meth:`landed`.
+    exception. After StoreUnavailable it is unknown whether an INSERT took effect: ask :meth:`landed`.
     """
 
     kind: ClassVar[str]
@@ -106,13 +106,14 @@ class Store(ABC):
     async def _run(self, *statements: str, lane: Lane, timeout_s: float) -> list[tuple[Any, ...]]:
         """Run statements in one session and return the last one's rows.
 
-        Raises StoreUnavailable after ``timeout_s``, waiting included.
+        Raises StoreUnavailable after ``timeout_s``, which include the wait for the lane.
         """
 
     async def open(self) -> None:
-        """Connect; create what is missing, migrate, check; flush Buffer tables of shards that are no more.
+        """Connect; migrate, create what is missing, check; flush the Buffer tables of former shards.
 
-        Called again after every outage: idempotent. An object that is not as needed is named and never altered.
+        Idempotent, because it is called again after every outage. An object that is not as needed is named in
+        SchemaMismatch, and never altered.
         """
         async with self._opening:
             if not await self._schema(f"SELECT 1 FROM system.databases WHERE name = {heredoc(self.database)}"):
@@ -128,7 +129,7 @@ class Store(ABC):
         if schema.SCHEMA_VERSION.name in found.objects:
             noted = f"SELECT max(version) FROM {self.database}.{schema.SCHEMA_VERSION.name}"
             [(version,)] = await self._schema(noted)
-        # Each step can be taken twice; but what is not ours must not be altered.
+        # Each step can be taken twice; but a table that is not ours must not be altered.
         if not version and not inspection.is_of_some_release(found):
             return
         if version > schema.VERSION:
@@ -168,7 +169,7 @@ class Store(ABC):
                 await self._flush_old_buffer(int(match[1]))
 
     async def _flush_old_buffer(self, shard: int) -> None:
-        """Flush what may be left; where ClickHouse refuses, the log of that shard has all of it anyway."""
+        """Flush rows that may be left; if ClickHouse refuses, that shard's log has all of them anyway."""
         try:
             await self.flush_buffer(shard)
         except StoreUnavailable:
@@ -200,11 +201,11 @@ class Store(ABC):
         return inspection.found_objects(objects, columns)
 
     async def insert_buffered(self, batch: Batch) -> None:
-        """Put the rows into the Buffer table of the shard: in ClickHouse's memory, nothing more."""
+        """Put the rows into the shard's Buffer table, which is only in ClickHouse's memory."""
         await self._insert(schema.buffer_name(batch.shard), batch)
 
     async def insert_direct(self, batch: Batch) -> None:
-        """Put the rows straight into ``events``. All of them or none, short of a crash of the server."""
+        """Put the rows straight into ``events``: all of them or none, unless the server crashes."""
         await self._insert(schema.EVENTS.name, batch)
 
     async def _insert(self, table: str, batch: Batch) -> None:
@@ -220,12 +221,12 @@ class Store(ABC):
         await self._run(sql, lane=batch.shard, timeout_s=INSERT_TIMEOUT_S)
 
     async def flush_buffer(self, shard: int) -> None:
-        """Have the Buffer table written to ``events``. Success proves nothing: ask :meth:`landed`."""
+        """Make ClickHouse write the Buffer table to ``events``. Success proves nothing: ask :meth:`landed`."""
         sql = f"OPTIMIZE TABLE {self.database}.{schema.buffer_name(shard)}"
         await self._run(sql, lane=shard, timeout_s=INSERT_TIMEOUT_S)
 
     async def reset_buffer(self, shard: int) -> None:
-        """Drop and create the Buffer table of the shard; what it held is lost, or lands, and is in the WAL anyway."""
+        """Drop and create the shard's Buffer table; its rows are lost, or land, and are in the WAL anyway."""
         name = f"{self.database}.{schema.buffer_name(shard)}"
         await self._run(f"DROP TABLE IF EXISTS {name} SYNC", lane=shard, timeout_s=INSERT_TIMEOUT_S)
         ddl = schema.buffer_table(self.database, shard).ddl(self.database)
@@ -234,7 +235,7 @@ class Store(ABC):
     async def landed(self, writer: str, shard: int, batches: Sequence[int]) -> dict[int, int]:
         """Return how many rows of each batch the ledger shows in ``events``; batches without a row are absent.
 
-        A batch is whole if these are exactly as many as were sent, neither fewer nor more.
+        A batch is whole if that is exactly the number of rows sent, neither fewer nor more.
         """
         if not batches:
             return {}
@@ -245,10 +246,10 @@ class Store(ABC):
         return dict(await self._run(sql, lane=shard, timeout_s=READ_TIMEOUT_S))
 
     async def fetch(self, *statements: str) -> list[tuple[Any, ...]]:
-        """Run a SELECT of ours and return its rows; temporary tables it needs come before it.
+        """Run a SELECT of ours and return its rows; statements that make its temporary tables come before it.
 
-        Its columns may only be integers, floats, strings, booleans, and arrays and tuples of these, both of which
-        are returned as tuples. Names without a database mean this one. Text of others goes in by :func:`heredoc`.
+        Its columns may only be integers, floats, strings, booleans, and arrays and tuples of these, both returned as
+        tuples. Names without a database mean this one. Text from outside enters by :func:`heredoc`.
         """
         rows = await self._run(*statements, lane="read", timeout_s=READ_TIMEOUT_S)
         return await asyncio.to_thread(_all_plain, rows) if len(rows) > ROWS_AT_ONCE else _all_plain(rows)

@@ -1,6 +1,7 @@
 """ClickHouse in this process: chDB, on one thread of its own.
 
-chDB is loaded when a store is opened: its library takes memory that a service with a ClickHouse server has no use for.
+chDB is loaded when a store is opened, because its library takes memory that a service with a ClickHouse server
+does not need.
 """
 
 import asyncio
@@ -17,11 +18,11 @@ from shards.stores.error_codes import shorten, store_error
 
 CLOSE_TIMEOUT_S = 10
 READ_MAX_S = 9
-"""A read holds up everything else for so long at most: less than it takes for ClickHouse to count as away."""
+"""Seconds until a read fails, because it holds up everything else; ClickHouse counts as away a little later."""
 
 _ERROR = re.compile(r"Code: (\d+)\. (?:DB::Exception: )?(.*)", re.DOTALL)
 _SETTINGS = (
-    # What a migration changes in the rows that are there goes on while the service runs.
+    # Mutations of a migration go on while the service runs.
     f"SET max_query_size = {QUERY_MAX_BYTES}, mutations_sync = 0, output_format_json_quote_64bit_integers = 0"
 )
 
@@ -32,10 +33,10 @@ class EmbeddedStore(Store):
     kind: ClassVar[str] = "embedded"
 
     def __init__(self, path: Path, *, shard_count: int, database: str = "fanfinity", retention_days: int = 0) -> None:
-        """Open nothing yet; ``path`` is made where it is missing.
+        """Open nothing yet; :meth:`open` makes ``path`` if it is missing.
 
         Raises:
-            ValueError: chDB cannot be told of such a path.
+            ValueError: ``path`` holds a question mark, which chDB cannot take.
         """
         super().__init__(database=database, shard_count=shard_count, retention_days=retention_days)
         if "?" in str(path):
@@ -46,7 +47,7 @@ class EmbeddedStore(Store):
         self._decoder = msgspec.json.Decoder(list[Any])
 
     async def open(self) -> None:
-        """Start the engine if it does not run, then as :meth:`Store.open`."""
+        """Start the engine if it does not run, then do as :meth:`Store.open`."""
         if self._executor is None:
             self._executor = ThreadPoolExecutor(1, thread_name_prefix="chdb")
         await self._in_thread(self._start, timeout_s=60)
@@ -56,11 +57,11 @@ class EmbeddedStore(Store):
     def _start(self) -> list[tuple[Any, ...]]:
         if self._session is None:
             self._path.mkdir(parents=True, exist_ok=True)
-            self._session = self._opened()
+            self._session = self._open_session()
             self._session.query(_SETTINGS)
         return []
 
-    def _opened(self) -> Any:
+    def _open_session(self) -> Any:
         from chdb.session import Session
 
         try:
@@ -70,7 +71,7 @@ class EmbeddedStore(Store):
             raise StoreFailed(f"{sentence} {shorten(str(error))}") from None
 
     async def close(self) -> None:
-        """Stop the engine after the statements it was given. The contents of Buffer tables are lost with it."""
+        """Stop the engine after the statements it was given. Rows in Buffer tables are lost with it."""
         executor, self._executor = self._executor, None
         if executor is None:
             return

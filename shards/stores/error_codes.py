@@ -1,4 +1,4 @@
-"""Which exception an error of ClickHouse becomes. Names and numbers: ``system.errors``, or ErrorCodes.cpp."""
+"""Exceptions by ClickHouse's error code. Names and numbers: ``system.errors``, or ErrorCodes.cpp."""
 
 from shards.errors import RowsRefused, SchemaMismatch, StoreBusy, StoreError, StoreFailed, StoreUnavailable
 
@@ -97,6 +97,6 @@ def store_error(code: int, message: str) -> StoreError:
 
 
 def shorten(message: str) -> str:
-    """Return the first paragraph as one line of bounded length: some quote the statement, which holds events."""
+    """Return the first paragraph as one line of bounded length; others may quote the statement, which holds events."""
     line = " ".join(message.split("\n\n")[0].split())
     return line if len(line) <= MESSAGE_MAX_CHARS else f"{line[:MESSAGE_MAX_CHARS]}…"

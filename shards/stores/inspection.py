@@ -1,5 +1,5 @@
 # ruff: noqa: S608 (names are constants and checked ones; text of others enters by heredoc())
-"""Compares what a database holds with what is needed, object by object, in sentences."""
+"""The comparison of a database's objects with the needed ones, told in sentences."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -47,7 +47,7 @@ def columns_statement(database: str) -> str:
 
 @attrs.frozen
 class FoundObjects:
-    """What a database holds, and the needed SELECT of each view as this server prints it."""
+    """The objects of a database, and the needed SELECT of each view as this server prints it."""
 
     objects: Mapping[str, FoundObject]
     selects: Mapping[str, str]
@@ -77,14 +77,14 @@ def found_objects(objects: Sequence[tuple[Any, ...]], columns: Sequence[tuple[An
 
 
 def differences(found: FoundObjects, *, database: str, shard_count: int, missing: bool) -> list[str]:
-    """Return every difference as a sentence that names the object; with ``missing`` also those that do not exist."""
+    """Return a sentence for each object that differs, naming it; with ``missing`` also for those that do not exist."""
     needed: list[Table | View] = [*TABLES, *VIEWS, *(buffer_table(database, k) for k in range(shard_count))]
     sentences: list[str] = []
     for item in needed:
         there = found.objects.get(item.name)
         kind = "view" if isinstance(item, View) else "table"
         if there is None:
-            # The note of the schema's version goes first when the first object is made.
+            # A missing schema_version is no fault, because open() makes it again.
             if missing and item is not SCHEMA_VERSION:
                 sentences.append(f"{kind} {database}.{item.name} is missing")
         elif isinstance(item, View):
@@ -148,7 +148,7 @@ def _view_differences(view: View, found: FoundObject, *, database: str, select: 
 
 def _same_engine(needed: str, found: FoundObject) -> bool:
     name, _, arguments = needed.partition("(")
-    # On a cluster an engine is the replicated or shared kind of itself, with arguments of its own in front.
+    # On a cluster the engine may be the replicated or shared kind, with arguments of its own in front.
     if found.engine != name and found.engine in {f"Replicated{name}", f"Shared{name}"}:
         return _plain(arguments.rstrip(")")) in _plain(_engine(found))
     return found.engine == name and _plain(_engine(found)) == _plain(needed)
@@ -160,7 +160,7 @@ def _engine(found: FoundObject) -> str:
 
 
 def _plain(expression: str) -> str:
-    """Return the expression without what does not change its meaning: spaces, and parentheses around the whole."""
+    """Return the expression without spaces, backticks and outer parentheses, which do not change its meaning."""
     text = re.sub(r"\s|`", "", expression)
     if text.startswith("(") and text.endswith(")") and text.find(")") == len(text) - 1:
         text = text[1:-1]

@@ -2,18 +2,18 @@
 """The database objects: what must exist, and the numbered steps from older forms of it.
 
 ``events`` is public: analysts query it with ``FINAL``. Its rows carry ``version`` = 2**64 - 1 - receive time in ns, and
-ReplacingMergeTree keeps the highest version of a key: the first one received stands, whatever order rows arrive in.
-It is partitioned by the month of receipt, never by ``timestamp``, which a client chooses. A replay keeps the time of
-receipt, so a row and its replays meet in one partition.
+ReplacingMergeTree keeps the highest version of a key. So the copy received first stands, in whatever order rows arrive.
+The table is partitioned by the month of receipt, never by ``timestamp``, which a client chooses. A replay keeps the
+time of receipt, so a row and its replays meet in one partition.
 
-``ingest_ledger`` is fed by a view in the same insert. The view names every column of ``events``, so ClickHouse refuses
-to drop one of them. ClickHouse commits the part of ``events`` before it commits what views made of it, so the ledger
-never shows what ``events`` does not hold. Of two views the order of their creation would tell which one is first, so
-the list of matches is served by a projection, which is committed with the part, and not by a second view.
+A view feeds ``ingest_ledger`` in the same insert. It names every column of ``events``, so ClickHouse refuses to drop
+one of them. ClickHouse commits the part of ``events`` before the rows that views made of it, so the ledger never shows
+rows that ``events`` does not hold. There is no second view, because the order of their creation would decide which
+comes first; the list of matches is served by a projection, which is committed with the part.
 
-``highlight`` is made of the other columns of its row: what only a highlight is read for stands there, and nothing for
-all other rows, so that a read of a match does not take these texts from every event. Rows of an older release are
-given it by a mutation; until then ClickHouse makes it whenever it is read.
+ClickHouse makes the column ``highlight`` of the others of its row. It holds the texts that are read of highlights only,
+and is empty in all other rows, so that a read of a match does not take these texts from every event. A mutation writes
+it into the rows of an older release; until then ClickHouse makes it at each read.
 """
 
 import attrs
@@ -30,15 +30,15 @@ ROW_STRUCTURE = (
 """Columns of a row in the WAL, see :class:`shards.events.Event`."""
 
 LEDGER_DAYS = 30
-# Only ever reached if this process is gone: checkpoints flush a Buffer table every few seconds.
+# Reached only if this process is gone, because checkpoints flush a Buffer table every few seconds.
 BUFFER_THRESHOLDS = (60, 300, 1_000_000, 10_000_000, 256 << 20, 1 << 30)
 _DURABLE = ("fsync_after_insert = 1", "fsync_part_directory = 1")
 # Makes "newest receipt of every match" cheap. Only a shortcut: answers are the same without it.
 _ACTIVITY = "PROJECTION activity (SELECT match_id, max(received_at) GROUP BY match_id)"
 CURVE_BUCKET_MS = 10_000
-"""Length of the buckets in which each part of ``events`` counts its own rows."""
+"""Length, in ms, of the buckets in which each part of ``events`` counts its own rows."""
 
-# Each part's own counts; copies of an event in other parts are in those of the others too (shards.reads.large).
+# Each part counts its own rows; an event with copies in several parts is counted in each (shards.reads.large).
 _CURVE = (
     f"PROJECTION curve (SELECT match_id, intDiv(toUnixTimestamp64Milli(timestamp), {CURVE_BUCKET_MS}) AS tick, "
     "event_type, team_id, count(), min(timestamp), max(timestamp), max(received_at) "
@@ -46,7 +46,7 @@ _CURVE = (
 )
 # Finds the few highlights among millions of fans' reactions.
 _KINDS = "INDEX kinds event_type TYPE set(0) GRANULARITY 1"
-# Ids of matches have no order in time: most parts hold ids before and after a match's, and not the match itself.
+# Match ids have no order in time, so most parts hold ids before and after a match's, but not the match itself.
 _MATCHES = "INDEX matches match_id TYPE bloom_filter(0.01) GRANULARITY 1"
 _EVENT_COLUMNS = {
     "match_id": "String",
@@ -62,10 +62,11 @@ _EVENT_COLUMNS = {
     "batch": "UInt64",
     "version": "UInt64",
 }
-# JSON holds no NUL, so the first one ends the metadata, whatever the id of the player is. Every ClickHouse prints has()
-# alike, not so IN.
+# JSON holds no NUL, so the first NUL ends the metadata, whatever the player's id is. has() is used because every
+# ClickHouse prints it alike, unlike IN.
 HIGHLIGHT_TEXTS = f"if(has({list(HIGHLIGHT_TYPES)!r}, event_type), concat(metadata, '\\0', player_id), '')"
-"""What is said of a row that is a highlight, else ""; :func:`shards.reads.aggregates.texts_of` takes it apart."""
+"""Expression for a highlight's metadata and player id, "" for other rows; :func:`shards.reads.aggregates.texts_of`
+takes it apart."""
 _HIGHLIGHT_COLUMN = f"String MATERIALIZED {HIGHLIGHT_TEXTS}"
 
 _ROW_EXPRESSIONS = {
@@ -79,7 +80,7 @@ _ROW_EXPRESSIONS = {
 class Table:
     """A table as it must be. Expressions are written as ClickHouse prints them in ``system.tables``.
 
-    ``derived``: columns that ClickHouse makes of the others of a row; nobody inserts them.
+    ``derived``: columns that ClickHouse makes from a row's others; nobody inserts them.
     """
 
     name: str
@@ -135,7 +136,7 @@ class View:
 
 @attrs.frozen
 class Migration:
-    """One numbered step. ``statements`` hold ``{database}``; each can be run again after it was cut off."""
+    """One numbered step. ``statements`` hold ``{database}``; each can be run again if it was cut off."""
 
     number: int
     statements: tuple[str, ...]
@@ -212,7 +213,7 @@ MIGRATIONS = (
         ),
     ),
 )
-"""Steps 2, 3, … in order: what changes a database that an older release made. A fresh one is made in its last form."""
+"""Steps 2, 3, … in order, for a database of an older release. A fresh database is made in its last form."""
 
 
 def buffer_table(database: str, shard: int) -> Table:
@@ -236,7 +237,7 @@ def insert_columns() -> str:
 
 
 def insert_expressions(*, writer: str, shard: str, batch: str) -> str:
-    """Return what makes those columns of a row in the WAL; the arguments are SQL literals."""
+    """Return the expressions for these columns over a row of the WAL; the arguments are SQL literals."""
     expressions = {name: name for name in _EVENT_COLUMNS} | _ROW_EXPRESSIONS
     expressions |= {"writer": writer, "shard": shard, "batch": batch}
     return ", ".join(expressions.values())

@@ -17,16 +17,16 @@ from shards.stores.error_codes import shorten, store_error
 
 CONNECT_TIMEOUT_S = 5
 TRUSTED_S = 5
-"""For so long after an answer a connection is used without being tried first, if nothing was heard of its end."""
+"""Seconds after an answer in which a connection is reused without a ping, unless its end was noticed."""
 
 READ_CONNECTIONS = 2
 _OWN_SETTINGS = {
     "max_query_size": str(QUERY_MAX_BYTES),
-    # Else each answer brings figures of its run, which nobody looks at, and which take asynch time to read.
+    # Without this each answer brings figures of its run, which nobody looks at and which asynch takes time to read.
     "send_profile_events": "0",
-    # What a migration changes in the rows that are there goes on while the service runs.
+    # Mutations of a migration go on while the service runs.
     "mutations_sync": "0",
-    # Whatever the profile of the user says: with these 1, tables or answers would have another form, or be old.
+    # Set against the user's profile, because with 1 tables or answers would have another form, or be old.
     "aggregate_functions_null_for_empty": "0",
     "data_type_default_nullable": "0",
     "extremes": "0",
@@ -55,7 +55,7 @@ class ServerStore(Store):
         return _LaneConnection(self.address, database=database, settings=settings)
 
     async def close(self) -> None:
-        """Close every connection, gracefully where the server answers."""
+        """Close every connection, gracefully if the server answers."""
         for connection in self._connections:
             await connection.close()
 
@@ -81,7 +81,7 @@ class ServerStore(Store):
 
 
 class _Client(Connection):
-    """asynch's connection, which asks before each statement whether the server is there, without that where it was."""
+    """asynch's connection, but without its ping before each statement if the server answered a moment ago."""
 
     reader: Any
     writer: Any
@@ -89,13 +89,13 @@ class _Client(Connection):
 
     async def connect(self) -> None:
         await super().connect()
-        # Of a way that is gone without a word (failover, a NAT that forgot) only the kernel can tell.
+        # Only the kernel can tell that a path is gone without a word (failover, a NAT that forgot).
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             sock = self.writer.writer.get_extra_info("socket")
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TRUSTED_S * 1000)
 
     async def ping(self) -> bool:
-        await asyncio.sleep(0)  # what came while the event loop was held up is heard now
+        await asyncio.sleep(0)  # reads what came while the event loop was held up
         ended = self.reader.reader.at_eof() or self.writer.writer.is_closing()
         if not ended and time.monotonic() - self.heard_at_s < TRUSTED_S:
             return True
@@ -104,7 +104,7 @@ class _Client(Connection):
 
 
 class _LaneConnection:
-    """One connection, opened when needed and reused until anything but an answer of the server comes back."""
+    """One connection, opened when needed and reused as long as the server answers each statement."""
 
     def __init__(self, address: ServerAddress, *, database: str, settings: dict[str, str]) -> None:
         self._address = address
@@ -144,7 +144,7 @@ class _LaneConnection:
             ca_certs=address.ca_certs,
             connect_timeout=CONNECT_TIMEOUT_S,
             sync_request_timeout=CONNECT_TIMEOUT_S,
-            send_receive_timeout=None,  # whoever asks has a limit for the whole; one more for each packet costs time
+            send_receive_timeout=None,  # the caller limits the whole; a limit for each packet costs time
             client_name="fanfinity",
             settings=self._settings,
         )
@@ -164,7 +164,7 @@ async def _execute(connection: _Client, statements: Sequence[str]) -> Any:
 
 
 def _reusable(task: "asyncio.Task[Any]") -> bool:
-    """Whether the server answered, in whatever way: only then the stream is at the start of a packet."""
+    """Return whether the server answered, even with an error: only then is the stream at the start of a packet."""
     if not task.done() or task.cancelled():
         return False
     error = task.exception()
@@ -174,11 +174,11 @@ def _reusable(task: "asyncio.Task[Any]") -> bool:
 async def _drop(connection: Connection, task: "asyncio.Task[Any] | None") -> None:
     """Cut the connection and end the task that uses it, also when the server reads nothing any more.
 
-    asynch itself would wait until all it wrote was taken.
+    asynch itself would wait until the server has taken all that it wrote.
     """
     writer = getattr(getattr(connection, "writer", None), "writer", None)
     if task is not None:
-        # Cancelled before the cut, or the reader inside asynch fails by itself and nobody takes its exception.
+        # Cancelled before the cut, because else the reader inside asynch fails and nobody takes its exception.
         task.cancel()
         await asyncio.wait({task}, timeout=0.1)
     if writer is not None:
@@ -192,7 +192,7 @@ async def _drop(connection: Connection, task: "asyncio.Task[Any] | None") -> Non
 
 
 def _reason(error: BaseException) -> str:
-    """Return what went wrong on the way; asynch itself says only that no host was reached."""
+    """Return why the connection failed, from the cause, because asynch itself says only that no host was reached."""
     cause = error.__cause__ or error
     text = str(cause) or type(cause).__name__
     return f"not reachable: {text}" if error.__cause__ else f"connection lost: {text}"

@@ -1,4 +1,4 @@
-"""Text that comes from outside enters a statement here, and nowhere else."""
+"""The one place where text from outside enters a statement."""
 
 import secrets
 from collections.abc import Sequence
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 def heredoc(text: str) -> str:
     """Return ``text`` as a SQL string literal that it cannot break out of.
 
-    ClickHouse takes everything between two equal ``$tag$`` as it is, so nothing is escaped: the tag is random
-    and does not occur in the text. The text may hold any character but NUL, which a statement may not hold.
+    ClickHouse takes everything between two equal ``$tag$`` as it is, so nothing is escaped. The tag is random and does
+    not occur in the text. The text may hold any character but NUL, which a statement may not hold.
 
     Raises:
         ValueError: the text holds a NUL.
