@@ -1,1 +1,1 @@
-"""Reading matches: the destination table and what is pending, counted together."""
+"""Reads of matches: the destination table and the pending rows, counted together."""

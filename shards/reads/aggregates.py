@@ -1,4 +1,4 @@
-"""What was counted of a match, and how it is put together from the rows of an answer. Pure functions."""
+"""The aggregates of a match, put together from the rows of an answer. Pure functions."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from typing import NamedTuple, TypeVar
@@ -8,10 +8,10 @@ import attrs
 from shards.events import RETRACTION, canonical_id
 
 HIGHLIGHTS = 100
-"""How many of them an answer holds, and how many retractions: that fans' words are taken back hides no goal."""
+"""Most highlights of an answer, and as many retractions besides, so that fans' retracted words hide no goal."""
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
-"""The id in rows of an answer that are not about one event."""
+"""Id in rows of an answer that are not about one event."""
 
 MINUTE_MS = 60_000
 
@@ -43,7 +43,7 @@ class Highlight:
 
 @attrs.frozen(kw_only=True)
 class MatchAggregates:
-    """What was counted over the distinct, not retracted events of one match.
+    """Counts over the distinct, not retracted events of one match.
 
     Attributes:
         match_id: the match.
@@ -59,7 +59,7 @@ class MatchAggregates:
         ended: there is a ``match_end``.
         highlights: newest first, at most 100 besides at most 100 retractions; retracted ones are kept and marked.
         pending_events: accepted, but on disk only, and not in these figures yet.
-        as_of_ms: when counting began: whatever was acknowledged before is in. Not part of equality.
+        as_of_ms: when counting began; every event acknowledged before is in. Not part of equality.
     """
 
     match_id: str
@@ -79,24 +79,24 @@ class MatchAggregates:
 
     @property
     def latest_ms(self) -> int:
-        """How far the match has come: its latest event, but not beyond the last receipt, as clocks may be ahead; ms."""
+        """Time of the latest event, ms; not beyond the last receipt, because clients' clocks may be ahead."""
         return min(self.last_ms, self.last_received_ms)
 
 
 GroupHighlight = tuple[int, int, str, str]
 NO_START = (0, 0, "")
 LAST_VERSION = 2**64 - 1
-"""A version is this less the time of receipt in ns."""
+"""Highest version: a row's version is this less its time of receipt in ns."""
 
 
 class Group(NamedTuple):
-    """The events of one type and team of a match, withdrawn ones among them.
+    """The events of one type and team of a match, including withdrawn ones.
 
-    ``named`` is the event's id if a retraction may have withdrawn it, then the group is of that event alone.
+    ``named`` is the id of an event that a retraction may have withdrawn; the group then holds that event alone.
     ``start`` is (timestamp, time of receipt in ns, texts) of the earliest match_start, else :data:`NO_START`.
-    ``targets`` are what retractions name, in whatever spelling.
-    ``highlights`` are (negative timestamp, version, id, texts). Versions are those of the table: the lower, the later
-    received. Texts are its column "highlight".
+    ``targets`` are the ids that retractions name, in any spelling.
+    ``highlights`` are (negative timestamp, version, id, texts). Versions are the table's: lower is later received.
+    Texts are the table's column "highlight".
     """
 
     named: str
@@ -113,11 +113,11 @@ class Group(NamedTuple):
 
 @attrs.frozen
 class Counted:
-    """What was counted of one match.
+    """Counts of one match.
 
     Attributes:
         groups: by type and team.
-        curve: how many events are in the bucket of a start in ms and a team, withdrawn ones taken off.
+        curve: events by (start of the bucket in ms, team), without withdrawn ones.
         withdrawn: ids of the events that retractions name.
     """
 
@@ -127,7 +127,7 @@ class Counted:
 
     @classmethod
     def of(cls, groups: Sequence[Group], buckets: Iterable[tuple[str, int, str, int]]) -> "Counted":
-        """Return what was counted, of (named event, start of its bucket in ms, team, events) too."""
+        """Return the counts; ``buckets`` are (named event or NOBODY, start of the bucket in ms, team, events)."""
         withdrawn = withdrawn_by(groups)
         standing = (((start, team), events) for named, start, team, events in buckets if named not in withdrawn)
         return cls(groups, _sums(standing), withdrawn)
@@ -154,15 +154,15 @@ def aggregates_of(
     unread: int = 0,
     extremes: Extremes | None = None,
 ) -> MatchAggregates:
-    """Put together what was counted of one match, leaving out what was withdrawn.
+    """Return the aggregates of one match, without withdrawn events.
 
     Args:
         match_id: the match.
-        counted: of this match.
+        counted: its counts.
         bucket_ms: length of the buckets.
         as_of_ms: when counting began.
         unread: pending events that are on disk only.
-        extremes: where the groups' own are not to be believed.
+        extremes: used in place of the groups' own, if these are not reliable.
     """
     typed = [group for group in counted.groups if group.events and group.named not in counted.withdrawn]
     if extremes is None:
@@ -191,7 +191,7 @@ def withdrawn_by(groups: Iterable[Group]) -> set[str]:
 
 
 def texts_of(highlight: str) -> tuple[str, str]:
-    """Return metadata and player id of what the column "highlight" has of a row."""
+    """Return metadata and player id from a row's column "highlight"."""
     metadata, _, player_id = highlight.partition("\0")
     return metadata, player_id
 
@@ -228,7 +228,7 @@ def _sums(counts: Iterable[tuple[_Key, int]]) -> dict[_Key, int]:
 
 
 def _highlights(groups: Sequence[Group], withdrawn: Collection[str]) -> tuple[Highlight, ...]:
-    """Newest first; of the same time, the one received later first."""
+    """Return the highlights, newest first; at equal times the one received later first."""
     shown = []
     for is_retraction in (True, False):
         of_kind = [group for group in groups if (group.event_type == RETRACTION) is is_retraction]

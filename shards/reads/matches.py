@@ -1,14 +1,14 @@
-"""Reading matches: the destination table and what is still pending, counted together.
+"""Reads of matches: the destination table and the pending rows, counted together.
 
 Pending rows are taken *before* the statement is sent, and travel ahead of it as a temporary table. A row that lands in
-``events`` meanwhile is in both, and counts once; so an answer holds everything that was acknowledged before it was
-asked for, and never less than the answer before. Buffer tables are not read: they undercount while they flush.
+``events`` meanwhile is in both, and counts once. So an answer holds every event that was acknowledged before it was
+asked for, and never fewer than the answer before. Buffer tables are not read, because they undercount while they flush.
 
-A retraction withdraws the event it names, of the same match, whichever of the two was received first. A plain
-statement counts all events, and what was withdrawn is taken off (:mod:`shards.reads.plain_answer`). Where its answer
-does not hold enough for that, as of a withdrawn pass, the match is "intricate": another statement counts each event
-that is known to be named by itself ("about"), and is sent again if a retraction names one that was not known of.
-A retraction that is withdrawn itself has withdrawn its event all the same.
+A retraction withdraws the event of the same match that it names, whichever of the two was received first. A plain
+statement counts all events, and withdrawn ones are taken off its answer (:mod:`shards.reads.plain_answer`). If the
+answer does not hold enough for that, as for a withdrawn pass, the match is "intricate". Another statement then counts
+each event that retractions are known to name apart from all others ("about"). It is sent again if a retraction names an
+event that was not known. A withdrawn retraction still withdraws its event.
 """
 
 import asyncio
@@ -32,20 +32,20 @@ from shards.reads.statements import aggregates_statements, plain_statements, rec
 from shards.stores.base import Store
 
 SMALL_MAX_ROWS = 1_000_000
-"""Of a match that is not known to be small so many rows are read at most, with those that share granules with it."""
+"""Most rows read of a match of unknown size, including rows that share granules with it."""
 
 TOO_MANY_ROWS = 158
 
 LISTED_EVENTS = 20_000
-"""The buckets of so many events are told one by one, and counted here; of more that would be a long text."""
+"""Most events whose buckets an answer lists one by one, to be counted here; of more that would be a long text."""
 
 NAMED_KEPT = 16_384
-"""Of so many intricate matches it is remembered what their retractions name."""
+"""Most intricate matches for which the events that their retractions name are remembered."""
 
 TEXT_AT_ONCE = 1 << 16
 SIZE_AT_ONCE = 1_000
-"""Answers of so many characters, and so many groups, highlights and buckets, are put together in the event loop, longer
-ones in a thread."""
+"""Most characters, and most groups, highlights and buckets together, of answers that are put together in the event
+loop; longer ones go to a thread."""
 
 _NOTHING = Counted()
 
@@ -53,7 +53,7 @@ _Result = TypeVar("_Result")
 
 
 class MatchReads:
-    """Reads of matches; every answer holds all that was acknowledged before it was asked for.
+    """Reads of matches; every answer holds all events that were acknowledged before it was asked for.
 
     Methods raise :class:`shards.errors.StoreError` when ClickHouse fails or is away.
     """
@@ -65,10 +65,10 @@ class MatchReads:
         self._named: LRUCache[str, Set[str]] = LRUCache(NAMED_KEPT)
 
     async def aggregates(self, match_ids: Sequence[str], *, bucket_ms: int = MINUTE_MS) -> dict[str, MatchAggregates]:
-        """Return the aggregates of each match; those nothing was ever received of are absent.
+        """Return the aggregates of each match; matches of which nothing was ever received are absent.
 
         Args:
-            match_ids: which.
+            match_ids: the matches.
             bucket_ms: length of the buckets of the curve: 10,000, or a multiple of it that divides a minute.
         """
         wanted = list(dict.fromkeys(match_ids))
@@ -83,7 +83,7 @@ class MatchReads:
         return {match_id: found[match_id] for match_id in wanted if match_id in found}
 
     async def _if_small(self, match_ids: Sequence[str], bucket_ms: int) -> dict[str, MatchAggregates] | None:
-        """Count a single match that nothing is known of, if few rows have to be read for it, as for nearly all."""
+        """Count a single match of unknown size, if few rows have to be read, as for nearly all; else return None."""
         if len(match_ids) != 1 or self._large.knows(match_ids[0]):
             return None
         try:
@@ -119,7 +119,7 @@ class MatchReads:
             _put_together, counted, match_ids, pending.unread, bucket_ms=bucket_ms, as_of_ms=as_of_ms
         )
         size = sum(map(_size, counted.values()))
-        found = await _worked_out(put_together, size <= SIZE_AT_ONCE)
+        found = await _work_out(put_together, size <= SIZE_AT_ONCE)
         for match_id in match_ids:
             self._large.note(match_id, found[match_id].total if match_id in found else 0)
         return found
@@ -127,21 +127,21 @@ class MatchReads:
     async def _counted(
         self, match_ids: Sequence[str], pending: Sequence[bytes], bucket_ms: int, max_rows: int
     ) -> dict[str, Counted]:
-        """Count matches by the plain statement; intricate ones, known as such or found to be, by the other one."""
+        """Count matches by the plain statement, and those that are known or found to be intricate by the other."""
         known = {match_id: self._named[match_id] for match_id in match_ids if match_id in self._named}
         counted, intricate = await self._plain(
             [match_id for match_id in match_ids if match_id not in known], pending, bucket_ms, max_rows
         )
         if intricate := intricate | known:
             apart = await self._intricate(intricate, pending, bucket_ms, max_rows)
-            # Of the other matches that answer has what is pending, and nothing else.
+            # Of other matches that answer holds only the pending rows.
             counted |= {match_id: apart[match_id] for match_id in intricate if match_id in apart}
         return counted
 
     async def _plain(
         self, match_ids: Sequence[str], pending: Sequence[bytes], bucket_ms: int, max_rows: int
     ) -> tuple[dict[str, Counted], dict[str, Set[str]]]:
-        """Return what was counted, and those matches that are intricate, with what their retractions name."""
+        """Return the counts, and the intricate matches with the ids that their retractions name."""
         if not match_ids:
             return {}, {}
         ask = partial(self._ask_plain, match_ids, pending, bucket_ms, max_rows)
@@ -158,12 +158,12 @@ class MatchReads:
         )
         rows = await self._store.fetch(*statements)
         short = sum(len(text) for (text,) in rows) <= TEXT_AT_ONCE
-        return await _worked_out(partial(plain_groups, rows, bucket_ms=bucket_ms), short)
+        return await _work_out(partial(plain_groups, rows, bucket_ms=bucket_ms), short)
 
     async def _intricate(
         self, matches: Mapping[str, Set[str]], pending: Sequence[bytes], bucket_ms: int, max_rows: int
     ) -> dict[str, Counted]:
-        """Count matches with the events apart that their retractions name, as far as is known."""
+        """Count matches; events that retractions are known to name are counted apart."""
         match_ids = list(matches)
         named = withdrawn_by_rows(pending).union(*matches.values())
         while True:
@@ -188,7 +188,7 @@ class MatchReads:
         """Return (match id, last receipt in ms since the epoch), newest activity first.
 
         Args:
-            limit: how many at most.
+            limit: most matches to return.
             before: (last receipt in ms, match id) of the last match of the page before.
         """
         matches = self._source.pending_matches()
@@ -198,8 +198,8 @@ class MatchReads:
         return [(match_id, last) for match_id, last in await self._store.fetch(statement)]
 
 
-async def _worked_out(work: Callable[[], _Result], short: bool) -> _Result:
-    """Do what takes two milliseconds at once: handing it to a thread and back takes half of one."""
+async def _work_out(work: Callable[[], _Result], short: bool) -> _Result:
+    """Do short work (up to 2 ms) here, because a hand-over to a thread and back takes 0.5 ms; else in a thread."""
     return work() if short else await asyncio.to_thread(work)
 
 
@@ -227,7 +227,7 @@ def _put_together(
     bucket_ms: int,
     as_of_ms: int,
 ) -> dict[str, MatchAggregates]:
-    """Return the aggregates of the matches that are known. Takes long for a match of very many minutes."""
+    """Return the aggregates of the matches that are known. Slow for a match of very many minutes."""
     return {
         match_id: aggregates_of(
             match_id,
@@ -242,7 +242,7 @@ def _put_together(
 
 
 def _last_receipts(matches: Iterable[str], rows: Iterable[bytes], unread_at: Mapping[str, int]) -> dict[str, int]:
-    """Return the last receipt in ms of each match. Rows that are on disk only are its newest."""
+    """Return the last receipt in ms of each match; its rows on disk only are its newest."""
     last = dict(unread_at)
     for row in rows:
         head = head_of(row)

@@ -1,8 +1,8 @@
 """The answer to the plain statement of :mod:`shards.reads.statements`, counted as in :mod:`shards.reads.aggregates`.
 
-The statement counts withdrawn events as well. What a retraction withdraws is nearly always a highlight (a goal, a
-card), so the answer holds it with all that is needed to take it out of its groups again. Where it does not, the match
-has to be counted with these events apart from the beginning. Pure functions.
+The statement counts withdrawn events as well. A withdrawn event is nearly always a highlight (a goal, a card), so the
+answer holds all that is needed to take it out of its groups again. If it does not, the match has to be counted by
+another statement, with these events apart. Pure functions.
 """
 
 from collections import Counter
@@ -24,17 +24,17 @@ from shards.reads.aggregates import (
 
 MATCH_START = "match_start"
 _ONE_DECIDES = (MATCH_START, "match_end")
-"""Types of which a single event decides more than a count."""
+"""Types whose single events decide more than a count."""
 
 
 class CutShort(Exception):
-    """Of some events the bucket was not listed: they are more than were asked for one by one."""
+    """The answer does not list the bucket of every event, because there are more than it was asked to list."""
 
 
 class _PlainRow(msgspec.Struct, array_like=True):
     """The events of a type and team of a match.
 
-    ``curve``: of each event the number of its bucket, or how many events are in the bucket of a number.
+    ``curve``: the bucket number of each event, or the count of events by bucket number.
     """
 
     match_id: str
@@ -52,7 +52,7 @@ _row = msgspec.json.Decoder(_PlainRow)
 
 
 def plain_groups(rows: Iterable[tuple[str]], *, bucket_ms: int) -> tuple[dict[str, Counted], dict[str, Set[str]]]:
-    """Return what was counted of each match; and those of which that cannot be listed, with what is withdrawn in them.
+    """Return the counts of each match, and the intricate matches with the ids of the events withdrawn in them.
 
     Args:
         rows: the answer; each row is a text in JSON.
@@ -72,7 +72,7 @@ def plain_groups(rows: Iterable[tuple[str]], *, bucket_ms: int) -> tuple[dict[st
     for match_id, of_match in of_matches.items():
         groups = [_group(row) for row in of_match]
         withdrawn = withdrawn_by(groups)
-        apart = _apart(groups, _curve(of_match, bucket_ms), withdrawn, bucket_ms)
+        apart = _without_withdrawn(groups, _curve(of_match, bucket_ms), withdrawn, bucket_ms)
         if apart is not None:
             counted[match_id] = apart
         else:
@@ -104,10 +104,10 @@ def _curve(rows: Iterable[_PlainRow], bucket_ms: int) -> dict[tuple[int, str], i
     }
 
 
-def _apart(
+def _without_withdrawn(
     groups: list[Group], curve: dict[tuple[int, str], int], withdrawn: Set[str], bucket_ms: int
 ) -> Counted | None:
-    """Take each withdrawn event out of its group and its bucket; None where the answer does not hold enough for it."""
+    """Take each withdrawn event out of its group and its bucket; None if the answer does not hold enough for that."""
     if _is_cut(groups):
         return None
     if not withdrawn:
@@ -128,7 +128,7 @@ def _apart(
 
 
 def _is_cut(groups: Iterable[Group]) -> bool:
-    """Say whether there are retractions or starts of the match that are not among the highlights."""
+    """Say whether some retractions or starts of the match are not among the highlights."""
     return any(group.events > HIGHLIGHTS and group.event_type in (RETRACTION, MATCH_START) for group in groups)
 
 

@@ -1,4 +1,4 @@
-"""Where the reads get what is pending."""
+"""The source of pending rows for the reads."""
 
 from collections.abc import Collection, Mapping
 from typing import Protocol
@@ -10,7 +10,7 @@ import attrs
 class Pending:
     """Unconfirmed rows of some matches: WAL payloads in memory, and per match how many more are on disk only.
 
-    ``unread_at`` is when the last of the latter came, ms since the epoch.
+    ``unread_at`` is when the last row on disk only of a match came, ms since the epoch.
     """
 
     rows: tuple[bytes, ...]
@@ -19,10 +19,10 @@ class Pending:
 
 
 class PendingSource(Protocol):
-    """What the reads need of :class:`shards.shardset.ShardSet`."""
+    """The part of :class:`shards.shardset.ShardSet` that the reads need."""
 
     def pending(self, match_ids: Collection[str]) -> Pending:
-        """Return what is not confirmed of some matches. Take this first, then query."""
+        """Return the unconfirmed rows of some matches. Take these first, then query."""
 
     def pending_matches(self) -> frozenset[str]:
         """Return the matches that have unconfirmed rows."""

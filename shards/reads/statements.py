@@ -16,33 +16,33 @@ COLUMNS = "event_id, event_type, happened, team_id, highlight, version"
 
 HAPPENED = "toUnixTimestamp64Milli(timestamp)"
 STORED_COLUMNS = f"event_id, event_type, toInt64({HAPPENED}) AS happened, team_id, highlight, version"
-"""The same, made from those of the table."""
+"""The same columns, made from those of the table."""
 
 LAST_RECEIPT = "toInt64(intDiv(max(bitNot(version)), 1000000))"
-"""When one of the events was last received, in ms; 0 where there is none."""
+"""Time of the last receipt of the events, in ms; 0 if there is none."""
 
 IS_HIGHLIGHT = f"event_type IN {HIGHLIGHT_TYPES!r}"
-# The first one received stands among the pending rows too.
+# Among the pending rows too, the copy received first stands.
 _PENDING = f"""CREATE OR REPLACE TEMPORARY TABLE pending ENGINE = Memory AS
   SELECT match_id, event_id, CAST(event_type, 'LowCardinality(String)') AS event_type,
     timestamp AS happened, team_id, {HIGHLIGHT_TEXTS} AS highlight, bitNot(toUInt64(received_ns)) AS version
   FROM {{source}} ORDER BY version DESC LIMIT 1 BY match_id, event_id"""
-# All versions of a row have the same key, so FINAL may come after this; else it reads what shares granules with it.
+# PREWHERE may come before FINAL, because all versions of a row have one key; else FINAL reads all that shares granules.
 _STORED = f"SELECT match_id, {STORED_COLUMNS} FROM {{database}}.events FINAL PREWHERE match_id {{is_one}}"
 _BUT_PENDING = "AND event_id NOT IN (SELECT event_id FROM pending)"
-# Events with a pending version: which of the versions was received first shows when they are side by side.
+# Events with a pending version: stored and pending ones side by side, to find the one received first.
 _CONTESTED = f"""SELECT match_id, {COLUMNS} FROM (
     SELECT match_id, {STORED_COLUMNS} FROM {{database}}.events
       WHERE match_id {{is_one}} AND event_id IN (SELECT event_id FROM pending)
     UNION ALL SELECT match_id, {COLUMNS} FROM pending)
   ORDER BY version DESC LIMIT 1 BY match_id, event_id"""
 TARGET_OF_HIGHLIGHT = "JSONExtractString(substringIndex(highlight, '\\0', 1), 'eventId')"
-"""What a retraction names, as it was sent. The whole of its text is not needed, and there may be thousands of them."""
+"""Id that a retraction names, as it was sent. Its whole text is not needed, and there may be thousands of them."""
 
 # The spellings that uuid.UUID() reads too.
 TARGET = "toUUIDOrZero(replaceRegexpAll(lower(JSONExtractString(metadata, 'eventId')), 'urn:|uuid:|[{}-]', ''))"
 _NAMED = "SELECT event_id FROM format(TSV, 'event_id UUID', {ids})"
-# A row is one text: clients take many columns, and arrays in them, apart in several times as long.
+# A row is one text, because clients need several times as long to take many columns, and arrays in them, apart.
 _PLAIN_COUNTS = f"""SELECT formatRowNoNewline('JSONCompactEachRow', match_id, event_type, team_id, count(),
     min({{time}}), max({{time}}), {LAST_RECEIPT}, {{curve}},
     groupArraySortedIf({HIGHLIGHTS})((-{{time}}, version, event_id, highlight), highlight != ''))"""
@@ -53,13 +53,13 @@ JSON_SETTINGS = (
     "output_format_json_quote_64bit_integers = 0, output_format_json_named_tuples_as_objects = 0, "
     "output_format_json_validate_utf8 = 1"
 )
-"""What rows that are texts need to be read as tuples of numbers and strings."""
+"""Settings with which rows that are texts can be read as tuples of numbers and strings."""
 
-# All versions of a row are of one match: the index of matches leaves out all or none, and FINAL need not look again.
+# All versions of a row are of one match, so the index of matches skips all or none, and FINAL need not look again.
 _SKIPPING = "use_skip_indexes_if_final = 1, use_skip_indexes_if_final_exact_mode = 0"
 _PLAIN_STORED = "{database}.events FINAL PREWHERE match_id {is_one}"
 _WITHOUT_NAMED = f"SELECT {NO_ID} AS about, * FROM ({{rows}})"
-# An id that was named in one match gets a group of its own in all of them; which one it was named in shows later.
+# An id named in one match gets a group of its own in all of them; the match that named it shows later.
 _WITH_NAMED = f"SELECT if(event_id IN ({{named}}), event_id, {NO_ID}) AS about, * FROM ({{rows}})"
 _COUNTS = f"""SELECT match_id, toString(about), toInt64(intDiv(happened, {{bucket_ms}}) * {{bucket_ms}}) AS bucket,
     toString(event_type), team_id, toInt64(count()), min(happened), max(happened), {LAST_RECEIPT},
@@ -70,7 +70,7 @@ _COUNTS = f"""SELECT match_id, toString(about), toInt64(intDiv(happened, {{bucke
 _GROUPING = "GROUP BY GROUPING SETS ((match_id, about, bucket, team_id), (match_id, about, event_type, team_id))"
 
 SETTINGS = "SETTINGS do_not_merge_across_partitions_select_final = 0, enable_shared_storage_snapshot_in_query = 1"
-"""What these statements need, whatever the profile of the user says.
+"""Settings that these statements need, whatever the user's profile says.
 
 Copies of an event may lie in two partitions, and every part of a statement has to see the same parts of the table.
 """
@@ -81,9 +81,9 @@ _ACTIVITY = """SELECT match_id, toUnixTimestamp64Milli(newest) AS last
 
 
 def pending_statement(pending: Sequence[bytes]) -> str:
-    """Return the statement that makes the temporary table ``pending`` of payloads of WAL records.
+    """Return the statement that makes the temporary table ``pending`` from payloads of WAL records.
 
-    Inside of a SELECT the rows would cost ten times as much: the analyzer hashes the text again for every name.
+    Rows inside a SELECT would cost ten times as much, because the analyzer hashes the text again for every name.
     """
     return _PENDING.format(source=rows_source(pending, ROW_STRUCTURE))
 
@@ -93,17 +93,17 @@ def plain_statements(
 ) -> tuple[str, ...]:
     """Return the statements that count some matches, withdrawn events included; see :func:`aggregates_statements`.
 
-    It costs more to plan a statement than to run it for most matches, so this one is as plain as it can be. The rows of
-    its answer are read by :func:`shards.reads.plain_answer.plain_groups`.
+    The statement is as plain as it can be, because for most matches its planning costs more than its run.
+    :func:`shards.reads.plain_answer.plain_groups` reads its answer.
 
     Args:
         database: its name.
         match_ids: at least one.
         pending: payloads of WAL records.
         bucket_ms: length of a bucket of the curve.
-        listed: events of a type and team up to which their buckets are listed one by one, because that takes less time
-            than to count them; 0: they are counted.
-        max_rows: as there.
+        listed: most events of a type and team whose buckets are listed one by one, which takes less time than to count
+            them; 0: they are counted.
+        max_rows: as for :func:`aggregates_statements`.
     """
     names = _names(database, match_ids)
     source, time = (f"({_united(names)})", "happened") if pending else (_PLAIN_STORED.format(**names), HAPPENED)
@@ -123,8 +123,8 @@ def aggregates_statements(
 ) -> tuple[str, ...]:
     """Return the statements that count some matches: a temporary table of what is pending, if any is, and a SELECT.
 
-    The rows of the answer are, per match and "about" (the id of an event that a retraction names, else
-    :data:`NOBODY`), one for each bucket and team, and one for each type and team (bucket 0, which no event has).
+    The answer has, per match and "about" (the id of an event that a retraction names, else :data:`NOBODY`), one row
+    for each bucket and team, and one for each type and team. The latter have bucket 0, which no event has.
 
     Args:
         database: its name.
@@ -132,7 +132,7 @@ def aggregates_statements(
         pending: payloads of WAL records.
         named: ids of events that retractions may have withdrawn, canonical.
         bucket_ms: length of a bucket of the curve.
-        max_rows: fail with code 158 where more would have to be read; 0: read as many as there are.
+        max_rows: fail with code 158 if more would have to be read; 0: read as many as there are.
     """
     names = _names(database, match_ids)
     rows = _united(names) if pending else _STORED.format(**names)
@@ -144,12 +144,12 @@ def aggregates_statements(
 
 def _names(database: str, match_ids: Sequence[str]) -> dict[str, str]:
     matches = ", ".join(map(heredoc, match_ids))
-    # A comparison is planned in less time than a set of one.
+    # A comparison is planned faster than a set of one.
     return {"database": database, "is_one": f"= {matches}" if len(match_ids) == 1 else f"IN ({matches})"}
 
 
 def _united(names: Mapping[str, str]) -> str:
-    """Return the statement for the rows that stand, those of the temporary table ``pending`` among them."""
+    """Return the statement for the rows that stand, including those of the temporary table ``pending``."""
     return f"{_STORED.format(**names)} {_BUT_PENDING} UNION ALL SELECT * FROM ({_CONTESTED.format(**names)})"
 
 
@@ -168,7 +168,7 @@ def recent_statement(database: str, pending: Mapping[str, int], *, limit: int, b
     Args:
         database: its name.
         pending: last receipt in ms of matches with pending rows.
-        limit: how many at most.
+        limit: most matches to list.
         before: (last receipt in ms, match id): only what comes after it in the list.
     """
     matches = _ACTIVITY.format(database=database)

@@ -12,7 +12,7 @@ from shards.reads.aggregates import NO_START, Counted, Extremes, Group, GroupHig
 
 
 class RowKind(IntEnum):
-    """What a row of the answer is made of.
+    """Kinds of rows of the answer, by what they are made of.
 
     Attributes:
         SUMMED: the parts' own counts.
@@ -28,7 +28,7 @@ class RowKind(IntEnum):
 
 
 class Said(IntEnum):
-    """What a row of a statement is: of its answer; ``name of a part:rows in it``; ``id of the table:start in s``."""
+    """Kinds of texts: of the answer; ``name of a part:rows in it``; ``id of the table:start of the server in s``."""
 
     ANSWER = 0
     PART = 1
@@ -37,12 +37,12 @@ class Said(IntEnum):
 
 @attrs.frozen
 class TableState:
-    """From which parts of the table a statement was answered.
+    """The parts of the table from which a statement was answered.
 
     Attributes:
         parts: name to rows of the match.
-        table: id of the table; another one has other parts under the same names.
-        started_s: start of the server, s since the epoch: after it names of emptied tables may come again.
+        table: id of the table, because another table has other parts under the same names.
+        started_s: start of the server, s since the epoch, because an emptied table may use part names again after it.
     """
 
     parts: dict[str, int]
@@ -51,10 +51,10 @@ class TableState:
 
     @classmethod
     def taken_from(cls, rows: Iterable[tuple[str, int]]) -> tuple["TableState", list[str]]:
-        """Return what a statement says of itself, and the texts of its answer.
+        """Return the state that a statement was answered from, and the texts of its answer.
 
         Args:
-            rows: texts, and what each of them is: a :class:`Said`.
+            rows: texts, each with its kind, a :class:`Said`.
 
         Raises:
             StoreUnavailable: there is no table any more.
@@ -93,7 +93,7 @@ _row = msgspec.json.Decoder(_SummedRow)
 
 
 def counted_of(texts: Iterable[str], *, bucket_ms: int) -> tuple[Counted, Extremes | None]:
-    """Return what an answer counted, and its extremes: None if they do not show.
+    """Return the counts of an answer, and its extremes; None if it does not show them.
 
     Args:
         texts: the answer, in JSON.
@@ -110,7 +110,7 @@ def counted_of(texts: Iterable[str], *, bucket_ms: int) -> tuple[Counted, Extrem
 
 
 def _groups(rows: Iterable[_SummedRow]) -> list[Group]:
-    """Return a group of each type and team. When its events came is told by the extremes alone."""
+    """Return a group for each type and team, without times, which only the extremes tell."""
     alike: defaultdict[tuple[str, str, str], list[_SummedRow]] = defaultdict(list)
     for row in rows:
         if row.kind is not RowKind.UNCONTESTED:
@@ -129,7 +129,7 @@ def _joined(named: str, event_type: str, team_id: str, rows: Sequence[_SummedRow
 
 
 def _extremes(rows: Sequence[_SummedRow], withdrawn: Set[str]) -> Extremes | None:
-    """Return the extremes of what counts; None if only rows that were taken off may have reached as far."""
+    """Return the extremes of the events that count; None if only rows that were taken off may have reached as far."""
     counted = [row for row in rows if row.named not in withdrawn]
     exact = any(row.kind is RowKind.UNCONTESTED for row in rows)
     first = _highest(counted, lambda row: -row.first_ms, exact=exact)

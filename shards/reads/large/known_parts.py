@@ -1,11 +1,11 @@
-"""Which parts of a table hold nothing but rows that were looked at before.
+"""Known parts of a table: those that hold only rows that were looked at before.
 
-ClickHouse names a part ``<partition>_<first block>_<last block>_<level>``, with ``_<mutation>`` behind it where rows
-were altered or deleted. Every INSERT gets a new block; a merge holds the rows of its parts and is named by their
-blocks. So a part whose blocks were all seen before has no row that was not. Blocks may appear out of order.
+ClickHouse names a part ``<partition>_<first block>_<last block>_<level>``, with ``_<mutation>`` behind it if rows were
+altered or deleted. Every INSERT gets a new block. A merged part holds the rows of its parts and is named by their
+blocks. So a part whose blocks were all seen before has no new row. Blocks may appear out of order.
 
-A table that is emptied, detached and attached again counts its blocks anew, and so does one whose files were replaced
-by those of a backup. Then the newest blocks are gone, which merges alone never bring about
+A table counts its blocks anew after it was emptied, detached and attached again, and after its files were replaced by
+those of a backup. Then the newest blocks are gone, which merges alone never cause
 (:meth:`KnownParts.has_lost_blocks`).
 """
 
@@ -22,7 +22,7 @@ class KnownParts:
         self._intervals: dict[str, list[tuple[int, int]]] = {}
 
     def covers(self, part: str) -> bool:
-        """Say whether all blocks of a part were seen. Never of a part that is not named as above."""
+        """Say whether all blocks of a part were seen; False for a part that is not named as above."""
         match = _NAME.fullmatch(part)
         if match is None:
             return False
@@ -30,7 +30,7 @@ class KnownParts:
         return any(start <= first and last <= end for start, end in self._intervals.get(match[1], ()))
 
     def has_lost_blocks(self, parts: Iterable[str]) -> bool:
-        """Say whether the newest blocks that were seen of a partition are in none of these parts, which are all."""
+        """Say whether the newest blocks seen of some partition are gone; ``parts`` are all that there are now."""
         newest: dict[str, int] = {}
         for match in filter(None, map(_NAME.fullmatch, parts)):
             newest[match[1]] = max(newest.get(match[1], 0), int(match[3]))
@@ -38,7 +38,7 @@ class KnownParts:
 
     @property
     def intervals(self) -> list[tuple[str, int, int]]:
-        """The blocks that were seen: partition, first and last of a run of them."""
+        """Blocks that were seen, as runs: partition, first block, last block."""
         return [(partition, *run) for partition, runs in self._intervals.items() for run in runs]
 
     def add(self, parts: Iterable[str]) -> None:

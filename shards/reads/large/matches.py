@@ -1,12 +1,12 @@
-"""Counting matches that are too large to be read row by row: from what each part of the table counted itself.
+"""Counting matches that are too large to be read row by row, from the counts that each part of the table keeps.
 
-The parts' own counts hold every copy of an event that lies in two parts, so one must know which events those are. To
-find them all takes a look at every id of the match; but only once. From then on only rows in new parts are looked for
-among the others. What is known is kept in memory and is never needed: without it the next read finds it out again.
+An event with copies in two parts is in the counts of both, so these events must be known. Finding them takes one look
+at every id of the match. From then on only rows in new parts are looked for among the others. This knowledge is kept in
+memory, and may be lost: the next read finds it again.
 
-Each answer is proven by itself: it says which parts it was counted from, and counts only if these are of the table that
-all this is known of, and if every retraction in it was known. Events with rows in parts that are not known yet are
-looked up in that answer, as those with copies are.
+Each answer is proven by itself. It names the parts it was counted from, and is used only if these are of the known
+table, and if every retraction in it was known. Events with rows in unknown parts are looked up in that answer, as those
+with copies are.
 """
 
 import asyncio
@@ -26,22 +26,22 @@ from shards.stores.base import Store
 _log = get_logger(__name__)
 
 LARGE_EVENTS = 150_000
-"""From how many events on a match is counted this way; measured in ``make bench``."""
+"""Events from which on a match is counted this way; measured in ``make bench``."""
 
 COPIES_MAX = 200_000
-"""A match with more events in several rows than this is read row by row until merges have removed some."""
+"""Most events in several rows; a match with more is read row by row until merges have removed some."""
 
 COPIES_KEPT = 1_000_000
-"""Beyond this many of all matches together, what is known of those that were asked for longest ago is forgotten."""
+"""Most such events remembered for all matches together; matches asked for longest ago are forgotten first."""
 
 NEW_ROWS_MAX = 300_000
-"""With more new rows than this, looking at all ids at once is cheaper."""
+"""Most new rows to be looked for among the others; with more a look at all ids is cheaper."""
 
 SLICE_ROWS = 2_000_000
-"""Looking at all ids goes by slices, so that it takes some 150 MB of ClickHouse's memory, however large the match."""
+"""Rows of a slice of all ids, so that a look at them takes ClickHouse some 150 MB, however large the match."""
 
 ONE_THREAD_ROWS = 2_000_000
-"""Fewer rows are counted by one thread of ClickHouse: to set up more takes longer than they save."""
+"""Rows below which one thread of ClickHouse counts, because more take longer to set up than they save."""
 
 PAUSE_S = 30.0
 TRIES = 4
@@ -52,18 +52,18 @@ RESTART_TOLERANCE_S = 2
 
 @attrs.define
 class _Known:
-    """What is known of one match.
+    """Knowledge of one match.
 
     Attributes:
-        table: id of the table that all this is about.
+        table: id of the table that this knowledge is about.
         started_s: start of its server, s since the epoch.
-        latest: what the last answer said of itself.
-        parts: that were looked at.
-        copied: has every event with more than one row in ``parts``.
+        latest: state that the last statement was answered from.
+        parts: parts that were looked at.
+        copied: ids that include every event with more than one row in ``parts``.
         named: every event that a retraction was seen to name.
-        exact_extremes: the extremes cannot be told from the parts' own, as long as these are the same.
-        until: up to this moment of the monotonic clock the match is read row by row.
-        asked_at: when it was last asked for, on that clock.
+        exact_extremes: whether the parts' own counts cannot tell the extremes, as long as the parts are the same.
+        until: moment of the monotonic clock, in s, until which the match is read row by row.
+        asked_at: when the match was last asked for, on that clock.
     """
 
     table: str = ""
@@ -77,16 +77,16 @@ class _Known:
     asked_at: float = 0.0
 
     def forget(self, state: TableState) -> None:
-        """Begin anew, with nothing but the identity of the table."""
+        """Forget all parts, and take the table that ``state`` names for the known one."""
         self.table, self.started_s = state.table, state.started_s
         self.drop()
 
     def drop(self) -> None:
-        """Know of no part any more."""
+        """Forget all parts."""
         self.parts, self.copied = KnownParts(), set()
 
     def is_of(self, state: TableState) -> bool:
-        """Say whether all this is about the same table, with all that it held."""
+        """Say whether ``state`` is of the known table, and no known block of it is lost."""
         same = self.table == state.table and abs(self.started_s - state.started_s) <= RESTART_TOLERANCE_S
         return same and not self.parts.has_lost_blocks(state.parts)
 
@@ -96,7 +96,7 @@ class LargeMatches:
 
     Args:
         store: where they are.
-        large_events: from how many events on a match is one of them.
+        large_events: events from which on a match is one of them.
     """
 
     def __init__(self, store: Store, *, large_events: int = LARGE_EVENTS) -> None:
@@ -106,18 +106,18 @@ class LargeMatches:
         self._small: LRUCache[str, int] = LRUCache(SMALL_KEPT)
 
     def knows(self, match_id: str) -> bool:
-        """Say whether it is known how large a match is."""
+        """Say whether the size of a match is known."""
         return match_id in self._known or match_id in self._small
 
     def events(self, match_id: str) -> int:
-        """Return how many events a match had when it was last counted, 0 where that is not known.
+        """Return how many events a match had when it was last counted; 0 if that is not known.
 
-        Of a large one only how many it takes to be one.
+        For a large one it is ``large_events``.
         """
         return self._large_events if match_id in self._known else self._small.get(match_id, 0)
 
     async def among(self, match_ids: Collection[str]) -> list[str]:
-        """Return the large ones, but for those that have to be read row by row for now. StoreError: as below."""
+        """Return the large ones, except those to be read row by row for now. StoreError as for :meth:`aggregates`."""
         unknown = [match_id for match_id in match_ids if not self.knows(match_id)]
         if unknown:
             rows = dict(await self._store.fetch(sizes_statement(self._store.database, unknown)))
@@ -138,10 +138,10 @@ class LargeMatches:
     async def aggregates(
         self, match_id: str, *, pending: Sequence[bytes], targets: Collection[str], bucket_ms: int, as_of_ms: int
     ) -> MatchAggregates | None:
-        """Return what was counted, or None: this match has to be read row by row this time.
+        """Return the aggregates; None: this match has to be read row by row this time.
 
         Args:
-            match_id: one that was :meth:`among` others.
+            match_id: one that :meth:`among` returned.
             pending: payloads of its WAL records, taken before the call.
             targets: ids of events that these retract.
             bucket_ms: length of a bucket of the curve.
@@ -176,7 +176,7 @@ class LargeMatches:
         return None
 
     def _asked_for(self, match_id: str) -> _Known:
-        """Return what is known of a match, and remember that it was asked for last."""
+        """Return the knowledge of a match, and note when it was asked for."""
         known = self._known.get(match_id) or _Known()
         known.asked_at = time.monotonic()
         return known
@@ -191,7 +191,7 @@ class LargeMatches:
         named: Collection[str],
         bucket_ms: int,
     ) -> tuple[TableState, Counted, Extremes | None]:
-        """Return what is counted with what is known, and from which parts; no extremes where they do not show."""
+        """Count with what is known; return the state of the answer, the counts, and the extremes if it shows them."""
         statements = count_statements(
             self._store.database,
             match_id,
@@ -217,7 +217,7 @@ class LargeMatches:
                 known.drop()
 
     async def _learn(self, match_id: str, known: _Known, state: TableState) -> bool:
-        """Find the copies among the rows of parts that are not known yet. False: there are too many of them."""
+        """Find the copies among the rows of parts that are not known yet. False: there are too many copies."""
         if not known.is_of(state):
             known.forget(state)
         new_rows = sum(rows for part, rows in state.parts.items() if not known.parts.covers(part))
@@ -236,7 +236,7 @@ class LargeMatches:
         return False
 
     async def _learn_copies(self, match_id: str, known: _Known, *, slices: int = 1) -> bool:
-        """Look for copies, slice by slice. Known are then the parts that were there for the first of them."""
+        """Look for copies slice by slice; the parts at the first slice become known. False: too many copies."""
         first: TableState | None = None
         parts, runs = known.parts, known.parts.intervals
         for index in range(slices):
@@ -249,7 +249,7 @@ class LargeMatches:
             if len(known.copied) > COPIES_MAX:
                 return False
             if not known.is_of(state):
-                return True  # the answer that is counted next will not be believed
-        if first is not None and known.parts is parts:  # else it was forgotten meanwhile, for the sake of others
+                return True  # the next answer will be refused
+        if first is not None and known.parts is parts:  # else they were dropped meanwhile, to remember others
             parts.add(first.parts)
         return True

@@ -2,11 +2,11 @@
 """The statements of :mod:`shards.reads.large.matches`: one match that is too large to be read row by row.
 
 Each part of the table carries counts of its own rows (projection "curve"), so a sum over the parts counts every copy
-of every event. An event is *contested* if more than one row may be its own, if it may be withdrawn, or if it is a
-highlight. All rows of contested events are taken off the sum again, and the one that stands is added.
+of every event. An event is *contested* if it may have more than one row, if it may be withdrawn, or if it is a
+highlight. All rows of contested events are taken off the sum again, and for each the row that stands is added.
 
-A statement of this size costs more to plan than to run for a million events: so what can be told from its answer as
-well is not in it, but in :mod:`shards.reads.large.answer`.
+A statement of this size costs more to plan than to run for a million events. So everything that can be worked out from
+its answer is left to :mod:`shards.reads.large.answer`.
 """
 
 from collections.abc import Collection, Sequence
@@ -31,34 +31,34 @@ from shards.stores.sql import heredoc
 Runs = Sequence[tuple[str, int, int]]
 """Blocks of the table: partition, first and last."""
 
-# Names of parts are unique for one table in one life of its server.
+# Names of parts are unique for one table until its server is restarted.
 _STATE = f"""SELECT concat(_part, ':', toString(count())), {Said.PART:d} FROM {{events}}
     WHERE match_id = {{match}} GROUP BY _part
   UNION ALL SELECT concat(toString(uuid), ':', toString(toInt64(toUnixTimestamp(now())) - toInt64(uptime()))),
     {Said.TABLE:d} FROM system.tables WHERE database = {{database}} AND name = {{table}}"""
 _CONTESTED = """CREATE OR REPLACE TEMPORARY TABLE contested ENGINE = Memory AS
   SELECT event_id, named FROM ({sources})"""
-# As the projection "curve" has it, or it is not used.
+# Written as in the projection "curve", because else ClickHouse does not use it.
 _SUMS = f"""SELECT intDiv(toUnixTimestamp64Milli(timestamp), {CURVE_BUCKET_MS}) AS tick, event_type, team_id,
     count() AS events, min(timestamp) AS earliest, max(timestamp) AS latest, max(received_at) AS newest
   FROM {{events}} WHERE match_id = {{match}} GROUP BY tick, event_type, team_id"""
-# Columns of a unit; "kind" is a RowKind, "bucket" a number of a bucket, and the last four are of an event that stands.
+# Columns of a unit: "kind" is a RowKind, "bucket" the number of a bucket; the last three are those of a single event.
 _UNITS_OF_SUMS = f"""SELECT {NO_ID} AS about, {RowKind.SUMMED:d} AS kind, intDiv(tick, {{ticks}}) AS bucket,
     toInt64(events) AS n, event_type, team_id, toInt64(toUnixTimestamp64Milli(earliest)) AS first,
     toInt64(toUnixTimestamp64Milli(latest)) AS last, toInt64(toUnixTimestamp64Milli(newest)) AS received,
     {NO_ID} AS event_id, '' AS highlight, toUInt64(0) AS version FROM ({_SUMS})"""
-# Whatever has a row in a part that was not looked at may have others elsewhere.
+# An event with a row in a part that was not looked at may have other rows elsewhere.
 _NEW = "SELECT event_id FROM {events} WHERE match_id = {match} AND {is_new}"
-# As KnownParts.covers() has it. It is told of each part once, and those that are known are not opened.
+# The condition of KnownParts.covers(). ClickHouse checks it once for each part, and does not open known ones.
 _IS_NEW = """NOT arrayExists(run -> run.1 = splitByChar('_', _part)[1]
     AND run.2 <= toUInt64OrZero(splitByChar('_', _part)[2]) AND toUInt64OrZero(splitByChar('_', _part)[3]) <= run.3,
     CAST([{runs}], 'Array(Tuple(String, UInt64, UInt64))'))"""
-# The highlights are found by the index of types, so they are asked for by themselves; of others the column is empty.
+# Highlights are asked for by themselves, because the index of types finds them; of others the column is empty.
 _ROWS_OF_CONTESTED = f"""SELECT true AS stored, {STORED_COLUMNS} FROM {{events}}
         WHERE match_id = {{match}} AND {IS_HIGHLIGHT}
       UNION ALL SELECT true, {STORED_COLUMNS.replace("highlight", "''")} FROM {{events}}
         WHERE match_id = {{match}} AND NOT {IS_HIGHLIGHT} AND event_id IN ({{contested}}) {{pending}}"""
-# Per contested event: the row that stands, once; and every stored one, taken off.
+# For each contested event: the row that stands, added once, and every stored row, taken off.
 _UNITS_OF_CONTESTED = f"""SELECT if({{is_named}} AND unit.1 > 0, event_id, {NO_ID}),
     if(unit.1 > 0, {RowKind.STANDING:d}, {RowKind.TAKEN_OFF:d}), intDiv(unit.2.2, {{bucket_ms}}), toInt64(unit.1),
     unit.2.1, unit.2.3, unit.2.2, unit.2.2, toInt64(intDiv(bitNot(unit.2.5), 1000000)), event_id, unit.2.4, unit.2.5
@@ -67,7 +67,7 @@ _UNITS_OF_CONTESTED = f"""SELECT if({{is_named}} AND unit.1 > 0, event_id, {NO_I
       (toInt8(1), argMax((event_type, happened, team_id, highlight, version), version)))) AS unit
     FROM ({_ROWS_OF_CONTESTED}) GROUP BY event_id)"""
 _PENDING = f" UNION ALL SELECT false, {COLUMNS} FROM pending"
-# Of uncontested events every row is one event, so no copy can be an extreme.
+# Each row of an uncontested event is an event of its own, so no copy can be an extreme.
 _UNITS_OF_EXTREMES = f"""SELECT {NO_ID}, {RowKind.UNCONTESTED:d}, toInt64(0), toInt64(0), '', '',
     min(happened), max(happened), {LAST_RECEIPT}, {NO_ID}, '', toUInt64(0)
   FROM (SELECT {HAPPENED} AS happened, version FROM {{events}}
@@ -85,24 +85,24 @@ def sizes_statement(database: str, match_ids: Collection[str]) -> str:
     """Return the statement for (match id, rows) of those matches that have any."""
     matches = ", ".join(map(heredoc, match_ids))
     counted = f"SELECT match_id, count() FROM {database}.{EVENTS.name} WHERE match_id IN ({matches}) GROUP BY match_id"
-    # A column that is the same all along costs less to read than a projection costs to plan.
+    # A column with one value all along costs less to read than a projection costs to plan.
     return f"{counted} SETTINGS optimize_use_projections = 0, max_threads = 1"
 
 
 def state_statement(database: str, match_id: str) -> str:
-    """Return the statement that says how it is answered: parts with rows of the match, id of the table, and start."""
+    """Return the statement for a table's state: parts with rows of the match, id of the table, start of the server."""
     return f"{_STATE.format(**_names(database, match_id))} {SETTINGS}"
 
 
 def copies_statement(database: str, match_id: str, *, known: Runs, slice_: tuple[int, int], limit: int) -> str:
-    """Return the statement for the ids of events that have more than one row; it says how it is answered, too.
+    """Return the statement for the ids of events that have more than one row, and for the table's state.
 
     Args:
         database: its name.
         match_id: the match.
         known: blocks; events with rows in these only are left out. Empty: none are.
-        slice_: which slice of all ids, counted from 0, of how many.
-        limit: how many ids at most; which ones is left open.
+        slice_: index of the slice of all ids, from 0, and number of slices.
+        limit: most ids to return; there is no order.
     """
     names = _names(database, match_id)
     of_match = f"FROM {names['events']} WHERE match_id = {names['match']}"
@@ -117,8 +117,8 @@ def copies_statement(database: str, match_id: str, *, known: Runs, slice_: tuple
 def _in_slice(index: int, slices: int) -> str:
     """Return the condition for a slice of the ids: a range of the table's order, so that no other is read.
 
-    ClickHouse orders UUIDs by their second half, which begins with the bits 10 for all of RFC 9562; the rest of it is
-    random for the usual versions. Where it is not, slices are of unequal size, and together still all.
+    ClickHouse orders UUIDs by their second half, which begins with the bits 10 for all of RFC 9562. Its other bits are
+    random for the usual versions. If they are not, slices differ in size, but together still cover all ids.
     """
     bounds = [(_RFC_9562 + step * (1 << 62) // slices) for step in (index, index + 1)]
     least, above = (f"toUUID('00000000-0000-0000-{bound >> 48:04x}-{bound & (1 << 48) - 1:012x}')" for bound in bounds)
@@ -138,20 +138,20 @@ def count_statements(
     exact_extremes: bool,
     threads: int,
 ) -> tuple[str, ...]:
-    """Return the statements that count a match, temporary tables first.
+    """Return the statements that count a match and tell the table's state, temporary tables first.
 
-    Its answer is read by :func:`shards.reads.large.answer.counted_of`; it says how it is answered, too.
+    :func:`shards.reads.large.answer.counted_of` reads the answer.
 
     Args:
         database: its name.
         match_id: the match.
         pending: payloads of WAL records of this match.
         known: blocks that were looked at; events with rows in others are contested.
-        copied: ids of events that may have more than one row in known blocks; all that have must be in it.
+        copied: ids of events that may have more than one row in known blocks, including all that do.
         named: ids of events that retractions may have withdrawn, canonical.
         bucket_ms: length of a bucket of the curve, a multiple of :data:`shards.stores.schema.CURVE_BUCKET_MS`.
         exact_extremes: read the extremes of the uncontested events row by row.
-        threads: how many may work on it; 0: as many as ClickHouse likes.
+        threads: most threads that work on it; 0: as many as ClickHouse likes.
     """
     names = _names(database, match_id) | {"bucket_ms": str(bucket_ms), "ticks": str(bucket_ms // CURVE_BUCKET_MS)}
     names["pending"] = _PENDING if pending else ""

@@ -1,15 +1,17 @@
-"""Pages of one match's events, newest first: the destination table and what is still pending, each event once.
+"""Pages of one match's events, newest first: the destination table and the pending rows, each event once.
 
-The order is that of ``timestamp``, then of the receipt, then of the id: three things that never change for an event, so
-a position between two pages stays where it is while events arrive, rows move from pending to stored, and the
-service starts anew. Every event that was there when the first page was asked for is on exactly one page. An event
-that arrives meanwhile is on a later page if its place is there, else on none. One exception: if an event is sent twice
-at once, and the copy that was received first becomes durable second, it takes over, and with it its own place.
+Events are ordered by ``timestamp``, then by receipt, then by id. These never change for an event, so a position between
+two pages stays where it is while events arrive, rows move from pending to stored, and the service restarts. Every event
+that was there when the first page was asked for is on exactly one page. An event that arrives meanwhile is on a later
+page if its place is there, else on none. There is one exception:
 
-An event may be in several rows, of which the one received first stands. To find the newest rows under ``FINAL`` would
-sort the whole match by id, so rows are looked up as they lie, and then those left out that do not stand
-(:mod:`shards.reads.pages.statements` has the figures). If a page is not full then, what follows is read under
-``FINAL``.
+1. An event is sent twice at once.
+2. The copy that was received first becomes durable second.
+3. That copy takes over, and the event moves to its place.
+
+An event may be in several rows, and the row received first stands. Finding the newest rows under ``FINAL`` would sort
+the whole match by id. So rows are read as they lie, and those that do not stand are left out
+(:mod:`shards.reads.pages.statements` has the figures). If the page is then not full, the rest is read under ``FINAL``.
 """
 
 import asyncio
@@ -31,10 +33,10 @@ from shards.reads.source import PendingSource
 from shards.stores.base import Store
 
 WAITING_MAX = 64
-"""Pages that may wait for their turn; beyond, they are refused."""
+"""Pages that may wait for their turn; more are refused."""
 
 PAGE_MAX_BYTES = 4 << 20
-"""Metadata of one page; where there is more a page ends before its limit."""
+"""Most metadata of one page; a page with more ends before its limit of events."""
 
 _Rank = tuple[int, int, int, int]
 _HALF = (1 << 64) - 1
@@ -50,9 +52,9 @@ class FoundEvent:
 
 @attrs.frozen(kw_only=True)
 class EventPage:
-    """Events, newest first; where the next page begins, None on the last; how many rows could not be looked at.
+    """Events of a page, newest first. ``end`` is where the next page begins, None on the last.
 
-    These are accepted, but on disk only: in the catch-up after an outage. They are missing on the pages, too.
+    ``pending_events`` counts rows that are accepted but on disk only, after an outage. They are on no page yet.
     """
 
     events: tuple[FoundEvent, ...]
@@ -61,7 +63,7 @@ class EventPage:
 
 
 class EventReads:
-    """Reads pages, one at a time: the reads of metrics must not have to wait behind those who leaf through a match."""
+    """Reads pages, one at a time, so that reads of metrics do not wait behind those who leaf through a match."""
 
     def __init__(self, store: Store, source: PendingSource) -> None:
         self._store = store
@@ -70,7 +72,7 @@ class EventReads:
         self._waiting = 0
 
     async def page(self, query: EventQuery) -> EventPage | None:
-        """Return a page with all that was acknowledged before; None if nothing was ever received of the match.
+        """Return a page, with every event acknowledged before; None if nothing was ever received of the match.
 
         Raises :class:`shards.errors.StoreError` when ClickHouse fails or is away, or too many pages are being read.
         """
@@ -99,7 +101,7 @@ class EventReads:
         found: list[FoundEvent] = []
         after, final = query.after, False
         while True:
-            # Of rows that may not stand a few more, so that the page is mostly full at once.
+            # A few more of rows that may not stand, so that the page is mostly full at once.
             limit = query.limit + 1 + (0 if final else query.limit // 2 + 1)
             statement = rows_statement(self._store.database, query, after, limit=limit, final=final)
             stored = [_event(query.match_id, *row) for row in await self._store.fetch(statement)]
@@ -112,7 +114,7 @@ class EventReads:
             after, final = _position(candidates[-1]), True
 
     async def _standing(self, match_id: str, candidates: Sequence[Event], held: "_Held") -> list[FoundEvent]:
-        """Return those of the candidates that were not received before, with their marks."""
+        """Return the candidates that stand, each with its mark: whether it was withdrawn."""
         ids = list({event.event_id for event in candidates})
         if not ids:
             return []
@@ -135,7 +137,7 @@ class EventReads:
 
 @attrs.frozen
 class _Held:
-    """The pending events of a match: each by its id, the first one received, and those a query wants, newest first."""
+    """Pending events of a match: ``first`` received copy by id, and ``ranked``, those a query wants, newest first."""
 
     first: dict[str, Event]
     ranked: list[tuple[_Rank, Event]]
@@ -151,7 +153,7 @@ class _Held:
         return cls(first, sorted(ranked, key=lambda pair: pair[0], reverse=True))
 
     def wanted(self, after: Position | None, end: _Rank | None) -> Iterator[Event]:
-        """Yield what is behind a position and not behind the end."""
+        """Yield the events behind the position ``after`` and not behind ``end``."""
         begin = _rank(after) if after else None
         for rank, event in self.ranked:
             if (begin is None or rank < begin) and (end is None or rank >= end):
@@ -161,7 +163,7 @@ class _Held:
         return {event_id: self.first[event_id].received_ns for event_id in event_ids if event_id in self.first}
 
     def retractions(self, event_ids: Iterable[str]) -> list[tuple[str, int, str]]:
-        """Return as :func:`shards.reads.pages.statements.retractions_statement`."""
+        """Return rows as those of :func:`shards.reads.pages.statements.retractions_statement`."""
         ids = set(event_ids)
         naming = (
             (event.event_id, event.received_ns, retracted_id(event.metadata))
@@ -172,7 +174,7 @@ class _Held:
 
 
 def rank_of(event: Event) -> _Rank:
-    """Return what the order compares: ids by their second half first, as ClickHouse compares UUIDs."""
+    """Return the sort key of an event; ids compare by their second half first, as ClickHouse's UUIDs do."""
     return _rank(_position(event))
 
 

@@ -1,9 +1,9 @@
 # ruff: noqa: S608 (names are constants; text of others enters by heredoc() only)
-"""What :mod:`shards.reads.pages.pages` asks, and how. ``bitNot(version)`` is when a row was received, in ns.
+"""The statements of :mod:`shards.reads.pages.pages`. ``bitNot(version)`` is a row's time of receipt, in ns.
 
-The newest rows of a match are found as they lie, and then which of them stand: with 10,000,000 events in 18 parts that
-overlap a page of 100 took 180 ms that way, and 970 ms in one statement under ``FINAL`` (2 cores, not idle).
-In both, wide columns are read of the rows of the page only (lazy materialization).
+One statement reads the newest rows of a match as they lie, and others tell which of them stand. With 10,000,000 events
+in 18 overlapping parts, a page of 100 took 180 ms that way, and 970 ms in one statement under ``FINAL`` (2 cores, not
+idle). Both read wide columns only of the rows of the page (lazy materialization).
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _ROW = """toString(event_id), toString(event_type), toUnixTimestamp64Milli(times
 # Copies of an event may lie in two partitions.
 _SETTINGS = "SETTINGS do_not_merge_across_partitions_select_final = 0, query_plan_optimize_lazy_materialization = 1"
 _LATEST_MS = 7_258_118_400_000
-"""The year 2200: what ClickHouse can tell of time ends not much later."""
+"""Start of the year 2200, ms since the epoch: ClickHouse's times end not much later."""
 
 
 @attrs.frozen
@@ -33,16 +33,16 @@ class Position:
 
 @attrs.frozen(kw_only=True)
 class EventQuery:
-    """Which events of a match to read.
+    """The events of a match to read.
 
     Attributes:
         match_id: the match.
         types: only events of these types; empty: of all.
-        team_id: only events of this team; empty: of all, and of none.
+        team_id: only events of this team; empty: of all teams, and of none.
         from_ms: only events with this ``timestamp`` or a later one, ms since the epoch.
         to_ms: only events with an earlier ``timestamp``.
-        limit: how many at most, at least 1.
-        after: where the page before ended.
+        limit: most events of a page, at least 1.
+        after: position where the page before ended.
     """
 
     match_id: str
@@ -64,10 +64,10 @@ class EventQuery:
 
 
 def rows_statement(database: str, query: EventQuery, after: Position | None, *, limit: int, final: bool) -> str:
-    """Return the statement of the stored rows that are asked for, newest first, from behind a position.
+    """Return the statement for the stored rows that are asked for, newest first, from behind a position.
 
-    Without ``final`` rows are among them that do not stand, because the event was received before; with it there are
-    none. Columns: event id, type, timestamp in ms, team id, player id, metadata, time of receipt in ns.
+    Without ``final`` they include rows that do not stand, because the event was received before. Columns: event id,
+    type, timestamp in ms, team id, player id, metadata, time of receipt in ns.
     """
     conditions = [f"match_id = {heredoc(query.match_id)}"]
     if query.types:
@@ -87,7 +87,7 @@ def rows_statement(database: str, query: EventQuery, after: Position | None, *, 
 
 
 def first_receipts_statement(database: str, match_id: str, event_ids: Sequence[str]) -> str:
-    """Return the statement of (event id, when the copy that stands was received, in ns) for at least one event."""
+    """Return the statement for (event id, receipt in ns of the copy that stands) of at least one event."""
     return (
         f"SELECT toString(event_id), bitNot(max(version)) FROM {database}.events "
         f"WHERE match_id = {heredoc(match_id)} AND event_id IN ({_texts(event_ids)}) GROUP BY event_id"
@@ -95,7 +95,7 @@ def first_receipts_statement(database: str, match_id: str, event_ids: Sequence[s
 
 
 def retractions_statement(database: str, match_id: str, event_ids: Sequence[str]) -> str:
-    """Return the statement of the stored retractions of at least one event, also of those that do not stand.
+    """Return the statement for the stored retractions of at least one event, including rows that do not stand.
 
     Columns: event id, time of receipt in ns, id of the event named.
     """
