@@ -5,7 +5,7 @@ Usable without HTTP: nothing in here imports aiohttp, jinja2 or the application.
 **The promise.** `ShardSet.append` returns when every event is in a write-ahead log and fsynced. From then on a crash of
 this process, of ClickHouse, or of both, loses none of them, and none counts twice in any answer.
 
-**The way of an event**, with the folder that holds each step::
+**An event's way**, with the folder that holds each step::
 
     append ──► shard.py: shard = hash(match id) mod shards
                   │
@@ -32,19 +32,19 @@ this process, of ClickHouse, or of both, loses none of them, and none counts twi
 
     appended = confirmed + pending + dead letters + requeued + discarded + damaged + unaccounted
 
-where each term but the last is counted by itself. ``unaccounted`` is 0, or the service contradicts itself and says so.
+where each term but the last is counted by itself. ``unaccounted`` is 0; any other value is a fault that is reported.
 
-**Layers.** An arrow is an import; none goes back, and no two files import each other::
+**Layers.** An arrow is an import. No import goes back, and no two files import each other::
 
     shardset, shard, lookups, recovery ──► audit/, flush/, reads/ ──► deadletters/, stores/ ──► wal/
                               ──► events, errors, runs, clock, settings, observer, snapshot, receipts, logger
 
-**The door.** Of all this the application may use the names listed here, and nothing else. `ShardSet` is the one object
-to work with; `MatchReads` and `EventReads` answer questions; `EmbeddedStore` and `ServerStore` are named by the one
-place that wires everything.
+**The door.** The application may use only the names listed here. `ShardSet` is the one object to work with;
+`MatchReads` and `EventReads` answer questions; the one place that wires everything makes the `EmbeddedStore` or
+`ServerStore`.
 
 **Its log.** Lines go to the loggers ``shards.*`` of `logging`, through structlog as the process has configured it. In
-a process that has not, each line is text with its fields; `logging` decides about level and place all the same.
+a process that has not configured it, each line is text with its fields. `logging` decides about level and place.
 """
 
 from shards.audit.accounting import Audit, Difference, ShardAccount

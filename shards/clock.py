@@ -6,8 +6,8 @@ import time
 class ReceiptClock:
     """Hands out receive times in ns since the epoch that never repeat and never go back within a process.
 
-    The first one received stands (see :mod:`shards.stores.schema`), so two receipts must never compare equal,
-    and a clock that was set back must not let a later receipt win.
+    The copy received first stands (see :mod:`shards.stores.schema`). So two receipts must never compare equal, and a
+    clock that was set back must not let a later receipt win.
     """
 
     def __init__(self) -> None:

@@ -3,15 +3,15 @@
 ::
 
     ShardsError
-    ├── Unavailable            nothing was appended; try again after ``retry_after_s``
+    ├── Unavailable            nothing was appended, unless WalFailed; try again after ``retry_after_s``
     │   ├── NotAccepting       starting, recovering or shutting down
     │   ├── Saturated          a shard's queue to the disk is full
     │   ├── WalFull            ``WAL_MAX_BYTES`` or ``WAL_MIN_FREE_BYTES`` reached
     │   └── WalFailed          the disk refused a write or a sync
     ├── DataDirectoryLocked    another process works on this data directory
-    ├── LetterError            a dead letter cannot be settled so
-    │   ├── UnknownLetter      there is none of this id
-    │   ├── LetterSettled      it was requeued or discarded before
+    ├── LetterError            a dead letter cannot be settled as asked
+    │   ├── UnknownLetter      there is none with this id
+    │   ├── LetterSettled      it was requeued or discarded before, or another request is settling it
     │   └── KeyChanged         a repair names another match or event
     ├── InvariantBroken        the service contradicts itself: a fault of ours
     └── StoreError             ClickHouse did not do what was asked
@@ -19,7 +19,7 @@
         ├── SchemaMismatch     a database object is not as needed; mend it, then retry
         ├── RowsRefused        these rows cannot be stored, however often they are sent
         └── StoreFailed        any other error of the server; retry with an alarm
-            └── StoreBusy      the state it is in, never the rows: read-only, out of memory, too many parts
+            └── StoreBusy      the server's state is at fault, never the rows: read-only, out of memory, too many parts
 """
 
 import re
@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _ROW_VALUES = "Column values:"
-"""What ClickHouse puts before the row that violates a constraint."""
+"""Text that ClickHouse puts before the row that violates a constraint."""
 
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.)*(?:'|\\?$)")
 
@@ -37,7 +37,7 @@ class ShardsError(Exception):
 
 
 class Unavailable(ShardsError):
-    """The request was refused before anything was appended."""
+    """The request was refused before anything was appended; only :class:`WalFailed` may come after a part was."""
 
     def __init__(self, reason: str, *, retry_after_s: int = 1) -> None:
         super().__init__(reason)
@@ -50,11 +50,11 @@ class NotAccepting(Unavailable):
 
 
 class Saturated(Unavailable):
-    """More is waiting for the disk than may wait."""
+    """More bytes are waiting for the disk than may wait."""
 
 
 class WalFull(Unavailable):
-    """The write-ahead log has used the room it may use."""
+    """The write-ahead log has used its room, or the disk has too little left."""
 
 
 class WalFailed(Unavailable):
@@ -72,9 +72,9 @@ class DataDirectoryLocked(ShardsError):
 
 
 class InvariantBroken(ShardsError):
-    """The log or a flusher found that what must always hold does not: a fault of ours, not of the disk or ClickHouse.
+    """The log or a flusher found an invariant broken: a fault of ours, not of the disk or ClickHouse.
 
-    Raised before an append it fails that group, before a confirmation the rows are sent again. Reads never raise it.
+    Before an append it fails that group; before a confirmation the rows are sent again. Reads never raise it.
     """
 
 
@@ -88,28 +88,28 @@ class LetterError(ShardsError):
 
 
 class UnknownLetter(LetterError):
-    """There is no dead letter of this id."""
+    """There is no dead letter with this id."""
 
     def __init__(self, letter_id: str) -> None:
-        super().__init__(letter_id, "there is none of this id")
+        super().__init__(letter_id, "there is none with this id")
 
 
 class LetterSettled(LetterError):
-    """It is done with; ``reason`` is what was done, as ``requeued``."""
+    """The letter was settled, or is being settled; ``reason`` says how, for example ``requeued``."""
 
 
 class KeyChanged(LetterError):
-    """The repaired event has another match or event id: it would count as another event."""
+    """The repaired event has another match or event id, so it would count as another event."""
 
     def __init__(self, letter_id: str) -> None:
         super().__init__(letter_id, "a repair must keep its match and event id")
 
 
 class StoreError(ShardsError):
-    """ClickHouse did not do what was asked. ``code`` is ClickHouse's error code, 0 where there is none.
+    """ClickHouse did not do what was asked. ``code`` is ClickHouse's error code, 0 if there is none.
 
-    ``message`` is for logs and for everybody who may ask how the service is: it quotes no event. ``full_message`` is
-    all that ClickHouse said, for who may read events.
+    ``message`` quotes no event, because logs hold it and everybody who may ask for the status sees it.
+    ``full_message`` is all that ClickHouse said, for those who may read events.
     """
 
     def __init__(self, message: str, *, code: int = 0, full_message: str = "") -> None:
@@ -139,7 +139,7 @@ class RowsRefused(StoreError):
 
 
 class StoreFailed(StoreError):
-    """Any other server error. Retried, never bisected at first."""
+    """Any other server error. The rows are retried together, and halved only after several failures."""
 
 
 class StoreBusy(StoreFailed):
@@ -147,6 +147,6 @@ class StoreBusy(StoreFailed):
 
 
 def _without_values(message: str) -> str:
-    """Return ClickHouse's refusal of rows without what it quotes of them; a constraint's own text stays."""
+    """Return ClickHouse's refusal without the values it quotes of rows; a constraint's own text stays."""
     reason, quotes_row, _ = message.partition(_ROW_VALUES)
     return reason.rstrip() if quotes_row else _QUOTED.sub("'…'", message)

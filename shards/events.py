@@ -1,4 +1,4 @@
-"""The event as it is logged and stored, one normalized row, and all that is known of the text of a row."""
+"""The event as it is logged and stored, one normalized row, and everything that reads the text of a row."""
 
 import json
 import uuid
@@ -49,7 +49,7 @@ class Event:
 
 
 class Head(msgspec.Struct):
-    """The fields of a row that say whose it is, and when it was received (ns since the epoch)."""
+    """The fields of a row that name its match, and when it was received (ns since the epoch)."""
 
     match_id: str
     received_ns: int
@@ -72,7 +72,7 @@ encode_row: Callable[[Event], bytes] = msgspec.json.Encoder().encode
 """Return the event as one line of JSON, without the newline: the payload of a WAL record."""
 
 decode_row: Callable[[bytes], Event] = msgspec.json.Decoder(Event).decode
-"""Return the event of a WAL record's payload; msgspec.DecodeError where it is none."""
+"""Return the event of a WAL record's payload. Raises msgspec.DecodeError if it is none."""
 
 head_of: Callable[[bytes], Head] = msgspec.json.Decoder(Head).decode
 sample_of: Callable[[bytes], Sample] = msgspec.json.Decoder(Sample).decode
@@ -83,15 +83,15 @@ _RETRACTION_MARKER = b'"event_type":"%b"' % RETRACTION.encode()
 
 
 def withdrawn_by_rows(rows: Iterable[bytes]) -> set[str]:
-    """Return the ids, canonical, of the events that the retractions among some rows name."""
+    """Return the canonical ids of the events that the retractions among some rows name."""
     retractions = (row for row in rows if _RETRACTION_MARKER in row)
     return {retracted_id(_correction_of(row).metadata) for row in retractions} - {""}
 
 
 def retracted_id(metadata: str) -> str:
-    """Return the id of the event that a retraction's metadata names, canonical; "" if that is none.
+    """Return the canonical id of the event that a retraction's metadata names; "" if it names none.
 
-    Of a key given twice the first one counts, as it does for ClickHouse's JSONExtractString.
+    If a key is given twice, the first one counts, as for ClickHouse's JSONExtractString.
     """
     try:
         fields = json.loads(metadata, object_pairs_hook=lambda pairs: dict(reversed(pairs)))
@@ -101,7 +101,7 @@ def retracted_id(metadata: str) -> str:
 
 
 def canonical_id(text: object) -> str:
-    """Return an id, however it is spelled, as it is stored; "" if it is none."""
+    """Return an id in the spelling that is stored; "" if ``text`` is no id."""
     try:
         return str(uuid.UUID(text)) if isinstance(text, str) else ""
     except ValueError:

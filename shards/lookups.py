@@ -1,4 +1,4 @@
-"""What all shards together know of a request, and of a match."""
+"""Lookups in all shards: the outcome of a request, and the pending rows of matches."""
 
 from collections.abc import Collection, Sequence
 
@@ -9,7 +9,7 @@ from shards.shard import Shard
 
 
 def outcome_of(receipt: Receipt, shards: Sequence[Shard]) -> Outcome | None:
-    """Return what became of a request's events; None where no request can have had this receipt."""
+    """Return what became of a request's events; None if no request can have had this receipt."""
     durable = dead = 0
     for stretch in receipt.stretches:
         if stretch.shard >= len(shards) or stretch.last > shards[stretch.shard].pending.last_seq:
@@ -21,7 +21,7 @@ def outcome_of(receipt: Receipt, shards: Sequence[Shard]) -> Outcome | None:
 
 
 def _fate(shards: Sequence[Shard], index: int, first: int, last: int) -> tuple[int, int]:
-    """Return how many rows wait, and how many are dead letters; one that was requeued is what its new row is."""
+    """Return how many rows wait, and how many are dead letters; a requeued letter counts as its new row does."""
     waiting, letters = shards[index].outcome(first, last)
     dead = 0
     for seq in letters:
@@ -34,7 +34,7 @@ def _fate(shards: Sequence[Shard], index: int, first: int, last: int) -> tuple[i
 
 
 def _requeued_as(shards: Sequence[Shard], letter: RowRef) -> RowRef | None:
-    """Return the row that a dead letter was requeued as in the end; None if that is one, too."""
+    """Return the last row that a dead letter was requeued as; None if that is a dead letter too."""
     index, seq = letter
     seen = {letter}
     while seq in shards[index].tally.dead:
@@ -47,9 +47,9 @@ def _requeued_as(shards: Sequence[Shard], letter: RowRef) -> RowRef | None:
 
 
 def pending_of(match_ids: Collection[str], shards: Sequence[Shard]) -> Pending:
-    """Return what is not confirmed of some matches.
+    """Return the unconfirmed rows of some matches.
 
-    Every shard is asked: after a change of their number a match may have rows in two of them.
+    Every shard is asked, because a match may have rows in two shards after their number was changed.
     """
     rows: list[bytes] = []
     unread: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""What the shard set reports while it works. The service turns it into metrics; by default nobody listens."""
+"""The reports of a shard set at work. The service turns them into metrics; by default nobody listens."""
 
 
 class Observer:
@@ -8,7 +8,7 @@ class Observer:
         """One group was written to the log, and is acknowledged."""
 
     def synced(self, *, records: int, bytes_: int, seconds: float) -> None:
-        """A sync brought appended records to the disk; ``seconds`` hold the write, too, where each group is synced."""
+        """A sync brought appended records to the disk; ``seconds`` include the write if each group is synced."""
 
     def flushed(self, *, shard: int, rows: int, seconds: float, replayed: bool) -> None:
         """One batch was accepted by ClickHouse (not yet confirmed)."""

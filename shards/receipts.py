@@ -1,8 +1,8 @@
-"""Receipts: where in the write-ahead log the events of a request are, and what became of them.
+"""Receipts: the places of a request's events in the write-ahead log, and what became of them.
 
-A receipt is text that holds all it needs, so none has to be kept: ``<directory>.<shard>-<first>-<last>-<count>…``, with
-the id of the data directory and, per shard, the first and the last sequence number and how many of them are the
-request's. All in between are, except for requests that were appended in several steps (``/bulk``).
+A receipt is text that holds all it needs, so none has to be kept: ``<directory>.<shard>-<first>-<last>-<count>…``. It
+names the data directory by its id and, per shard, the first and the last sequence number, and how many from first to
+last are the request's. All of them are, unless the request was appended in several steps (``/bulk``).
 """
 
 import re
@@ -33,7 +33,7 @@ class Stretch:
 
 @attrs.frozen
 class Receipt:
-    """What was appended for one request; ``directory`` is the id of the data directory."""
+    """The rows appended for one request; ``directory`` is the id of the data directory."""
 
     directory: str
     stretches: tuple[Stretch, ...]
@@ -79,7 +79,7 @@ def joined(stretches: Iterable[Stretch]) -> tuple[Stretch, ...]:
 
 @attrs.frozen(kw_only=True)
 class Outcome:
-    """What became of a request's events: each is in one of the three."""
+    """Counts of what became of a request's events; each event is in one of the three."""
 
     durable: int
     stored: int

@@ -1,4 +1,4 @@
-"""The logs and shards that a data directory holds, as a start finds them."""
+"""Recovery of the logs and shards that a data directory holds at a start."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,7 @@ from shards.wal.log import ShardLog
 
 
 def recovered_shards(settings: ShardSettings, *, stopping: Callable[[], bool]) -> list[tuple[ShardLog, Shard]]:
-    """Return every shard that has a log or is to have one, recovered, in the order of their indexes. Blocking.
+    """Recover and return every shard that has a log or is to have one, in the order of their indexes. Blocking.
 
     Raises OSError, and :class:`~shards.errors.NotAccepting` once ``stopping()``.
     """
@@ -23,10 +23,10 @@ def recovered_shards(settings: ShardSettings, *, stopping: Callable[[], bool]) -
 
 
 def _found_indexes(data_dir: Path) -> set[int]:
-    """Return the shards that have left a log, whatever their number is set to now."""
+    """Return the indexes of the shards that have left a log, whatever ``shard_count`` is now."""
     return {int(path.name.removeprefix("shard-")) for path in (data_dir / WAL_DIRECTORY).glob("shard-[0-9]*")}
 
 
 def _segment_max_bytes(settings: ShardSettings) -> int:
-    """Keep the open segments, which cannot be deleted, to a quarter of what the log may use."""
+    """Return the size that keeps all open segments, which cannot be deleted, to a quarter of what the log may use."""
     return min(settings.segment_max_bytes, settings.wal_max_bytes // (4 * settings.shard_count))

@@ -8,7 +8,7 @@ Run = tuple[int, int]
 
 
 def runs_of(seqs: Sequence[int]) -> tuple[Run, ...]:
-    """Return the runs of numbers in any order. Quick where they are one run, however long."""
+    """Return the runs of numbers that come in any order. Quick if they are one run, however long."""
     if not seqs:
         return ()
     first, last = min(seqs), max(seqs)
@@ -28,7 +28,7 @@ def union(runs: Iterable[Run]) -> tuple[Run, ...]:
 
 
 def minus(runs: Sequence[Run], others: Sequence[Run]) -> tuple[Run, ...]:
-    """Return the numbers that are in the one set and not in the other; both as :func:`union` returns them."""
+    """Return the numbers that are in ``runs`` and not in ``others``; both are sets as :func:`union` returns them."""
     return tuple(_minus(runs, others))
 
 
@@ -49,7 +49,7 @@ def _minus(runs: Sequence[Run], others: Sequence[Run]) -> Iterator[Run]:
 
 
 def both(runs: Sequence[Run], others: Sequence[Run]) -> tuple[Run, ...]:
-    """Return the numbers that are in both sets; both as :func:`union` returns them."""
+    """Return the numbers that are in both sets, each as :func:`union` returns it."""
     return minus(runs, minus(runs, others))
 
 

@@ -10,7 +10,7 @@ WalSync = Literal["always", "interval", "off"]
 
 @attrs.frozen(kw_only=True)
 class ShardSettings:
-    """How to buffer. Sizes in bytes, times in ms unless the name says otherwise."""
+    """Settings of the buffering; sizes are in bytes, times in ms."""
 
     data_dir: Path
     shard_count: int = 4

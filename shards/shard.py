@@ -33,7 +33,7 @@ WAL_DIRECTORY = "wal"
 
 
 def wal_directory(data_dir: Path, index: int) -> Path:
-    """Return where a shard's segments are."""
+    """Return the directory of a shard's segments."""
     return data_dir / WAL_DIRECTORY / f"shard-{index:03d}"
 
 
@@ -48,8 +48,8 @@ def shard_of(match_id: str, shard_count: int) -> int:
 class Shard:
     """Routes one shard's rows from the handlers to the log and on to the flusher.
 
-    A *retired* shard (its index is beyond the number of shards now) takes no rows any more; what its log still
-    holds is brought to ClickHouse.
+    A *retired* shard (its index is beyond the present number of shards) takes no more rows. Rows that its log still
+    holds are brought to ClickHouse.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Shard:
         done = self._log.checkpoint
         dead_lettered, confirmed = done.dead_lettered, done.confirmed
         if confirmed is None:
-            # A checkpoint that could not be written does not know of all letters, and one that was cut off of none.
+            # A checkpoint lacks letters if a later one could not be written, and all of them if it was cut off.
             dead_lettered = max(dead_lettered, self.dead_letters.count_upto(done.upto))
             confirmed = done.upto - dead_lettered - done.damaged
         return Tally(
@@ -93,7 +93,7 @@ class Shard:
         )
 
     def attach(self, *, writer: str, store: Store, gate: StoreGate, observer: Observer) -> Flusher:
-        """Make the shard's flusher; its :meth:`~shards.flush.flusher.Flusher.run` is for the caller to start."""
+        """Make and return the shard's flusher; the caller starts its :meth:`~shards.flush.flusher.Flusher.run`."""
         troubles = Troubles(self.index, observer)
         sender = Sender(
             shard=self.index,
@@ -131,23 +131,23 @@ class Shard:
         return self.flusher
 
     def append(self, events: Sequence[Event], committer: Committer) -> asyncio.Future[int]:
-        """Hand the events to the committer; the future gives the first one's sequence number, or fails: WalFailed."""
+        """Hand the events to the committer; the future gives the first one's sequence number, or raises WalFailed."""
         match_ids = [event.match_id for event in events]
         rows = [encode_row(event) for event in events]
-        return committer.submit(self._log, rows, partial(self._durable, match_ids))
+        return committer.submit(self._log, rows, partial(self._note_durable, match_ids))
 
-    def _durable(self, match_ids: Sequence[str], first_seq: int, rows: Sequence[bytes]) -> None:
+    def _note_durable(self, match_ids: Sequence[str], first_seq: int, rows: Sequence[bytes]) -> None:
         self.pending.add_durable(first_seq, match_ids, rows)
         self.flusher.rows_added(len(rows))
 
     def outcome(self, first: int, last: int) -> tuple[int, list[int]]:
-        """Return how many rows between two sequence numbers, both included, are pending, and the dead letters' own."""
+        """Return, for rows ``first`` to ``last``, how many are pending, and the numbers of the dead letters."""
         dead = [seq for seq in self.tally.dead if first <= seq <= last]
         return self.pending.count_between(first, last), dead
 
     async def books(self) -> Books:
-        """Return what the shard says of its rows, for an audit. Raises OSError."""
-        # Taken before the journal is read: what is done with by then has been noted by then.
+        """Return the shard's own account of its rows, for an audit. Raises OSError."""
+        # Taken before the journal is read, because all that is done with now has been noted by then.
         upto, dead = self._log.checkpoint.upto, frozenset(self.tally.dead)
         entries = await asyncio.to_thread(self._log.journal.entries)
         return Books(shard=self.index, appended=self.pending.last_seq, upto=upto, dead=dead, entries=entries)

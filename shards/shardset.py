@@ -70,8 +70,8 @@ class ShardSet:
     async def start(self) -> None:
         """Lock the data directory, recover the log, open the store.
 
-        A long recovery goes on in the background, and so does opening a store that is away: neither is needed to
-        start. Raises :class:`~shards.errors.DataDirectoryLocked`, and OSError where the directory cannot be used.
+        A long recovery goes on in the background, and so do tries to open a store that is away, because a start needs
+        neither. Raises :class:`~shards.errors.DataDirectoryLocked`, and OSError if the directory cannot be used.
         """
         self._directory.lock()
         self._committer.start()
@@ -86,7 +86,7 @@ class ShardSet:
             await self._recover_shards()
         except NotAccepting:
             _log.info("write-ahead log recovery broken off", reason="the service is shutting down")
-        except Exception as error:  # whatever it was, nobody may be waiting for this task any more
+        except Exception as error:  # of any kind: nobody may be waiting for this task any more
             reason = getattr(error, "strerror", "") or type(error).__name__
             self._refusal = f"the write-ahead log cannot be read: {reason}"
             _log.critical("write-ahead log not readable", error=str(error), exc_info=error)
@@ -128,10 +128,10 @@ class ShardSet:
         self._room.check()
 
     async def append(self, events: Sequence[Event]) -> Receipt:
-        """Return, with where they are, when all events are durable.
+        """Append events; return their receipt once all are durable.
 
-        Raises a subclass of :class:`Unavailable`: before anything is appended, or, as
-        :class:`~shards.errors.WalFailed`, after a part of them may have become durable.
+        Raises a subclass of :class:`Unavailable`. Nothing was appended then; but after
+        :class:`~shards.errors.WalFailed` a part of them may be durable.
         """
         self.check_room()
         if len(events) == 1:
@@ -142,7 +142,7 @@ class ShardSet:
                 by_shard.setdefault(self._index_of(event), []).append(event)  # type: ignore[attr-defined]
         futures = [self._shards[index].append(part, self._committer) for index, part in by_shard.items()]
         if len(futures) > 1:
-            await asyncio.wait(futures)  # also where one fails: what became of the others is known then
+            await asyncio.wait(futures)  # even if one fails, so that the fate of the others is known
         firsts = [await future for future in futures]
         stretches = (
             Stretch(index, first, first + len(part) - 1, len(part))
@@ -156,12 +156,12 @@ class ShardSet:
     def outcome(self, receipt: Receipt) -> Outcome | None:
         """Return what became of a request's events; None for a receipt of another data directory or of no request.
 
-        Other requests' events between the steps of a ``/bulk`` request can hold its outcome back, never hurry it.
+        Other requests' events between the steps of a ``/bulk`` request can delay its outcome, never hurry it.
         """
         return outcome_of(receipt, self._shards) if receipt.directory == self._directory.id else None
 
     async def settle(self, receipt: Receipt, *, timeout_s: float) -> bool:
-        """Have an early checkpoint of a request's events; False if they were not done with in time."""
+        """Bring a request's events to an early checkpoint; False if they were not done with in time."""
         flushes = [self._shards[s.shard].flusher.flush(s.last) for s in receipt.stretches]
         try:
             async with asyncio.timeout(timeout_s):
@@ -173,9 +173,9 @@ class ShardSet:
     async def dead_letters(
         self, *, limit: int, before: Place | None = None, settled: bool = False
     ) -> Sequence[FiledLetter]:
-        """Return dead letters, newest first, from behind ``before``; with ``settled`` also those done with.
+        """Return dead letters, newest first, from behind ``before``; with ``settled`` also settled ones.
 
-        Raises :class:`NotAccepting` while the log is recovered, and OSError; so do the three methods that follow.
+        Raises :class:`NotAccepting` while the log is being recovered, and OSError; so do the next three methods.
         """
         self.require_recovered()
         return await self._letters.newest(limit=limit, before=before, settled=settled)
@@ -186,7 +186,7 @@ class ShardSet:
         return await self._letters.read(letter_id)
 
     async def requeue(self, letter_id: str, event: Event | None = None) -> FiledLetter:
-        """Append a dead letter's row anew, or a repaired event; see :meth:`DeadLetters.requeue`."""
+        """Append a dead letter's row again, or a repaired event; see :meth:`DeadLetters.requeue`."""
         self.require_recovered()
         return await self._letters.requeue(letter_id, event)
 
@@ -196,10 +196,10 @@ class ShardSet:
         return await self._letters.discard(letter_id)
 
     async def audit(self, *, retention_days: int = 0) -> Audit:
-        """Check the accounting against ClickHouse; ``retention_days`` is how long ``events`` keeps rows (0: for ever).
+        """Check the accounting against ClickHouse; ``events`` keeps rows ``retention_days`` (0: for ever).
 
-        Raises :class:`NotAccepting` while the log is recovered, OSError where a journal cannot be read, and
-        :class:`~shards.errors.StoreError` where the ledger cannot.
+        Raises :class:`NotAccepting` while the log is being recovered, OSError if a journal cannot be read, and
+        :class:`~shards.errors.StoreError` if the ledger cannot.
         """
         self.require_recovered()
         async with self._auditing:
@@ -208,15 +208,16 @@ class ShardSet:
         return await asyncio.to_thread(audit, books, evidence, retention_days=retention_days)
 
     def pending(self, match_ids: Collection[str]) -> Pending:
-        """Return what is not confirmed of some matches. For a read: take this first, query then.
+        """Return the unconfirmed rows of some matches. A read takes these first, then queries.
 
-        Raises :class:`NotAccepting` while the log is recovered: an answer without its rows would go back.
+        Raises :class:`NotAccepting` while the log is being recovered, because an answer without its rows would fall
+        behind earlier ones.
         """
         self.require_recovered()
         return pending_of(match_ids, self._shards)
 
     def require_recovered(self) -> None:
-        """Raise :class:`NotAccepting` while the log is recovered."""
+        """Raise :class:`NotAccepting` while the log is being recovered."""
         if not self._shards:
             raise NotAccepting(self._refusal)
 
@@ -227,7 +228,7 @@ class ShardSet:
 
     @property
     def store_is_away(self) -> bool:
-        """Whether ClickHouse is known to be out of reach; one that answers with errors is not. Cheap."""
+        """Whether ClickHouse is known to be out of reach; False if it answers with errors. Cheap."""
         return self._gate.is_away
 
     def snapshot(self) -> Snapshot:
@@ -255,13 +256,13 @@ class ShardSet:
         self._shards[shard].flusher.resume()
 
     def stop_accepting(self) -> None:
-        """Refuse appends from now on, and read the log no further."""
+        """Refuse appends from now on, and break off a recovery."""
         self._stopping.set()
         self._accepting = False
         self._refusal = "the service is shutting down"
 
     async def drain(self, *, timeout_s: float) -> bool:
-        """Stop accepting, commit what is queued, have everything confirmed. False: rows are left to the next start."""
+        """Stop accepting, commit what is queued, flush everything. False: rows are left to the next start."""
         self.stop_accepting()
         if self._recovery is not None and not self._recovery.done():
             return False
@@ -276,7 +277,7 @@ class ShardSet:
         return True
 
     async def close(self) -> None:
-        """End every task and close every file. What was not drained stays in the log."""
+        """End every task and close every file. Rows that were not drained stay in the log."""
         self.stop_accepting()
         for shard in self._shards:
             shard.flusher.stop()

@@ -1,4 +1,4 @@
-"""What the outside sees of the shard set: values, taken at one moment."""
+"""Snapshots: values of the shard set at one moment, for the outside."""
 
 from datetime import datetime
 
@@ -7,7 +7,7 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class StoreState:
-    """What is known of ClickHouse: ``up`` or not, since when, and why not."""
+    """The state of ClickHouse: ``up`` or not, since when, and why not."""
 
     kind: str
     up: bool
@@ -21,9 +21,9 @@ class ShardSnapshot:
 
     ``appended`` = ``confirmed`` + ``pending`` + ``dead_lettered`` + ``requeued`` + ``discarded`` + ``damaged`` +
     ``unaccounted``, where all but the last are counted by themselves. ``unaccounted`` is 0, unless the service has
-    forgotten rows, or (below 0) counted some twice. A dead letter is in ``dead_lettered`` until somebody discards it or
-    requeues it: its row then is a new one, appended under another number. Of the pending ones ``in_flight`` were sent
-    and wait for the next checkpoint, ``depth`` wait to be sent, and ``unread`` are on disk only.
+    forgotten rows, or (below 0) counted some twice. A dead letter is in ``dead_lettered`` until somebody discards it,
+    or requeues it, which appends its row again under another number. Pending rows are either ``in_flight`` (sent, and
+    waiting for the next checkpoint) or in ``depth`` (waiting to be sent); ``unread`` ones of these are on disk only.
     """
 
     index: int
@@ -65,17 +65,17 @@ class Snapshot:
 
     @property
     def confirmed(self) -> int:
-        """Rows that ClickHouse was shown to hold."""
+        """Rows that the ledger has shown to be in ClickHouse."""
         return sum(shard.confirmed for shard in self.shards)
 
     @property
     def pending(self) -> int:
-        """Rows that are neither confirmed nor dead-lettered."""
+        """Rows that are not done with yet."""
         return sum(shard.pending for shard in self.shards)
 
     @property
     def dead_lettered(self) -> int:
-        """Rows put aside, and not settled by hand since: the open dead letters."""
+        """Open dead letters: rows put aside, and not settled by hand since."""
         return sum(shard.dead_lettered for shard in self.shards)
 
     @property
@@ -95,7 +95,7 @@ class Snapshot:
 
     @property
     def unaccounted(self) -> int:
-        """Rows by which the sums differ, however they do: differences of two shards do not make up for each other."""
+        """Rows by which the sums differ, added up without their signs, so that two shards never cancel out."""
         return sum(abs(shard.unaccounted) for shard in self.shards)
 
     @property
