@@ -32,6 +32,17 @@ def clickhouse_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server.stop()
 
 
+@pytest.fixture(scope="module")
+def embedded_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Directory of an embedded engine that runs until the module ends: its start takes longer than most tests."""
+    from chdb.session import Session  # not at the top: the library takes long to load, and most tests do without
+
+    directory = tmp_path_factory.mktemp("engine") / "chdb"
+    session = Session(str(directory))
+    yield directory
+    session.close()
+
+
 @pytest.fixture
 def own_clickhouse(tmp_path: Path) -> Iterator[ClickHouseServer]:
     """A ClickHouse of this test alone, started, to be killed; that it did not die by itself is checked."""
@@ -54,12 +65,12 @@ def store_shards() -> int:
 
 
 @pytest.fixture(params=["server", "embedded"])
-def make_store(
-    request: pytest.FixtureRequest, tmp_path: Path, database: str, store_shards: int
-) -> Callable[..., Store]:
+def make_store(request: pytest.FixtureRequest, database: str, store_shards: int) -> Callable[..., Store]:
     """Makes stores of one database, not opened, each time another object: with both ways to ClickHouse."""
     if request.param == "embedded":
-        return partial(EmbeddedStore, tmp_path / "chdb", database=database, shard_count=store_shards)
+        return partial(
+            EmbeddedStore, request.getfixturevalue("embedded_directory"), database=database, shard_count=store_shards
+        )
     url = request.getfixturevalue("clickhouse_url")
     return partial(ServerStore, f"{url}/{database}", shard_count=store_shards)
 
