@@ -44,8 +44,9 @@ proxies:
 		echo 'no proxies could be installed' >&2; \
 	else echo 'no proxies found: install nginx and haproxy to run the tests behind them' >&2; fi
 
+# Three processes, also on two cores: tests wait more than they work. A file stays with one, for what its tests share.
 test: $(INSTALLED) $(CLICKHOUSE) browser proxies ## run all tests, against a real ClickHouse, with coverage
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-report=xml
+	$(BIN)/python -m pytest -n 3 --dist loadfile --cov --cov-report=term --cov-report=xml
 	$(BIN)/python -m coverage report --include='shards/*' --fail-under=90
 
 # How long, and what to repeat: make torture MINUTES=30 SEED=1

@@ -72,7 +72,7 @@ async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
 async def site_without_clickhouse(tmp_path: Path) -> AsyncIterator[Site]:
     """A service whose ClickHouse never answers: nothing listens at its address."""
     url = f"clickhouse://default@127.0.0.1:{free_port()}/fanfinity"
-    async with running_site(tmp_path, CLICKHOUSE_URL=url) as site:
+    async with running_site(tmp_path, CLICKHOUSE_URL=url, SHUTDOWN_TIMEOUT_S=1) as site:
         yield site
 
 

@@ -46,7 +46,7 @@ async def has_recovered(service: Service) -> None:
 
 async def test_stays_ready_with_clickhouse_away_and_says_since_when_and_why(config: Config) -> None:
     away = f"clickhouse://default@127.0.0.1:{free_port()}/away"
-    alone = attrs.evolve(config, data_dir=config.data_dir / "away", clickhouse_url=away)
+    alone = attrs.evolve(config, data_dir=config.data_dir / "away", clickhouse_url=away, shutdown_timeout_s=1)
     async with running(alone) as service:
 
         async def refused() -> bool:
@@ -99,6 +99,8 @@ async def test_metrics_count_streams_and_matches_that_go_on(service: Service) ->
         pass
 
     async def counted() -> bool:
+        # That a viewer left is noticed at the next message to it: without any event, ten seconds later.
+        await service.post("/api/events", {"matchId": "goes-on", "eventType": "cheer"})
         return await gauge(f"http_requests_total{{{path}}}") == 1
 
     await eventually(counted, lambda: "the stream is not counted")
