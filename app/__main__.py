@@ -17,20 +17,20 @@ COMMANDS = {
 
 
 def load(name: str) -> click.Command:
-    """Return the command that has this name in the module of this name."""
+    """Return the command ``name`` of the module ``app.commands.name``."""
     command: click.Command = getattr(importlib.import_module(f"app.commands.{name}"), name)
     return command
 
 
 class Commands(click.Group):
-    """Loads a command's module when the command is called: the service imports only what it uses."""
+    """A group that imports a command's module when it is called, so that the service imports only what it uses."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names, in the order of their help."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return the command, loaded; None where there is none of that name."""
+        """Return the command of that name, imported, or None."""
         return load(cmd_name) if cmd_name in COMMANDS else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -52,7 +52,7 @@ def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     is_eager=True,
     expose_value=False,
     callback=_show_version,
-    help="Show it, with the commit.",
+    help="Show the version and its commit.",
 )
 @click.pass_context
 def main(ctx: click.Context) -> None:

@@ -35,12 +35,12 @@ NOT_BUILT = (
     "TRUSTED_PROXIES",
     "CLICKHOUSE_CLUSTER",
 )
-"""Settings of the contract that this version does not act on: refused, so that nobody relies on them."""
+"""Settings of the contract that are refused, because this version does not act on them and nobody may rely on them."""
 
 API_KEY = f"{PREFIX}API_KEY"
 API_KEY_HELP = (
-    "Not for the service, but for the commands of operators: the bearer token that they send to a --url other than that"
-    " of the service on this data directory. To that service they send the token in its file admin-token."
+    "Bearer token that commands of operators send to a --url other than that of the service on this data directory."
+    " To that service they send the token in its file admin-token. The service does not read this variable."
 )
 
 
@@ -77,7 +77,7 @@ def _row(kind: Kind[Any], help_: str) -> dict[str, Any]:
 
 @attrs.frozen(kw_only=True)
 class Config:
-    """How the service runs. One field a setting; the defaults are those of the contract."""
+    """The settings of the service, one field each; the defaults are those of the contract."""
 
     host: str = attrs.field(default="127.0.0.1", metadata=_row(Host(), "Address to listen on."))
     port: int = attrs.field(default=8080, metadata=_row(Integer(0, 65_535), "Port to listen on; 0 takes a free one."))
@@ -101,7 +101,7 @@ class Config:
     )
     flush_interval_ms: int = attrs.field(
         default=200,
-        metadata=_row(Integer(1, 60_000, unit="ms"), "The longest an event waits before it is sent to ClickHouse."),
+        metadata=_row(Integer(1, 60_000, unit="ms"), "Longest wait of an event before it is sent to ClickHouse."),
     )
     flush_max_rows: int = attrs.field(
         default=10_000,
@@ -125,7 +125,7 @@ class Config:
     )
     wal_min_free_bytes: int = attrs.field(
         default=512 << 20,
-        metadata=_row(Bytes(0), "Free space the log leaves on its disk; short of it, requests are refused with 503."),
+        metadata=_row(Bytes(0), "Free space the log leaves on its disk; with less, requests are refused with 503."),
     )
     max_body_bytes: int = attrs.field(
         default=10 << 20,
@@ -135,8 +135,8 @@ class Config:
         default=0,
         metadata=_row(
             Integer(0, DAYS_MAX, unit="days"),
-            "Time ClickHouse keeps an event after its receipt, at least; it goes up to a month later, and with it "
-            "what it counted for. 0: for ever.",
+            "Least time that ClickHouse keeps an event after its receipt. The event goes within the month after, and "
+            "what it counted for goes with it. 0: for ever.",
         ),
     )
     event_types: frozenset[str] = attrs.field(
@@ -147,7 +147,7 @@ class Config:
         default=Address("127.0.0.1", 20_101),
         metadata=_row(
             LoopbackAddress(),
-            "Where the aiomonitor console listens (its web page: the next port); loopback only; empty: off.",
+            "Address of the aiomonitor console, whose web page has the next port; loopback only; empty: off.",
         ),
     )
     log_format: Literal["text", "json", ""] = attrs.field(
@@ -170,7 +170,8 @@ class Config:
     def from_env(cls, environ: Mapping[str, str]) -> "Config":
         """Read every setting of ``environ``; raise ConfigError at the first one that cannot be used.
 
-        ``FANFINITY_API_KEY`` is passed over: commands read it, and often share a file of variables with the service.
+        ``FANFINITY_API_KEY`` is passed over, because commands read it and often share a file of variables with the
+        service.
         """
         known = {setting.variable: setting for setting in settings()}
         given = {name: text for name, text in sorted(environ.items()) if name.startswith(PREFIX)}
@@ -183,7 +184,7 @@ class Config:
         return cls(**values)
 
     def shard_settings(self) -> ShardSettings:
-        """Return the part that the shard set works with."""
+        """Return the settings of the shard set."""
         shared = {field.name for field in attrs.fields(ShardSettings)} & {field.name for field in attrs.fields(Config)}
         return ShardSettings(shard_count=self.shards, **{name: getattr(self, name) for name in shared})
 

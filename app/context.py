@@ -22,12 +22,12 @@ EMBEDDED_DIRECTORY = "clickhouse"
 """Directory of the embedded engine, inside the data directory."""
 
 DRAIN_SHARE = 0.85
-"""Part of the remaining time that draining may take: closing the stores needs some too."""
+"""Part of the remaining time that draining may take, because closing the stores needs some too."""
 
 
 @attrs.define
 class Shutdown:
-    """When the shutdown began, and how much of its time is left."""
+    """The clock of the shutdown: whether it has begun, and the seconds that are left of it."""
 
     timeout_s: float
     _deadline_s: float | None = attrs.field(default=None, init=False)
@@ -49,7 +49,7 @@ class Shutdown:
 
 @attrs.frozen(kw_only=True)
 class Context:
-    """What handlers, dashboard, monitor and commands work with. Made by :meth:`create`."""
+    """Everything that handlers, dashboard, monitor and commands work with. Made by :meth:`create`."""
 
     config: Config
     admin: AdminAccess
@@ -107,9 +107,9 @@ class Context:
         await self.live.close()
 
     async def close(self) -> None:
-        """Close admin, drain the shards within the shutdown's time, then close them, then the store."""
+        """Close the admin access, drain the shards within the shutdown's time, then close them, then the store."""
         self.shutdown.begin()
-        self.admin.close()  # as long as the directory is locked: from then on the file may be another process's
+        self.admin.close()  # while the directory is locked, because later the file may be another process's
         began = time.monotonic()
         drained = await self.shards.drain(timeout_s=self.shutdown.left_s() * DRAIN_SHARE)
         left = self.shards.snapshot()

@@ -1,4 +1,4 @@
-"""What a setting may hold: one class a kind, each with its parser and a phrase that says what is allowed."""
+"""Kinds of settings: each class parses one kind, and has a phrase that says what is allowed."""
 
 import ipaddress
 import math
@@ -18,7 +18,7 @@ _SIZE = re.compile(r"([0-9]{1,15}) ?(|B|KiB|MiB|GiB|TiB)")
 _SIZE_UNITS = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _EVENT_TYPE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _DATABASE = re.compile(r"/?|/[A-Za-z_][A-Za-z0-9_]{0,63}")
-# Up to the last @: a password that should have been percent-encoded must not be shown in part.
+# It reaches to the last @, because a password that was not percent-encoded must not be shown in part.
 _PASSWORD = re.compile(r"(?<=://)([^:@]*):.*@", re.DOTALL)
 
 
@@ -49,7 +49,7 @@ class Kind(ABC, Generic[T]):
     @property
     @abstractmethod
     def allowed(self) -> str:
-        """What is allowed, to follow the words *it must be*."""
+        """The phrase that says what is allowed, to follow the words *it must be*."""
 
     @abstractmethod
     def parse(self, text: str) -> T:
@@ -184,11 +184,11 @@ class Choice(Kind[str]):
 
 
 class ClickHouseUrl(Kind[str]):
-    """Where ClickHouse is; empty: the embedded engine."""
+    """The address of ClickHouse; empty: the embedded engine."""
 
     allowed = (
         "empty, or clickhouse://user:password@host:9000/database (clickhouses:// for TLS, with ?ca_certs=FILE, "
-        "one that exists, for an authority of your own, or ?verify=false to take any certificate)"
+        "which must exist, for an authority of your own, or ?verify=false to take any certificate)"
     )
 
     def parse(self, text: str) -> str:
@@ -225,9 +225,9 @@ class EventTypeNames(Kind[frozenset[str]]):
 
 
 class LoopbackAddress(Kind[Address | None]):
-    """``host:port`` of the machine itself: what listens there asks nobody for a key. Empty: off.
+    """``host:port`` of the machine itself, because what listens there asks nobody for a key. Empty: off.
 
-    Only IPv4: the console's telnet server knows no other.
+    IPv4 only, because the console's telnet server knows no other.
     """
 
     allowed = "empty (off), or a loopback address and a port from 1 to 65534, as 127.0.0.1:20101"
