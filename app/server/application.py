@@ -30,7 +30,7 @@ HANDLERS = (
     *(matches, ingest, match_events, receipts, deadletters, stream),
     *(health, prometheus, status, audit, openapi, docs),
 )
-"""A path is looked for in this order, so what is asked most comes first."""
+"""Modules of handlers, those asked most first, because a path is looked for in this order."""
 
 HANDLERS_SHARE = 0.2
 """Part of the shutdown's time that requests in progress may take before they are cut off."""
@@ -40,7 +40,7 @@ def create_app(config: Config) -> web.Application:
     """Return the service, not started.
 
     Shutdown, in this order: not ready, streams ended (``on_shutdown``), monitor closed, shards drained, store
-    closed (``cleanup_ctx``). Serve it with ``auto_decompress=False``: bodies are counted while unpacked.
+    closed (``cleanup_ctx``). Serve it with ``auto_decompress=False``, because handlers count bodies while unpacking.
     """
     app = web.Application(middlewares=[around], client_max_size=config.max_body_bytes)
     app[CONTEXT] = Context.create(config)
@@ -55,7 +55,7 @@ def create_app(config: Config) -> web.Application:
 
 
 async def _send_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Put on a response what every one has. Not part of the middleware, which comes too late for streams."""
+    """Put the headers of every response on this one. The middleware would come too late for streams."""
     send_identity(request, response)
     forbid_storing(response)
     cors.allow_reading(request, response)

@@ -1,4 +1,4 @@
-"""What happens to every request: an id, problems in place of exceptions, the form of its answer, measurement."""
+"""The middleware of every request: its id, problems in place of exceptions, the form of its answer, measurement."""
 
 import re
 import time
@@ -21,10 +21,10 @@ from shards import StoreError, Unavailable
 
 REQUEST_ID_HEADER = "X-Request-ID"
 SERVER = "fanfinity"
-"""In place of the names and versions of what the service is built with."""
+"""The ``Server`` header, in place of the names and versions of what the service is built with."""
 
 UNMATCHED = "unmatched"
-"""Stands for the path in metrics where no route matches: labels must not be chosen by clients."""
+"""The path in metrics where no route matches, because clients must not choose labels."""
 
 STORE_RETRY_AFTER_S = 2
 EVENT_STREAM = "text/event-stream"
@@ -39,7 +39,8 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Do what is done for every request, before and after its handler.
 
-    One middleware of plain steps: as one each, coroutine within coroutine, they took a tenth of a cached answer's time.
+    It is one middleware, because its steps as one each, coroutine within coroutine, took a tenth of a cached answer's
+    time.
     """
     began = time.perf_counter()
     _identify(request)
@@ -58,7 +59,7 @@ async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 def send_identity(request: web.Request, response: web.StreamResponse) -> None:
-    """Put the request's id on its response, and who answers."""
+    """Put the request's id and the name of the server on a response."""
     response.headers[hdrs.SERVER] = SERVER
     if (request_id := request.get(REQUEST_ID)) is not None:
         response.headers[REQUEST_ID_HEADER] = request_id
@@ -73,9 +74,9 @@ def _identify(request: web.Request) -> None:
 
 
 def _measure(request: web.Request, response: web.StreamResponse, began: float) -> None:
-    """Count the request and the time it took; also for its match, where the handler has named one.
+    """Count the request and the time it took, for its match too where the handler has named one.
 
-    A stream lasts as long as its viewer stays, which is no time to answer.
+    A stream is counted without a time, because it lasts as long as its viewer stays.
     """
     streamed = not isinstance(response, web.Response) and response.content_type == EVENT_STREAM
     seconds = None if streamed else time.perf_counter() - began
@@ -86,9 +87,9 @@ def _measure(request: web.Request, response: web.StreamResponse, began: float) -
 
 
 def _may_be_answered(request: web.Request, error: Exception) -> bool:
-    """Say whether an exception is a problem for the client to hear of.
+    """Say whether an exception is to be answered by a problem.
 
-    Some are answers themselves. Once a response has begun nothing can be told any more, nor to a client who left.
+    It is not if it is an answer itself, if the client has left, or if a response has begun.
     """
     answer = isinstance(error, web.HTTPException) and error.status < HTTPStatus.BAD_REQUEST
     left = isinstance(error, ConnectionError) and request.transport is None
@@ -96,14 +97,14 @@ def _may_be_answered(request: web.Request, error: Exception) -> bool:
 
 
 def _answer_to(request: web.Request, error: Exception) -> web.Response:
-    """Turn an exception into a problem; what was not foreseen is logged, and nothing of it is shown."""
+    """Turn an exception into a problem; one that was not foreseen is logged, and nothing of it is shown."""
     problem, error_type = _explanation(request, error)
     request.app[CONTEXT].telemetry.error(_method(request), path_template(request), error_type)
     return problem_response(request, problem)
 
 
 def path_template(request: web.Request) -> str:
-    """Return the path of the route, with placeholders: it has no part that a client can choose."""
+    """Return the path of the route, with placeholders for the parts that a client can choose."""
     resource = request.match_info.route.resource
     return UNMATCHED if resource is None else resource.canonical
 

@@ -1,10 +1,10 @@
 """The aiomonitor console on loopback, with the service's own commands: see :mod:`app.server.monitor_commands`.
 
-It shows, and changes nothing but by the service's own commands. Its Python console is off, because that would ask
-nobody for a key. What keeps pages of a browser out is in :mod:`app.server.monitor_guard`.
+The console shows; only the service's own commands change anything. Its Python console is off, because that would ask
+nobody for a key. :mod:`app.server.monitor_guard` keeps the pages of a browser out.
 
-aiomonitor has no parameters for that, so two of its names, and one of prompt_toolkit, whose telnet server it is, are
-replaced while it runs. `tests/unit/test_internals.py` names everything of them that is relied on.
+aiomonitor has no parameters for that, so two of its names are replaced while it runs, and one of prompt_toolkit, whose
+telnet server it uses. `tests/unit/test_internals.py` names everything of both that is relied on.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ def _can_listen(address: Address) -> bool:
     for port in (address.port, address.port + 1):
         if reason := _why_taken(address.host, port):
             wanted = Address(address.host, port)
-            remedy = "FANFINITY_MONITOR names another address, or none where it is empty"
+            remedy = "set FANFINITY_MONITOR to another address, or to nothing to do without the monitor"
             _log.warning("monitor not started", address=str(wanted), error=reason, remedy=remedy)
             return False
     return True
@@ -52,8 +52,8 @@ def _can_listen(address: Address) -> bool:
 
 @contextmanager
 def _hardened(shards: ShardSet, address: Address) -> Iterator[None]:
-    """Have aiomonitor use our commands and checks in this block; to be entered in the loop that ``shards`` works in."""
-    # Imported late: importing aiomonitor replaces the streams that click writes to.
+    """Have aiomonitor use our commands and checks in this block. Enter it in the loop that ``shards`` works in."""
+    # Imported late, because importing aiomonitor replaces the streams that click writes to.
     guard = importlib.import_module("app.server.monitor_guard")
     monitor = importlib.import_module("aiomonitor.monitor")
     commands = importlib.import_module("aiomonitor.termui.commands")

@@ -1,7 +1,7 @@
 """Commands of the monitor's console: ``shards``, ``wal``, ``flush [SHARD]``, ``deadletters``, and some of aiomonitor.
 
-The console has a thread and an event loop of its own. Commands are called in it; whatever touches the shard
-set is run in the service's loop.
+The console has a thread and an event loop of its own, in which commands are called. Whatever touches the shard set runs
+in the service's loop.
 """
 
 import asyncio
@@ -37,8 +37,8 @@ WAL_COLUMNS = ("shard", "segments", "bytes", "oldest unconfirmed, s")
 def console_group(stock: click.Group, own: Iterable[click.Command]) -> click.Group:
     """Return a group with those commands of aiomonitor's group ``stock`` that only show something, and with ``own``.
 
-    ``signal``, ``cancel`` and ``console`` are left out, and whatever a later aiomonitor adds: they end tasks, or the
-    service, for anybody who can connect. ``stock`` stays as it is.
+    ``signal``, ``cancel``, ``console`` and whatever a later aiomonitor adds are left out, because anybody who can
+    connect could end tasks, or the service, with them. ``stock`` stays as it is.
     """
     group = copy(stock)
     kept = {name: command for name, command in stock.commands.items() if name in STOCK}
@@ -72,7 +72,7 @@ def service_commands(shards: ShardSet, loop: asyncio.AbstractEventLoop) -> list[
         _command(
             "flush",
             flush,
-            "Store and confirm all, or one SHARD",
+            "Store and confirm the events of all shards, or of one SHARD",
             click.Argument(["shard"], type=click.IntRange(min=0), required=False),
         ),
     ]

@@ -1,9 +1,9 @@
-"""Checks that keep the pages of a browser out of the aiomonitor console, all but its own page.
+"""Checks that keep all pages of a browser but its own out of the aiomonitor console.
 
 Pages of any site can have a browser on this machine send requests to loopback. The telnet port therefore reads nothing
 from a client that does not speak telnet, and the web page changes nothing and answers only requests under its own name.
 
-To be imported late: it loads ``prompt_toolkit``, whose telnet server is the one of aiomonitor.
+Import it late, because it loads ``prompt_toolkit``, whose telnet server aiomonitor uses.
 """
 
 import threading
@@ -23,7 +23,7 @@ from app.setting_kinds import Address
 _log = structlog.stdlib.get_logger(__name__)
 
 WARNING_INTERVAL_S = 60.0
-# Lists of the page, asked for by POST because their filters are a form.
+# Paths of the page's lists, which it asks for by POST because their filters are a form.
 READ_BY_POST = frozenset({"/api/task-count", "/api/live-tasks", "/api/terminated-tasks"})
 
 
@@ -36,18 +36,18 @@ class Refusals:
     """
 
     reason: str
-    _untold: int = attrs.field(default=0, init=False)
+    _unlogged: int = attrs.field(default=0, init=False)
     _next_at: float = attrs.field(default=0.0, init=False)
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
 
     def add(self) -> None:
-        """Count one more; may be called in any thread."""
+        """Count one more refusal; may be called in any thread."""
         with self._lock:
-            self._untold += 1
+            self._unlogged += 1
             if time.monotonic() < self._next_at:
                 return
             self._next_at = time.monotonic() + WARNING_INTERVAL_S
-            count, self._untold = self._untold, 0
+            count, self._unlogged = self._unlogged, 0
         _log.warning("monitor refused clients", reason=self.reason, since_last_line=count)
 
 
@@ -66,7 +66,7 @@ class CheckedConnection(TelnetConnection):
     _speaks_telnet = False
 
     def feed(self, data: bytes) -> None:
-        """Parse what came in, or close."""
+        """Parse what the client sent, or close."""
         if not self._speaks_telnet and not data.startswith(IAC):
             no_telnet.add()
             self.close()

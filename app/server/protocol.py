@@ -25,22 +25,22 @@ from app.web.problems import CONTENT_TYPE, Problem, problem_response
 from app.web.timeouts import Timeouts
 
 RESERVED_FILES = 512
-"""Of the files a process may open, so many are kept for the log, for ClickHouse and for what is at hand."""
+"""Open files that are kept for the log, for ClickHouse and for what is at hand; the others may be connections."""
 
 CONNECTIONS_MIN = 64
 CONNECTS_WAITING = 1024
-"""Connections that may wait to be accepted: a crowd that comes within milliseconds must not be turned away."""
+"""Connections that may wait to be accepted, because a crowd that comes within milliseconds must not be turned away."""
 
 LISTENERS = 8
-"""Of one socket. libuv, and so uvloop, accepts one connection for each in a round of the event loop (libuv#3696): a
-crowd that comes while every round has dozens of requests would wait for seconds.
+"""Listeners on one socket. libuv, and so uvloop, accepts one connection for each in a round of the event loop
+(libuv#3696), so with one a crowd would wait for seconds while every round has dozens of requests.
 """
 
 FULL_RETRY_AFTER_S = 5
 FULL_LOG_INTERVAL_S = 10.0
 
 _TOO_LONG = "The path with its query, or a header, is longer than the 8190 bytes that are read: shorten it."
-_MALFORMED = "The request is not HTTP as it should be"
+_MALFORMED = "The request is not valid HTTP"
 _MEND = "mend its first line, its headers or its chunks."
 _CONTINUE = "100-continue"
 _LINGER_NOT = struct.pack("ii", 1, 0)
@@ -49,7 +49,7 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 def connections_for(files: int) -> int:
-    """Return how many connections a process that may open so many files can hold."""
+    """Return how many connections a process can hold that may open this many files."""
     return sys.maxsize if files == resource.RLIM_INFINITY else max(files - RESERVED_FILES, CONNECTIONS_MIN)
 
 
@@ -59,8 +59,8 @@ def _nothing_to_do(_host: str, _port: int) -> None: ...
 class ServiceRunner(web.AppRunner):
     """Runs the application so that malformed HTTP is answered by a problem too, and bodies stay compressed.
 
-    No client can hold a connection without using it for longer than `timeouts` says, and those that come when
-    ``connections_max`` are open are refused: who is connected goes on being served.
+    No client can hold a connection without using it for longer than `timeouts` says. One that comes when
+    ``connections_max`` are open is refused, so that those who are connected go on being served.
     """
 
     __slots__ = ("_connections_max", "_timeouts")
@@ -85,7 +85,7 @@ class ServiceRunner(web.AppRunner):
         self._connections_max = connections_for(files) if connections_max is None else connections_max
 
     async def listen(self, host: str, port: int, *, opening: Callable[[str, int], None] = _nothing_to_do) -> None:
-        """Accept connections at an address, or at all of a name.
+        """Accept connections at an address, or at all addresses of a name.
 
         Args:
             host: the address, or the name.
@@ -93,7 +93,7 @@ class ServiceRunner(web.AppRunner):
             opening: called with the first address and its port once these are known, and before anybody can connect.
 
         Raises:
-            OSError: one is taken, or not of this machine.
+            OSError: an address is taken, or not of this machine.
         """
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -123,11 +123,11 @@ class _Server(web.Server):
         return _ClientConnection(self, loop=self._loop, **self._kwargs)
 
     @property
-    def full(self) -> bool:
+    def is_full(self) -> bool:
         return len(self._connections) >= self.connections_max
 
     def refuse(self, transport: asyncio.Transport) -> None:
-        """Tell a client that there is no room for it. It may not hear it: its request is not read."""
+        """Tell a client that there is no room for it. It may miss that, because its request is not read."""
         transport.write(_refusal())
         transport.close()
         if time.monotonic() - self._full_logged_s >= FULL_LOG_INTERVAL_S:
@@ -148,7 +148,7 @@ class _Timer:
     _handle: asyncio.TimerHandle | None = None
 
     @property
-    def runs(self) -> bool:
+    def is_running(self) -> bool:
         return self._handle is not None
 
     def start(self, delay_s: float, call: Callable[[], None]) -> None:
@@ -164,8 +164,8 @@ class _Timer:
 class _ClientConnection(web.RequestHandler):
     """One connection.
 
-    aiohttp itself answers malformed HTTP in plain text, quotes it, and logs a traceback. It cuts off who sends
-    nothing for long, and waits for ever for who does not take its answers.
+    aiohttp itself answers malformed HTTP in plain text, quotes it, and logs a traceback. It cuts off a client that
+    sends nothing for long, but waits for ever for one that does not take its answers.
     """
 
     __slots__ = ("_close_timer", "_head_timer", "_server", "_transport", "_unread_timer")
@@ -173,15 +173,15 @@ class _ClientConnection(web.RequestHandler):
     def __init__(self, server: _Server, **options: Any) -> None:
         super().__init__(server, **options)
         self._server = server
-        self._transport: asyncio.Transport | None = None  # until it is lost; aiohttp's own ends when it is closed
+        self._transport: asyncio.Transport | None = None  # kept until it is lost; aiohttp drops its own at the close
         self._head_timer = _Timer(self._loop)
         self._unread_timer = _Timer(self._loop)
         self._close_timer = _Timer(self._loop)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        if self._server.full:
-            self._force_close = True  # what still comes is not looked at
+        if self._server.is_full:
+            self._force_close = True  # whatever still comes is ignored
             self._server.refuse(self._transport)
         else:
             super().connection_made(transport)
@@ -196,7 +196,7 @@ class _ClientConnection(web.RequestHandler):
         try:
             await super().start()
         finally:
-            # A transport that is closed waits for its last bytes to be taken, however long that lasts.
+            # A closed transport waits until its last bytes are taken, however long that lasts.
             if self._transport is not None:
                 self._close_timer.start(self._server.timeouts.unread_s, self._cut_off)
 
@@ -204,7 +204,7 @@ class _ClientConnection(web.RequestHandler):
         super().data_received(data)
         if not self._awaits_request:
             self._head_timer.stop()
-        elif data and not self._head_timer.runs:
+        elif data and not self._head_timer.is_running:
             self._head_timer.start(self._server.timeouts.head_s, self._head_overdue)
 
     def pause_writing(self) -> None:
@@ -220,7 +220,7 @@ class _ClientConnection(web.RequestHandler):
         return self._waiter is not None and not self._waiter.done()
 
     def _cut_off(self) -> None:
-        """End the connection at once, with what still waits in the kernel: nobody takes it."""
+        """End the connection at once, and drop what still waits in the kernel, because nobody takes it."""
         if self._transport is not None:
             sock = self._transport.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
@@ -256,7 +256,7 @@ class _ClientConnection(web.RequestHandler):
 
 
 def _bound(family: int, address: tuple[Any, ...]) -> socket.socket:
-    """Return a socket that has its address and port, but does not listen yet: who connects is refused."""
+    """Return a socket that has its address and port, but does not listen yet, so that whoever connects is refused."""
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -270,7 +270,7 @@ def _bound(family: int, address: tuple[Any, ...]) -> socket.socket:
 
 
 def _without_odd_expectations(make_request: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:
-    """Ignore an ``Expect`` that nobody knows, as RFC 9110 (10.1.1) allows: aiohttp answers 417 in plain text."""
+    """Ignore an unknown ``Expect``, as RFC 9110 (10.1.1) allows, because aiohttp would answer 417 in plain text."""
 
     def make(message: RawRequestMessage, *others: Any) -> web.BaseRequest:
         if message.headers.get(hdrs.EXPECT, _CONTINUE).lower() != _CONTINUE:
@@ -283,7 +283,7 @@ def _without_odd_expectations(make_request: Callable[..., web.BaseRequest]) -> C
 
 
 def _refusal() -> bytes:
-    detail = "As many connections are open as there is room for. Connect again after Retry-After."
+    detail = "The service has no room for another connection. Connect again after Retry-After."
     problem = Problem(503, "Service unavailable", detail)
     body = msgspec.json.encode(problem.body("/"))
     lines = (
