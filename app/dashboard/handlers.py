@@ -34,10 +34,10 @@ from shards import StoreError
 STATIC_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 HEARTBEAT_S = 5.0
-"""At most so long an overview stream says nothing; the page takes a longer silence for an outage."""
+"""Most seconds that an overview stream says nothing; the page takes a longer silence for an outage."""
 
 SEND_TIMEOUT_S = 10.0
-"""A viewer that takes nothing for so long is cut off."""
+"""Seconds after which a viewer that takes nothing is cut off."""
 
 RETRY_AFTER_S = "2"
 
@@ -96,12 +96,12 @@ async def match_stream(request: web.Request) -> web.StreamResponse:
         ):
             return await _send(request, updates)
     except (FieldError, UnknownMatch):
-        raise Problem(404, "Unknown match", "Nothing was received of this match yet.") from None
+        raise Problem(404, "Unknown match", "No event of this match was received yet.") from None
 
 
 @routes.get("/static/{path:.+}")
 async def static(request: web.Request) -> web.StreamResponse:
-    """Serve one of the files found at the start: no other path of the disk can be named."""
+    """Serve one of the files found at the start, so that no other path of the disk can be named."""
     path = request.app[STATIC_FILES].get(request.match_info["path"])
     if path is None:
         raise web.HTTPNotFound

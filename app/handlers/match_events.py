@@ -22,7 +22,7 @@ from shards import EventPage, EventQuery, FoundEvent, Position
 
 LIMIT_DEFAULT = 100
 LIMIT_MAX = 1000
-"""Events are small beside the summaries of matches, of which a page holds 100 at most."""
+"""Most events on a page; more than the 100 matches of one, because events are small beside their summaries."""
 
 _UNKNOWN_SHOWN = 5
 
@@ -46,7 +46,7 @@ async def match_events(request: web.Request) -> web.Response:
 
 
 def events_query_of(match_id: str, query: MultiMapping[str], types: EventTypes, faults: list[Fault]) -> EventQuery:
-    """Return what is asked for; what is at fault is added to ``faults``."""
+    """Return the query that is asked for, and add what is at fault to ``faults``."""
     range_ = time_range_of(query, faults)
     wanted = EventQuery(
         match_id=match_id,
@@ -65,7 +65,7 @@ def _types(texts: list[str], types: EventTypes, faults: list[Fault]) -> frozense
     if unknown:
         listed = ", ".join(map(shown, unknown[:_UNKNOWN_SHOWN])) + (", ..." if len(unknown) > _UNKNOWN_SHOWN else "")
         known = ", ".join(sorted(types.known))
-        faults.append(Fault("type", f"names what is no event type: {listed}; separate by commas some of: {known}"))
+        faults.append(Fault("type", f"names unknown event types: {listed}; known are, separated by commas: {known}"))
     return frozenset(names & types.known)
 
 
@@ -85,7 +85,7 @@ def _after(cursor: str | None, query: EventQuery, faults: list[Fault]) -> Positi
     try:
         at_ms, received_ns, event_id = position_of(cursor, scope=_scope(query), decoder=_place)
         if not (0 <= at_ms < 1 << 62 and 0 <= received_ns < 1 << 64 and CANONICAL_UUID.fullmatch(event_id)):
-            raise FieldError("lies nowhere")
+            raise FieldError("leads nowhere; leave it out to begin with the first page")
         return Position(at_ms, received_ns, event_id)
     except FieldError as error:
         faults.append(Fault("cursor", str(error)))

@@ -1,1 +1,1 @@
-"""What the handlers share of HTTP, without a word about matches."""
+"""Parts of HTTP that the handlers share, without a word about matches."""

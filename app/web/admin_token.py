@@ -1,4 +1,4 @@
-"""The proof that somebody may do what only operators may: a token in a file that only they can read.
+"""The proof that a client is an operator: a token in a file that only operators can read.
 
 The file is ``<data dir>/admin-token``, mode 0600, two lines: the token, and the address of the service that takes it.
 Each start of the service makes another token. Whoever runs the service, or is root, can read the file; an address, a
@@ -30,7 +30,7 @@ _log = structlog.stdlib.get_logger(__name__)
 
 @attrs.frozen
 class AdminToken:
-    """What the file holds.
+    """The content of the file.
 
     Attributes:
         secret: the token, of 192 random bits.
@@ -47,7 +47,7 @@ class AdminToken:
 
     @classmethod
     def read(cls, data_dir: Path) -> Self:
-        """Return what the file of a data directory holds.
+        """Return the content of the file in a data directory.
 
         Raises OSError where it is missing or may not be read, ValueError where it is not what a service wrote.
         """
@@ -58,13 +58,13 @@ class AdminToken:
         return cls(*lines)
 
     def write(self, data_dir: Path) -> None:
-        """Put the token in place of the one that is there. At no moment can others read it, or half of it.
+        """Replace the file by one with this token. At no moment can others read it, or anybody half of it.
 
-        Raises OSError; then nothing of it is left.
+        Raises OSError, and then leaves nothing of the token behind.
         """
         path = data_dir / FILE_NAME
         new = path.with_name(f"{FILE_NAME}.new")
-        new.unlink(missing_ok=True)  # of a process that was killed at this very point
+        new.unlink(missing_ok=True)  # left by a process that was killed at this very point
         try:
             fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with os.fdopen(fd, "wb") as file:
@@ -97,9 +97,9 @@ class AdminAccess:
     _token: AdminToken | None = attrs.field(default=None, init=False)
 
     def open(self, host: str, port: int) -> None:
-        """Make a token for the service at this address, and write its file; must come before the first request.
+        """Make a token for the service at this address, and write its file. Call it before the first request.
 
-        Where the file cannot be written nobody is let in, and the log says so: the service has other work to do.
+        Where the file cannot be written, nobody is let in and the log says so. The service goes on without it.
         """
         token = AdminToken.made_for(f"http://{Address(_reachable(host), port)}")
         try:
@@ -130,7 +130,7 @@ class AdminAccess:
             )
 
     def admits(self, authorization: Sequence[str]) -> bool:
-        """Say whether the values of ``Authorization`` that a request has are one, with the token."""
+        """Say whether the values of a request's ``Authorization`` headers are exactly one, with the token."""
         if self._token is None or len(authorization) != 1:
             return False
         scheme, _, given = authorization[0].encode("utf-8", "surrogateescape").partition(b" ")

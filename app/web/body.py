@@ -30,14 +30,14 @@ _FAILURES = (TimeoutError, web.RequestPayloadError, HttpProcessingError, Connect
 
 
 def body_format(request: web.BaseRequest, *, default: Format = "json") -> Format:
-    """Return what the body's content type says it is; ``default`` where there is none.
+    """Return the format that the body's content type names; ``default`` where there is none.
 
-    Raises Problem (415) for any other type, and for a charset that is not UTF-8. A page has to name the type: without
-    one a browser sends what pages of other sites make up, and asks nobody.
+    Raises Problem (415) for any other type, and for a charset that is not UTF-8. A page has to name the type, because
+    without one a browser sends a body for the page of any site, and does not ask by a preflight.
     """
     if hdrs.CONTENT_TYPE not in request.headers:
         if hdrs.ORIGIN in request.headers:
-            raise _unsupported("A page that sends events has to name the Content-Type.")
+            raise _unsupported("A page that sends events must name the Content-Type, such as application/json.")
         return default
     if request.charset is not None and request.charset.lower() not in _CHARSETS:
         raise _unsupported(f"The charset {request.charset[:40]!a} is not accepted; send UTF-8.")
@@ -125,7 +125,7 @@ class Decompressor:
 
     @property
     def complete(self) -> bool:
-        """Say whether what was fed so far ends where a compressed stream ends."""
+        """Whether the data fed so far ends where a compressed stream ends."""
         return self._members > 0 and self._stream is None and not self._head
 
     def feed(self, data: bytes) -> Iterator[bytes]:
@@ -149,7 +149,7 @@ class Decompressor:
                 more = False
 
     def _start(self, data: bytes) -> bytes:
-        """Begin a member at the start of ``data``, or keep it if too short to tell; return what is left."""
+        """Begin a member at the start of ``data``, or hold it back if too short to tell; return what is left."""
         if self._members:
             if self._encoding == _DEFLATE:
                 raise zlib.error("data after the end")
@@ -162,7 +162,7 @@ class Decompressor:
 
 
 def _deflate_window(data: bytes) -> int:
-    """RFC 9110 means zlib's format by deflate, but some clients send the bare stream; zlib's has a check."""
+    """Return zlib's ``wbits``. RFC 9110 means zlib's format, with its check, but some clients send the bare stream."""
     wrapped = data[0] & 0x0F == 8 and int.from_bytes(data[:2], "big") % 31 == 0
     return zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS
 

@@ -1,7 +1,7 @@
 """Compressed answers, by ``Accept-Encoding`` (RFC 9110, section 12.5.3).
 
-Measured on answers of this service: 1 KiB and more shrinks to a third and less in 25 µs; level 6 takes up to three
-times as long as level 1 for a tenth less. Streams are left alone: what is written to them has to leave at once.
+Measured on answers of this service: 1 KiB and more shrinks to a third or less in 25 µs; level 6 takes up to three times
+as long as level 1 and saves a tenth more. Streams are left alone, because what is written to them has to leave at once.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ from aiohttp import hdrs, web
 Coding = Literal["gzip", "deflate"]
 
 LEAST_BYTES = 1024
-"""Shorter answers fit into one packet anyway."""
+"""Size from which answers are compressed; shorter ones fit into one packet anyway."""
 
 THREAD_BYTES = 1 << 17
-"""Larger ones take longer than a millisecond, and are compressed in a thread."""
+"""Size above which answers are compressed in a thread, because that takes longer than a millisecond."""
 
 KEPT = 64
 """Compressed answers, and readings of ``Accept-Encoding``, that are kept for those who ask for the same."""
@@ -33,7 +33,7 @@ _WEIGHT = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 
 
 async def compress(request: web.Request, response: web.Response) -> None:
-    """Compress an answer to a GET where the client takes it and it pays."""
+    """Compress an answer to a GET where the client accepts that and it saves something."""
     body = response.body
     if not isinstance(body, bytes) or len(body) < LEAST_BYTES or response.content_type not in TYPES:
         return
@@ -48,7 +48,7 @@ async def compress(request: web.Request, response: web.Response) -> None:
 
 @lru_cache(KEPT)
 def preferred(headers: tuple[str, ...]) -> Coding | None:
-    """Return the coding that a client likes best, gzip of equals; None for none. What cannot be read counts as a no."""
+    """Return the coding that a client likes best, gzip among equals, or None. A weight that cannot be read is a no."""
     weights: dict[str, float] = {}
     for item in ",".join(headers).lower().split(","):
         name, _, weight = item.partition(";")
@@ -67,7 +67,7 @@ async def _compressed(body: bytes, coding: Coding) -> bytes:
 
 @lru_cache(KEPT)
 def _deflated(body: bytes, coding: Coding) -> bytes:
-    """Compress what many may ask for once for all of them: it is the same object, whose hash is at hand."""
+    """Compress a body once for all who ask for it, which is cheap to find: it is one object that keeps its hash."""
     return _deflate(body, coding)
 
 

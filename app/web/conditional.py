@@ -1,9 +1,9 @@
-"""Conditional GETs (RFC 9110, section 13) and what may be stored of an answer.
+"""Conditional GETs (RFC 9110, section 13), and which answers may be stored.
 
-Answers that say ``Cache-Control: no-cache`` may be stored and have to be checked before each use: these get an
-``ETag``, and a request whose ``If-None-Match`` names it is answered by 304, without a body. The tags are weak: the same
-one stands for the compressed and the plain form, and an answer may hold parts that do not count for it, see `essence`.
-Whatever says nothing about being stored, and every error, is not to be stored.
+Answers that say ``Cache-Control: no-cache`` may be stored and have to be checked before each use. They get an ``ETag``,
+and a request whose ``If-None-Match`` names it is answered by 304, without a body. The tags are weak, because one stands
+for the compressed and the plain form, and an answer may hold parts that do not count for it, see `essence`. An answer
+that says nothing about being stored, and every error, is not to be stored.
 """
 
 import hashlib
@@ -22,12 +22,12 @@ _TAG_BYTES = 12
 
 
 def tag_of(counted: bytes) -> str:
-    """Return the tag of an answer, without its quotes, by what counts of it."""
+    """Return the tag of an answer, without its quotes; ``counted`` is the part of the answer that counts."""
     return hashlib.blake2b(counted, digest_size=_TAG_BYTES).hexdigest()
 
 
 def essence(view: Mapping[str, Any], *, without: Collection[str]) -> bytes:
-    """Return what an answer says but for the parts that change with every answer."""
+    """Return the JSON of an answer without the parts that change with every answer."""
     return msgspec.json.encode({name: value for name, value in view.items() if name not in without})
 
 
@@ -46,7 +46,7 @@ def validated(request: web.Request, response: web.Response) -> web.Response:
 
 
 def forbid_storing(response: web.StreamResponse) -> None:
-    """Say ``no-store`` where nothing is said, and on errors."""
+    """Set ``no-store`` on errors, and on answers that say nothing about being stored."""
     if response.status >= 400:
         response.headers[hdrs.CACHE_CONTROL] = NOT_STORED
     else:

@@ -18,7 +18,7 @@ DOCUMENT = "/openapi.json"
 
 
 def setup(app: web.Application) -> None:
-    """Let the routes for reading, all of which the application has by now, answer to OPTIONS."""
+    """Let the routes for reading answer to OPTIONS. Call it when the application has all of them."""
     for resource in list(app.router.resources()):
         if not isinstance(resource, web.Resource) or not _is_readable(resource.canonical):
             continue
@@ -27,7 +27,7 @@ def setup(app: web.Application) -> None:
 
 
 async def _options(request: web.Request) -> web.Response:
-    """Answer a preflight, and whoever else asks what there is."""
+    """Answer a preflight, or any other OPTIONS, with the methods of the path."""
     router, this = request.app.router, request.match_info.route.resource
     # GET and POST of one path may be two resources.
     same_path = (other for other in router.resources() if this is not None and other.canonical == this.canonical)

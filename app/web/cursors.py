@@ -1,8 +1,8 @@
 """Cursors: where the next page of a list begins, as text that clients hand back and need not understand.
 
-A cursor belongs to its list: to what is listed, and to what was filtered out. It carries a checksum over both, so that
-one of another list, or one that was changed on its way, is refused and does not lead to a wrong place. That is no
-signature: who works out a cursor of their own gets a place in a list that they may read anyway.
+A cursor belongs to one list and its filters. It carries a checksum over its place and these, so that a cursor of
+another list, or one that was changed on its way, is refused and does not lead to a wrong place. The checksum is no
+signature, because whoever works out a cursor gets a place in a list that they may read anyway.
 """
 
 import base64
@@ -32,7 +32,7 @@ def cursor_of(position: tuple[int | str, ...], *, scope: Scope) -> str:
 
 
 def position_of(cursor: str, *, scope: Scope, decoder: msgspec.json.Decoder[T]) -> T:
-    """Return the position that a cursor stands for. FieldError if it is none of this list."""
+    """Return the position that a cursor stands for; raise FieldError if it is none of this list."""
     try:
         packed = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         checksum, place = packed[:_CHECKSUM_BYTES], packed[_CHECKSUM_BYTES:]

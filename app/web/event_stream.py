@@ -1,4 +1,4 @@
-"""A response of server-sent events that every client sees the end of."""
+"""A response of server-sent events whose end every client sees."""
 
 from typing import Any
 

@@ -15,7 +15,7 @@ MATCH_ID: web.RequestKey[str] = web.RequestKey("match_id", str)
 """The match a request is about, set by its handler; the response time is counted for that match."""
 
 FAULTS: "web.RequestKey[list[Fault]]" = web.RequestKey("faults", list)
-"""What is wrong with the query as such; parameters with values at fault are added where they are read."""
+"""Faults of the query as such; those of its values are added where they are read."""
 
 TAG: web.RequestKey[str] = web.RequestKey("tag", str)
-"""The ETag of an answer without its quotes, set by a handler that has parts in it which do not count for it."""
+"""The ETag of an answer without its quotes, set by a handler whose answer has parts that do not count for it."""

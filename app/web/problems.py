@@ -28,9 +28,9 @@ class Problem(Exception):
     Attributes:
         status: the HTTP status, 400 to 599.
         title: the kind of problem in a few words, the same for all of its kind.
-        detail: what happened here and what to do about it; shown to the client, so nothing of the inside.
-        errors: for each field at fault an object with ``field`` and ``message``; of many events, one object
-            for each event at fault.
+        detail: what happened here and what to do about it; it tells nothing of the inside, because the client sees it.
+        errors: an object with ``field`` and ``message`` for each field at fault; for many events, one object for each
+            event at fault.
         headers: further headers of the response.
         kind: last part of the ``type`` URI; by default it follows from the status.
         members: further members of the problem.

@@ -10,28 +10,29 @@ from shards import NotAccepting, Saturated, Unavailable, WalFailed, WalFull
 
 
 def refuse(faults: Sequence[Fault]) -> None:
-    """Raise Problem 400 that names every parameter at fault, if there is one."""
+    """Raise Problem 400 that names every parameter at fault, if there is any."""
     if faults:
-        detail = "A parameter of the request cannot be used."
+        detail = "A parameter of the request cannot be used; errors names it and what is allowed."
         errors = [fault.view() for fault in faults]
         raise Problem(400, "Invalid parameters", detail, errors, kind="validation")
 
 
 def unknown_match() -> Problem:
-    """Return the problem of a match nothing was ever received of."""
-    return Problem(404, "Unknown match", "Nothing was received of this match yet.", kind="unknown-match")
+    """Return the problem of a match of which nothing was ever received."""
+    detail = "No event of this match was received yet; /api/matches lists the known ones."
+    return Problem(404, "Unknown match", detail, kind="unknown-match")
 
 
 _REFUSALS: dict[type[Unavailable], str] = {
     NotAccepting: "The service is starting or shutting down.",
-    Saturated: "More is waiting for the disk than may wait.",
-    WalFull: "The room for events that ClickHouse has not confirmed yet is used up.",
+    Saturated: "Too many events wait for the disk already.",
+    WalFull: "There is no room left for events that ClickHouse has not confirmed yet.",
     WalFailed: "The disk failed; part of the request may be durable.",
 }
 
 
 def refused(error: Unavailable) -> Problem:
-    """Return the problem of a request that finds no room, or no service, now."""
+    """Return the problem of a request that finds no room now, or no service."""
     return Problem(
         503,
         "Service unavailable",

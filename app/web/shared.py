@@ -17,7 +17,7 @@ V = TypeVar("V")
 
 @attrs.frozen(eq=False)
 class _Call(Generic[V]):
-    """One call, when it began on the monotonic clock, and what it is a result of."""
+    """One call: when it began on the monotonic clock, the version it is made from, and its task."""
 
     began: float
     version: object
@@ -25,15 +25,15 @@ class _Call(Generic[V]):
 
 
 async def to_its_end(call: "asyncio.Future[V]") -> None:
-    """Wait for a call, however long it takes; who goes away takes nothing from the others."""
+    """Wait for a call, however long it takes. It goes on for the others when one that waits goes away."""
     await asyncio.wait({call})
 
 
 class Shared(Generic[K, V]):
-    """Results by key, and by the version of what they are made of. Errors are shared as results are.
+    """Results by key, and by the version of what they are made from. Errors are shared as results are.
 
-    A result is given to those who ask within ``max_age_s`` after its call began. Of one key and version there is never
-    more than one call under way: who comes late waits for its end, and shares the next one. A call goes on when those
+    A result is given to those who ask within ``max_age_s`` after its call began. One key and version never has more
+    than one call under way: whoever comes later waits for its end, and shares the next one. A call goes on when those
     who wait for it have gone.
 
     Attributes:
@@ -51,7 +51,7 @@ class Shared(Generic[K, V]):
 
         Args:
             max_age_s: see above.
-            keys_max: results that are kept; beyond, the one goes that was not asked for the longest.
+            keys_max: most results that are kept; the least recently used one goes first.
             wait: waits for a call; may raise where that takes too long.
         """
         self.max_age_s = max_age_s
@@ -59,7 +59,7 @@ class Shared(Generic[K, V]):
         self._calls: LRUCache[K, _Call[V]] = LRUCache(keys_max)
 
     async def get(self, key: K, make: Callable[[], Awaitable[V]], *, version: object = None) -> V:
-        """Return the result for a key, of ``make`` where there is none that may be given.
+        """Return the result for a key; call ``make`` where there is none that may be given.
 
         Raises what its call or the wait raises, and StoreUnavailable at shutdown.
         """
@@ -95,7 +95,7 @@ class Shared(Generic[K, V]):
         return call
 
     def _note_done(self, key: K, call: _Call[V]) -> None:
-        """Take notice of an error, also if everyone who waited for it has gone; forget the result in a while."""
+        """Retrieve an error even if everyone who waited for it has gone; forget the result ``max_age_s`` later."""
         if not call.task.cancelled():
             call.task.exception()
         if math.isfinite(self.max_age_s):

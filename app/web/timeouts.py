@@ -1,17 +1,17 @@
-"""How long the service waits for clients that are slow, silent or gone."""
+"""Time limits for clients that are slow, silent or gone."""
 
 import attrs
 
 
 @attrs.frozen(kw_only=True)
 class Timeouts:
-    """What a connection may take, in s, before it is cut off. A body has its own `Pace`.
+    """Seconds after which a connection is cut off. A body has its own `Pace`.
 
     Attributes:
-        idle_s: silence before a request begins; balancers reuse connections for 60 s.
+        idle_s: silence before a request; longer than the 60 s for which balancers reuse connections.
         head_s: from the first byte of a request to the end of its headers.
-        linger_s: reading on, once a request was answered, what is left of its body.
-        unread_s: while answers wait to be taken.
+        linger_s: reading the rest of a body after its request was answered.
+        unread_s: answers that wait to be taken by the client.
     """
 
     idle_s: float = 75.0
@@ -22,27 +22,27 @@ class Timeouts:
 
 @attrs.frozen(kw_only=True)
 class Pace:
-    """How fast a body must come: ``min_bytes``, as sent, in every ``within_s`` of waiting for it, or its end."""
+    """Slowest pace of a body: ``min_bytes`` as sent, or its end, in every ``within_s`` seconds of waiting for it."""
 
     min_bytes: int = 1024
     within_s: float = 30.0
 
 
 class Waiting:
-    """The waiting for one body: time the service itself takes does not count."""
+    """The wait for one body, without the time that the service itself takes."""
 
     def __init__(self, pace: Pace) -> None:
         self._pace = pace
         self._missing = pace.min_bytes
         self.left_s = pace.within_s
-        """How long the next wait may last."""
+        """Seconds that the next wait may last."""
 
     def note_waited(self, seconds: float) -> None:
-        """Note that the client let the service wait."""
+        """Count the seconds that the service waited for the client."""
         self.left_s -= seconds
 
     def note_received(self, size: int) -> None:
-        """Note that ``size`` bytes came; enough of them, and the time begins anew."""
+        """Count ``size`` bytes that came; the time begins anew after every ``min_bytes``."""
         self._missing -= size
         if self._missing <= 0:
             self._missing = self._pace.min_bytes

@@ -129,8 +129,8 @@ async def test_a_cursor_is_of_one_list_alone(service: Service) -> None:
         ("limit=1001", ["limit"], "1 to 1000"),
         ("type=", ["type"], "own_goal"),
         ("type=goal,Goal", ["type"], "'Goal'"),
-        ("type=goal,,pass", ["type"], "separate by commas"),
-        ("type=%00", ["type"], "no event type"),
+        ("type=goal,,pass", ["type"], "separated by commas"),
+        ("type=%00", ["type"], "unknown event types"),
         ("team=", ["team"], "leave it out"),
         ("team=" + "x" * 65, ["team"], "64"),
         ("team=a%00", ["team"], "control"),
@@ -155,7 +155,7 @@ async def test_text_is_text_and_nothing_else(service: Service, text: str) -> Non
     await service.post("/api/events", event(match_id, teamId=team))
     shown = await known(service, match_id, total=1, team=team)
     assert (shown[0]["matchId"], shown[0]["teamId"]) == (match_id, team)
-    assert_problem(await page_of(service, match_id, type=text), 400, says="no event type")
+    assert_problem(await page_of(service, match_id, type=text), 400, says="unknown event types")
     assert_problem(await page_of(service, match_id, team=text + "x" * 65), 400, says="64")
 
 
@@ -166,7 +166,7 @@ async def test_what_no_client_library_sends_is_refused_too(service: Service) -> 
 
 
 async def test_knows_matches_and_methods(service: Service) -> None:
-    assert_problem(await page_of(service, "unheard-of"), 404, says="Nothing was received")
+    assert_problem(await page_of(service, "unheard-of"), 404, says="No event of this match was received")
     assert_problem(await page_of(service, "\0"), 400, says="control")
     await service.post("/api/events", event("methods"))
     assert (await known(service, "methods", total=1))[0]["retracted"] is False

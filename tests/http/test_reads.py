@@ -212,8 +212,8 @@ async def test_a_match_id_may_be_any_text(service: Service, match_id: str) -> No
 
 
 async def test_does_not_know_a_match_nothing_was_received_of(service: Service) -> None:
-    assert_problem(await service.get("/api/matches/unheard-of/metrics"), 404, says="Nothing was received")
-    assert_problem(await service.get("/api/matches/unheard-of/stream"), 404, says="Nothing was received")
+    assert_problem(await service.get("/api/matches/unheard-of/metrics"), 404, says="No event of this match")
+    assert_problem(await service.get("/api/matches/unheard-of/stream"), 404, says="No event of this match")
 
 
 @pytest.mark.parametrize(
