@@ -1,4 +1,4 @@
-"""What a client wants to wait for: the log (always), or the destination table (``?ack=stored``)."""
+"""The acknowledgement that a client waits for: by the log (always), or by the destination table (``?ack=stored``)."""
 
 import math
 from typing import Any
@@ -17,7 +17,7 @@ TIMEOUT_MAX_S = 60.0
 
 @attrs.frozen
 class Acknowledgement:
-    """``stored``: wait for at most ``timeout_s`` until ClickHouse was shown to hold the events."""
+    """``stored``: wait at most ``timeout_s`` seconds until ClickHouse is shown to hold the events."""
 
     stored: bool = False
     timeout_s: float = TIMEOUT_S
@@ -27,7 +27,7 @@ _DURABLE = Acknowledgement()
 
 
 def requested_acknowledgement(request: web.Request, faults: list[Fault]) -> Acknowledgement:
-    """Return what the query asks for; what is at fault is added to ``faults``."""
+    """Return the acknowledgement that the query asks for, and add what is at fault to ``faults``."""
     if not request.query_string:
         return _DURABLE
     ack, timeout_s = request.query.get("ack"), _seconds(request.query.get("timeout"))
@@ -52,9 +52,9 @@ def _seconds(text: str | None) -> float | None:
 async def acknowledge(
     context: Context, receipt: Receipt, acknowledgement: Acknowledgement, view: dict[str, Any]
 ) -> web.Response:
-    """Return 202 for durable events, or 200 once they are stored, if that was asked for and came in time.
+    """Return 200 where the client asked for stored events and they were stored in time, else 202: they are durable.
 
-    The view's ``status`` follows, where it has one; ``receipt`` is added to it.
+    The body is the view with ``receipt`` added, and with ``stored`` as its ``status`` where it has one.
     """
     status = 202
     if acknowledgement.stored:

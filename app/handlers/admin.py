@@ -1,4 +1,4 @@
-"""Who may do what only operators may: whoever sends the token of :mod:`app.web.admin_token`."""
+"""Access for operators only: a request must carry the token of :mod:`app.web.admin_token`."""
 
 from aiohttp import hdrs, web
 
@@ -18,8 +18,8 @@ def require_admin(request: web.Request) -> None:
             401,
             "Unauthorized",
             f"{'This token is not the one of this run of the service.' if given else 'This is for operators.'}"
-            f" Send 'Authorization: Bearer TOKEN' with the token in the file {FILE_NAME} of the service's data"
-            " directory, its first line, or use the fanfinity commands on that machine, which read it by themselves."
-            " Where there is no such file, the log of the service says why.",
+            f" Send 'Authorization: Bearer TOKEN'; TOKEN is the first line of the file {FILE_NAME} in the service's"
+            " data directory. The fanfinity commands on that machine read it by themselves."
+            " If there is no such file, the log of the service says why.",
             headers={hdrs.WWW_AUTHENTICATE: "Bearer"},
         )

@@ -28,7 +28,7 @@ async def audit(request: web.Request) -> web.Response:
         raise Problem(
             503,
             "Service unavailable",
-            "A journal of confirmed events cannot be read now; the disk may be failing.",
+            "A journal of confirmed events cannot be read now: check the disk, and ask again after Retry-After.",
             headers={hdrs.RETRY_AFTER: str(_UNREADABLE_RETRY_AFTER_S)},
         ) from error
     return json_answer(_view(found))

@@ -82,7 +82,8 @@ async def _reading(work: Awaitable[T]) -> T:
     try:
         return await work
     except UnknownLetter:
-        raise Problem(404, "Unknown dead letter", "There is no dead letter of this id.") from None
+        detail = "There is no dead letter with this id; /api/deadletters?all=true lists all of them."
+        raise Problem(404, "Unknown dead letter", detail) from None
     except (OSError, msgspec.DecodeError) as error:
         raise Problem(
             503,
@@ -96,14 +97,14 @@ async def _settling(work: Awaitable[FiledLetter]) -> FiledLetter:
     try:
         return await _reading(work)
     except LetterSettled as error:
-        detail = f"This dead letter is done with: {error.reason}. Read it for what was done, and when."
+        detail = f"This dead letter is not open any more ({error.reason}). Read it to see what was done, and when."
         raise Problem(409, "Already settled", detail, kind="already-settled") from None
 
 
 def _repaired(context: Context, body: bytes, first: Event) -> Event:
-    """Return the event that the body holds, by the rules for every event. It stays the event it was.
+    """Return the event in the body, checked by the rules for every event. It stays the event it was.
 
-    ``matchId`` and ``eventId`` may be left out; a ``timestamp`` left out is when the event was first received.
+    ``matchId`` and ``eventId`` may be left out; a ``timestamp`` left out is the time of the first receipt.
     """
     faults: list[Fault] = []
     try:
@@ -122,7 +123,7 @@ def _repaired(context: Context, body: bytes, first: Event) -> Event:
 
 
 def _key_faults(fields: Mapping[str, msgspec.Raw], first: Event) -> Iterator[Fault]:
-    """Name the parts of the key that differ; what cannot be read is named where it is parsed."""
+    """Yield a fault for each part of the key that differs; one that cannot be read is named where it is parsed."""
     message = "differs from the dead letter's, and would make it another event; leave it out, or make both agree"
     if text_of(fields.get("matchId")) not in (None, first.match_id):
         yield Fault("$.matchId", message)

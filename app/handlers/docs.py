@@ -1,4 +1,4 @@
-"""`GET /docs`: the OpenAPI document as a page, made by the server: complete without scripts."""
+"""`GET /docs`: the OpenAPI document as a page that the server makes, so that it is complete without scripts."""
 
 from functools import cache
 

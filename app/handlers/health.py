@@ -15,14 +15,14 @@ routes = web.RouteTableDef()
 @routes.get("/health")
 @routes.get("/health/live")
 async def live(_: web.Request) -> web.Response:
-    """200 while the process lives, whatever else is the matter."""
+    """Answer with 200 while the process lives, whatever else is wrong."""
     return json_answer({"status": HEALTHY, "timestamp": iso_now()})
 
 
 @routes.get("/ready")
 @routes.get("/health/ready")
 async def ready(request: web.Request) -> web.Response:
-    """200 while events can be made durable, with ClickHouse or without."""
+    """Answer with 200 while events can be made durable, with ClickHouse or without."""
     status, checks = readiness(request.app[CONTEXT])
     body = {"status": status, "timestamp": iso_now(), "checks": checks}
     return json_answer(body, status=503 if status == "not ready" else 200)
@@ -30,7 +30,7 @@ async def ready(request: web.Request) -> web.Response:
 
 @routes.get("/health/startup")
 async def startup(request: web.Request) -> web.Response:
-    """503 until the write-ahead log is recovered."""
+    """Answer with 503 until the write-ahead log is recovered."""
     recovered = request.app[CONTEXT].shards.snapshot().recovered
     body = {"status": "started" if recovered else "recovering", "timestamp": iso_now()}
     return json_answer(body, status=200 if recovered else 503)
@@ -39,7 +39,8 @@ async def startup(request: web.Request) -> web.Response:
 def readiness(context: Context) -> tuple[str, dict[str, str]]:
     """Return ``ready``, ``degraded`` or ``not ready``, and each check: ``healthy``, or what is wrong.
 
-    A balancer must not take away the one thing that still keeps events, so ClickHouse being away only degrades.
+    The status is only ``degraded`` while ClickHouse is away, because a balancer must not take away the one thing that
+    still keeps events.
     """
     snapshot = context.shards.snapshot()
     stopping = context.stopping
@@ -71,7 +72,7 @@ def _clickhouse(store: StoreState) -> str:
 
 
 def _flush(snapshot: Snapshot) -> str:
-    """Say what ClickHouse answers instead of storing, while it is there: read-only, too many parts, a failing view."""
+    """Say why ClickHouse does not store although it is up: read-only, too many parts, a failing view."""
     stuck = [shard for shard in snapshot.shards if shard.last_error and shard.pending]
     if not stuck or not snapshot.store.up:
         return HEALTHY
@@ -83,10 +84,10 @@ def _flush(snapshot: Snapshot) -> str:
 
 
 def _accounting(snapshot: Snapshot) -> str:
-    """Say where events are in no term of the sum, or in two: then a figure of ours is wrong, and events are kept."""
+    """Name the shards whose sum differs: then a figure of the service is wrong, but the events are kept."""
     if not snapshot.unaccounted:
         return HEALTHY
     differing = [f"shard {shard.index} by {shard.unaccounted}" for shard in snapshot.shards if shard.unaccounted]
     return (
-        f"the sum of the events differs ({', '.join(differing)}): a fault of the service, which the audit may explain"
+        f"the sum of the events differs ({', '.join(differing)}): a fault of the service; see what fanfinity audit says"
     )

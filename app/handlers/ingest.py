@@ -32,7 +32,7 @@ from app.web.refusals import refuse, refused
 from shards import Event, Receipt, Unavailable
 
 ERRORS_MAX = 10_000
-"""Rejected events that one reply lists."""
+"""Most rejected events that one reply lists."""
 
 BULK_ERRORS_MAX = 100
 KEY_MAX_CHARS = 255
@@ -57,7 +57,7 @@ async def post_match_events(request: web.Request) -> web.Response:
 
 @routes.post("/api/events/bulk")
 async def post_bulk(request: web.Request) -> web.Response:
-    """Take in lines of any number, as they are read, in bounded memory."""
+    """Take in any number of lines as they are read, in bounded memory."""
     context = request.app[CONTEXT]
     context.shards.check_room()
     origin, acknowledgement = _asked(request, match_in_path=False)
@@ -150,7 +150,7 @@ async def _elements(context: Context, body: bytes) -> list[Any]:
 
 
 async def _append(context: Context, events: list[Event]) -> Receipt:
-    """Make events durable, and only then tell those who follow."""
+    """Make events durable, and only then tell the viewers."""
     try:
         receipt = await context.shards.append(events)
     except Unavailable:
@@ -163,7 +163,7 @@ async def _append(context: Context, events: list[Event]) -> Receipt:
 
 @attrs.define
 class _BulkProgress:
-    """How far a bulk request has come. ``durable_lines`` counts lines that need not be sent again."""
+    """The progress of a bulk request. ``durable_lines`` counts lines that need not be sent again."""
 
     batch: CheckedEvents = attrs.field(factory=lambda: CheckedEvents(BULK_ERRORS_MAX))
     accepted: int = 0
@@ -193,10 +193,10 @@ async def _take_slices(context: Context, parts: AsyncIterator[Lines], origin: Or
 
 
 def _stopped(problem: Problem, done: _BulkProgress, origin: Origin) -> Problem:
-    """Return the problem together with how far the request had come, and how to go on from there."""
+    """Return the problem with the progress of the request, and with how to go on from there."""
     members = done.view()
     errors = members.pop("errors")
-    # Ids made from a key count lines from the start of a request: the rest would get the ids of the first lines.
+    # Ids made from a key count lines from the start of a request, so the rest would get the ids of the first lines.
     go_on = " under another Idempotency-Key" if origin.idempotency_key else ""
     detail = f"{problem.detail} The lines after the first {done.durable_lines} can be sent alone{go_on}."
     return Problem(
@@ -211,7 +211,7 @@ def _stopped(problem: Problem, done: _BulkProgress, origin: Origin) -> Problem:
 
 
 def _asked(request: web.Request, *, match_in_path: bool) -> tuple[Origin, Acknowledgement]:
-    """Return what path, headers and query say. Problem 400 that names everything at fault in them."""
+    """Return what path, headers and query ask for; raise Problem 400 that names everything at fault in them."""
     faults = faults_of(request)
     match_id = path_match_id(request, faults) if match_in_path else None
     key = request.headers.get(IDEMPOTENCY_KEY)

@@ -25,7 +25,7 @@ from shards import MINUTE_MS, MatchAggregates
 
 LOOKED_AT_ONCE = 100
 LOOKS_MAX = 10
-"""Where a page is not full by then, so many more are looked at, so many times at most."""
+"""Matches that are looked at next where a page is not full yet, and the most times that this is done."""
 
 routes = web.RouteTableDef()
 
@@ -61,7 +61,7 @@ async def match_metrics(request: web.Request) -> web.Response:
 async def _page_of_matches(context: Context, page: MatchesPage) -> tuple[list[MatchAggregates], ListPosition | None]:
     """Return the matches of a page, and the position after which the next one begins, None on the last page.
 
-    Where few are wanted of many, a page may hold less than it could: what is looked at for it is bounded.
+    A page may hold less than it could where few are wanted of many, because what is looked at for it is bounded.
     """
     found: list[MatchAggregates] = []
     after = page.after

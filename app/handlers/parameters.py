@@ -28,7 +28,7 @@ _position = msgspec.json.Decoder(tuple[int, str])
 
 @attrs.frozen
 class MatchesPage:
-    """Which matches to list: ``active`` None means all; ``after`` None means from the newest."""
+    """A page of matches. ``active``: None means all. ``after``: None means from the newest."""
 
     active: bool | None
     limit: int
@@ -37,7 +37,7 @@ class MatchesPage:
 
 @attrs.frozen
 class LettersPage:
-    """Which dead letters to list: ``settled`` ones too; ``after`` None means from the newest."""
+    """A page of dead letters. ``settled``: list these too. ``after``: None means from the newest."""
 
     settled: bool
     limit: int
@@ -46,14 +46,14 @@ class LettersPage:
 
 @attrs.frozen
 class TimeRange:
-    """Of the events' ``timestamp``: ``from_ms`` is included, ``to_ms`` is not; None where there is no bound."""
+    """A range of the events' ``timestamp``: ``from_ms`` is included, ``to_ms`` is not; None where there is no bound."""
 
     from_ms: int | None = None
     to_ms: int | None = None
 
 
 def faults_of(request: web.Request) -> list[Fault]:
-    """Return what is known to be wrong with a request's parameters, to be added to, and then to be `refuse`d."""
+    """Return the faults of a request's parameters found so far. The caller adds to them, and then calls `refuse`."""
     faults: list[Fault] = request.get(FAULTS, [])
     return faults
 
@@ -72,7 +72,7 @@ def path_match_id(request: web.Request, faults: list[Fault]) -> str:
 
 
 def page_of(request: web.Request) -> MatchesPage:
-    """Return the page that a query asks for. Problem 400 that names every parameter at fault."""
+    """Return the page that a query asks for; raise Problem 400 that names every parameter at fault."""
     faults, query = faults_of(request), request.query
     active = _active(query.get("active"), faults)
     limit = limit_of(query.get("limit"), faults)
@@ -134,7 +134,7 @@ def _active(text: str | None, faults: list[Fault]) -> bool | None:
 
 
 def limit_of(text: str | None, faults: list[Fault], *, default: int = LIMIT_DEFAULT, largest: int = LIMIT_MAX) -> int:
-    """Return how much a page is to hold; what is at fault is added to ``faults``."""
+    """Return how many entries a page may hold, and add what is at fault to ``faults``."""
     if text is None:
         return default
     if text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= largest:
@@ -149,7 +149,7 @@ def _after(text: str | None, scope: Scope, faults: list[Fault]) -> ListPosition 
     try:
         at, name = position_of(text, scope=scope, decoder=_position)
         if not 0 <= at < 1 << 62:
-            raise FieldError("lies nowhere")
+            raise FieldError("leads nowhere; leave it out to begin with the first page")
         return at, checked_match_id(name)
     except FieldError as error:
         faults.append(Fault("cursor", str(error)))
@@ -162,7 +162,7 @@ def _moment(name: str, text: str | None, faults: list[Fault]) -> int | None:
     try:
         moment_ms = milliseconds_of(text)
         if not _FIRST_MS <= moment_ms <= _LAST_MS:
-            raise FieldError("lies, in UTC, outside of the years 1 to 9999")
+            raise FieldError("lies outside the years 1 to 9999 in UTC")
         return moment_ms
     except FieldError as error:
         hint = "; the + of an offset is written %2B in a URL" if " " in text else ""

@@ -22,7 +22,7 @@ async def receipt_outcome(request: web.Request) -> web.Response:
     except ValueError:
         outcome = None
     if outcome is None:
-        raise Problem(404, "Not found", "No request to this service was given this receipt.")
+        raise Problem(404, "Not found", "This service gave no such receipt; send it as it stands in the reply.")
     body = {
         "receipt": text,
         "status": outcome.status,

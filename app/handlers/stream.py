@@ -13,10 +13,10 @@ from app.web.refusals import refuse, unknown_match
 
 HEARTBEAT_S = 15.0
 SEND_TIMEOUT_S = 10.0
-"""A viewer that takes nothing for so long is cut off."""
+"""Seconds after which a viewer that takes nothing is cut off."""
 
 RETRY_MS = (1000, 3000)
-"""A client is to wait for so long before it connects again; not all the same, or a restart brings all at once."""
+"""Least and most ms before a client connects again; not all wait the same, or a restart brings all at once."""
 
 routes = web.RouteTableDef()
 

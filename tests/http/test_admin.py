@@ -39,7 +39,7 @@ async def test_what_the_document_names_is_all_that_asks_for_a_token(service: Ser
 async def test_nothing_but_the_token_lets_anybody_in(service: Service, headers: dict[str, str]) -> None:
     for method, path in admin_requests():
         reply = await service.request(method, path, headers=headers)
-        problem = assert_problem(reply, 401, says="the token in the file admin-token of the service's data directory")
+        problem = assert_problem(reply, 401, says="the file admin-token in the service's data directory")
         assert reply.headers["WWW-Authenticate"] == "Bearer"
         assert problem["type"] == "/problems/unauthorized"
         assert str(service.context.config.data_dir) not in reply.text

@@ -287,7 +287,7 @@ async def test_the_command_lists_shows_and_retries(service: Service, tmp_path: P
     assert (retried.code, retried.out) == (0, f"{letter['id']} is requeued\n")
     again = await command(service, "retry", letter["id"])
     assert again.code == 1
-    assert "done with: requeued" in again.err
+    assert "not open any more (requeued)" in again.err
     assert (await service.get(f"{LETTERS}/{letter['id']}", headers=service.admin)).json["status"] == "requeued"
 
 
@@ -297,7 +297,7 @@ async def test_the_command_discards_and_says_what_is_not_there(service: Service,
     assert (done.code, json.loads(done.out)["status"]) == (0, "discarded")
     unknown = await command(service, "show", "no/such")
     assert (unknown.code, unknown.out) == (1, "")
-    assert "no dead letter of this id" in unknown.err
+    assert "no dead letter with this id" in unknown.err
     empty = tmp_path / "empty"
     empty.touch()
     assert (await command(service, "retry", letter["id"], "--file", empty)).code == 1
