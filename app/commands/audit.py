@@ -27,15 +27,15 @@ _COLUMNS: Final = {
     "missing": "missing",
 }
 _UNCHECKABLE: Final = {
-    "damaged": "could not be read back from the log: its disk had damaged them",
+    "damaged": "could not be read back from the log, because its disk had damaged them",
     "expired": "were confirmed, but so long ago that the ledger no longer shows them",
-    "beforeJournal": "are older than the journal, of an earlier release: nothing tells their attempts",
-    "notNoted": "went to ClickHouse while the disk took no note of it",
+    "beforeJournal": "come from an earlier release without a journal, so that nothing tells their attempts",
+    "notNoted": "went to ClickHouse while the disk could not note that",
 }
 
 
 class NotChecked(click.ClickException):
-    """Nothing can be said: the service or its ClickHouse does not answer."""
+    """There is no verdict, because the service or its ClickHouse does not answer."""
 
     exit_code = _EXIT_NOT_CHECKED
 
@@ -80,7 +80,7 @@ def _show(found: Mapping[str, Any], console: Console) -> None:
 
 
 def _remarks(found: Mapping[str, Any]) -> Iterator[str]:
-    """Say what is not a difference, and yet worth knowing."""
+    """Yield sentences on what is not a difference, and yet worth knowing."""
     if waiting := sum(shard["appended"] - shard["checkpoint"] for shard in found["shards"]):
         yield f"{waiting:,} events are beyond the checkpoints: the log still holds them"
     for name, sentence in _UNCHECKABLE.items():
@@ -91,4 +91,4 @@ def _remarks(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"the table events could not be read: {clickhouse['eventsError']}"
     else:
         rows, shown = clickhouse["eventsRows"], clickhouse["ledgerRows"]
-        yield f"the ledger shows {shown:,} rows, the table events holds {rows:,} of them (of copies one stays)"
+        yield f"the ledger shows {shown:,} rows, table events holds {rows:,} of them (of several copies it keeps one)"

@@ -34,7 +34,7 @@ class _LettersReply(msgspec.Struct, rename="camel"):
 
 @attrs.frozen
 class Letters:
-    """The dead letters of one running service, as the JSON text it sends: numbers in it stay what they are."""
+    """The dead letters of one running service, as the JSON text it sends, so that numbers keep all their digits."""
 
     service: ServiceApi
 
@@ -85,7 +85,7 @@ def deadletters() -> None:
 
 @deadletters.command("list")
 @_options
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Newest to show.")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Most to show.")
 @click.option("--all", "settled", is_flag=True, help="Also those that were requeued or discarded.")
 def list_(*, url: str, as_json: bool, limit: int, settled: bool) -> None:
     """List dead letters, newest first."""
@@ -130,7 +130,7 @@ def retry(*, url: str, as_json: bool, file: BinaryIO | None, letter_id: str) -> 
 @deadletters.command("retry-all")
 @_options
 def retry_all(*, url: str, as_json: bool) -> None:
-    """Requeue every open dead letter as it is, the oldest first: after the cause was mended in ClickHouse."""
+    """Requeue every open dead letter as it is, oldest first, once the cause is mended in ClickHouse."""
     outcome = _run(url, _retry_all)
     if as_json:
         click.echo(json.dumps(outcome, indent=2))
@@ -157,7 +157,7 @@ def discard(*, url: str, as_json: bool, letter_id: str) -> None:
 async def _retry_all(letters: Letters) -> dict[str, Any]:
     requeued: list[str] = []
     refused: dict[str, str] = {}
-    # All are listed first: one that fails again is a new letter, and would be met once more.
+    # All are listed first, because one that fails again is a new letter, and would be met once more.
     open_ids = [json.loads(letter)["id"] for letter in await letters.newest(limit=None)]
     for letter_id in reversed(open_ids):
         try:

@@ -9,7 +9,7 @@ import click
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 EXIT_INCOMPLETE: Final = 1
-"""Something was rejected, or could not be sent."""
+"""Exit code where something was rejected, or could not be sent."""
 EXIT_INTERRUPTED: Final = 130
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
@@ -42,7 +42,7 @@ def service_options(command: _Command) -> _Command:
 
 
 def operators_url(command: _Command) -> _Command:
-    """Add ``--url`` to a command of operators; left out it is empty, which means the service of the data directory."""
+    """Add ``--url`` to a command of operators; empty, its default, means the service of the data directory."""
     return click.option(
         "--url",
         default="",

@@ -12,7 +12,7 @@ _LINE_EVERY_S: Final = 5.0
 
 
 def plain_console(*, stderr: bool = False) -> Console:
-    """Return a console that prints text as it is: it may come from a file or from the service."""
+    """Return a console that prints text as it is, because it may come from a file or from the service."""
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 

@@ -41,7 +41,7 @@ _FAULTS_SHOWN = 20
 @click.option(
     "--speed",
     type=click.FloatRange(min=0, min_open=True),
-    help="As played, this many times faster (1: real time). By default as fast as the service takes it.",
+    help="Send as played, this many times faster (1: real time). By default as fast as the service takes it.",
 )
 @click.option(
     "--batch",
@@ -91,7 +91,7 @@ def replay(
 
 
 def _midnight() -> datetime:
-    """Return today at 00:00 UTC: the same all day, so that a replay run again means the same times."""
+    """Return today at 00:00 UTC, the same all day, so that a replay run again gives the same times."""
     return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
@@ -99,7 +99,7 @@ def _check_kickoff(recording: Recording, kickoff: datetime | None, err: Console)
     if recording.has_times and kickoff is not None:
         raise click.UsageError("--kickoff is for files without a time of day; this one has timestamps")
     if not recording.has_times and kickoff is None:
-        err.print(f"The file gives no time of day; kick-off is taken as {_midnight().isoformat()} (--kickoff).")
+        err.print(f"The file gives no time of day: kick-off is set to {_midnight().isoformat()}; --kickoff changes it.")
 
 
 @attrs.define(kw_only=True)
@@ -158,7 +158,7 @@ class _Replay:
             out.print(self.recording.notice)
 
     def _balance(self) -> str:
-        """Return one line in which every row of the file is found again."""
+        """Return one line that accounts for every row of the file."""
         rows, added = Counter[str](), 0
         for (source, event_type), taken in self.tally.taken.items():
             key = source, event_type
@@ -188,7 +188,7 @@ class _Replay:
             out.print(f"  … and {hidden:,} more")
 
     def _sent_table(self) -> Table:
-        """Return a line for each kind of row that is sent; the columns of trouble only where there was some."""
+        """Return a line for each kind of row that is sent, with columns of rejected and unsent rows where there are."""
         table = _table("in the file", "sent as", "sent")
         columns = [self.tally.accepted]
         unsent = self.tally.taken - self.tally.accepted - self.tally.rejected

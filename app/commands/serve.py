@@ -36,22 +36,22 @@ EXIT_WRONG_SETTING = 2
 FILES_MAX = 1 << 20
 
 SWITCH_INTERVAL_S = 0.001
-"""A thread that is busy in Python gives way after so long. The event loop lets go of the interpreter at every system
-call, several times a request, and would wait each time for as long as Python's default, which is five times this.
+"""Seconds after which a thread that is busy in Python gives way to another. The event loop lets go of the interpreter
+at every system call, several times a request, and would each time wait for Python's default, which is five times this.
 """
 
 COLLECT_EVERY = 5_000
-"""So many more objects are made than freed before the garbage collector looks at the new ones. With Python's default
-a crowd that connects has it look at everything there is several times, which stops all requests for as long.
+"""Objects made beyond those freed before the garbage collector looks at the new ones. With Python's default, a crowd
+that connects has it look at everything several times, which stops all requests for as long.
 """
 
 COLLECT_OLDER_EVERY = 100
-"""So many times the new ones before those that outlived it: all the crowd is among these. What is left in cycles, as
-some 20 objects of a request that no route matches, mostly goes with the new ones; the rest of it waits for longer.
+"""Collections of new objects before one of those that outlived them, because all the crowd is among these. Objects in
+cycles, as some 20 of a request that no route matches, mostly go with the new ones; the rest of them wait for longer.
 """
 
 SAME_REQUEST_S = 0.5
-"""Who ends a process and then its group, as ``timeout`` does, sends two signals and means one."""
+"""Seconds within which two signals count as one, because ``timeout`` sends one to the process and one to its group."""
 
 
 class StartError(Exception):
@@ -79,7 +79,7 @@ def serve() -> None:
 
 
 def _raise_file_limit() -> None:
-    """Allow as many open files, so connections, as this process may have: the default is often 1,024."""
+    """Allow as many open files, and so connections, as this process may have, because the default is often 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = FILES_MAX if hard == resource.RLIM_INFINITY else min(hard, FILES_MAX)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -88,14 +88,14 @@ def _raise_file_limit() -> None:
 
 
 def _spare_the_collector() -> None:
-    """What was loaded for the start stays for good: the garbage collector need not look at it again."""
+    """Exempt what was loaded for the start from garbage collection, because it stays for good."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_EVERY, COLLECT_OLDER_EVERY)
 
 
 def _only_log_format() -> Config:
-    """Return the defaults with the format of the log as it is set: what is wrong with another setting has it, too."""
+    """Return the defaults with the log format that is set, so that an error of another setting has that format."""
     variable = f"{PREFIX}LOG_FORMAT"
     with contextlib.suppress(ConfigError):
         return Config.from_env({variable: os.environ.get(variable, "")})

@@ -25,7 +25,7 @@ _REJECTIONS_SHOWN = 20
 
 @attrs.frozen(kw_only=True)
 class Fixture:
-    """The matches of one run. The same fixture always holds the same events, but for their timestamps."""
+    """The matches of one run. The same fixture always holds the same events, except for their timestamps."""
 
     seed: int
     matches: int
@@ -50,7 +50,7 @@ class Fixture:
         return heapq.merge(*matches, key=lambda moment: moment.offset_s)
 
     def schedule(self, *, kickoff: datetime, speed: float, rate: float | None) -> Iterator[tuple[float, Outgoing]]:
-        """Yield each event with when it falls due, in s: by the match's clock, or evenly at ``rate`` a second."""
+        """Yield each event with the seconds until it is due: by the match's clock, or evenly at ``rate`` a second."""
         for number, moment in enumerate(self.moments()):
             yield (number / rate if rate else moment.offset_s / speed), outgoing(moment, kickoff)
 
@@ -68,7 +68,7 @@ def outgoing(moment: Moment, kickoff: datetime) -> Outgoing:
 
 @click.command()
 @service_options
-@click.option("--matches", type=click.IntRange(1, 1000), default=1, show_default=True, help="How many at once.")
+@click.option("--matches", type=click.IntRange(1, 1000), default=1, show_default=True, help="Matches at once.")
 @click.option(
     "--minutes",
     type=click.FloatRange(min=1, max=600),
@@ -79,7 +79,7 @@ def outgoing(moment: Moment, kickoff: datetime) -> Outgoing:
 @click.option(
     "--speed",
     type=click.FloatRange(min=0, min_open=True),
-    help="How many times faster than real time. By default 60: a match takes under two minutes.",
+    help="Times faster than real time. By default 60: a match takes under two minutes.",
 )
 @click.option(
     "--rate",
@@ -113,7 +113,7 @@ def simulate(
 ) -> None:
     """Send a lively made-up match, or many at once, to a running service."""
     if speed and rate:
-        raise click.UsageError("--speed and --rate exclude each other: both set the pace")
+        raise click.UsageError("--speed and --rate exclude each other, because both set the pace; leave one out")
     out, err = plain_console(), plain_console(stderr=True)
     seed = random.SystemRandom().randrange(1_000_000) if seed is None else seed
     fixture = Fixture(seed=seed, matches=matches, minutes=minutes, fans_per_minute=fans_per_minute)
@@ -150,8 +150,8 @@ async def _send(
     length_s = match_length_s(fixture.minutes)
     total = sum(1 for _ in fixture.moments())
     takes_s = total / rate if rate else length_s / speed
-    # The match's clock runs faster than the wall's: its end is put at the end of the run, so that no event is
-    # dated ahead of the moment it is sent.
+    # The match's clock runs faster than the wall's, so its end is put at the end of the run. No event is then dated
+    # ahead of the moment it is sent.
     kickoff = datetime.now(UTC) - timedelta(seconds=max(0.0, length_s - takes_s))
     async with client:
         with progress(console, f"seed {fixture.seed}", total=total) as on_settled:

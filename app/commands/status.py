@@ -24,7 +24,7 @@ _COLOURS: Final = {"ready": "green", "degraded": "yellow"}
 
 @attrs.frozen
 class StatusReplies:
-    """What ``/ready`` and ``/api/status`` said."""
+    """The replies of ``/ready`` and ``/api/status``."""
 
     ready: Mapping[str, Any]
     status: Mapping[str, Any]

@@ -1,1 +1,1 @@
-"""What the commands use to talk to a running service: a client, recordings, a simulator."""
+"""Parts that the commands use to talk to a running service: a client, recordings, a simulator."""

@@ -1,4 +1,4 @@
-"""How commands ask a running service: where it is, how they prove that they may, what they say when it goes wrong.
+"""Requests of the commands to a running service: where it is, the token they send, what they say when it goes wrong.
 
 ::
 
@@ -46,7 +46,7 @@ class Refused(ClientError):
 
 @attrs.frozen
 class Reply:
-    """One answer, read whole; ``retry_after_s`` is 0 where it does not say."""
+    """One answer, read whole; ``retry_after_s`` is 0 where it names none."""
 
     status: int
     content: bytes
@@ -64,7 +64,7 @@ class Reply:
 def open_session(
     *, timeout_s: float, connections: int = 0, headers: Mapping[str, str] | None = None
 ) -> aiohttp.ClientSession:
-    """Return a session for one service: so long for each request, so many connections at once (0: no limit)."""
+    """Return a session for one service; ``timeout_s`` is for each request, ``connections`` at once (0: no limit)."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=connections),
         timeout=aiohttp.ClientTimeout(total=timeout_s),
@@ -91,7 +91,7 @@ def failure_text(error: Exception) -> str:
 
 
 def detail_of(body: Any, status: int) -> str:
-    """Return what a problem says in one line; of any other body, the status."""
+    """Return what a problem says in one line; for any other body, the status."""
     problem = body if isinstance(body, dict) else {}
     return str(problem.get("detail") or problem.get("title") or f"status {status}")
 
@@ -110,8 +110,8 @@ def ask(
         url: root of the service; empty for the one of the data directory.
         work: what to ask. A ValueError, KeyError or DecodeError in it means that the answer is not the service's.
         timeout_s: time for one request.
-        tries: how often a request is sent that finds no room (503).
-        otherwise: root of the service where ``url`` is empty and the data directory tells of none.
+        tries: most times that a request is sent that finds no room (503).
+        otherwise: root of the service where ``url`` is empty and the data directory names none.
 
     Raises:
         NoService, Refused.
@@ -151,10 +151,10 @@ class ServiceApi:
         return self._target.url
 
     async def ask(self, method: str, path: str, *, accepting: Collection[int] = (), **options: Any) -> bytes:
-        """Return the body of an answer of 2xx, or of a status that is accepted besides.
+        """Return the body of an answer with 2xx, or with a status in ``accepting``.
 
-        Where there is no room now (503) the request waits for as long as the service asks for, a few times. After a 401
-        it is looked where the service is now, because a restart makes another token. Raises Refused.
+        A request that finds no room (503) is sent again, a few times, after the time that the service asks for. After a
+        401 the service is looked for once more, because a restart makes another token. Raises Refused.
         """
         tries, looked_again = 1, False
         while True:
@@ -181,7 +181,7 @@ class ServiceApi:
         headers = dict(options.get("headers", {}))
         if self._target.bearer:
             headers[hdrs.AUTHORIZATION] = f"Bearer {self._target.bearer}"
-        # What proves something is for this address, and not for one that an answer of it leads to.
+        # The token is for this address, and not for one that its answer redirects to.
         return await exchange(
             self._session,
             method,
@@ -191,7 +191,7 @@ class ServiceApi:
         )
 
     def _find_again(self) -> bool:
-        """Say whether there is another way to ask than the one that was refused, and take it."""
+        """Look for the service again, and say whether its address or token differs from the one refused."""
         try:
             found = self._find()
         except NoTarget:

@@ -1,7 +1,7 @@
 """A small client of the service's HTTP interface, for the commands that send events.
 
-Every event carries its id before the first attempt, so a request that failed, timed out or was never answered
-is sent again as it was: what was already durable counts once. The client therefore outlives a killed and
+Every event carries its id before the first attempt. A request that failed, timed out or was never answered is
+therefore sent again as it was, and what was already durable counts once. So the client outlives a killed and
 restarted service, until ``give_up_after_s`` have passed without an answer that settles the request.
 """
 
@@ -37,7 +37,7 @@ class Outgoing:
     Attributes:
         event_id: as in ``body``, which must hold one.
         body: the event's JSON text.
-        source: what the sender calls it in its own summary; stays here.
+        source: its name in the sender's own summary; it is not sent.
     """
 
     event_id: str
@@ -56,13 +56,13 @@ class Rejection:
 
 @attrs.frozen(kw_only=True)
 class Delivery:
-    """What became of one call of :meth:`ServiceClient.send`: all events are in exactly one of the two.
+    """The outcome of one call of :meth:`ServiceClient.send`: each event is either accepted or rejected.
 
     Attributes:
         accepted: events that are durable now.
         rejected: events that were refused, each for its own faults.
         retries: attempts that settled nothing.
-        answered_in_s: how long the settling answer took, without the attempts before it.
+        answered_in_s: time the settling answer took, without the attempts before it.
     """
 
     accepted: tuple[Outgoing, ...]
@@ -88,9 +88,9 @@ class ServiceClient:
 
         Args:
             url: root of the service, as ``http://127.0.0.1:8080``.
-            connections: how many may be open at once.
-            timeout_s: how long one attempt may take.
-            give_up_after_s: how long one call of ``send`` may take, all attempts and pauses together.
+            connections: most that may be open at once.
+            timeout_s: time that one attempt may take.
+            give_up_after_s: time that one call of ``send`` may take, all attempts and pauses together.
             headers: sent with every request.
             on_trouble: called with a sentence for people when requests begin to be repeated.
         """
@@ -166,7 +166,7 @@ class ServiceClient:
             retries += 1
 
     def _tell_once(self, outcome: "_Answer") -> None:
-        """Say why requests are repeated, once for each time of trouble, however many requests meet it."""
+        """Say why requests are repeated, once until one is settled, however many fail meanwhile."""
         if not self._troubled:
             self._troubled = True
             patience_s = self._give_up_after_s
@@ -191,7 +191,7 @@ class ServiceClient:
         )
 
     def _pause_s(self, retries: int, retry_after_s: float) -> float:
-        """Exponential backoff with full jitter, never less than the service asked for."""
+        """Return the seconds to wait: what the service asked for, and an exponential backoff with jitter on top."""
         ceiling_s = min(_MAX_BACKOFF_S, _FIRST_BACKOFF_S * 2 ** min(retries, 10))
         return retry_after_s + self._random.uniform(ceiling_s / 4, ceiling_s)
 
@@ -236,7 +236,7 @@ def _body_of(events: Sequence[Outgoing]) -> bytes:
 
 
 def _with_index(errors: Sequence[Any]) -> list[dict[str, Any]]:
-    """Return the errors that are about one event of an array, and say which."""
+    """Return the errors that name an event of an array by its index."""
     return [error for error in errors if isinstance(error, dict) and "index" in error]
 
 

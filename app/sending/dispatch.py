@@ -13,13 +13,13 @@ from app.sending.asking import ClientError
 from app.sending.client import Delivery, Outgoing, Rejection, ServiceClient
 
 _COARSE_S: Final = 0.005
-"""Pauses shorter than this are not taken; what falls due within them goes out together."""
+"""Seconds up to which a pause is left out; events that fall due within them go out together."""
 _QUANTILES: Final = (0.5, 0.95, 0.99)
 
 
 @attrs.define
 class SendingTally:
-    """What became of the events so far; events are counted by (``source``, ``event_type``).
+    """The counts of the events so far, by (``source``, ``event_type``).
 
     ``taken`` = ``accepted`` + ``rejected`` + those whose fate is open: not sent, or not acknowledged.
     """
@@ -49,7 +49,7 @@ class SendingTally:
         self.taken[event.source, event.event_type] += 1
 
     def record(self, delivery: Delivery) -> None:
-        """Count one delivery; of the rejections the first hundred are kept."""
+        """Count one delivery, and keep the first hundred rejections."""
         self.accepted.update((event.source, event.event_type) for event in delivery.accepted)
         self.rejected.update((r.event.source, r.event.event_type) for r in delivery.rejected)
         self.rejections.extend(delivery.rejected[: max(0, 100 - len(self.rejections))])
@@ -65,12 +65,12 @@ class SendingTally:
 
 @attrs.frozen(kw_only=True)
 class Dispatch:
-    """How to send.
+    """A sender of scheduled events.
 
     Attributes:
         batch: most events in one request.
         connections: most requests at once.
-        backlog: batches that may wait for a connection; beyond, the schedule waits.
+        backlog: most batches that wait for a connection; beyond, the schedule waits.
     """
 
     client: ServiceClient
@@ -81,7 +81,7 @@ class Dispatch:
     on_settled: Callable[[int], None] = lambda _settled: None
 
     async def run(self, schedule: Iterable[tuple[float, Outgoing]]) -> None:
-        """Send every event when it falls due: s after the start, never going back; 0 for at once.
+        """Send every event when it falls due: seconds after the start, never going back; 0 for at once.
 
         A client's error ends the run and is then in the tally's ``failure``.
         """

@@ -21,7 +21,7 @@ from app.sending.client import Outgoing
 from app.sending.statsbomb import read_statsbomb
 
 ID_NAMESPACE: Final = uuid.UUID("5b0c1f0e-7d0a-5f7e-8a55-2f1f3a0c9d64")
-"""Namespace of the ids of recorded events that carry none. Fixed: a file replayed twice counts once."""
+"""Namespace of the ids of recorded events that carry none. It is fixed, so that a file replayed twice counts once."""
 
 _BOM: Final = b"\xef\xbb\xbf"
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -33,7 +33,7 @@ class RecordingError(Exception):
 
 @attrs.frozen(kw_only=True)
 class Due:
-    """An event to send. ``at_s``: when it happened, s since the epoch; None where that is not said."""
+    """An event to send. ``at_s``: when it happened, s since the epoch; None where the file does not say."""
 
     event: Outgoing
     at_s: float | None
@@ -56,7 +56,7 @@ class Recording:
     An event that no row stands for has an empty ``source``.
 
     Attributes:
-        entries: what the rows are; can be gone through once.
+        entries: the rows, and events added to them; can be gone through once.
         rows: rows in the file.
         expected: events to send, as far as is known before the file has been gone through.
         notice: a line that must be shown with the data, or empty.
@@ -75,7 +75,7 @@ def open_recording(path: Path, *, match_id: str, lineup: Path | None, kickoff: d
 
     Args:
         path: the file; its content decides the format.
-        match_id: for all events; empty for the file's own, or, for a provider's file, one made of its name.
+        match_id: of all events; empty: the file's own, or one made of the name of a provider's file.
         lineup: a provider's line-ups; None to look for them beside the file.
         kickoff: used where the file gives no time of day.
 
@@ -170,7 +170,7 @@ def _open(path: Path) -> IO[bytes]:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[IO[bytes]]:
-    """Open the file; what the disk or gzip has to say against it becomes a RecordingError."""
+    """Open the file; an error of the disk or of gzip becomes a RecordingError."""
     try:
         with _open(path) as file:
             yield file
@@ -225,7 +225,7 @@ def _outgoing(event: dict[str, Any], *, added: bool) -> Outgoing:
 
 
 def _text(fields: dict[str, msgspec.Raw], name: str) -> str:
-    """Return a text field; empty where it is absent, or something else, which the service will say."""
+    """Return a text field; empty where it is absent, or is no text, which the service will refuse."""
     try:
         return msgspec.json.decode(fields[name], type=str)
     except (KeyError, msgspec.DecodeError):

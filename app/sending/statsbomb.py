@@ -191,7 +191,7 @@ class _Conversion:
         return {key: value for key, value in found.items() if value is not None}
 
     def _added(self, row: Row) -> Iterator[dict[str, Any]]:
-        """Yield the card and the penalty that a foul's row tells of besides the foul."""
+        """Yield the card and the penalty that a foul's row tells of, too."""
         part = part_of(row)
         if row["type"]["name"] != "Foul Committed":
             return

@@ -1,7 +1,7 @@
-"""Where a command finds the service, and with what it proves there that it may ask.
+"""The service that a command talks to: its address, and the token that proves that the command may ask.
 
-The token of ``<data dir>/admin-token`` goes to the address that stands in that file, and to no other: whoever listens
-elsewhere could use it against the service.
+The token of ``<data dir>/admin-token`` goes to the address that stands in that file, and to no other, because whoever
+listens elsewhere could use it against the service.
 """
 
 from collections.abc import Mapping
@@ -29,8 +29,8 @@ class Target:
 
     Attributes:
         url: its root, without a slash at its end.
-        bearer: what is sent as the bearer token; empty: nothing.
-        unproven: why nothing is sent; empty where something is.
+        bearer: the bearer token to send; empty: none.
+        unproven: why no token is sent; empty where one is.
     """
 
     url: str
@@ -80,7 +80,7 @@ def _not_found(data_dir: Path, error: OSError | ValueError) -> str:
 
 
 def _is_same(url: str, address: str) -> bool:
-    """Say whether a URL means an address of ours. It is asked at the address: a name may lead elsewhere, too."""
+    """Say whether a URL means the address in the file. That one is asked, because a name may lead elsewhere, too."""
     try:
         wanted, known = urlsplit(url), urlsplit(address)
         ports = [part.port or _PORTS.get(part.scheme) for part in (wanted, known)]

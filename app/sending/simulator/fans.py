@@ -1,4 +1,4 @@
-"""How the fans take it: a steady murmur, and a burst after each goal and card that fades within minutes."""
+"""Reactions of the fans: a steady murmur, and a burst after each goal and card that fades within minutes."""
 
 import math
 import random
@@ -29,7 +29,7 @@ _BURSTS: Final = {
     "goal": 9.0, "own_goal": 9.0, "penalty": 3.0, "red_card": 4.0, "retraction": 6.0, "var_review": 2.0,
     "shot": 0.3, "save": 0.4, "match_start": 2.0, "match_end": 4.0,
 }  # fmt: skip
-"""How many times the base rate an event adds at once."""
+"""Multiples of the base rate that an event adds at once."""
 _FADES_WITHIN_S: Final = 120.0
 _REACTIONS: Final = ("heart", "fire", "laugh", "shock", "anger", "sad")
 _COMMENTS: Final = (
@@ -55,8 +55,8 @@ class Crowd:
     def between(self, start_s: float, end_s: float) -> Iterator[tuple[float, str, dict[str, Any]]]:
         """Yield offset, type and metadata of what fans send from ``start_s`` to ``end_s``, earliest first.
 
-        A Poisson process whose rate fades, drawn by thinning: candidates come at the rate at the start, the
-        highest of the interval, and each is kept with the share that is left of it.
+        It is a Poisson process whose rate fades, drawn by thinning: candidates come at the rate at the start, which is
+        the highest of the interval, and each is kept with a probability of the share that is left of that rate.
         """
         highest = self._rate_at(start_s)
         now_s = start_s

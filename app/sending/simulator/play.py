@@ -1,4 +1,4 @@
-"""What the teams do: one team event after another, about one every three seconds, with what follows from it.
+"""Events of the teams: one after another, about one every three seconds, with what follows from it.
 
 A shot becomes a goal, a save, a block, a corner or a ball out; a foul brings a free kick, now and then a card or
 a penalty; some goals go to the video referee and some of those are taken back.
@@ -28,7 +28,7 @@ _SUBSTITUTIONS: Final = 5
 
 @attrs.frozen
 class PlayEvent:
-    """One event of the match, but for the fans'. ``offset_s`` counts from kick-off."""
+    """One event of the match that is not a fan's. ``offset_s``: seconds since kick-off."""
 
     event_id: str
     offset_s: float
@@ -48,7 +48,7 @@ class Play:
     """The course of one match.
 
     Attributes:
-        share: how much of the match is over at an offset, 0 to 1: the late game is livelier.
+        share: part of the match, 0 to 1, that is over at an offset; the late game is livelier.
         minute: the minute of play at an offset, the first is 1.
     """
 
