@@ -1,1 +1,1 @@
-"""Bodies to events: every rule of an event, and what is said when one is broken."""
+"""From bodies to events: every rule of an event, and the message when one is broken."""

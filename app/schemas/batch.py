@@ -19,11 +19,11 @@ Numbered = tuple[int, Piece]
 """The text of one event, with its index in the request."""
 
 SLICE_EVENTS = 250
-"""Events validated at a stretch; a few milliseconds."""
+"""Events validated at a stretch, which takes a few milliseconds."""
 
 SLICE_LINES = 5_000
 SLICE_BYTES = 1 << 20
-"""Lines of a stream made durable together."""
+"""Lines of a stream that are made durable together: as soon as they are this many, or have this many bytes."""
 
 BOM = b"\xef\xbb\xbf"
 """Byte order mark, which some programs put before UTF-8."""
@@ -54,7 +54,7 @@ class RejectedEvent:
 
 @attrs.define
 class CheckedEvents:
-    """What became of the events of a body: those taken, how many were not, and the first of these."""
+    """The outcome of a body: the events taken, how many were not, and the first ``errors_max`` of these."""
 
     errors_max: int
     events: list[Event] = attrs.field(factory=list)
@@ -108,7 +108,7 @@ def lines(body: bytes) -> Iterator[Numbered]:
 
 @attrs.define
 class Lines:
-    """Some lines of a stream, in order: what they hold, blank ones left out, and how many lines end here."""
+    """Some lines of a stream, in order, without blank ones. ``end``: lines of the stream up to here, blank ones too."""
 
     end: int
     pieces: list[Numbered] = attrs.field(factory=list)
@@ -125,7 +125,7 @@ class Lines:
 
     @property
     def full(self) -> bool:
-        """Say whether it is time to work on them."""
+        """Whether there are enough lines to be worked on."""
         return self.size_bytes >= SLICE_BYTES or len(self.pieces) >= SLICE_LINES
 
 
@@ -154,7 +154,7 @@ async def slices(stream: AsyncIterator[bytes], *, line_max_bytes: int) -> AsyncI
         if len(tail) > line_max_bytes:
             yield held
             raise LineTooLongError
-        # A few compressed bytes can be gigabytes of lines: others must get their turn.
+        # A few compressed bytes can be gigabytes of lines, so other requests must get their turn.
         await asyncio.sleep(0)
     if tail:
         held.add(bytes(tail))

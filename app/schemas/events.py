@@ -1,4 +1,4 @@
-"""From the JSON text of one event to an `Event`: where the rules of an event come together."""
+"""From the JSON text of one event to an `Event`, by all the rules of an event."""
 
 import json
 import re
@@ -64,14 +64,14 @@ _NAMES = {
 }
 _KNOWN = frozenset(_NAMES.values())
 EXPLAINED_MAX_BYTES = 1 << 20
-"""Texts that are not JSON are looked at once more for the reason, up to this size."""
+"""Size up to which a text that is not JSON is read once more for the reason."""
 
 _decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 @attrs.frozen(kw_only=True)
 class Origin:
-    """What the request says about all of its events.
+    """The properties that a request gives to all of its events.
 
     Attributes:
         match_id: the match that the path names, if it names one (already checked).
@@ -150,7 +150,7 @@ class EventSchema:
 
 
 def decode_fields(text: bytes) -> dict[str, msgspec.Raw]:
-    """Return an object's fields as raw JSON; of a key given twice the last one stands.
+    """Return an object's fields as raw JSON; the last one stands where a key is given twice.
 
     Raises InvalidEventError if the text is not UTF-8, not JSON, nested beyond what can be read, or no object.
     """

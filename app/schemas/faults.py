@@ -1,4 +1,4 @@
-"""What is wrong with an event, in words for the client who has to mend it."""
+"""Faults of an event, in words for the client who has to mend it."""
 
 from collections.abc import Sequence
 

@@ -24,7 +24,7 @@ Timestamp = NewType("Timestamp", int)
 NO_EVENT_ID = EventId("")
 NO_IDENTIFIER = Identifier("")
 NO_TIMESTAMP = Timestamp(0)
-"""Stands for an absent time: it lies before any that is allowed."""
+"""The value of an absent time; it lies before any that is allowed."""
 
 CANONICAL_UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
 UUID_EXAMPLE = "0190a6e4-7c1e-7d3a-9b5f-2f6f0c4d8e21"

@@ -1,6 +1,6 @@
 """`metadata`: JSON text that is checked, never rewritten, with unknown top-level fields kept inside it.
 
-Keys the service understands (`home`, `minute`, …) are not checked here: one of another type than expected
+Keys the service understands (`home`, `minute`, …) are not checked here. A value of another type than expected
 is kept, and simply not understood.
 """
 
@@ -68,7 +68,7 @@ def check_retraction(fields: Mapping[str, msgspec.Raw]) -> None:
         named = _object.decode(metadata).get("eventId")
     if named is None or is_absent(named):
         raise FieldError("is required for a retraction: the eventId of the event that is withdrawn")
-    # Kept as sent and compared in ClickHouse, so only the spelling that differs from ours at most in case.
+    # It is kept as sent and compared in ClickHouse, so its spelling may differ from ours in case only.
     if not CANONICAL_UUID.fullmatch(text_of(named) or ""):
         raise FieldError(f"must be the eventId of the event that is withdrawn, such as {UUID_EXAMPLE}")
 
@@ -76,8 +76,8 @@ def check_retraction(fields: Mapping[str, msgspec.Raw]) -> None:
 def check_readable(metadata: Metadata) -> None:
     """Check that ClickHouse will read out of a retraction's metadata which event is withdrawn.
 
-    It takes the first of two equal keys, and reads nothing at all beside a number that neither 64 bits nor a double
-    hold (JSONExtractString, seen on 26.7).
+    ClickHouse takes the first of two equal keys, and reads nothing at all where a number fits neither 64 bits nor a
+    double (JSONExtractString, seen on 26.7).
     """
     pairs = json.loads(metadata, object_pairs_hook=list, parse_int=_of_64_bits, parse_float=_of_a_double)
     if [name for name, _ in pairs].count("eventId") > 1:

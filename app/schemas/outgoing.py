@@ -12,9 +12,9 @@ _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def as_sent(event: Event) -> dict[str, Any]:
-    """Return the event's fields, unknown ones in their old place; what was absent is left out.
+    """Return the event's fields, unknown ones in their old place, absent ones left out.
 
-    Parsed again it is the same event, but for the time of its receipt. Values are JSON text as it was sent.
+    Parsed again it is the same event, except for the time of its receipt. Values are JSON text as it was sent.
     """
     metadata, unknown = _parted(event.metadata)
     fields = {
