@@ -1,1 +1,1 @@
-"""What the service tells of itself: logs, Prometheus metrics, response times."""
+"""Reports of the service about itself: logs, Prometheus metrics, response times."""

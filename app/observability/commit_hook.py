@@ -1,4 +1,4 @@
-"""A hook of the build: a wheel carries the commit that it was built of."""
+"""A hook of the build that puts into a wheel the commit that it is built from."""
 
 import sys
 import tempfile

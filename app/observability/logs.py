@@ -1,7 +1,7 @@
 """Log lines: an event name and fields, as text for people and as JSON for machines.
 
 Modules log with ``structlog``, libraries with ``logging``; all of it goes through one handler of ``logging``, so that
-all lines have the same form. Configured by the entry point only.
+all lines have the same form. Only the entry point configures it.
 """
 
 import logging
@@ -77,7 +77,7 @@ def _in_order(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDic
 
 
 def _as_json() -> tuple[Processor, ...]:
-    """One JSON object a line, all ASCII: some who read lines end them at other characters than a line feed, too."""
+    """One JSON object a line, all ASCII, because some readers end a line at other characters than a line feed, too."""
     return (structlog.processors.JSONRenderer(),)
 
 
@@ -94,7 +94,7 @@ def _as_text(*, coloured: bool) -> tuple[Processor, ...]:
 
 
 def _printable(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
-    """Escape control characters where the renderer does not: nothing that was logged can pose as a line."""
+    """Escape control characters where the renderer does not, so that nothing that was logged can pose as a line."""
     line["event"] = _escaped(str(line["event"]))
     if traceback := line.get("exception"):
         line["exception"] = "\n".join(f"  {_escaped(part)}" for part in traceback.split("\n"))

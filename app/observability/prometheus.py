@@ -21,14 +21,14 @@ FLUSH_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
 
 class ShardsView(Protocol):
-    """What is read of the shard set at each scrape."""
+    """The part of the shard set that is read at each scrape."""
 
     def snapshot(self) -> Snapshot:
         """Return the present state."""
 
 
 class LiveView(Protocol):
-    """What is read of the live hub at each scrape."""
+    """The part of the live hub that is read at each scrape."""
 
     @property
     def viewers(self) -> int:
@@ -52,7 +52,9 @@ class Telemetry(Observer):
         )
         self._errors = counter("http_errors", "HTTP requests that ended in an error.", ["method", "path", "error_type"])
         self._ingested = counter("fanfinity_events_ingested", "Events acknowledged, re-sent ones too.", ["event_type"])
-        self._rejected = counter("fanfinity_events_rejected", "Events, or bodies that are none, refused.", ["reason"])
+        self._rejected = counter(
+            "fanfinity_events_rejected", "Events refused; a body without any event counts as one.", ["reason"]
+        )
         self._wal_appended_bytes = counter("fanfinity_wal_appended_bytes", "Bytes of events appended in this process.")
         self._wal_records = counter("fanfinity_wal_synced_records", "Records that reached the disk in this process.")
         self._wal_bytes = counter("fanfinity_wal_synced_bytes", "Bytes that reached the disk in this process.")
@@ -82,7 +84,7 @@ class Telemetry(Observer):
         self._ingested_of = cache(self._ingested.labels)
 
     def watch(self, *, shards: ShardsView, live: LiveView) -> None:
-        """Read these at each scrape from now on. To be called once."""
+        """Read these at each scrape from now on. Call it once."""
         self.registry.register(_SnapshotCollector(shards, live))
 
     def ingested(self, events: Sequence[Event]) -> None:
@@ -95,7 +97,7 @@ class Telemetry(Observer):
         self._rejected.labels(reason).inc(count)
 
     def request(self, method: str, path_template: str, status: int, seconds: float | None) -> None:
-        """Count an answered request; ``path_template`` is the route's, ``seconds`` None of a stream."""
+        """Count an answered request; ``path_template`` is the route's, ``seconds`` None for a stream."""
         self._requests_of(method, path_template, status).inc()
         if seconds is not None:
             self._request_seconds_of(method, path_template).observe(seconds)
@@ -105,17 +107,17 @@ class Telemetry(Observer):
         self._errors.labels(method, path_template, error_type).inc()
 
     def appended(self, *, records: int, bytes_: int) -> None:
-        """One group was written to the log; how many records there ever were the log itself knows."""
+        """Count the bytes of a group written to the log; the log itself counts the records there ever were."""
         self._wal_appended_bytes.inc(bytes_)
 
     def synced(self, *, records: int, bytes_: int, seconds: float) -> None:
-        """A sync brought appended records to the disk."""
+        """Count a sync that brought appended records to the disk."""
         self._wal_records.inc(records)
         self._wal_bytes.inc(bytes_)
         self._wal_sync_seconds.observe(seconds)
 
     def flushed(self, *, shard: int, rows: int, seconds: float, replayed: bool) -> None:
-        """One batch was accepted by ClickHouse."""
+        """Count a batch that ClickHouse accepted."""
         self._flushed_rows.labels(str(shard)).inc(rows)
         self._flush_seconds.labels(str(shard)).observe(seconds)
         self._inserted.inc(rows)
@@ -123,23 +125,23 @@ class Telemetry(Observer):
             self._replayed.inc()
 
     def store_error(self, *, code: int) -> None:
-        """ClickHouse answered with an error, or went away."""
+        """Count an error of ClickHouse, or that it went away."""
         self._store_errors.labels(str(code)).inc()
 
     def reconnected(self) -> None:
-        """ClickHouse is usable again."""
+        """Count that ClickHouse is usable again."""
         self._reconnects.inc()
 
 
 class _SnapshotCollector(Collector):
-    """What is true at the moment of a scrape."""
+    """The values at the moment of a scrape."""
 
     def __init__(self, shards: ShardsView, live: LiveView) -> None:
         self._shards = shards
         self._live = live
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing is read when the collector is registered."""
+        """Describe nothing, so that nothing is read when the collector is registered."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
@@ -172,7 +174,7 @@ def _wal(snapshot: Snapshot) -> Iterator[Metric]:
     yield _counter("fanfinity_wal_discarded_records", "Dead letters given up by hand, ever.", snapshot.discarded)
     yield _counter("fanfinity_wal_damaged_records", "Events that the disk lost, ever.", snapshot.damaged)
     yield _gauge(
-        *("fanfinity_wal_unaccounted_records", "Events in no term of the sum, or in two: not 0 is a fault of ours."),
+        *("fanfinity_wal_unaccounted_records", "Events in no term of the sum, or in two: 0 unless there is a fault."),
         snapshot.unaccounted,
     )
     yield _gauge("fanfinity_wal_pending_records", "Events not confirmed yet.", snapshot.pending)

@@ -1,4 +1,4 @@
-"""How long the service took to answer requests, all of them and those about a match, over the last five minutes."""
+"""Times the service took to answer requests, all of them and those about a match, over the last five minutes."""
 
 import time
 from collections.abc import Callable
@@ -25,8 +25,8 @@ class _Slot:
 class ResponseTimes:
     """Percentiles of all requests and per match, from DDSketches (relative error 1 %), one per half minute.
 
-    Bounded: at most ``max_matches``, the one that was not asked about for longest goes first; each holds at most
-    eleven sketches of 512 bins.
+    It holds at most ``max_matches`` matches, each with at most eleven sketches of 512 bins; the least recently used one
+    goes first.
     """
 
     def __init__(self, *, max_matches: int = 1000, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -35,7 +35,7 @@ class ResponseTimes:
         self._slots: LRUCache[str, list[_Slot]] = LRUCache(max_matches)
 
     def record(self, match_id: str | None, seconds: float) -> None:
-        """Count one request that took so many seconds; ``match_id`` if it was about a match."""
+        """Count one request and the seconds it took; ``match_id`` if it was about a match."""
         self._count(self._all, seconds)
         if match_id is None:
             return
@@ -56,7 +56,7 @@ class ResponseTimes:
         return self._percentiles(self._all)
 
     def percentiles(self, match_id: str) -> dict[str, float | None]:
-        """Return the same of the requests about a match."""
+        """Return the same for the requests about a match."""
         return self._percentiles(self._slots.get(match_id, []))
 
     def _percentiles(self, slots: list[_Slot]) -> dict[str, float | None]:

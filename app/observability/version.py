@@ -1,4 +1,4 @@
-"""Which release this is, and of which commit."""
+"""The release of this service, and its commit."""
 
 import subprocess
 from importlib.metadata import version
