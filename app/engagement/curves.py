@@ -1,4 +1,4 @@
-"""What the curve of a match tells: its buckets, its peaks, and which team drives it. Pure functions."""
+"""The curve of a match: its buckets, its peaks, and the team that drives it. Pure functions."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,17 +9,17 @@ import attrs
 from shards import MINUTE_MS, MatchAggregates
 
 BUCKETS_MS: Final = {"10s": 10_000, "1m": MINUTE_MS, "5m": 5 * MINUTE_MS}
-"""Lengths of the buckets that can be asked for, by name."""
+"""Lengths in ms of the buckets that can be asked for, by name."""
 
 PEAK_PERIODS = 5
-"""How many periods are named at most."""
+"""Most periods that are named."""
 
 MOMENTUM_MS = 5 * MINUTE_MS
 
 
 @attrs.frozen
 class CurveWanted:
-    """Which curve a client asked for.
+    """The curve that a client asked for.
 
     Attributes:
         bucket: one of :data:`BUCKETS_MS`.
@@ -33,13 +33,13 @@ class CurveWanted:
 
     @property
     def bucket_ms(self) -> int:
-        """Length of a bucket."""
+        """Length of a bucket in ms."""
         return BUCKETS_MS[self.bucket]
 
 
 @attrs.frozen
 class Point:
-    """One bucket of a curve: when it starts, its events, and those of teams."""
+    """One bucket of a curve: its start, its events, and those of each team."""
 
     start_ms: int
     count: int
@@ -76,8 +76,8 @@ def points_of(aggregates: MatchAggregates, wanted: CurveWanted) -> list[Point]:
     """Return the buckets that hold events, earliest first.
 
     Args:
-        aggregates: whose own buckets are as long as the wanted ones, or divide them.
-        wanted: which.
+        aggregates: of the match; their own buckets are as long as the wanted ones, or divide them.
+        wanted: length and range of the buckets.
     """
     found: dict[int, dict[str, int]] = {}
     for start_ms, team_id, count in aggregates.curve:
@@ -94,9 +94,9 @@ def points_of(aggregates: MatchAggregates, wanted: CurveWanted) -> list[Point]:
 
 
 def peak_periods(by_minute: Sequence[tuple[int, int]]) -> list[PeakPeriod]:
-    """Return the periods with the largest excess, largest first; of equal ones the earlier first.
+    """Return the periods with the largest excess, largest first; among equal ones the earlier first.
 
-    The level is the mean of the minutes that hold events: hours without any, before a match, do not lower it.
+    The level is the mean of the minutes that hold events, so that hours without any before a match do not lower it.
 
     Args:
         by_minute: (start of the minute in ms, events), earliest first.
@@ -124,7 +124,7 @@ def momentum_start_ms(aggregates: MatchAggregates) -> int:
 
 
 def team_shares(aggregates: MatchAggregates, *, from_ms: float = -math.inf, to_ms: float = math.inf) -> list[TeamShare]:
-    """Return the shares of the teams in the events from a minute on and before another, the largest first."""
+    """Return the teams' shares of the events in buckets from ``from_ms`` on and before ``to_ms``, largest first."""
     counts: dict[str, int] = {}
     for start_ms, team_id, count in aggregates.curve:
         if team_id and from_ms <= start_ms < to_ms:
@@ -142,7 +142,7 @@ def leader_of(shares: Sequence[TeamShare]) -> str | None:
 
 
 def view_of_shares(shares: Sequence[TeamShare], names: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return shares as the API shows them; ``names`` are those of teams whose name is known."""
+    """Return shares as the API shows them; ``names`` holds the known names by team id."""
     return [
         {
             "teamId": share.team_id,

@@ -15,17 +15,17 @@ from app.web.shared import Shared
 from shards import MatchAggregates
 
 MAX_AGE_S = 0.75
-"""Age at which an answer is made anew even of the same figures, because response times go on."""
+"""Seconds after which an answer is made anew even from the same figures, because response times go on."""
 
 KEPT = 256
-"""Answers that are kept; they can have megabytes, of as many ranges as somebody asks for."""
+"""Most answers that are kept, because each can have megabytes, and anybody can ask for many ranges."""
 
 BUCKETS_AT_ONCE = 1_000
-"""Longer curves are made into an answer in a thread: they would hold up the event loop."""
+"""Buckets of a curve above which its answer is made in a thread, because it would hold up the event loop."""
 
 FRESH_MS = 2_000
 CHANGING = {True: ("asOf", "responseTimePercentiles"), False: ("responseTimePercentiles",)}
-"""What of the metrics is no reason to send them again, by whether they are fresh: of old ones it shows how old."""
+"""Members that are no reason to send metrics again, by whether these are fresh: ``asOf`` of old ones shows the age."""
 
 
 @attrs.frozen
@@ -37,14 +37,14 @@ class Rendered:
 
 
 class RenderedMetrics:
-    """The answers of the last :data:`MAX_AGE_S`, at most :data:`KEPT`."""
+    """The answers of the last :data:`MAX_AGE_S` seconds, at most :data:`KEPT`."""
 
     def __init__(self, response_times: ResponseTimes) -> None:
         self._response_times = response_times
         self._answers: Shared[tuple[str, CurveWanted | None], Rendered] = Shared(max_age_s=MAX_AGE_S, keys_max=KEPT)
 
     async def get(self, aggregates: MatchAggregates, curve: CurveWanted | None = None) -> Rendered:
-        """Return the answer that shows these aggregates, at most :data:`MAX_AGE_S` old."""
+        """Return the answer that shows these aggregates, at most :data:`MAX_AGE_S` seconds old."""
         make = partial(self._make, aggregates, curve)
         return await self._answers.get((aggregates.match_id, curve), make, version=aggregates)
 

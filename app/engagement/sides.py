@@ -1,4 +1,4 @@
-"""Who plays: what the metadata of ``match_start`` says of the sides, competition and provider. Pure functions."""
+"""The sides of a match, its competition and provider, from the metadata of ``match_start``. Pure functions."""
 
 import json
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 
 DIGITS_MAX = 1_000
-"""Longer integers are read as floats; no number that is understood is that long."""
+"""Digits above which an integer is read as a float; no number that is understood is that long."""
 
 
 @attrs.frozen
@@ -19,7 +19,7 @@ class Side:
 
 @attrs.frozen
 class Sides:
-    """Who plays at home, and who away."""
+    """The side at home, and the side away."""
 
     home: Side
     away: Side
@@ -41,7 +41,7 @@ def match_details(start_metadata: str) -> dict[str, str | None]:
 
 
 def match_provider(start_metadata: str) -> str:
-    """Return who recorded the match, as ``match_start`` names it under ``provider``, to be named with its data."""
+    """Return the ``provider`` of ``match_start``, who recorded the match and is to be named with its data, or ""."""
     return _text(metadata_of(start_metadata).get("provider")) or ""
 
 
@@ -51,7 +51,7 @@ def team_names(sides: Sides | None) -> dict[str, str]:
 
 
 def metadata_of(text: str) -> dict[str, Any]:
-    """Return the object that a JSON text is, empty where it is none."""
+    """Return the object in a JSON text; empty where it holds none."""
     try:
         value = json.loads(text, parse_int=_integer) if text else {}
     except (ValueError, RecursionError):
@@ -60,12 +60,12 @@ def metadata_of(text: str) -> dict[str, Any]:
 
 
 def _integer(digits: str) -> int | float:
-    """Python refuses to read an integer of thousands of digits, and the whole text with it."""
+    """Return a number; a long one as a float, because Python refuses a text with an integer of thousands of digits."""
     return int(digits) if len(digits) <= DIGITS_MAX else float(digits)
 
 
 def _side(value: object) -> Side | None:
-    """``{"id":"1","name":"Al-Hilal"}``, or just a name; what is missing of the two is taken from the other."""
+    """Return the side in ``{"id":"1","name":"Al-Hilal"}``, or in just a name. A missing id or name is the other one."""
     if not isinstance(value, dict):
         value = {"name": value}
     side_id, name = _text(value.get("id"), strip=False), _text(value.get("name"))
@@ -75,7 +75,7 @@ def _side(value: object) -> Side | None:
 
 
 def _text(value: object, *, strip: bool = True) -> str | None:
-    """A string that says something, or an integer as one; anything else is nothing that we understand."""
+    """Return a string that is not blank, or an integer as a string; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
     text = str(value)

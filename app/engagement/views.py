@@ -25,20 +25,21 @@ Status = Literal["live", "finished"]
 Percentiles = Mapping[str, float | None]
 
 QUIET_MS = 15 * 60 * 1000
-"""A match that received nothing for so long is finished, ``match_end`` or not."""
+"""Milliseconds without a receipt after which a match is finished, ``match_end`` or not."""
 
 BUSIEST_MINUTES = 5
-"""How many of them are named."""
+"""Busiest minutes that are named."""
 
 
 NO_PERCENTILES: Percentiles = {"p50": None, "p95": None, "p99": None}
-"""Nobody asked about the match in the last five minutes."""
+"""Percentiles where nobody asked about the match in the last five minutes."""
 
 
 def match_status(aggregates: MatchAggregates) -> Status:
-    """``finished`` after ``match_end`` or 15 minutes without an event being received, else ``live``.
+    """Return ``finished`` after ``match_end`` or 15 minutes in which no event was received, else ``live``.
 
-    As of when it was counted: while ClickHouse is away nobody can tell. Events that are on disk only are newer.
+    This is the status when the match was counted, because nobody can tell it while ClickHouse is away. Events that are
+    on disk only keep a quiet match live, because they are newer.
     """
     quiet_ms = aggregates.as_of_ms - aggregates.last_received_ms
     return "finished" if aggregates.ended or (quiet_ms > QUIET_MS and not aggregates.pending_events) else "live"
@@ -47,7 +48,7 @@ def match_status(aggregates: MatchAggregates) -> Status:
 def match_score(aggregates: MatchAggregates) -> dict[str, int] | None:
     """Return goals by side; an own goal counts for the other side.
 
-    None while the sides are not known, or when a goal belongs to neither: half a score would be a wrong one.
+    None while the sides are not known, or when a goal belongs to neither, because half a score would be a wrong one.
     """
     sides = match_sides(aggregates.start_metadata)
     if sides is None:
@@ -74,7 +75,7 @@ def metrics_view(
     """Return the reply of ``GET /api/matches/{matchId}/metrics``, ready for JSON.
 
     Args:
-        aggregates: what :class:`shards.reads.matches.MatchReads` counted; ``asOf`` is when it began to.
+        aggregates: what :class:`shards.reads.matches.MatchReads` counted; ``asOf`` is when it began to count.
         percentiles: ``p50 p95 p99`` in ms, None where nobody asked about the match lately.
         curve: what to add as ``curve``; its buckets must not be shorter than those of ``aggregates``.
     """
@@ -144,7 +145,7 @@ def _counts_by_type(aggregates: MatchAggregates) -> Counter[str]:
 
 
 def _counts_by_team(aggregates: MatchAggregates) -> Counter[str]:
-    """Events that belong to no team are left out."""
+    """Return the events of each team; those that belong to no team are left out."""
     return _sum((team_id, count) for _, team_id, count in aggregates.by_type_team if team_id)
 
 

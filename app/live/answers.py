@@ -14,24 +14,24 @@ from shards import MatchAggregates, StoreError, StoreUnavailable
 Load = Callable[[Sequence[str]], Awaitable[dict[str, MatchAggregates]]]
 
 MAX_AGE_S = 0.51
-"""Between two loads of one match lies at least this; an older answer starts one. A little more than half a second: two
-statements a second at most, though some take longer than others to get to ClickHouse."""
+"""Least seconds between the starts of two loads of one match; asking for an older answer starts one. A little more than
+half a second, so that ClickHouse gets two statements a second at most, though some take longer to get there."""
 
 FRESH_S = 0.95
-"""Who asks during a load is given the answer at hand if its counting began so lately: all that was acknowledged a
-second ago is in it. So of many readers only the first waits, unless a load takes longer than that leaves."""
+"""Age in seconds up to which the answer at hand is given during a load, because all that was acknowledged a second ago
+is in it. So of many readers only the first waits, unless a load takes longer than the rest of that time."""
 
 WOKEN_AT_ONCE = 32
-"""Of those who waited for one load so many are told in a round of the event loop. A crowd of thousands at once would
-hold up everything else, the next load first of all, for which the next crowd would wait."""
+"""Readers of one load that are told in one round of the event loop, because a crowd of thousands at once would hold up
+everything else, first of all the next load, for which the next crowd would wait."""
 
 UNKNOWN_FACTOR = 4
-"""Outcomes are remembered of so many times more matches than answers: asking about made-up ids evicts no answer."""
+"""Outcomes that are remembered for each answer that is kept, so that asking about made-up ids evicts no answer."""
 
 
 @attrs.frozen
 class _LastLoad:
-    """How the last load of a match went, and when it began on the monotonic clock."""
+    """The outcome of the last load of a match, and when it began on the monotonic clock."""
 
     began: float
     error: StoreError | None = None
@@ -39,7 +39,7 @@ class _LastLoad:
 
 
 class _Flight:
-    """A load under way, and who waits for it."""
+    """A load under way, and those who wait for it."""
 
     def __init__(self, load: Coroutine[None, None, None]) -> None:
         self.task = asyncio.create_task(load, name="load matches")
@@ -48,7 +48,7 @@ class _Flight:
         self._waiting = 0
 
     def turn(self) -> asyncio.Future[None]:
-        """Return what is done when the load is, and one's turn has come."""
+        """Return a future that is done when the load is, and the caller's turn has come."""
         if self.task.done():
             return self.task
         if self._waiting % WOKEN_AT_ONCE == 0:
@@ -63,7 +63,7 @@ class _Flight:
 
 
 class Answers:
-    """Answers by match, at most :data:`FRESH_S` old while ClickHouse works, the last good ones while it does not.
+    """Answers by match, at most :data:`FRESH_S` s old while ClickHouse works, the last good ones while it does not.
 
     Loads of one match never overlap, so its answers are published in the order in which they were counted.
     """
@@ -110,9 +110,9 @@ class Answers:
         return {self._flights[match_id] for match_id in old if match_id in self._flights}
 
     async def get_newer(self, match_id: str, than: float) -> MatchAggregates | None:
-        """Return an answer that began to be counted after a moment of the monotonic clock; None: unknown match.
+        """Return an answer whose counting began after a moment of the monotonic clock; None: unknown match.
 
-        Waits as long as that takes. If counting fails it is the last good answer: :meth:`counted_since` tells.
+        Waits as long as that takes. Where counting fails it returns the last good answer; :meth:`counted_since` tells.
         """
         while True:
             if (flight := self._flights.get(match_id)) is not None:
@@ -158,7 +158,7 @@ class Answers:
         return self._monotonic() - outcome.began < fresh_s
 
     def _start(self, match_ids: Sequence[str]) -> None:
-        """The load is a task of its own: it goes on when those who wait for it are gone."""
+        """Start a load as a task of its own, so that it goes on when those who wait for it are gone."""
         flight = _Flight(self._fly(tuple(dict.fromkeys(match_ids))))
         for match_id in match_ids:
             self._flights[match_id] = flight
@@ -195,7 +195,7 @@ class Answers:
 
 
 def _raise_faults(loads: Iterable[asyncio.Future[None]]) -> None:
-    """A load keeps errors of the store to itself; anything else is a fault of ours that must show."""
+    """Raise faults of ours, which must show; a load keeps errors of the store to itself."""
     for load in loads:
         if load.cancelled():
             raise StoreUnavailable("the service is shutting down")

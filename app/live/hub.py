@@ -1,4 +1,4 @@
-"""The hub between the reads and everyone who looks."""
+"""The hub between the reads, and all readers and viewers."""
 
 import asyncio
 import time
@@ -28,25 +28,25 @@ from shards import (
 )
 
 ACTIVE_S = 15 * 60
-"""Time after an event of a match in which the match counts as active, unless it ended. [s]"""
+"""Seconds for which a match counts as active after an event, unless it ended."""
 
 ACTIVE_MAX = 100_000
-"""Matches whose last event is remembered, and matches whose end is; the count of active ones ends here."""
+"""Most matches whose last event is remembered, and whose end is; so also the most that are counted as active."""
 
 RESTING_S = 60.0
 RESTING_MAX = 64
-"""Time after the last viewer left in which a feed is kept for those who come back, and the most feeds that are kept."""
+"""Seconds that a feed is kept for those who come back, after its last viewer left, and the most feeds that are kept."""
 
 FINE_S = 10.0
 FINE_MAX = 4_096
-"""Time in which a match is counted with buckets of 10 s after somebody asked for them, and the most such matches."""
+"""Seconds that a match is counted with buckets of 10 s after somebody asked for them, and the most such matches."""
 
 PAGES_AGE_S = 0.5
 PAGES_KEPT = 256
-"""Age up to which a page of matches or of events is given to all who ask for it, and the most that are kept."""
+"""Age in s up to which a page of matches or of events is given to all who ask for it, and the most that are kept."""
 
 _Page = tuple[int, tuple[int, str] | None]
-"""Limit, and after which match."""
+"""The limit, and the position after which the page begins."""
 
 
 class UnknownMatch(LookupError):
@@ -54,7 +54,7 @@ class UnknownMatch(LookupError):
 
 
 class Live:
-    """Answers about matches that do not multiply, however many ask, and streams of what changes.
+    """Answers about matches, counted once however many ask, and streams of what changes.
 
     A match is counted at most twice a second, and never if nobody looks at it. While ClickHouse is away the last good
     answer is given again; ``as_of_ms`` tells its age.
@@ -88,7 +88,7 @@ class Live:
 
         Args:
             match_id: the match.
-            bucket_ms: how long the buckets of its curve may be: 10,000 or more.
+            bucket_ms: longest that the buckets of its curve may be, 10,000 or more.
 
         Raises:
             UnknownMatch: nothing was received of it.
@@ -116,7 +116,7 @@ class Live:
             finer.cancel()
 
     async def aggregates_by_match(self, match_ids: Sequence[str]) -> dict[str, MatchAggregates]:
-        """Return the same of several matches, counted in one statement; unknown ones are absent."""
+        """Return the aggregates of several matches, counted in one statement; unknown ones are absent."""
         return await self._answers.get(match_ids)
 
     async def recent_matches(self, *, limit: int, before: tuple[int, str] | None) -> list[tuple[str, int]]:
@@ -129,17 +129,17 @@ class Live:
         return await self._pages.get(query, partial(self._event_reads.page, query))
 
     async def overview(self) -> Overview:
-        """Return the 50 matches with the newest activity, at most 1 s old. StoreError as :meth:`aggregates`."""
+        """Return the 50 matches with the newest activity, at most 1 s old. Raises StoreError as :meth:`aggregates`."""
         return await self._overviews.get()
 
     @asynccontextmanager
     async def subscribe(self, match_id: str, *, last_event_id: str = "") -> AsyncIterator[Subscription]:
         """Watch a match: ``async with live.subscribe(id) as messages: async for message in messages``.
 
-        First a ``metrics`` message at once, then one on every change (at most one a second, one every 10 s if nothing
-        changes), and an ``event`` message per highlight as it is accepted; each highlight once. With
-        ``last_event_id``, the ``id`` of an earlier message, highlights received since then come after the first
-        snapshot. The iteration ends at shutdown, or when the viewer falls behind.
+        A ``metrics`` message comes at once, and then on every change: at most one a second, and one every 10 s if
+        nothing changes. An ``event`` message comes for each highlight as it is accepted, once. With ``last_event_id``,
+        the ``id`` of an earlier message, highlights received since then follow the first snapshot. The iteration ends
+        at shutdown, or when the viewer falls behind.
 
         Entering raises UnknownMatch, or StoreError.
         """
@@ -149,7 +149,7 @@ class Live:
         if topic is None:
             topic = self._resting.pop(match_id, None) or Topic(match_id, self._answers, self._render)
             self._topics[match_id] = topic
-        # Others may have been answered while this viewer waited: it must not start behind them.
+        # Others may have been answered while this viewer waited, and it must not start behind them.
         topic.open(viewer, snapshot=self._answers.last(match_id) or snapshot, last_event_id=last_event_id)
         try:
             if self._closed:
@@ -163,13 +163,13 @@ class Live:
                 await topic.close()
 
     async def _load(self, match_ids: Sequence[str]) -> dict[str, MatchAggregates]:
-        """Load matches, with short buckets those for which they were asked for lately."""
+        """Load matches, with short buckets where somebody asked for these lately."""
         fine = [match_id for match_id in match_ids if match_id in self._fine]
         found = await self._reads.aggregates([match_id for match_id in match_ids if match_id not in fine])
         return found | await self._reads.aggregates(fine, bucket_ms=CURVE_BUCKET_MS)
 
     def accepted(self, events: Sequence[Event]) -> None:
-        """Tell that these events are durable; highlights of watched matches go out at once. Cheap."""
+        """Note that these events are durable; highlights of watched matches go out at once. Cheap."""
         by_match: dict[str, list[Event]] = {}
         for event in events:
             by_match.setdefault(event.match_id, []).append(event)
@@ -189,7 +189,7 @@ class Live:
         return sum(len(topic.viewers) for topic in self._topics.values())
 
     def active_matches(self) -> int:
-        """Return for how many matches this process accepted an event in the last 15 minutes, and no ``match_end``."""
+        """Return how many matches have an event that this process accepted in the last 15 min, and no ``match_end``."""
         self._active.expire()
         return len(self._active)
 

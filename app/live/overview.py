@@ -33,7 +33,7 @@ class Overviews:
         self._loads: Shared[None, Overview] = Shared(max_age_s=MAX_AGE_S, keys_max=1, wait=self._wait)
 
     async def get(self) -> Overview:
-        """Return the overview. StoreError if ClickHouse does not answer, or not soon, and there is no earlier one."""
+        """Return the overview; raise StoreError if ClickHouse does not answer soon and there is no earlier one."""
         try:
             return await self._loads.get(None, self._load)
         except StoreError:
@@ -48,7 +48,7 @@ class Overviews:
     async def _wait(self, load: "asyncio.Future[Overview]") -> None:
         await self._patience.wait({load}, at_hand=self._last is not None)
         if not load.done():
-            raise StoreUnavailable("the matches are being counted for long")
+            raise StoreUnavailable("counting the matches takes too long")
 
     async def _load(self) -> Overview:
         as_of = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""What the viewers of one match share: the last snapshot, the feed, and the poller that fills both."""
+"""Topics: the last snapshot, the feed and the poller that fills both, shared by the viewers of one match."""
 
 import asyncio
 import time
@@ -26,32 +26,32 @@ from shards import (
 )
 
 INTERVAL_S = 1.0
-"""Between two snapshots lies at least this; so often ClickHouse is asked when nothing was accepted here, too."""
+"""Least seconds between two snapshots, after which ClickHouse is asked even if nothing was accepted here."""
 
 REPEAT_S = 10.0
-"""A snapshot that did not change is sent again after this, so that a page can tell silence from a lost connection."""
+"""Seconds after which an unchanged snapshot is sent again, so that a page can tell silence from a lost connection."""
 
 FEED_LIMIT = 200
 """Highlights that are remembered, to send them again after ``Last-Event-ID``."""
 
 SENT_MAX = 16_384
-"""Highlights whose ids are remembered, to send each once: an answer holds some for longer than the feed does."""
+"""Highlights whose ids are remembered, to send each once, because an answer holds some for longer than the feed."""
 
 RECENT_MS = 60_000
-"""A highlight that a poll finds is sent if it was received so long before the last one, or later."""
+"""Milliseconds before the last snapshot; a highlight that a poll finds is sent only if it was received since then."""
 
 NO_HIGHLIGHT_YET = f"0-{NOBODY}"
-"""The id for ``Last-Event-ID`` of who was there before the first one: whatever came since was missed."""
+"""The id of a snapshot before the first highlight: a viewer that comes back with it missed whatever came since."""
 
 Render = Callable[[MatchAggregates], Awaitable[bytes]]
 """Makes the JSON text of an answer, once for all who ask at a time."""
 
 
 class Topic:
-    """One watched match. Opened with its first viewer, closed with its last, and opened again by a next one.
+    """One watched match. It is opened with its first viewer, closed with its last, and opened again by a next one.
 
     The feed holds highlights in the order in which they were sent, so whoever comes back with the id of one goes on
-    behind it. Of those that were there before, "seeded", the order is that of their receipt.
+    behind it. Those that were there before the first viewer, "seeded", are in the order of their receipt.
     """
 
     def __init__(self, match_id: str, answers: Answers, render: Render) -> None:
@@ -74,7 +74,7 @@ class Topic:
             self._poller = asyncio.create_task(self._poll(snapshot), name="poll match")
         missed = self._missed(last_event_id)
         first = self._snapshot(snapshot)
-        # Where the stream breaks off before the last one of them, what is left of them must be sent once more.
+        # The snapshot has no id then, so that a stream that breaks off before the last one gets the others once more.
         viewer.begin([attrs.evolve(first, id="") if missed else first, *missed])
         self.viewers.add(viewer)
 
@@ -105,7 +105,7 @@ class Topic:
             await asyncio.gather(poller, return_exceptions=True)
 
     def _seed(self, highlights: Sequence[Highlight]) -> None:
-        """Take what was accepted before; if the topic was open before, only what it does not know is new to viewers."""
+        """Take in what was accepted before; what a topic that was open before does not know is new to its viewers."""
         is_new = not self._feed
         for highlight in sorted(highlights, key=_receipt):
             if highlight.event_id in self._feed or highlight.event_id not in self._sent:
@@ -114,7 +114,7 @@ class Topic:
             self._seeded = len(self._feed)
 
     def _missed(self, last_event_id: str) -> list[Message]:
-        """Return what a viewer has not seen who saw this id last; nothing for an id that is none of ours."""
+        """Return the messages after the one with this id, which a viewer saw last; none for an id that is not ours."""
         received_ms, event_id = _parts_of(last_event_id)
         if not event_id:
             return []
@@ -122,12 +122,12 @@ class Topic:
         place = next((place for place, message in enumerate(sent) if message.id == last_event_id), -1)
         if place >= self._seeded:
             return sent[place + 1 :]
-        # In which order the seeded ones were sent is not known; within a millisecond better twice than not at all.
+        # The order in which seeded ones were sent is not known; those of that millisecond better twice than not at all.
         seeded = (m for m in sent[: self._seeded] if m.value.received_ms >= received_ms)
         return [*(m for m in seeded if m.value.event_id != event_id), *sent[self._seeded :]]
 
     def _announce_others(self, highlights: Sequence[Highlight], *, received_since_ms: int) -> None:
-        """Send what another process accepted; note what was retracted."""
+        """Send the highlights that another process accepted, and note which were retracted."""
         messages = []
         for highlight in reversed(highlights):
             known = self._feed.get(highlight.event_id)
@@ -138,14 +138,14 @@ class Topic:
         self._publish(messages)
 
     def _withdrawn(self) -> set[str]:
-        """Return what the retractions in the feed name."""
+        """Return the ids of the events that retractions in the feed name."""
         sent = (message.value for message in self._feed.values())
         return {retracted_id(highlight.metadata) for highlight in sent if highlight.event_type == RETRACTION}
 
     def _correct(self, newest: MatchAggregates, *, accepted_until: float) -> None:
-        """Send again, as it counts, what was announced and then found to be another version of an earlier event.
+        """Send highlights again, as they count, that were announced but are another version of an earlier event.
 
-        Counting ``newest`` began after ``accepted_until``: what was accepted by then is in it.
+        Counting ``newest`` began after ``accepted_until``, so what was accepted by then is in it.
         """
         standing = {highlight.event_id: highlight for highlight in newest.highlights}
         oldest = _oldest_held(newest.highlights)
@@ -161,7 +161,7 @@ class Topic:
         self._publish(messages)
 
     def _remember_again(self, highlight: Highlight) -> Message:
-        """Remember what was sent before under another id: who comes back with that of before has not seen this."""
+        """Remember a highlight under a new id, because a viewer that comes back with the old one has not seen this."""
         if highlight.event_id in list(self._feed)[: self._seeded]:
             self._seeded -= 1
         self._feed.pop(highlight.event_id, None)
@@ -194,8 +194,8 @@ class Topic:
     async def _poll(self, shown: MatchAggregates) -> None:
         """Publish whatever changed, for as long as there are viewers.
 
-        The interval lies between the beginnings of two counts, not between two messages: else an event that just missed
-        one count would wait for the interval and for two counts.
+        The interval lies between the beginnings of two counts, not between two messages, because else an event that
+        just missed one count would wait for the interval and for two counts.
         """
         shown_at = time.monotonic()
         due = _next_due(shown)
@@ -212,7 +212,7 @@ class Topic:
                 self._correct(newest, accepted_until=changed_at)
             if self._answers.found_nothing_since(self._match_id, changed_at):
                 for viewer in self.viewers:
-                    viewer.end()  # who comes back is told that there is no such match
+                    viewer.end()  # a viewer that comes back is told that there is no such match
             if newest is None or (newest == shown and time.monotonic() - shown_at < REPEAT_S):
                 continue
             self._announce_others(newest.highlights, received_since_ms=shown.as_of_ms - RECENT_MS)
@@ -228,13 +228,13 @@ class Topic:
 
 
 def _next_due(shown: MatchAggregates) -> float:
-    """Return when the count after this one may begin, on the monotonic clock; the other one may have been set."""
+    """Return when the next count may begin, on the monotonic clock, because the wall clock may have been set."""
     age_s = time.time() - shown.as_of_ms / 1000
     return time.monotonic() + INTERVAL_S - max(0.0, min(age_s, INTERVAL_S))
 
 
 def _oldest_held(highlights: Sequence[Highlight]) -> dict[bool, int]:
-    """Return since when, in ms, an answer is sure to hold all retractions (True) there are, and all others (False)."""
+    """Return the ms since which an answer is sure to hold all retractions (True), and all other highlights (False)."""
     oldest = {}
     for is_retraction in (True, False):
         of_kind = [h.timestamp for h in highlights if (h.event_type == RETRACTION) is is_retraction]
@@ -250,12 +250,12 @@ def _content(highlight: Highlight) -> tuple[object, ...]:
 
 
 def _is_outdated(announced: Highlight, counted: Highlight) -> bool:
-    """Say whether viewers have to be told of what counts, after what was announced of the same event."""
+    """Say whether an event counts otherwise than it was announced, so that viewers have to be told."""
     return _content(counted) != _content(announced) or (announced.retracted and not counted.retracted)
 
 
 def _parts_of(message_id: str) -> tuple[int, str]:
-    """Return time of receipt in ms and event id out of a message's id; 0 and "" for what is none of ours."""
+    """Return the time of receipt in ms and the event id in a message's id; 0 and "" for an id that is not ours."""
     received, _, event_id = message_id.partition("-")
     is_ours = received.isascii() and received.isdigit() and len(received) < 20 and canonical_id(event_id)
     return (int(received), event_id) if is_ours else (0, "")

@@ -13,8 +13,8 @@ from typing import Any, Literal
 import attrs
 
 QUEUE_LIMIT = 64
-"""So often something may be sent to a viewer who takes nothing; who is further behind is cut off, and reconnects to a
-snapshot. How many messages there are each time is up to those who send events, not to the viewer."""
+"""Most sendings that wait for a viewer; one that is further behind is cut off, and reconnects to a snapshot. A sending
+counts once, because how many messages it has is up to those who send events, not to the viewer."""
 
 
 @attrs.frozen(kw_only=True)
@@ -23,7 +23,7 @@ class Message:
 
     Attributes:
         event: name of the server-sent event.
-        text: its JSON text, or what will be: of a very long match it takes a while to make.
+        text: its JSON text, or a future of it, because that of a very long match takes a while to make.
         value: what the JSON was made of: ``MatchAggregates`` for ``metrics``, ``Highlight`` for ``event``.
         id: for ``Last-Event-ID``; empty where the message does not move it.
     """
@@ -34,10 +34,10 @@ class Message:
     id: str = ""
 
     async def json(self) -> bytes:
-        """Return the text, as soon as it is made."""
+        """Return the JSON text, as soon as it is made."""
         if isinstance(self.text, bytes):
             return self.text
-        # Who goes away must not take it from the others.
+        # A viewer that goes away must not cancel it for the others.
         return await asyncio.shield(self.text)
 
     async def encoded(self) -> bytes:
@@ -64,17 +64,17 @@ class Subscription:
         self._waiting: deque[Sequence[Message]] = deque()
         self._wake = asyncio.Event()
         self.ended = False
-        """No further message will come."""
+        """Whether no further message will come."""
 
     def begin(self, messages: Iterable[Message]) -> None:
-        """Set what the stream begins with, however much that is: it does not count towards the limit."""
+        """Set the messages that the stream begins with; they do not count towards the limit, however many they are."""
         self._now = iter(messages)
         self._wake.set()
 
     def put(self, messages: Sequence[Message]) -> None:
-        """Queue what there is to say now, one message or more, for all viewers the same.
+        """Queue one sending, of one message or more, the same for all viewers.
 
-        State supersedes state that still waits; over the limit the viewer is cut off.
+        A snapshot replaces one that still waits; over the limit the viewer is cut off.
         """
         if self.ended:
             return

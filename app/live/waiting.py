@@ -1,4 +1,4 @@
-"""How long readers wait for ClickHouse: whatever it does, each is told something promptly."""
+"""Time limits of readers that wait for ClickHouse, so that each is told something promptly, whatever it does."""
 
 import asyncio
 from collections.abc import Callable, Collection
@@ -11,13 +11,15 @@ from shards import StoreUnavailable
 T = TypeVar("T")
 
 WITH_ANSWER_S = 2.0
-"""Who waits longer is given the last good answer."""
+"""Seconds after which a reader is given the last good answer."""
 
 WITHOUT_ANSWER_S = 5.0
-"""Who waits longer is told to come again. The first count of a match of many millions takes a second or two."""
+"""Seconds after which a reader without an earlier answer is told to come again. The first count of a match of many
+millions takes a second or two."""
 
 AWAY_S = 0.2
-"""Either of them where ClickHouse is known to be away: enough to notice its return, or that a connection was all."""
+"""Seconds in place of either while ClickHouse is known to be away: enough to notice that it is back, or that only a
+connection was lost."""
 
 
 def _never() -> bool:
@@ -31,9 +33,9 @@ class Patience:
     is_away: Callable[[], bool] = _never
 
     async def wait(self, loads: Collection[asyncio.Future[T]], *, at_hand: bool) -> None:
-        """Return when the loads are done, or when one has waited for long, there being an earlier answer ``at_hand``.
+        """Return when the loads are done, or when the time is over and an earlier answer is ``at_hand``.
 
-        Raises StoreUnavailable if there is none and one of them is not done.
+        Raises StoreUnavailable when the time is over and none is.
         """
         if not loads:
             return
@@ -43,5 +45,5 @@ class Patience:
             raise StoreUnavailable(f"ClickHouse did not answer within {timeout_s:g} s")
 
     async def wait_for(self, load: "asyncio.Future[T]") -> None:
-        """Return when a load is done; StoreUnavailable where it takes long, as :meth:`wait` without an answer."""
+        """Return when a load is done; raise StoreUnavailable as :meth:`wait` without an answer at hand."""
         await self.wait({load}, at_hand=False)
