@@ -1,4 +1,4 @@
-"""What the overview shows, made at most once a second for all who look."""
+"""The content of the overview, made at most once a second for all who look."""
 
 import asyncio
 import contextlib

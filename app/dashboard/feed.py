@@ -11,7 +11,7 @@ from app.times import iso_ms
 from shards import Highlight, MatchAggregates
 
 LATEST_MINUTE = 150
-"""A later minute than extra time can have is not taken for the clock of a match."""
+"""Latest minute that is taken for the clock of a match; extra time cannot have a later one."""
 
 MARK_ROWS = 3
 """Marks of one minute that are drawn one above the other; the feed has them all."""
@@ -30,7 +30,7 @@ LABELS = {
 }
 
 SAME_MOMENT = {"match_start": 0, "half_start": 1, "half_end": 3, "match_end": 4}
-"""What comes after what where both carry the same time; anything else lies between, in the order of its receipt."""
+"""Order of event types at the same time; any other type lies between, in the order of receipt."""
 
 WHISTLES = frozenset({"match_start", "match_end", "half_start", "half_end", "retraction"})
 """Highlights that say less about a match than any goal or card before them."""
@@ -106,10 +106,10 @@ def marks(highlights: Iterable[Highlight], timeline: Timeline) -> tuple[Mark, ..
 
 
 def match_minute(aggregates: MatchAggregates) -> int | None:
-    """Return how far the match is, in minutes; None where it cannot be told.
+    """Return the minute that the match has reached; None where it cannot be told.
 
-    The newest highlight that stands and carries ``metadata.minute`` sets the clock, since only it knows of breaks;
-    without one the first event of the match does.
+    The newest highlight that stands and carries ``metadata.minute`` sets the clock, because only it knows of breaks.
+    Without one the first event of the match does.
     """
     for highlight in aggregates.highlights:
         minute = None if highlight.retracted else _whole_minute(metadata_of(highlight.metadata).get("minute"))
@@ -144,7 +144,7 @@ def _mark(highlight: Highlight, *, x: float, row: int) -> Mark:
 
 
 def _name(value: object) -> str:
-    """A name, or an object with one; anything else is not understood."""
+    """Return a name, or the name in an object; empty for anything else."""
     if isinstance(value, dict):
         value = value.get("name")
     return value.strip() if isinstance(value, str) else ""

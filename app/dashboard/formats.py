@@ -1,9 +1,9 @@
-"""How numbers and moments are written on the pages."""
+"""Numbers and moments as the pages show them."""
 
 from datetime import UTC, datetime
 
 UNKNOWN = "\u2013"
-"""Stands for a value that is not known."""
+"""The sign for a value that is not known."""
 
 MINUTE_SIGN = "\u2032"
 THOUSANDS_SEPARATOR = "\u202f"

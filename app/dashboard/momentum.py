@@ -1,4 +1,4 @@
-"""Who drives the match of late: each team's part of the last minutes. Pure functions."""
+"""Each team's part of the last minutes, which says who drives the match. Pure functions."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -10,7 +10,7 @@ from app.dashboard.formats import percent
 from app.engagement.sides import Sides
 
 TEAMS_SHOWN = 2
-"""What more than these did, if anybody sent such events, is added up."""
+"""Teams that are shown; the events of any others are added up."""
 
 
 @attrs.frozen(kw_only=True)
@@ -42,7 +42,7 @@ class Momentum:
 
 
 def momentum_of(metrics: Mapping[str, Any], sides: Sides | None) -> Momentum | None:
-    """Return what the metrics API says under ``momentum``; None in a match of which no team did anything yet."""
+    """Return what the metrics API says under ``momentum``; None while no team has done anything in the match."""
     if not metrics["engagementByTeam"]:
         return None
     found = metrics["momentum"]
@@ -61,7 +61,7 @@ def _parts(found: Mapping[str, Any], sides: Sides | None) -> Iterator[Part]:
     if sides is not None:
         shown = {side.id: side.name for side in (sides.home, sides.away)}
     else:
-        # By id, not by size: nobody changes sides when the lead changes.
+        # Sorted by id, not by size, so that nobody changes sides when the lead changes.
         shown = {team_id: f"Team {team_id}" for team_id in sorted(list(shares)[:TEAMS_SHOWN])}
     x = 0.0
     for team_id, name in shown.items():

@@ -62,7 +62,7 @@ def encode_update(regions: Regions, *, as_of_ms: int) -> str:
 
 
 class MatchRegions:
-    """The regions of watched matches, rendered once per answer however many viewers get it, now or on entering."""
+    """The regions of watched matches, rendered once per answer, however many viewers get it now or later."""
 
     def __init__(self, environment: jinja2.Environment) -> None:
         self._environment = environment

@@ -16,7 +16,7 @@ WINDOW_S = 10
 
 @attrs.frozen(kw_only=True)
 class ServiceState:
-    """What a visitor should know of the service. ``condition`` is ``healthy``, ``degraded`` or ``failing``.
+    """The state of the service for a visitor. ``condition`` is ``healthy``, ``degraded`` or ``failing``.
 
     ``accounting`` says where the events are: the first figure is the sum of the others.
     """
@@ -35,7 +35,7 @@ class Throughput:
         self._samples: deque[tuple[float, int]] = deque()
 
     def sample(self, total: int) -> None:
-        """Take down the counter; to be called about once a second."""
+        """Note the counter. Call it about once a second."""
         now = self._monotonic()
         self._samples.append((now, total))
         while len(self._samples) > 2 and self._samples[1][0] <= now - WINDOW_S:
@@ -73,7 +73,7 @@ def _clickhouse(*, up: bool) -> Figure:
 
 
 def _accounting(snapshot: Snapshot) -> Iterator[Figure]:
-    """Yield the sum and its parts; those that an operator has to bring about, or a disk, only where there are any."""
+    """Yield the sum and its parts; those that only an operator, a disk or a fault brings about only if not 0."""
     yield Figure(name="kept", value=number(snapshot.appended))
     yield Figure(name="confirmed", value=number(snapshot.confirmed))
     yield Figure(name="to be confirmed", value=number(snapshot.pending))

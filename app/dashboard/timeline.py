@@ -10,16 +10,16 @@ from app.engagement.curves import PeakPeriod, peak_periods
 MINUTE_MS = 60_000
 
 CURVE_MINUTES = 150
-"""The longest span the curve shows: a match with its break, extra time and shoot-out."""
+"""Most minutes that the curve shows: a match with its break, extra time and shoot-out."""
 
 CURVE_LEAST_MINUTES = 30
-"""A match that just began does not fill the curve with three broad bars."""
+"""Fewest minutes that the curve spans, so that a match that just began does not fill it with three broad bars."""
 
 SPARKLINE_MINUTES = 30
 AXIS_LABELS = 5
 
 PEAK_LEAST = 0.2
-"""Peak periods with less of the largest one's excess are not marked: even a calm match has minutes above its mean."""
+"""Least part of the largest excess that marks a peak period, because even a calm match has minutes above its mean."""
 
 
 @attrs.frozen(kw_only=True)
@@ -92,7 +92,7 @@ class Timeline:
 def curve(by_minute: Sequence[tuple[int, int]]) -> Timeline:
     """Return the span of at most ``CURVE_MINUTES`` that holds the most events.
 
-    Not simply the last ones: one event with a wrong clock must not push the match out of the picture.
+    These are not simply the last ones, because one event with a wrong clock must not push the match out of the picture.
 
     Args:
         by_minute: (start of the minute in ms, count), sorted; minutes without events may be missing.
@@ -124,7 +124,7 @@ def sparkline(by_minute: Sequence[tuple[int, int]]) -> Timeline:
 
 
 def _busiest_span(by_minute: Sequence[tuple[int, int]], minutes: int) -> Sequence[tuple[int, int]]:
-    """Return the minutes of the span with the most events; of equals the later one."""
+    """Return the minutes of the span with the most events, the later one of equals."""
     first = events = most = 0
     best = slice(0, 0)
     for last, (minute, count) in enumerate(by_minute):

@@ -20,7 +20,7 @@ STATUS_LABELS = {"live": "Live", "finished": "Finished"}
 
 @attrs.frozen(kw_only=True)
 class Headline:
-    """Who plays, and how it stands. ``home`` and ``away`` are empty while the sides are not known."""
+    """The sides and the score. ``home`` and ``away`` are empty while the sides are not known."""
 
     home: str
     away: str
@@ -32,7 +32,7 @@ class Headline:
 
 @attrs.frozen(kw_only=True)
 class MatchState:
-    """Where the match stands in time."""
+    """The status of a match, its minute, and a note on events not counted yet."""
 
     status: str
     label: str
