@@ -11,7 +11,7 @@ SOURCE = Path(__file__).with_name("openapi.yaml")
 
 @cache
 def document() -> dict[str, Any]:
-    """Return the document. It is read once; nobody changes it."""
+    """Return the document. It is read once, so callers must not change it."""
     loaded: dict[str, Any] = yaml.safe_load(SOURCE.read_text(encoding="utf-8"))
     return loaded
 

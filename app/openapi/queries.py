@@ -36,7 +36,7 @@ def check_query(request: web.Request) -> None:
 
 @cache
 def parameters(method: str, path: str) -> Mapping[str, Mapping[str, Any]]:
-    """Return the schemas of an operation's query parameters by name; nothing for what is not documented."""
+    """Return the schemas of an operation's query parameters by name; empty where it is not documented."""
     operation = document()["paths"].get(path, {}).get(method.lower(), {})
     found = [resolve(parameter) for parameter in operation.get("parameters", ())]
     return {parameter["name"]: parameter["schema"] for parameter in found if parameter["in"] == "query"}

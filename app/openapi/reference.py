@@ -1,4 +1,4 @@
-"""The OpenAPI document as a page shows it: from the document to what `templates/docs.html` loops over, purely."""
+"""The OpenAPI document as the view model that `templates/docs.html` loops over. Pure functions."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,7 +27,7 @@ _MARKDOWN = MarkdownIt("commonmark", {"html": False})
 
 @attrs.frozen
 class TypePart:
-    """A part of the name of a type; with an anchor where it is described on the page."""
+    """A part of the name of a type; ``anchor`` is its description on the page, empty where it has none."""
 
     text: str
     anchor: str = ""
@@ -48,7 +48,7 @@ class Value:
 
     @property
     def anchor(self) -> str:
-        """Where a schema of this name is on the page."""
+        """The anchor of a schema of this name on the page."""
         return schema_anchor(self.name)
 
 
@@ -62,7 +62,7 @@ class Body:
 
 @attrs.frozen(kw_only=True)
 class ReplyRow:
-    """One status an operation answers with."""
+    """One status with which an operation answers."""
 
     status: str
     phrase: str
@@ -73,7 +73,7 @@ class ReplyRow:
 
 @attrs.frozen(kw_only=True)
 class Operation:
-    """One method of one path. ``link`` is where its answer can be looked at at once, empty where it can't."""
+    """One method of one path. ``link`` opens its answer in the browser; empty where that cannot be."""
 
     anchor: str
     method: str
@@ -97,7 +97,7 @@ class OperationGroup:
 
 @attrs.frozen(kw_only=True)
 class Reference:
-    """All of it."""
+    """The whole page."""
 
     title: str
     version: str
