@@ -134,6 +134,7 @@ class Committer:
                 log.acknowledge()
                 self._failed.discard(log)
             except (OSError, InvariantBroken) as error:
+                self.failed_at = monotonic()  # noted here, because this thread looks at it before the report is read
                 log.abandon()
                 self._unsynced.pop(log, None)
                 self._failed.add(log)

@@ -274,3 +274,19 @@ async def test_a_disk_that_works_again_is_found_out_without_an_append(tmp_path: 
 
         await committer.submit(log, [row(3)], durable)
     assert read_back(log) == durable.rows == {1: row(1), 2: row(3)}
+
+
+async def test_a_disk_that_has_just_failed_is_not_tried_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committer_module, "SYNC_INTERVAL_S", 30.0)
+    log, durable = open_log(tmp_path), Durable()
+    committer = Committer(sync="always", observer=Observer())
+    committer.start()
+    log.sync_error = OSError(errno.EIO, "Input/output error")
+    with pytest.raises(WalFailed):
+        await committer.submit(log, [row(1)], durable)
+    await asyncio.sleep(0.2)
+    assert log._writer is None, "the interval has not passed yet"
+    log.sync_error = None
+    await committer.close()
