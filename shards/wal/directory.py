@@ -7,7 +7,7 @@ import secrets
 from pathlib import Path
 
 from shards.errors import DataDirectoryLocked
-from shards.wal.files import make_directory, sync_directory, sync_file
+from shards.wal.files import make_directory, replace_file
 
 _ID = re.compile("[0-9a-f]{8}")
 
@@ -40,9 +40,7 @@ class DataDirectory:
         if _ID.fullmatch(found):
             return found
         made = secrets.token_hex(4)
-        path.write_text(made)
-        sync_file(path)
-        sync_directory(self._path)
+        replace_file(path, made.encode())
         return made
 
     def close(self) -> None:

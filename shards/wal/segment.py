@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from shards.wal.files import sync_directory, write_all
+from shards.wal.files import FILE_MODE, sync_directory, write_all
 from shards.wal.record import HEADER_BYTES, Damage, Record, RecordScanner, decode_header, encode_header
 
 READ_BYTES = 1 << 20
@@ -16,7 +16,7 @@ class SegmentWriter:
 
     def __init__(self, path: Path, *, shard: int, first_seq: int) -> None:
         self.path = path
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, FILE_MODE)
         self.size = 0
         self.next_seq = first_seq
         try:
