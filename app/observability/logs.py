@@ -6,13 +6,13 @@ all lines have the same form. Only the entry point configures it.
 
 import logging
 import sys
-from datetime import UTC, datetime
 from typing import TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from app.config import Config
+from app.times import iso_ms
 
 REQUEST_ID = "request_id"
 """The field with the id of the request that the running task answers; no line has it outside of requests."""
@@ -64,10 +64,9 @@ def _in_order(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDic
     """Return the fields in the order in which they are read; time, level and logger are those of the record."""
     record: logging.LogRecord = line.pop("_record")
     del line["_from_structlog"]
-    moment = datetime.fromtimestamp(record.created, UTC)
     request = {REQUEST_ID: line.pop(REQUEST_ID)} if REQUEST_ID in line else {}
     return {
-        "time": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "time": iso_ms(round(record.created * 1000)),
         "level": record.levelname.lower(),
         "logger": record.name,
         "event": line.pop("event"),
