@@ -1,6 +1,12 @@
-"""Settings of the service: environment variables ``FANFINITY_*``, each declared once, in :class:`Config`.
+"""Settings of the service: environment variables ``FANFINITY_*``, the fields of :class:`Config`.
 
-``.env.example`` lists the same settings for the reader; a test holds the two together.
+A setting is added in these places, and tests/unit/app/test_config.py fails until all of them agree:
+
+1. A field of `Config`, with its kind (:mod:`app.setting_kinds`) and its help; out of :data:`NOT_BUILT` if it is there.
+2. ``.env.example``: the same order, help, unit and default.
+3. The table of defaults in that test.
+4. Where the core needs it: a field of the same name in `shards.settings.ShardSettings`, which is copied by name;
+   elsewhere `app.context.Context.create` passes it on.
 """
 
 import difflib
@@ -35,7 +41,7 @@ NOT_BUILT = (
     "TRUSTED_PROXIES",
     "CLICKHOUSE_CLUSTER",
 )
-"""Settings of the contract that are refused, because this version does not act on them and nobody may rely on them."""
+"""Settings to come that are refused, because this version does not act on them and nobody may rely on them."""
 
 API_KEY = f"{PREFIX}API_KEY"
 API_KEY_HELP = (
@@ -77,7 +83,7 @@ def _row(kind: Kind[Any], help_: str) -> dict[str, Any]:
 
 @attrs.frozen(kw_only=True)
 class Config:
-    """The settings of the service, one field each; the defaults are those of the contract."""
+    """The settings of the service, one field each; the defaults are those of ``.env.example``."""
 
     host: str = attrs.field(default="127.0.0.1", metadata=_row(Host(), "Address to listen on."))
     port: int = attrs.field(default=8080, metadata=_row(Integer(0, 65_535), "Port to listen on; 0 takes a free one."))
@@ -194,7 +200,7 @@ class Config:
 
 
 def settings() -> Iterator[Setting]:
-    """Yield the table of all settings, in the order of the contract."""
+    """Yield the table of all settings, in the order of ``.env.example``."""
     for field in attrs.fields(Config):
         kind: Kind[Any] = field.metadata["kind"]
         yield Setting(field=field.name, default=kind.show(field.default), kind=kind, help=field.metadata["help"])

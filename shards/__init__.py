@@ -2,7 +2,8 @@
 
 Usable without HTTP: nothing in here imports aiohttp, jinja2 or the application.
 
-**The promise.** `ShardSet.append` returns when every event is in a write-ahead log and fsynced. From then on a crash of
+**The promise.** `ShardSet.append` returns when every event is in a write-ahead log and fsynced, unless
+``ShardSettings.wal_sync`` says that syncs may come later. From then on a crash of
 this process, of ClickHouse, or of both, loses none of them, and none counts twice in any answer.
 
 **An event's way**, with the folder that holds each step::

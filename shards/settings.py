@@ -1,4 +1,4 @@
-"""Settings of the shard set, with the defaults of the contract."""
+"""Settings of the shard set."""
 
 from pathlib import Path
 from typing import Literal

@@ -160,7 +160,7 @@ class ShardSet:
         """
         return outcome_of(receipt, self._shards) if receipt.directory == self._directory.id else None
 
-    async def settle(self, receipt: Receipt, *, timeout_s: float) -> bool:
+    async def wait_stored(self, receipt: Receipt, *, timeout_s: float) -> bool:
         """Bring a request's events to an early checkpoint; False if they were not done with in time."""
         flushes = [self._shards[s.shard].flusher.flush(s.last) for s in receipt.stretches]
         try:

@@ -113,7 +113,7 @@ async def _serve(config: Config) -> None:
         app,
         handle_signals=False,
         access_log=None,
-        shutdown_timeout=config.shutdown_timeout_s * HANDLERS_SHARE / 2,
+        shutdown_timeout=config.shutdown_timeout_s * HANDLERS_SHARE / 2,  # aiohttp waits for this twice
     )
     stop = asyncio.Event()
     try:

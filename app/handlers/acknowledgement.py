@@ -52,13 +52,13 @@ def _seconds(text: str | None) -> float | None:
 async def acknowledge(
     context: Context, receipt: Receipt, acknowledgement: Acknowledgement, view: dict[str, Any]
 ) -> web.Response:
-    """Return 200 where the client asked for stored events and they were stored in time, else 202: they are durable.
+    """Return 202, because the events are durable; 200 where the client asked for stored ones and they were in time.
 
-    The body is the view with ``receipt`` added, and with ``stored`` as its ``status`` where it has one.
+    ``receipt`` is added to the view, and its ``status``, where it has one, becomes ``stored`` with a 200.
     """
     status = 202
     if acknowledgement.stored:
-        await context.shards.settle(receipt, timeout_s=acknowledgement.timeout_s)
+        await context.shards.wait_stored(receipt, timeout_s=acknowledgement.timeout_s)
         outcome = context.shards.outcome(receipt)
         if outcome is not None and outcome.status == "stored":
             status = 200

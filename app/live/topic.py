@@ -74,7 +74,7 @@ class Topic:
             self._poller = asyncio.create_task(self._poll(snapshot), name="poll match")
         missed = self._missed(last_event_id)
         first = self._snapshot(snapshot)
-        # The snapshot has no id then, so that a stream that breaks off before the last one gets the others once more.
+        # Without an id of the snapshot a stream that breaks off in the middle of them begins there again.
         viewer.begin([attrs.evolve(first, id="") if missed else first, *missed])
         self.viewers.add(viewer)
 
@@ -105,7 +105,7 @@ class Topic:
             await asyncio.gather(poller, return_exceptions=True)
 
     def _seed(self, highlights: Sequence[Highlight]) -> None:
-        """Take in what was accepted before; what a topic that was open before does not know is new to its viewers."""
+        """Take in what was accepted before. A topic that is opened again sends its viewers what it has not sent yet."""
         is_new = not self._feed
         for highlight in sorted(highlights, key=_receipt):
             if highlight.event_id in self._feed or highlight.event_id not in self._sent:
@@ -143,7 +143,7 @@ class Topic:
         return {retracted_id(highlight.metadata) for highlight in sent if highlight.event_type == RETRACTION}
 
     def _correct(self, newest: MatchAggregates, *, accepted_until: float) -> None:
-        """Send highlights again, as they count, that were announced but are another version of an earlier event.
+        """Send highlights again whose version turned out not to count, in the version that does.
 
         Counting ``newest`` began after ``accepted_until``, so what was accepted by then is in it.
         """

@@ -4,7 +4,7 @@ No label may carry the id of a match, a player or an event. Values of ``path`` a
 values of ``event_type`` are known types, so the number of series is bounded.
 """
 
-from collections import Counter as Tally
+from collections import Counter as Count
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, partial
 from typing import Protocol
@@ -89,7 +89,7 @@ class Telemetry(Observer):
 
     def ingested(self, events: Sequence[Event]) -> None:
         """Count acknowledged events; their types are known ones."""
-        for event_type, count in Tally(event.event_type for event in events).items():
+        for event_type, count in Count(event.event_type for event in events).items():
             self._ingested_of(event_type).inc(count)
 
     def rejected(self, reason: str, count: int) -> None:

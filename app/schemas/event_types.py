@@ -1,4 +1,4 @@
-"""The types of events the service knows, grouped as the contract groups them."""
+"""The types of events the service knows, grouped as in the OpenAPI document."""
 
 from collections.abc import Iterable
 

@@ -89,7 +89,7 @@ class Origin:
 
 
 class EventSchema:
-    """Parses events by the rules of the contract, for one set of event types."""
+    """Parses events by the rules of the API, for one set of event types."""
 
     def __init__(self, *, clock: ReceiptClock, extra_types: Iterable[str] = ()) -> None:
         self.types = EventTypes.with_extra(extra_types)

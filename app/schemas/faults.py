@@ -22,7 +22,7 @@ class FieldError(ValueError):
 
 
 class InvalidEventError(ValueError):
-    """An event that breaks rules of the contract: all of its faults, and its id where that could be read."""
+    """An event that breaks rules of the API: all of its faults, and its id where that could be read."""
 
     def __init__(self, faults: Sequence[Fault], *, event_id: str | None = None) -> None:
         super().__init__("; ".join(f"{fault.field} {fault.message}" for fault in faults))

@@ -5,7 +5,7 @@
     ClientError
     ├── NoService  none was found, or nobody answers there as the service does
     ├── Refused    an answer that sending again cannot change, about the request as a whole
-    └── GaveUp     of app.sending.client: no settling answer in time
+    └── GaveUp     of app.sending.client: no final answer in time
 """
 
 import asyncio

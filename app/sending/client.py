@@ -2,7 +2,7 @@
 
 Every event carries its id before the first attempt. A request that failed, timed out or was never answered is
 therefore sent again as it was, and what was already durable counts once. So the client outlives a killed and
-restarted service, until ``give_up_after_s`` have passed without an answer that settles the request.
+restarted service, until ``give_up_after_s`` have passed without a final answer.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ _MAX_BACKOFF_S: Final = 5.0
 
 
 class GaveUp(ClientError):
-    """The service gave no settling answer; part of the request may be durable all the same."""
+    """The service gave no final answer; part of the request may be durable all the same."""
 
     def __init__(self, url: str, *, waited_s: float, reason: str) -> None:
         super().__init__(f"gave up on {url} after {waited_s:.0f} s: {reason}")
@@ -62,7 +62,7 @@ class Delivery:
         accepted: events that are durable now.
         rejected: events that were refused, each for its own faults.
         retries: attempts that settled nothing.
-        answered_in_s: time the settling answer took, without the attempts before it.
+        answered_in_s: time the final answer took, without the attempts before it.
     """
 
     accepted: tuple[Outgoing, ...]
@@ -120,7 +120,7 @@ class ServiceClient:
         A request that is too large, or refused without naming the events at fault, is sent again in halves.
 
         Raises:
-            GaveUp: there was no settling answer in time.
+            GaveUp: there was no final answer in time.
             Refused: the request as a whole cannot be taken.
         """
         answer, retries = await self._post("/api/events", _body_of(events))
@@ -140,21 +140,21 @@ class ServiceClient:
 
     async def get(self, path: str) -> Any:
         """Return the JSON at the path; tries again like :meth:`send`."""
-        answer, _ = await self._settled("GET", path, None)
+        answer, _ = await self._final_answer("GET", path, None)
         if answer.status != 200:
             raise Refused(f"{self.url}{path}", status=answer.status, reason=answer.detail())
         return answer.json
 
     async def _post(self, path: str, body: bytes) -> "tuple[_Answer, int]":
-        return await self._settled("POST", path, body)
+        return await self._final_answer("POST", path, body)
 
-    async def _settled(self, method: str, path: str, body: bytes | None) -> "tuple[_Answer, int]":
-        """Return the first answer that settles the request, and how many attempts did not."""
+    async def _final_answer(self, method: str, path: str, body: bytes | None) -> "tuple[_Answer, int]":
+        """Return the first final answer, and how many attempts came before it."""
         started = time.monotonic()
         retries = 0
         while True:
             outcome = await self._attempt(method, path, body)
-            if outcome.settles:
+            if outcome.is_final:
                 self._troubled = False
                 return outcome, retries
             pause_s = self._pause_s(retries, outcome.retry_after_s)
@@ -207,7 +207,7 @@ class _Answer:
     failure: str = ""
 
     @property
-    def settles(self) -> bool:
+    def is_final(self) -> bool:
         return self.status != 0 and self.status not in _RETRY_STATUSES
 
     def detail(self) -> str:

@@ -58,7 +58,7 @@ class SendingTally:
         self._answer_times.add(delivery.answered_in_s)
 
     def answer_times_ms(self) -> tuple[float, ...]:
-        """Return p50, p95 and p99 of the settling answers in ms; empty before the first."""
+        """Return p50, p95 and p99 of the final answers in ms; empty before the first."""
         values = [self._answer_times.get_quantile_value(quantile) for quantile in _QUANTILES]
         return tuple(value * 1000 for value in values if value is not None)
 

@@ -15,8 +15,8 @@ from app.handlers import (
     ingest,
     match_events,
     matches,
+    metrics,
     openapi,
-    prometheus,
     receipts,
     status,
     stream,
@@ -28,7 +28,7 @@ from app.web.conditional import forbid_storing
 
 HANDLERS = (
     *(matches, ingest, match_events, receipts, deadletters, stream),
-    *(health, prometheus, status, audit, openapi, docs),
+    *(health, metrics, status, audit, openapi, docs),
 )
 """Modules of handlers, those asked most first, because a path is looked for in this order."""
 
@@ -39,18 +39,24 @@ HANDLERS_SHARE = 0.2
 def create_app(config: Config) -> web.Application:
     """Return the service, not started.
 
-    Shutdown, in this order: not ready, streams ended (``on_shutdown``), monitor closed, shards drained, store
-    closed (``cleanup_ctx``). Serve it with ``auto_decompress=False``, because handlers count bodies while unpacking.
+    Serve it with ``auto_decompress=False``, because handlers count bodies while unpacking. The shutdown, in order:
+
+    1. A signal: not ready from now on (`app.commands.serve`).
+    2. The port closes, idle connections end (aiohttp's runner).
+    3. Streams of viewers end (``on_shutdown``: here, and in `app.dashboard`).
+    4. Requests in progress may end, for :data:`HANDLERS_SHARE` of the time.
+    5. The dashboard's samples and the console end (``cleanup_ctx``, the last one first).
+    6. The admin token goes, shards are drained and closed, then the store (`Context.close`).
     """
     app = web.Application(middlewares=[around], client_max_size=config.max_body_bytes)
     app[CONTEXT] = Context.create(config)
     for module in HANDLERS:
         app.add_routes(module.routes)
-    dashboard.setup(app)
-    cors.setup(app)
     app.on_response_prepare.append(_send_headers)
     app.on_shutdown.append(_end_streams)
     app.cleanup_ctx.extend((_context, monitor_context))
+    dashboard.setup(app)
+    cors.setup(app)
     return app
 
 

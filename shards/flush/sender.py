@@ -79,7 +79,7 @@ class Sender:
         """
         outcome = Bisection(replayed=replayed, split_unknown=split_unknown)
         await self._halve(seqs, outcome)
-        return await self._settle(outcome) if outcome.failures else None
+        return await self._judge(outcome) if outcome.failures else None
 
     async def _halve(self, seqs: Sequence[int], outcome: Bisection) -> None:
         if outcome.hopeless:
@@ -145,7 +145,7 @@ class Sender:
         self._tally.note_confirmed(runs, rows=len(attempt.seqs))
         self._suspicions.forget(attempt.seqs)
 
-    async def _settle(self, outcome: Bisection) -> Stuck | None:
+    async def _judge(self, outcome: Bisection) -> Stuck | None:
         """Put the rows aside that are at fault, and return the others that failed.
 
         Each row at fault is tried once more first, because the cause may have been mended.
@@ -155,12 +155,12 @@ class Sender:
         error: StoreError | OSError | None = None
         for failure in outcome.failures:
             self._suspicions.suspect(failure, others_confirmed=outcome.confirmed > 0)
-            if (reason := await self._settle_one(failure)) is not None:
+            if (reason := await self._judge_one(failure)) is not None:
                 stuck.append(failure.seq)
                 error = reason
         return Stuck(stuck, error) if error is not None else None
 
-    async def _settle_one(self, failure: Failure) -> StoreError | OSError | None:
+    async def _judge_one(self, failure: Failure) -> StoreError | OSError | None:
         """Put a row aside if it is at fault; else return why it stays pending, or None if it got in after all."""
         if not self._suspicions.is_at_fault(failure):
             return failure.error

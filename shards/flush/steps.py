@@ -3,8 +3,8 @@
 Full batches go straight into the destination table, fewer rows to the shard's Buffer table. At each checkpoint the
 Buffer table is flushed, and the ledger is asked which attempts the destination table holds whole; only those are
 confirmed. Rows of all other attempts (an error, a lost connection, not shown by the ledger) are sent again, straight
-into the destination table, until the ledger shows them. Rows that ClickHouse refuses are found by bisection and become
-dead letters.
+into the destination table, until the ledger shows them. Rows that ClickHouse refuses are found by bisection, and become
+dead letters if others got in meanwhile and they fail once more (:mod:`shards.flush.suspicion`).
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Rows that fail alone, and the rule by which the row itself is at fault."""
+"""Rows that fail alone, and the rule by which the row itself is at fault: ADR-010 has it as a table."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,7 +8,7 @@ from shards.errors import RowsRefused, StoreBusy, StoreError, StoreFailed
 from shards.flush.tally import Tally
 
 LONE_FAILURES_MAX = 8
-"""Failures alone in a row after which the rest of an attempt is left untried, because the rows may not be at fault."""
+"""Failures alone, one after the other, after which the rest of an attempt is not tried: the cause may lie elsewhere."""
 
 
 UNKNOWN_FAILURES = 10
@@ -20,7 +20,7 @@ it."""
 class Stuck:
     """Rows that failed alone and stay pending; ``error`` is that of the last one.
 
-    OSError: the row should be a dead letter, which cannot be written.
+    OSError: the row is at fault, but its dead letter cannot be written.
     """
 
     seqs: Sequence[int]
@@ -49,7 +49,7 @@ class Suspicion:
 
 @attrs.define(kw_only=True)
 class Bisection:
-    """Outcome of one delivery: rows confirmed, rows that failed alone, and failures in a row since a success."""
+    """Outcome of one delivery: rows confirmed, rows that failed alone, and how many in succession failed in vain."""
 
     replayed: bool
     split_unknown: bool
@@ -59,7 +59,7 @@ class Bisection:
 
     @property
     def hopeless(self) -> bool:
-        """Whether the rows may not be at fault, because too many failed alone one after the other.
+        """Whether the cause may lie elsewhere, because too many failed alone one after the other.
 
         Refused rows do not count once others have got in, because their errors blame them.
         """
@@ -91,7 +91,7 @@ class Suspicions:
     def suspect(self, failure: Failure, *, others_confirmed: bool) -> None:
         """Count a row's failure alone, if other rows were confirmed since its last one.
 
-        If none was, the row may not be at fault, because there may be a constraint that no row can meet.
+        If none was, the cause may lie elsewhere: perhaps no row can meet a constraint.
         """
         confirmed = self._tally.confirmed
         suspicion = self._by_seq.setdefault(failure.seq, Suspicion(confirmed))

@@ -2,7 +2,8 @@ r"""The write-ahead log: events are durable here before anybody is told that the
 
 **Constraints.**
 
-- A record is acknowledged only after an fsync that covers it, and a file counts only once its name was synced too.
+- A record is acknowledged only after an fsync that covers it (with ``wal_sync`` ``always``, the default), and a file
+  counts only once its name was synced too.
 - Sequence numbers of a shard start at 1, rise by one, and have no gaps. An acknowledged number is never given out
   again.
 - A file is never written again after a failed write or sync, because the kernel may have dropped its pages.

@@ -122,7 +122,7 @@ class ShardLog:
         )
         if recovery.damaged:
             self._report_damaged(recovery.damaged)
-        recovery = self._settle(recovery)
+        recovery = self._pass_over_done(recovery)
         try:
             self.truncate(self.checkpoint)
         except OSError as error:
@@ -183,7 +183,7 @@ class ShardLog:
         self.journal.note(Unprovable.noted_now("damaged", damaged))
         self.segments.mark_holding(damaged)
 
-    def _settle(self, recovery: Recovery) -> Recovery:
+    def _pass_over_done(self, recovery: Recovery) -> Recovery:
         """Move the checkpoint over numbers right behind it that are done with or damaged; return what is left.
 
         Without this the next start would take damaged numbers for confirmed, because their segment may be gone by then.

@@ -42,7 +42,7 @@ SHARDS_LAYERS = (
     {"shards/events", "shards/runs"},
     {"shards/errors", "shards/logger"},
 )
-"""The same of ``shards``: its root is two layers, one above and one below its folders."""
+"""The same of ``shards``: some modules of its root lie above its folders, the others below."""
 
 MODULES_MAX = {"app": 6, "shards": 14}
 FOLDER_MAX = 16

@@ -93,7 +93,7 @@ async def test_who_stops_waiting_for_the_store_in_an_outage_leaves_nothing_behin
     async with in_an_outage(settings) as shards:
         for _ in range(5):
             receipt = await shards.append(events(shards, 1))
-            assert not await shards.settle(receipt, timeout_s=0.01)
+            assert not await shards.wait_stored(receipt, timeout_s=0.01)
         assert not shards._shards[0].flusher._flush_waiters
 
 
