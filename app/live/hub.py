@@ -170,18 +170,26 @@ class Live:
 
     def accepted(self, events: Sequence[Event]) -> None:
         """Note that these events are durable; highlights of watched matches go out at once. Cheap."""
+        if len(events) == 1:
+            self._accepted(events[0].match_id, events)
+            return
         by_match: dict[str, list[Event]] = {}
         for event in events:
             by_match.setdefault(event.match_id, []).append(event)
         for match_id, of_match in by_match.items():
-            if any(event.event_type == "match_end" for event in of_match):
-                self._active.pop(match_id, None)
-                self._ended[match_id] = None
-            elif match_id not in self._ended:
-                self._active[match_id] = None
-            topic = self._topics.get(match_id) or self._resting.get(match_id)
-            if topic is not None:
-                topic.accepted(of_match)
+            self._accepted(match_id, of_match)
+
+    def _accepted(self, match_id: str, events: Sequence[Event]) -> None:
+        if "match_end" in [event.event_type for event in events]:
+            self._active.pop(match_id, None)
+            self._ended[match_id] = None
+        elif match_id not in self._ended:
+            self._active[match_id] = None
+        topic = self._topics.get(match_id)
+        if topic is None and match_id in self._resting:
+            topic = self._resting.get(match_id)
+        if topic is not None:
+            topic.accepted(events)
 
     @property
     def viewers(self) -> int:

@@ -6,6 +6,7 @@ all lines have the same form. Only the entry point configures it.
 
 import logging
 import sys
+from contextvars import ContextVar
 from typing import TextIO
 
 import structlog
@@ -14,8 +15,8 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from app.config import Config
 from app.times import iso_ms
 
-REQUEST_ID = "request_id"
-"""The field with the id of the request that the running task answers; no line has it outside of requests."""
+_request_id: ContextVar[str] = ContextVar("request_id", default="")
+"""Id of the request that the running task answers; empty outside of requests."""
 
 
 def configure(config: Config, *, stream: TextIO | None = None) -> None:
@@ -25,7 +26,6 @@ def configure(config: Config, *, stream: TextIO | None = None) -> None:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.contextvars.merge_contextvars],
             processors=[
                 _in_order,
                 structlog.processors.format_exc_info,
@@ -47,7 +47,6 @@ def hand_over() -> None:
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            structlog.contextvars.merge_contextvars,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -57,21 +56,21 @@ def hand_over() -> None:
 
 def note_request(request_id: str) -> None:
     """Put this id on every line of the running task from now on, and of the tasks that it starts."""
-    structlog.contextvars.bind_contextvars(**{REQUEST_ID: request_id})
+    _request_id.set(request_id)
 
 
 def _in_order(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
     """Return the fields in the order in which they are read; time, level and logger are those of the record."""
     record: logging.LogRecord = line.pop("_record")
     del line["_from_structlog"]
-    request = {REQUEST_ID: line.pop(REQUEST_ID)} if REQUEST_ID in line else {}
+    request_id = _request_id.get()
     return {
         "time": iso_ms(round(record.created * 1000)),
         "level": record.levelname.lower(),
         "logger": record.name,
         "event": line.pop("event"),
         **line,
-        **request,
+        **({"request_id": request_id} if request_id else {}),
     }
 
 

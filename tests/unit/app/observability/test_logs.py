@@ -35,7 +35,7 @@ def _as_it_was() -> Iterator[None]:
     yield
     logging.captureWarnings(capture=False)
     root.handlers, root.level = handlers, level
-    structlog.contextvars.clear_contextvars()
+    logs.note_request("")
 
 
 def _configured(**settings: Any) -> io.StringIO:
