@@ -26,6 +26,7 @@ def configure(config: Config, *, stream: TextIO | None = None) -> None:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[_with_request],
             processors=[
                 _in_order,
                 structlog.processors.format_exc_info,
@@ -47,6 +48,7 @@ def hand_over() -> None:
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
+            _with_request,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -59,18 +61,24 @@ def note_request(request_id: str) -> None:
     _request_id.set(request_id)
 
 
+def _with_request(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
+    if request_id := _request_id.get():
+        line["request_id"] = request_id
+    return line
+
+
 def _in_order(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
     """Return the fields in the order in which they are read; time, level and logger are those of the record."""
     record: logging.LogRecord = line.pop("_record")
     del line["_from_structlog"]
-    request_id = _request_id.get()
+    request = {"request_id": line.pop("request_id")} if "request_id" in line else {}
     return {
         "time": iso_ms(round(record.created * 1000)),
         "level": record.levelname.lower(),
         "logger": record.name,
         "event": line.pop("event"),
         **line,
-        **({"request_id": request_id} if request_id else {}),
+        **request,
     }
 
 
