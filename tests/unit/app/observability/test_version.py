@@ -1,5 +1,6 @@
 """Which release runs: in a checkout, in a wheel, and where nobody knows."""
 
+import os
 import subprocess
 import sys
 import zipfile
@@ -42,7 +43,11 @@ def test_a_wheel_carries_its_commit(tmp_path: Path) -> None:
     checkout = tmp_path / "checkout"
     git(tmp_path, "clone", "--quiet", str(ROOT), str(checkout))
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path / "dist")]
-    subprocess.run(command, cwd=checkout, check=True, capture_output=True, timeout=120)
+    own = tmp_path / "temporary"
+    own.mkdir()
+    environment = os.environ | {"TMPDIR": str(own)}
+    subprocess.run(command, cwd=checkout, env=environment, check=True, capture_output=True, timeout=120)
+    assert list(own.iterdir()) == [], "the build leaves nothing behind"
     (wheel,) = (tmp_path / "dist").iterdir()
     with zipfile.ZipFile(wheel) as built:
         assert built.read("app/COMMIT").decode().strip() == git(checkout, "rev-parse", "HEAD")[:12]
