@@ -25,7 +25,8 @@ from shards.settings import ShardSettings
 from shards.snapshot import ShardSnapshot
 from shards.stores.base import Store
 from shards.wal.committer import Committer
-from shards.wal.log import Recovery, ShardLog
+from shards.wal.log import ShardLog
+from shards.wal.recovery import Recovery
 
 _log = get_logger(__name__)
 
@@ -193,4 +194,5 @@ class Shard:
     def close(self) -> None:
         """Close the files."""
         self.flusher.close()
+        self._log.seal()
         self._log.close()

@@ -59,7 +59,8 @@ class Tally:
         """Return the checkpoint at ``upto``, up to which all is done with; call :meth:`pass_over` next."""
         passed: tuple[Run, ...] = ((1, upto),)
         beyond = minus(self.confirmed_beyond, passed)
-        return Checkpoint(
+        return attrs.evolve(
+            old,
             upto=upto,
             confirmed=self.confirmed - size(beyond),
             dead_lettered=old.dead_lettered + sum(seq <= upto for seq in self.dead_beyond),
