@@ -1,7 +1,8 @@
 """Dead letters: rows that only ClickHouse refuses, kept with its error, and what was done with each by hand.
 
 Each shard has one file, which only grows: a JSON line for each letter (:class:`DeadLetter`), and one more for each that
-was settled by hand (:class:`Settlement`). Every line is fsynced before it counts; a torn line is passed over.
+was settled by hand (:class:`Settlement`). Every line is fsynced before it counts, one that a start finds too. A torn
+line is cut off, a damaged one is passed over.
 """
 
 import asyncio
@@ -119,7 +120,11 @@ class DeadLetterFile:
         return letter_id in self._entries
 
     def recover(self) -> None:
-        """Read the file. Blocking; called once, before anything else. Raises OSError."""
+        """Make the file durable as it is found, and read it. Blocking; called once, before anything else.
+
+        Raises OSError, because a letter that a power failure may still take away must not count.
+        """
+        self._file.recover()
         for offset, line in self._lines():
             if isinstance(line, DeadLetter):
                 self._enter(line, offset)

@@ -12,6 +12,7 @@ from zlib import crc32
 import pytest
 
 from shards.deadletters.file import DeadLetterFile, FiledLetter
+from tests.unit.shards.wal.disk_calls import Call, calls_below, first
 
 
 @pytest.fixture
@@ -168,3 +169,49 @@ async def test_another_row_of_the_same_number_has_an_id_of_its_own(path: Path) -
     }
     await file.settle("3-1-2", "discarded")
     assert [letter.id for letter in everything(opened(path), settled=False)] == ["3-1"]
+
+
+async def test_a_discard_that_failed_does_not_win_over_the_requeue_that_followed(path: Path) -> None:
+    """The discard was answered 503, the requeue 200; a start would read the first line that settles a letter."""
+    file = opened(path)
+    await put_aside(file, 1)
+    with calls_below(path.parent, fail=first(("fsync", path.name))), pytest.raises(OSError, match="Input/output"):
+        await file.settle("3-1", "discarded")
+    await file.settle("3-1", "requeued", row=b"{}")
+    for one in (file, opened(path)):
+        assert (one.requeued, one.discarded) == (1, 0)
+
+
+async def test_a_letter_that_a_killed_process_left_is_made_durable_before_it_counts(path: Path) -> None:
+    await put_aside(opened(path), 1)
+    again = DeadLetterFile(path, shard=3)
+    with calls_below(path.parent.parent) as calls:
+        again.recover()
+    assert calls == [
+        ("write", "deadletters/shard-003.jsonl"),
+        ("fsync", "deadletters/shard-003.jsonl"),
+        ("fsync", "deadletters"),
+        ("fsync", "."),
+    ]
+    assert again.seqs() == {1}
+
+
+@pytest.mark.parametrize("failing", [("write", "shard-003.jsonl"), ("fsync", "shard-003.jsonl"), ("fsync", ".")])
+async def test_letters_that_cannot_be_made_durable_do_not_count(path: Path, failing: Call) -> None:
+    await put_aside(opened(path), 1)
+    again = DeadLetterFile(path, shard=3)
+    with calls_below(path.parent, fail=lambda call: call == failing), pytest.raises(OSError, match="Input/output"):
+        again.recover()
+    assert again.seqs() == set()
+
+
+async def test_a_letter_is_durable_before_its_row_counts_as_put_aside(path: Path) -> None:
+    file = opened(path)
+    with calls_below(path.parent) as calls:
+        await put_aside(file, 1)
+    assert calls[-3:] == [("write", "shard-003.jsonl"), ("fsync", "shard-003.jsonl"), ("fsync", ".")]
+    assert file.seqs() == {1}
+    for failing in ("write", "fsync"):
+        with calls_below(path.parent, fail=first((failing, "shard-003.jsonl"))), pytest.raises(OSError, match="Input"):
+            await put_aside(file, 2)
+        assert file.seqs() == {1}
