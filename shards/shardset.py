@@ -93,7 +93,9 @@ class ShardSet:
             raise
 
     async def _recover_shards(self) -> None:
-        recovered = await asyncio.to_thread(recovered_shards, self._settings, stopping=self._stopping.is_set)
+        recovered = await asyncio.to_thread(
+            recovered_shards, self._settings, self._directory, stopping=self._stopping.is_set
+        )
         self._check_stopping()
         writer = uuid.uuid4().hex
         shards = [shard for _, shard in recovered]
