@@ -20,8 +20,6 @@ import attrs
 import msgspec
 
 from shards.deadletters.lines import (
-    LETTER,
-    SETTLEMENT,
     Action,
     DeadLetter,
     Line,
@@ -29,8 +27,10 @@ from shards.deadletters.lines import (
     RowRef,
     Settlement,
     decode_line,
-    line_at,
+    letter_at,
+    settlement_at,
 )
+from shards.events import current_row
 from shards.logger import get_logger
 from shards.wal.directory import shard_index, shard_name
 from shards.wal.files import LineFile
@@ -143,7 +143,7 @@ class DeadLetterFile:
                 offset += len(line)
 
     def _enter(self, letter: DeadLetter, offset: int) -> None:
-        row_crc = crc32(letter.row.encode())
+        row_crc = crc32(current_row(letter.row.encode()))
         if (known := self._owned.get(letter.seq)) is not None:
             if known.row_crc == row_crc:
                 return  # written again after a failed write that had left a whole line
@@ -250,5 +250,5 @@ class DeadLetterFile:
     @staticmethod
     def _read(fd: int, entry: _LetterEntry) -> FiledLetter:
         settled_offset = entry.settled_offset
-        settlement = None if settled_offset is None else SETTLEMENT.decode(line_at(fd, settled_offset))
-        return FiledLetter(id=entry.id, letter=LETTER.decode(line_at(fd, entry.offset)), settlement=settlement)
+        settlement = None if settled_offset is None else settlement_at(fd, settled_offset)
+        return FiledLetter(id=entry.id, letter=letter_at(fd, entry.offset), settlement=settlement)

@@ -3,10 +3,12 @@
 import os
 from contextlib import suppress
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TypeVar
 
 import attrs
 import msgspec
+
+from shards.events import current_row
 
 Action = Literal["requeued", "discarded"]
 RowRef = tuple[int, int]
@@ -15,7 +17,10 @@ RowRef = tuple[int, int]
 
 @attrs.frozen(kw_only=True)
 class DeadLetter:
-    """One row put aside: ``row`` is the JSON text of the WAL record, ``code`` and ``error`` are ClickHouse's."""
+    """One row put aside: ``row`` is the JSON text of the WAL record, ``code`` and ``error`` are ClickHouse's.
+
+    In the file the row may be as the release before wrote it; whatever reads or compares it takes the present form.
+    """
 
     shard: int
     seq: int
@@ -53,10 +58,10 @@ class LogEnd:
 
 
 Line = DeadLetter | Settlement | LogEnd
+_Row = TypeVar("_Row", DeadLetter, Settlement)
 
-
-LETTER = msgspec.json.Decoder(DeadLetter)
-SETTLEMENT = msgspec.json.Decoder(Settlement)
+_LETTER = msgspec.json.Decoder(DeadLetter)
+_SETTLEMENT = msgspec.json.Decoder(Settlement)
 _LOG_END = msgspec.json.Decoder(LogEnd)
 
 _PIECE_BYTES = 64 << 10
@@ -64,14 +69,28 @@ _PIECE_BYTES = 64 << 10
 
 def decode_line(line: bytes) -> Line:
     """Return what a line says. Raises msgspec.DecodeError and UnicodeDecodeError for a damaged one."""
-    for decoder in (LETTER, SETTLEMENT):
+    for decoder in (_LETTER, _SETTLEMENT):
         with suppress(msgspec.ValidationError):
             return decoder.decode(line)
     return _LOG_END.decode(line)
 
 
-def line_at(fd: int, offset: int) -> bytes:
-    """Return the line that begins at an offset, without its newline. Blocking; raises OSError."""
+def letter_at(fd: int, offset: int) -> DeadLetter:
+    """Return the letter whose line begins at an offset in the file, in bytes. Blocking; raises OSError."""
+    return _current(_LETTER.decode(_line_at(fd, offset)))
+
+
+def settlement_at(fd: int, offset: int) -> Settlement:
+    """Return the settlement whose line begins at an offset in the file, in bytes. Blocking; raises OSError."""
+    return _current(_SETTLEMENT.decode(_line_at(fd, offset)))
+
+
+def _current(line: _Row) -> _Row:
+    """Return the line with its row as this release writes it."""
+    return attrs.evolve(line, row=current_row(line.row.encode()).decode())
+
+
+def _line_at(fd: int, offset: int) -> bytes:
     line = b""
     while piece := os.pread(fd, _PIECE_BYTES, offset + len(line)):
         line += piece
