@@ -94,7 +94,7 @@ class ShardSet:
 
     async def _recover_shards(self) -> None:
         recovered = await asyncio.to_thread(
-            recovered_shards, self._settings, clock=self.clock, stopping=self._stopping.is_set
+            recovered_shards, self._settings, self._directory, clock=self.clock, stopping=self._stopping.is_set
         )
         self._check_stopping()
         writer = uuid.uuid4().hex

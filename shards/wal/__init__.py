@@ -6,7 +6,8 @@ r"""The write-ahead log: events are durable here before anybody is told that the
   counts only once its name was synced too.
 - Sequence numbers of a shard start at 1, rise by one, and have no gaps. An acknowledged number is never given out
   again.
-- A file is never written again after a failed write or sync, because the kernel may have dropped its pages.
+- A segment is never written again after a failed write or sync, because the kernel may have dropped its pages.
+- What a start finds counts only once it is durable, because a killed process may have left it unsynced.
 - Damage costs only the records that it hit; the damaged file is kept.
 - A segment is removed only when every record in it is done with. The journal says why, unless the disk took no note.
 
@@ -51,6 +52,6 @@ Records at or beyond the first number of the *following* segment were never ackn
     segments.py     the list of segment files, and what is known of each
     journal.py, checkpoint.py    which numbers are done with, and why
     segment.py, record.py        one file; one record
-    files.py        durable append, durable replace
-    directory.py    the lock of the data directory, and its id
+    files.py        durable append, durable replace; what a start finds made durable
+    directory.py    the lock of the data directory, its id, and the names of its shards
 """

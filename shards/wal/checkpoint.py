@@ -6,7 +6,7 @@ import attrs
 import msgspec
 
 from shards.runs import Run
-from shards.wal.files import replace_file
+from shards.wal.files import keep_file, replace_file
 
 FILE_NAME = "checkpoint.json"
 
@@ -42,12 +42,14 @@ class Checkpoint:
 
 
 def read_checkpoint(directory: Path) -> Checkpoint:
-    """Return the checkpoint; a fresh one if there is none or it cannot be decoded.
+    """Return the checkpoint, made durable as it is found; a fresh one if there is none or it cannot be decoded.
 
-    Without a checkpoint rows are sent again, and still count once.
+    Without a checkpoint rows are sent again, and still count once. Raises OSError.
     """
+    path = directory / FILE_NAME
     try:
-        return msgspec.json.decode((directory / FILE_NAME).read_bytes(), type=Checkpoint)
+        keep_file(path)
+        return msgspec.json.decode(path.read_bytes(), type=Checkpoint)
     except (FileNotFoundError, msgspec.DecodeError):
         return Checkpoint()
 

@@ -15,8 +15,8 @@ import pytest
 from app.context import EMBEDDED_DIRECTORY
 from app.web import admin_token
 from shards.events import decode_row
-from shards.shard import WAL_DIRECTORY
 from shards.wal import checkpoint, journal
+from shards.wal.directory import WAL_DIRECTORY
 from shards.wal.record import HEADER_BYTES, Header, RecordScanner, decode_header
 from shards.wal.segments import DAMAGED_DIRECTORY
 from tests.paths import DATA, ROOT
@@ -167,7 +167,15 @@ def test_the_changelog_has_this_version() -> None:
 
 def test_the_data_directorys_page_names_every_file_of_ours() -> None:
     page = _text(ARCHITECTURE / "DATA_DIRECTORY.md")
-    ours = ("lock", "id", "deadletters/shard-NNN.jsonl", checkpoint.FILE_NAME, journal.FILE_NAME, admin_token.FILE_NAME)
+    ours = (
+        "lock",
+        "id",
+        "wal/id",
+        "deadletters/shard-NNN.jsonl",
+        checkpoint.FILE_NAME,
+        journal.FILE_NAME,
+        admin_token.FILE_NAME,
+    )
     folders = (WAL_DIRECTORY, DAMAGED_DIRECTORY, EMBEDDED_DIRECTORY)
     assert [name for name in ours if f"{name}`" not in page] == []
     assert [name for name in folders if f"{name}/" not in page] == []
