@@ -215,7 +215,8 @@ class Topic:
                     viewer.end()  # a viewer that comes back is told that there is no such match
             if newest is None or (newest == shown and time.monotonic() - shown_at < REPEAT_S):
                 continue
-            self._announce_others(newest.highlights, received_since_ms=shown.as_of_ms - RECENT_MS)
+            since_ms = min(shown.as_of_ms, newest.as_of_ms)  # the wall clock may have been set back in between
+            self._announce_others(newest.highlights, received_since_ms=since_ms - RECENT_MS)
             shown, shown_at, due = newest, time.monotonic(), _next_due(newest)
             self._publish([self._snapshot(newest)])
 
@@ -228,9 +229,8 @@ class Topic:
 
 
 def _next_due(shown: MatchAggregates) -> float:
-    """Return when the next count may begin, on the monotonic clock, because the wall clock may have been set."""
-    age_s = time.time() - shown.as_of_ms / 1000
-    return time.monotonic() + INTERVAL_S - max(0.0, min(age_s, INTERVAL_S))
+    """Return when the next count may begin, on the monotonic clock."""
+    return shown.counted_at + INTERVAL_S
 
 
 def _oldest_held(highlights: Sequence[Highlight]) -> dict[bool, int]:
