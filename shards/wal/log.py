@@ -5,6 +5,7 @@ starts again at the first number that is not durable: **records at or beyond the
 segment were never acknowledged** and are passed over wherever the log is read.
 """
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
@@ -81,6 +82,7 @@ class ShardLog:
         self.checkpoint = Checkpoint()
         self.durable_seq = 0
         self._checkpoint_is_written = False
+        self._truncating = threading.Lock()
         self._segment_max_bytes = segment_max_bytes
         self._writer: SegmentWriter | None = None
         self._next_seq = 1
@@ -266,15 +268,17 @@ class ShardLog:
 
         Raises OSError if one of them cannot be written. The segments are removed all the same, because a full disk
         would never empty otherwise. The journal comes before the checkpoint, so that the next start knows what the
-        journal lacks.
+        journal lacks. One that is older than the present one comes too late, and the present one stands.
         """
-        self.checkpoint, self._checkpoint_is_written = checkpoint, False
-        try:
-            self.journal.write()
-            write_checkpoint(self.directory, checkpoint)
-            self._checkpoint_is_written = True
-        finally:
-            self.segments.remove_done(checkpoint.upto)
+        with self._truncating:
+            newest = max(checkpoint, self.checkpoint, key=lambda one: (one.upto, size(one.beyond)))
+            self.checkpoint, self._checkpoint_is_written = newest, False
+            try:
+                self.journal.write()
+                write_checkpoint(self.directory, newest)
+                self._checkpoint_is_written = True
+            finally:
+                self.segments.remove_done(newest.upto)
 
     def close(self) -> None:
         """Close the segment; everything acknowledged is already durable."""

@@ -149,7 +149,7 @@ class SegmentList:
             else:
                 segment.path.unlink(missing_ok=True)
             with self._lock:
-                self._segments.pop(0)
+                self._segments.remove(segment)
 
     def _set_aside(self, path: Path) -> Path:
         kept = self.directory / DAMAGED_DIRECTORY

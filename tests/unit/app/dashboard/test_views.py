@@ -359,7 +359,16 @@ class TestCards:
 
 def snapshot(**changes: object) -> Snapshot:
     store = StoreState(kind="server", up=True, since=NOW, error="")
-    standard = Snapshot(shards=(), store=store, recovered=True, accepting=True, wal_error="", queued_bytes=0)
+    standard = Snapshot(
+        shards=(),
+        store=store,
+        recovered=True,
+        recovery_error="",
+        accepting=True,
+        wal_error="",
+        queued_bytes=0,
+        ended=(),
+    )
     return attrs.evolve(standard, **changes)
 
 
@@ -377,6 +386,7 @@ def shard(**counts: int) -> ShardSnapshot:
         wal_bytes=1024,
         wal_segments=1,
         oldest_unconfirmed_s=7.2,
+        stalled_s=0.0,
         paused=False,
         retired=False,
         last_error="",
