@@ -68,13 +68,18 @@ class Reports:
 
     def report(self, group: Iterable[Submission], seconds: float) -> None:
         """Answer a group that took so many seconds to write."""
-        records = bytes_ = 0
+        records = bytes_ = failed = 0
         for submission in group:
-            if submission in self._waiting and self._answer(submission):
+            if submission not in self._waiting:
+                continue
+            if self._answer(submission):
                 records += len(submission.rows)
                 bytes_ += submission.size
+            else:
+                failed += 1
         if records:
-            self.note_writable()
+            if not failed:
+                self.note_writable()
             self._observer.appended(records=records, bytes_=bytes_)
             if self._synced:
                 self._observer.synced(records=records, bytes_=bytes_, seconds=seconds)
