@@ -44,8 +44,8 @@ async def startup(request: web.Request) -> web.Response:
 def readiness(context: Context) -> tuple[str, dict[str, str]]:
     """Return ``ready``, ``degraded`` or ``not ready``, and each check: ``healthy``, or what is wrong.
 
-    The status is only ``degraded`` while ClickHouse is away, because a balancer must not take away the one thing that
-    still keeps events.
+    The status is only ``degraded`` as long as events are kept, whatever else is wrong, because a balancer must not take
+    away the one thing that still keeps them.
     """
     snapshot = context.shards.snapshot()
     stopping = context.stopping

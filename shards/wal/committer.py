@@ -79,8 +79,10 @@ class Committer:
     @property
     def problem(self) -> str:
         """Reason why the log cannot be written; empty while it can."""
+        if self.error or self.is_running:
+            return self.error
         ended = self._watched.ended if self._watched is not None else None
-        return self.error or (f"its thread has ended ({ended.reason}) and is started anew" if ended else "")
+        return f"its thread has ended ({ended.reason}) and is started anew" if ended is not None else ""
 
     def start(self) -> None:
         """Start the thread."""
@@ -147,7 +149,9 @@ class Committer:
         if error is None:
             ended.set_result(None)
         else:
-            ended.set_exception(error)
+            is_plain = isinstance(error, Exception) and not isinstance(error, StopIteration)
+            # Others would end the event loop, or cannot be raised by a task.
+            ended.set_exception(error if is_plain else RuntimeError(type(error).__name__))
             ended.exception()  # marks it as seen: the task that waits for it may have been cancelled
 
     def _answer_waiting(self) -> None:

@@ -178,6 +178,28 @@ async def test_a_disk_is_tried_again_whatever_the_last_try_raised(log: FaultyLog
         assert (await committer.submit(log, [row(1)], durable), observer.tasks) == (1, [])
 
 
+@pytest.mark.parametrize("error", [SystemExit(1), StopIteration()], ids=repr)
+async def test_what_ends_the_thread_does_not_end_the_event_loop(
+    log: FaultyLog, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    observer, failures = Ends(), [error]
+    async with running(observer=observer) as committer:
+        commit = committer._commit
+
+        def failing(group: Any) -> None:
+            if failures:
+                raise failures.pop()
+            commit(group)
+
+        monkeypatch.setattr(committer, "_commit", failing)
+        with pytest.raises(WalFailed):
+            await committer.submit(log, [row(1)], Durable())
+        async with asyncio.timeout(30):
+            while not observer.tasks or not committer.is_running:
+                await asyncio.sleep(0.01)
+        assert await committer.submit(log, [row(1)], Durable()) == 1
+
+
 @pytest.mark.parametrize("place", ["_next_group", "_keep_gap", "_commit", "_reopen_failed"])
 @pytest.mark.parametrize("after", [False, True])
 async def test_a_thread_that_ends_fails_who_waits_and_is_started_anew(
