@@ -43,11 +43,11 @@ class ShardLog:
         self.checkpoint = Checkpoint()
         self.durable_seq = 0
         self._checkpoint_is_written = False
+        self._truncating = threading.Lock()
         self._segment_max_bytes = segment_max_bytes
         self._writer: SegmentWriter | None = None
         self._next_seq = 1
         self._synced_seq = 0
-        self._truncating = threading.Lock()
 
     @property
     def is_saved(self) -> bool:
@@ -200,17 +200,16 @@ class ShardLog:
 
         Raises OSError if one of them cannot be written. The segments are removed all the same, because a full disk
         would never empty otherwise. The journal comes before the checkpoint, so that the next start knows what the
-        journal lacks. A checkpoint behind the present one changes nothing: it comes from a flusher that was cancelled.
+        journal lacks. One that is older than the present one comes too late, and the present one stands.
         """
         with self._truncating:
-            if checkpoint.upto < self.checkpoint.upto:
-                return
-            self.checkpoint, self._checkpoint_is_written = checkpoint, False
+            newest = max(checkpoint, self.checkpoint, key=lambda one: (one.upto, size(one.beyond)))
+            self.checkpoint, self._checkpoint_is_written = newest, False
             try:
                 self.journal.write()
                 self._write_checkpoint()
             finally:
-                self.segments.remove_done(checkpoint.upto, one_by_one=not self._checkpoint_is_written)
+                self.segments.remove_done(newest.upto, one_by_one=not self._checkpoint_is_written)
 
     def save(self) -> None:
         """Write the present checkpoint again, which reserves the order of events to come. Blocking; raises OSError."""
