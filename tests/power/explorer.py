@@ -6,7 +6,7 @@ that a power failure may leave behind any of its calls (:mod:`tests.power.disk`)
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
 
@@ -15,7 +15,7 @@ import attrs
 from tests.power.disk import MODELS, Disk, Model, State
 from tests.power.life import Fault, History, Step, changes_files
 from tests.power.promises import KINDS, Wrong
-from tests.power.recovered import Starts
+from tests.power.recovered import Starts, quick_directory
 from tests.syscalls import Operation
 
 LOG = (
@@ -40,8 +40,14 @@ LETTERS = (
 """Letters put aside; an operator gives one up, and requeues the other."""
 SETTLED_TWICE = (Step("append"), Step("put aside"), Step("discarded"), Step("requeued"))
 """The operator changes their mind, where the first settlement fails."""
-AFTER = (Step("append", rows=(1,)), Step("confirm", rows=(1,)), Step("put aside"), Step("save"))
+AFTER = (Step("append"), Step("confirm"), Step("put aside"), Step("save"))
 """A life after a fault."""
+
+SHORT: Mapping[str, Sequence[Step]] = {"log": LOG, "letters": LETTERS, "twice": SETTLED_TWICE}
+PLAIN_LIMIT = 5_000
+FAULT_LIMIT = 3
+ONE_LIMIT = 40
+"""States at each moment that are checked of a history without a fault, with each fault, and with a certain one."""
 
 
 @attrs.define
@@ -167,19 +173,85 @@ def _told(history: History, end: str) -> str:
 def short_histories(explorer: Explorer, steps: Sequence[Step]) -> Iterator[tuple[History, int]]:
     """Yield a history without a fault, then one for each fault at each call, each followed by another life.
 
-    With each comes the count of calls from which on its states are others than those of the first one.
+    With each comes the count of calls from which on its states are others than those of the first one. The calls of the
+    start are the same in all, so only one of the short histories has faults in them.
     """
+    start = explorer.history()
+    calls_of_start = start.live(()) if steps != LOG else 0
     plain = explorer.history()
     calls = plain.live(steps)
     changing = [operation for operation in plain.operations if changes_files(operation)]
     yield plain, 0
     for number, operation in enumerate(changing[:calls]):
+        if number < calls_of_start:
+            continue
         for faults in _faults_at(number, operation):
             history = explorer.history()
             history.live(steps, faults)
             since = len(history.operations) if "kill" in faults.values() else _first_error(history.operations)
             history.live(AFTER)
             yield history, since
+
+
+def explore_plain(name: str) -> Totals:
+    """Check all states of a short history without a fault."""
+    with quick_directory() as directory:
+        explorer = Explorer(directory)
+        history = explorer.history()
+        history.live(SHORT[name])
+        explorer.check_all(history, limit=PLAIN_LIMIT)
+        return explorer.finish()
+
+
+def explore_one(
+    steps: Sequence[Step],
+    after: Sequence[Step],
+    fault: Fault,
+    where: Callable[[Operation], bool],
+    *,
+    later: int = 0,
+    without_id: bool = False,
+) -> Totals:
+    """Check histories with one fault, ``later`` calls behind each call of ``steps`` that is as asked for.
+
+    With ``without_id`` they begin with the directory of an older release, which had none.
+    """
+
+    def begun() -> History:
+        history = explorer.history()
+        if without_id:
+            history.live(steps)
+            disk = Disk(history.base, "posix")
+            for operation in history.operations:
+                disk.take(operation)
+            history.forget_id(disk.now)
+        return history
+
+    with quick_directory() as directory:
+        explorer = Explorer(directory)
+        plain = begun()
+        plain.live(steps)
+        changing = [operation for operation in plain.operations if changes_files(operation)]
+        found = [number for number, operation in enumerate(changing) if where(operation)]
+        assert found, "no call is as asked for"
+        for number in found:
+            history = begun()
+            history.live(steps, {number + later: fault})
+            history.live(after)
+            explorer.check_all(history, limit=ONE_LIMIT)
+        return explorer.finish()
+
+
+def explore_short(name: str, *, until_wrong: bool = False) -> Totals:
+    """Check one of the short histories, without and with faults; stop at the first fault if asked to."""
+    with quick_directory() as directory:
+        explorer = Explorer(directory)
+        for history, since in short_histories(explorer, SHORT[name]):
+            limit = FAULT_LIMIT if history.caused else PLAIN_LIMIT
+            explorer.check_all(history, limit=limit, since=since)
+            if until_wrong and explorer.totals.wrong:
+                break
+        return explorer.finish()
 
 
 def _faults_at(number: int, operation: Operation) -> Iterator[Mapping[int, Fault]]:

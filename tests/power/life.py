@@ -113,6 +113,11 @@ class History:
         self.promises = self.promises.upto(count)
         write_state(state, self.root)
 
+    def forget_id(self, state: State) -> None:
+        """Go on with a state, all of it durable, but without the files that name the directory."""
+        self.power_fails(len(self.operations), {path: state[path] for path in state if not path.endswith("/id")})
+        self.promises.facts = [(0, fact) for _, fact in self.promises.facts if not isinstance(fact, Named)]
+
     def live(self, steps: Sequence[Step], faults: Mapping[int, Fault] | None = None) -> int:
         """Start, take the steps, and end, unless a fault ends it before. Return the number of calls that count."""
         self.lives += 1
