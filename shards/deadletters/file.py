@@ -11,12 +11,13 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 from zlib import crc32
 
 import attrs
 import msgspec
 
+from shards.events import current_row
 from shards.logger import get_logger
 from shards.wal.files import LineFile
 
@@ -31,7 +32,10 @@ Place = tuple[int, str]
 
 @attrs.frozen(kw_only=True)
 class DeadLetter:
-    """One row put aside: ``row`` is the JSON text of the WAL record, ``code`` and ``error`` are ClickHouse's."""
+    """One row put aside: ``row`` is the JSON text of the WAL record, ``code`` and ``error`` are ClickHouse's.
+
+    In the file the row may be as the release before wrote it; whatever reads or compares it takes the present form.
+    """
 
     shard: int
     seq: int
@@ -140,7 +144,7 @@ class DeadLetterFile:
                 offset += len(line)
 
     def _enter(self, letter: DeadLetter, offset: int) -> None:
-        row_crc = crc32(letter.row.encode())
+        row_crc = crc32(current_row(letter.row.encode()))
         letter_id, copies = f"{letter.shard}-{letter.seq}", 1
         while (known := self._entries.get(letter_id)) is not None:
             if known.row_crc == row_crc:
@@ -222,13 +226,15 @@ class DeadLetterFile:
     @staticmethod
     def _read(fd: int, entry: _LetterEntry) -> FiledLetter:
         settled_offset = entry.settled_offset
-        settlement = None if settled_offset is None else _settlement.decode(_line_at(fd, settled_offset))
-        return FiledLetter(id=entry.id, letter=_letter.decode(_line_at(fd, entry.offset)), settlement=settlement)
+        settlement = None if settled_offset is None else _current(_settlement.decode(_line_at(fd, settled_offset)))
+        letter = _current(_letter.decode(_line_at(fd, entry.offset)))
+        return FiledLetter(id=entry.id, letter=letter, settlement=settlement)
 
 
 _letter = msgspec.json.Decoder(DeadLetter)
 _settlement = msgspec.json.Decoder(Settlement)
 
+_Line = TypeVar("_Line", DeadLetter, Settlement)
 _PIECE_BYTES = 64 << 10
 
 
@@ -237,6 +243,11 @@ def _decode(line: bytes) -> DeadLetter | Settlement:
         return _letter.decode(line)
     except msgspec.ValidationError:
         return _settlement.decode(line)
+
+
+def _current(line: _Line) -> _Line:
+    """Return the line with its row as this release writes it."""
+    return attrs.evolve(line, row=current_row(line.row.encode()).decode())
 
 
 def _line_at(fd: int, offset: int) -> bytes:

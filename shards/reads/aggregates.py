@@ -28,7 +28,8 @@ class Highlight:
         player_id: empty where absent.
         metadata: JSON text as it was sent.
         retracted: withdrawn by a retraction; shown struck out.
-        received_ms: when it was received, ms since the epoch.
+        received_ms: when it was received, ms since the epoch, by the wall clock.
+        order_ms: its place in the order of receipts, which rises whatever clocks do; as a rule the same.
     """
 
     event_id: str
@@ -39,6 +40,7 @@ class Highlight:
     metadata: str
     retracted: bool
     received_ms: int = 0
+    order_ms: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -83,20 +85,20 @@ class MatchAggregates:
         return min(self.last_ms, self.last_received_ms)
 
 
-GroupHighlight = tuple[int, int, str, str]
+GroupHighlight = tuple[int, int, str, str, int]
 NO_START = (0, 0, "")
 LAST_VERSION = 2**64 - 1
-"""Highest version: a row's version is this less its time of receipt in ns."""
+"""Highest version: a row's version is this less its order."""
 
 
 class Group(NamedTuple):
     """The events of one type and team of a match, including withdrawn ones.
 
     ``named`` is the id of an event that a retraction may have withdrawn; the group then holds that event alone.
-    ``start`` is (timestamp, time of receipt in ns, texts) of the earliest match_start, else :data:`NO_START`.
+    ``start`` is (timestamp, order, texts) of the earliest match_start, else :data:`NO_START`.
     ``targets`` are the ids that retractions name, in any spelling.
-    ``highlights`` are (negative timestamp, version, id, texts). Versions are the table's: lower is later received.
-    Texts are the table's column "highlight".
+    ``highlights`` are (negative timestamp, version, id, texts, time of receipt in ms). Versions are the table's: lower
+    is later received. Texts are the table's column "highlight".
     """
 
     named: str
@@ -242,6 +244,7 @@ def _highlight(
     version: int,
     event_id: str,
     texts: str,
+    received_ms: int,
     event_type: str,
     team_id: str,
     withdrawn: Collection[str],
@@ -255,5 +258,6 @@ def _highlight(
         player_id=player_id,
         metadata=metadata,
         retracted=event_id in withdrawn,
-        received_ms=(LAST_VERSION - version) // 1_000_000,
+        received_ms=received_ms,
+        order_ms=(LAST_VERSION - version) // 1_000_000,
     )

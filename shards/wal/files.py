@@ -1,15 +1,26 @@
 """Files whose contents and names survive a power failure.
 
-A file is durable when its bytes were synced *and* the directory that holds its name was. Every function here raises
-OSError if the disk refuses; then nothing that it was to write counts.
+A file is durable when its bytes were synced *and* the directory that holds its name was, and all directories above it.
+Every function here raises OSError if the disk refuses; then nothing that it was to write counts.
+
+**What is seen is not durable yet.** A start may read what a killed process wrote and never synced. And a sync that
+failed may have left pages in memory that the kernel takes for written, so that the next sync proves nothing of them.
+Therefore a start writes what it found once more, in its place, and syncs that, before it counts.
 """
 
 import errno
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from shards.logger import get_logger
+
+_log = get_logger(__name__)
+
 FILE_MODE = 0o640
+_PIECE_BYTES = 1 << 20
+_NAMES_LOGGED = 20
 
 
 def sync_directory(path: Path) -> None:
@@ -21,12 +32,28 @@ def sync_directory(path: Path) -> None:
         os.close(fd)
 
 
+def sync_path(directory: Path) -> None:
+    """Make a directory's names durable, its own, and those of its parents up to the root of its file system.
+
+    Whoever made them: a process that was killed in between may have. A parent that this process may not open is passed
+    over, because it can have made no name there.
+    """
+    real = directory.resolve()
+    device = real.stat().st_dev
+    sync_directory(real)
+    for parent in real.parents:
+        try:
+            if parent.stat().st_dev != device:
+                break
+            sync_directory(parent)
+        except PermissionError:
+            continue
+
+
 def make_directory(path: Path) -> None:
-    """Make a directory and its missing parents durably, because a file is only as durable as its path."""
-    missing = [directory for directory in (path, *path.parents) if not directory.exists()]
+    """Make a directory and its missing parents, and their names durable even if none was missing: :func:`sync_path`."""
     path.mkdir(parents=True, exist_ok=True)
-    for directory in missing:
-        sync_directory(directory.parent)
+    sync_path(path)
 
 
 def sync_file(path: Path) -> None:
@@ -46,6 +73,40 @@ def write_all(fd: int, data: bytes) -> None:
         if not written:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         view = view[written:]
+
+
+def rewrite_file(path: Path, *, start: int = 0, end: int | None = None) -> None:
+    """Make a file's bytes from ``start`` on durable, whoever wrote them and whatever became of an earlier sync.
+
+    The file is cut to ``end`` bytes first, if that is given. Then the bytes are read and written again in their place,
+    so that the kernel has to bring them to the disk anew, and synced. The file's name is not: see :func:`sync_path`.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        if end is not None:
+            os.ftruncate(fd, end)
+        offset = os.lseek(fd, start, os.SEEK_SET)
+        while piece := os.pread(fd, _PIECE_BYTES, offset):
+            write_all(fd, piece)
+            offset += len(piece)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def foreign_names(directory: Path, ours: Callable[[str], bool]) -> list[str]:
+    """Return the names in a directory that are not ``ours``, sorted; none if there is no such directory."""
+    try:
+        return sorted(path.name for path in directory.iterdir() if not ours(path.name))
+    except FileNotFoundError:
+        return []
+
+
+def report_foreign(directory: Path, ours: Callable[[str], bool]) -> None:
+    """Name what is in a directory and not ``ours``, in one line of the log; a start passes it over."""
+    if names := foreign_names(directory, ours):
+        named = [name.encode(errors="backslashreplace").decode() for name in names[:_NAMES_LOGGED]]
+        _log.warning("unknown files passed over", path=str(directory), count=len(names), names=named)
 
 
 def replace_file(path: Path, data: bytes) -> None:

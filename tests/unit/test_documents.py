@@ -14,7 +14,7 @@ import pytest
 
 from app.context import EMBEDDED_DIRECTORY
 from app.web import admin_token
-from shards.events import decode_row
+from shards.events import current_row, decode_row
 from shards.shard import WAL_DIRECTORY
 from shards.wal import checkpoint, journal
 from shards.wal.record import HEADER_BYTES, RecordScanner, decode_header
@@ -180,7 +180,7 @@ def test_the_data_directorys_examples_are_what_the_code_reads() -> None:
     assert decode_header(segment) == (0, 1)
     scanner = RecordScanner()
     [record] = scanner.feed(segment[HEADER_BYTES:])
-    assert (record.seq, len(record.payload), decode_row(record.payload).match_id) == (1, 196, "derby")
+    assert (record.seq, len(record.payload), decode_row(current_row(record.payload)).match_id) == (1, 196, "derby")
     assert f"0x{crc32(segment[:20]):08x}" in page
 
     found = re.findall(r'^\{"beyond".*\}$', page, re.MULTILINE)

@@ -53,7 +53,9 @@ async def in_an_outage(settings: ShardSettings) -> AsyncIterator[ShardSet]:
 
 
 def events(shards: ShardSet, count: int) -> list[Event]:
-    return [Event("m", str(uuid.uuid4()), "pass", 1, "1", "", "{}", shards.clock.now_ns()) for _ in range(count)]
+    return [
+        Event("m", str(uuid.uuid4()), "pass", 1, "1", "", "{}", *[shards.clock.order_ns()] * 2) for _ in range(count)
+    ]
 
 
 async def accepted(shards: ShardSet, events: list[Event]) -> Receipt:
@@ -77,7 +79,7 @@ def test_the_age_of_the_oldest_row_outlives_a_restart_and_is_never_negative(
     received_ns = time.time_ns() - clock_moved_s * 1_000_000_000
     log = open_log(tmp_path)
     log.recover()
-    log.append([encode_row(Event("m", "id", "pass", 1, "1", "", "{}", received_ns))])
+    log.append([encode_row(Event("m", "id", "pass", 1, "1", "", "{}", received_ns, received_ns))])
     log.sync()
     log.close()
 

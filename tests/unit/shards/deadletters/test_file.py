@@ -168,3 +168,18 @@ async def test_another_row_of_the_same_number_has_an_id_of_its_own(path: Path) -
     }
     await file.settle("3-1-2", "discarded")
     assert [letter.id for letter in everything(opened(path), settled=False)] == ["3-1"]
+
+
+async def test_a_letter_of_the_release_before_is_read_as_a_row_of_this_one(path: Path) -> None:
+    """Its row has no order yet; the log's record of it is read with one, and is the same row all the same."""
+    file = opened(path)
+    before, now = b'{"match_id":"m","received_ns":5}', b'{"match_id":"m","received_ns":5,"order_ns":5}'
+    await file.put_aside(seq=1, row=before, code=469, error="c")
+    await file.settle("3-1", "requeued", row=before, again=(3, 2))
+    assert opened(path).rows_after(0) == {(1, crc32(now))}
+    for one in (file, opened(path)):
+        [filed] = everything(one)
+        assert filed.settlement is not None
+        assert (filed.letter.row, filed.settlement.row) == (now.decode(), now.decode())
+    await file.put_aside(seq=1, row=now, code=469, error="c")
+    assert [letter.id for letter in everything(opened(path))] == ["3-1"]

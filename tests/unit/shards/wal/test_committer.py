@@ -57,7 +57,7 @@ class Durable:
 
 
 def row(number: int) -> bytes:
-    return encode_row(Event("m", f"id-{number}", "pass", 1, "1", "", "{}", number))
+    return encode_row(Event("m", f"id-{number}", "pass", 1, "1", "", "{}", number, number))
 
 
 def open_log(directory: Path, shard: int = 0) -> FailingLog:

@@ -29,7 +29,7 @@ BIT_STEP = 1 if "WAL_EXAMPLES" in os.environ else 7
 
 
 def row(number: int, *, match_id: str = "m1", metadata: str = "{}") -> bytes:
-    return encode_row(Event(match_id, f"id-{number}", "pass", 1_700_000_000_000, "1", "", metadata, number))
+    return encode_row(Event(match_id, f"id-{number}", "pass", 1_700_000_000_000, "1", "", metadata, number, number))
 
 
 def reopened(directory: Path, *, segment_max_bytes: int = 1 << 20) -> tuple[ShardLog, Recovery]:

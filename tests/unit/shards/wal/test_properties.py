@@ -127,7 +127,9 @@ class LogMachine(RuleBasedStateMachine):
         made = []
         for number, length in zip(self.numbers, sizes, strict=False):
             metadata = '{"x":"%s"}' % ("y" * length)
-            made.append(encode_row(Event(f"m{number % 3}", f"id-{number}", "pass", 1, "1", "", metadata, number)))
+            made.append(
+                encode_row(Event(f"m{number % 3}", f"id-{number}", "pass", 1, "1", "", metadata, number, number))
+            )
             self.handed[made[-1]] = number
         return made
 
