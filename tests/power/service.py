@@ -36,7 +36,9 @@ _writers = itertools.count(1)
 
 def row_of(number: int, *, shard: int, padding: int) -> bytes:
     """Return a row that no other is equal to."""
-    return encode_row(Event(f"m{shard}", f"id-{number}", "pass", 1, "1", "", '{"x":"%s"}' % ("y" * padding), number))
+    return encode_row(
+        Event(f"m{shard}", f"id-{number}", "pass", 1, "1", "", '{"x":"%s"}' % ("y" * padding), number, number)
+    )
 
 
 @attrs.frozen(kw_only=True)

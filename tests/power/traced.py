@@ -21,7 +21,7 @@ from tests.syscalls import Recorder
 
 
 def _row(number: int) -> bytes:
-    return encode_row(Event("m", f"id-{number}", "pass", 1, "1", "", "{}", number))
+    return encode_row(Event("m", f"id-{number}", "pass", 1, "1", "", "{}", number, number))
 
 
 async def _use(directory: Path) -> None:
