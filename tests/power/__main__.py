@@ -6,32 +6,15 @@ the other and lists those whose absence nothing notices.
 """
 
 import logging
-import multiprocessing
 import os
 import random
 import sys
 import time
-from functools import partial
 
 import click
 
 from tests.power import ablation, samples
 from tests.power.explorer import SHORT, Totals, explore_short
-
-CHUNK = 4
-
-
-def sampled(states: int, seed: int, *, processes: int) -> Totals:
-    """Explore histories at random until so many states were recovered."""
-    totals = Totals()
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(processes, initializer=logging.disable, initargs=(logging.CRITICAL,)) as pool:
-        for one in pool.imap(partial(samples.explore, seed), range(1 << 31), chunksize=CHUNK):
-            totals.add(one)
-            if totals.states >= states:
-                pool.terminate()
-                break
-    return totals
 
 
 def short(names: tuple[str, ...], *, until_wrong: bool) -> Totals:
@@ -73,7 +56,7 @@ def main(
         totals = samples.explore(seed, history)
     else:
         click.echo(f"seed {seed}")
-        totals = sampled(states, seed, processes=processes)
+        totals = samples.sampled(states, seed, processes=processes)
     seconds = time.monotonic() - began
     click.echo(f"{totals}\n{seconds:.0f} s, {totals.states / seconds:,.0f} states/s")
     for kind, example in totals.examples.items():

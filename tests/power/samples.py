@@ -1,6 +1,9 @@
 """Long histories at random, each from a seed of its own, so that each can be repeated alone."""
 
+import logging
+import multiprocessing
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -10,6 +13,8 @@ from tests.power.life import Fault, History, Step, What
 from tests.power.recovered import quick_directory
 
 STATES_EACH = 60
+CHUNK = 4
+"""Histories that a process takes at a time."""
 FAILURES_MAX = 3
 FAULTS: tuple[Fault, ...] = ("kill", "fail", "part", "full")
 
@@ -19,6 +24,19 @@ _STEPS: tuple[What, ...] = (
     *("ahead", "put aside", "discarded", "requeued", "reopen"),
     *("save",) * 3,
 )
+
+
+def sampled(states: int, seed: int, *, processes: int) -> Totals:
+    """Explore histories at random until so many states were recovered."""
+    totals = Totals()
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(processes, initializer=logging.disable, initargs=(logging.CRITICAL,)) as pool:
+        for one in pool.imap(partial(explore, seed), range(1 << 31), chunksize=CHUNK):
+            totals.add(one)
+            if totals.states >= states:
+                pool.terminate()
+                break
+    return totals
 
 
 def explore(seed: int, number: int, directory: Path | None = None) -> Totals:
