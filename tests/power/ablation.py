@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from tests.paths import ROOT
 SYNC = re.compile("fsync|fdatasync|sync_[a-z_]+|rewrite_[a-z_]+")
 """Names of functions that make something durable. `ShardLog.sync` and `SegmentWriter.sync` end in one of them."""
 
+SHORT = ("--until-wrong", "--short", "log", "--short", "letters", "--short", "twice")
+SAMPLES = ("--states", "10000", "--seed", "1", "--processes", "1")
 DEADLINE_S = 1800.0
 
 
@@ -59,7 +61,10 @@ def _name_of(call: ast.Call) -> str:
 
 
 def noticed(sync: Sync | None) -> str:
-    """Explore a copy of the code without a sync (None: the code as it is); return what is noticed, empty: nothing."""
+    """Explore a copy of the code without a sync (None: the code as it is); return what is noticed, empty: nothing.
+
+    First all short histories, then samples of long ones.
+    """
     with tempfile.TemporaryDirectory(prefix="ablation-") as directory:
         copy = Path(directory)
         for package in ("shards", "tests/power"):
@@ -69,14 +74,16 @@ def noticed(sync: Sync | None) -> str:
         if sync is not None:
             changed = copy / sync.path
             changed.write_text(sync.taken_out_of(changed.read_text(encoding="utf-8")), encoding="utf-8")
-        command = [sys.executable, "-m", "tests.power", "--until-wrong"]
-        for name in ("log", "letters", "twice"):
-            command += ["--short", name]
-        ended = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=DEADLINE_S)
-        if ended.returncode == 0:
-            return ""
-        found = re.findall(r"^(\w[\w ]*): (.*)$", ended.stderr, re.MULTILINE)
-        return f"{found[0][0]}: {found[0][1]}" if found else ended.stderr.strip().splitlines()[-1]
+        return _wrong_in(copy, SHORT) or _wrong_in(copy, SAMPLES)
+
+
+def _wrong_in(code: Path, options: Sequence[str]) -> str:
+    command = [sys.executable, "-m", "tests.power", *options]
+    ended = subprocess.run(command, cwd=code, capture_output=True, text=True, timeout=DEADLINE_S)
+    if ended.returncode == 0:
+        return ""
+    found = re.findall(r"^(\w[\w ]*): (.*)$", ended.stderr, re.MULTILINE)
+    return f"{found[0][0]}: {found[0][1]}" if found else ended.stderr.strip().splitlines()[-1]
 
 
 def run(processes: int) -> int:

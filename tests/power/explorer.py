@@ -45,7 +45,7 @@ AFTER = (Step("append"), Step("confirm"), Step("put aside"), Step("save"))
 
 SHORT: Mapping[str, Sequence[Step]] = {"log": LOG, "letters": LETTERS, "twice": SETTLED_TWICE}
 PLAIN_LIMIT = 5_000
-FAULT_LIMIT = 3
+FAULT_LIMIT = 2
 ONE_LIMIT = 40
 """States at each moment that are checked of a history without a fault, with each fault, and with a certain one."""
 
@@ -95,10 +95,11 @@ class Totals:
 
 
 class Explorer:
-    """Makes histories and checks them, in a directory of its own."""
+    """Makes histories and checks them, in a directory of its own; to the first fault, if asked to."""
 
-    def __init__(self, directory: Path, *, shards: int = 1) -> None:
+    def __init__(self, directory: Path, *, shards: int = 1, until_wrong: bool = False) -> None:
         self.totals = Totals()
+        self._until_wrong = until_wrong
         self._shards = shards
         self._directory = directory
         self._starts = Starts(directory / "state", shards)
@@ -118,6 +119,13 @@ class Explorer:
                     states += disk.some_states(Random(count), count=limit)
                 for state in states:
                     self.check(history, count, state, model)
+                    if self.is_done:
+                        return
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the first fault was found, and no others are asked for."""
+        return self._until_wrong and bool(self.totals.wrong)
 
     def check_some(self, history: History, chance: Random, *, count: int) -> None:
         """Check states at random: of each model half of them, at moments of the last life mostly."""
@@ -245,11 +253,11 @@ def explore_one(
 def explore_short(name: str, *, until_wrong: bool = False) -> Totals:
     """Check one of the short histories, without and with faults; stop at the first fault if asked to."""
     with quick_directory() as directory:
-        explorer = Explorer(directory)
+        explorer = Explorer(directory, until_wrong=until_wrong)
         for history, since in short_histories(explorer, SHORT[name]):
             limit = FAULT_LIMIT if history.caused else PLAIN_LIMIT
             explorer.check_all(history, limit=limit, since=since)
-            if until_wrong and explorer.totals.wrong:
+            if explorer.is_done:
                 break
         return explorer.finish()
 

@@ -129,7 +129,8 @@ class History:
             with life.calls:
                 with suppress(Killed):
                     asyncio.run(life.run())
-                life.service.close()
+                with suppress(Killed):
+                    life.service.close(orderly=not life.calls.killed)
         finally:
             threading.excepthook = hook
         self.operations = life.calls.operations
@@ -186,6 +187,7 @@ class _Life:
         finally:
             async with asyncio.timeout(DEADLINE_S):
                 await self.service.end(orderly=not (self.calls.killed or self._died.done()))
+            self._died = None
 
     def _start(self) -> bool:
         """Start; False: a fault of the disk refuses it. What is wrong with it otherwise is noted in the history."""

@@ -191,8 +191,8 @@ class Service:
         if orderly:
             await self._letters.close()
 
-    def close(self) -> None:
-        """Close every file."""
+    def close(self, *, orderly: bool = False) -> None:
+        """Close every file, at an orderly end or of a process that was killed."""
         for log, _ in self._recovered:
             log.close()
         self._directory.close()
