@@ -1,7 +1,8 @@
 """A process that has everything imported but what is changed, and runs tests in a child of its own each time.
 
 It is started in a copy of the tree. Each line it reads is a JSON list of tests, seconds for all, and seconds for each;
-for each it writes a line: the exit code of pytest, -1 after the seconds for all, and the test that failed first.
+for each it writes a line: the exit code of pytest, -1 after the seconds for all, -2 if the child ended otherwise; and
+the test that failed first.
 """
 
 import importlib
@@ -12,6 +13,7 @@ import shutil
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,7 @@ FIRST = (
     *("unittest.mock", "multiprocessing", "concurrent.futures.thread", "jsonschema", "yaml"),
 )
 MEMORY_MAX_BYTES = 6 << 30
-OUT_OF_TIME = -1
+OUT_OF_TIME, DIED = -1, -2
 
 
 class FirstFailure:
@@ -49,6 +51,7 @@ def _run(tests: list[str], limits_s: dict[str, float], answer: int) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_MAX_BYTES, resource.RLIM_INFINITY))
     first = FirstFailure(limits_s)
     options = ["-x", "-q", "--basetemp=tmp", "--hypothesis-seed=0", "--tb=short"]
+    options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of the plugins that are imported already
     code = pytest.main(
         [*options, *(f"-p no:{name}" for name in ("cacheprovider", "xdist", "pytest_cov")), *tests], [first]
     )
@@ -56,20 +59,19 @@ def _run(tests: list[str], limits_s: dict[str, float], answer: int) -> None:
     os._exit(0)  # whatever threads a changed service has left
 
 
-def _wait(child: int, limit_s: float) -> None:
-    """Return when the child has ended; end it, and all that it started, after ``limit_s`` seconds."""
+def _has_ended(child: int, limit_s: float) -> bool:
+    """Return once the child has ended, or was ended after ``limit_s`` seconds; with it ends all that it started."""
     deadline = time.monotonic() + limit_s
     pause_s = 0.01
     while os.waitpid(child, os.WNOHANG) == (0, 0):
         if time.monotonic() > deadline:
             os.killpg(child, signal.SIGKILL)
             os.waitpid(child, 0)
-            break
+            return False
         time.sleep(pause_s)
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+    return True
 
 
 def main() -> None:
@@ -84,11 +86,11 @@ def main() -> None:
             os.close(receiving)
             _run(list(limits_s), limits_s, answering)
         os.close(answering)
-        _wait(child, limit_s)
+        unanswered = json.dumps([DIED if _has_ended(child, limit_s) else OUT_OF_TIME, ""])
         answer = os.read(receiving, 4096)  # a pipe whose other end is closed: nothing came, or all
         os.close(receiving)
         shutil.rmtree("tmp", ignore_errors=True)
-        print(answer.decode() or json.dumps([OUT_OF_TIME, ""]), flush=True)
+        print(answer.decode() or unanswered, flush=True)
 
 
 if __name__ == "__main__":
