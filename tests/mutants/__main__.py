@@ -32,6 +32,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--aimed", action="store_true", help="make the changes of aimed.toml instead")
     parser.add_argument("--only", default="", help="change only files whose path has this text in it")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="copies of the tree (one a core)")
+    parser.add_argument("--minutes", type=float, default=24 * 60.0, help="try no other change after this time")
     parser.add_argument("--quick", action="store_true", help="leave out the tests with a ClickHouse")
     parser.add_argument("--report", action="store_true", help="write docs/MUTANTS.md")
     return parser.parse_args()
@@ -52,7 +53,7 @@ def main() -> int:
     chosen = [mutant for mutant in (aimed() if given.aimed else all_mutants()) if given.only in mutant.module]
     mutants = chosen if given.aimed else _sampled(chosen, size=given.sample, seed=given.seed)
     commit, started = machine.code(), time.monotonic()
-    fates = hunted(mutants, workers=given.workers, slow=not given.quick, tell=_tell)
+    fates = hunted(mutants, workers=given.workers, slow=not given.quick, limit_s=60 * given.minutes, tell=_tell)
     described = machine.describe()
     part = Part(
         title="Aimed at promises" if given.aimed else f"At random, {given.sample} places, seed {given.seed}",

@@ -5,6 +5,7 @@ for each it writes a line: the exit code of pytest, -1 after the seconds for all
 the test that failed first.
 """
 
+import ctypes
 import importlib
 import json
 import os
@@ -23,6 +24,7 @@ FIRST = (
     *("structlog", "uuid_utils", "prometheus_client", "_pytest.assertion.rewrite", "pytest_asyncio", "pytest_timeout"),
     *("unittest.mock", "multiprocessing", "concurrent.futures.thread", "jsonschema", "yaml"),
 )
+PR_SET_PDEATHSIG = 1
 MEMORY_MAX_BYTES = 6 << 30
 OUT_OF_TIME, DIED = -1, -2
 
@@ -44,6 +46,7 @@ class FirstFailure:
 
 
 def _run(tests: list[str], limits_s: dict[str, float], answer: int) -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setsid()
     with Path("output.log").open("wb") as log:
         os.dup2(log.fileno(), 1)

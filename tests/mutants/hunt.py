@@ -3,13 +3,15 @@
 import json
 import os
 import queue
+import random
 import shutil
 import subprocess
 import sys
 import tempfile
-import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -110,32 +112,29 @@ class Hunt:
             self._slow = known_reach(self._trees[0], SLOW, **self._environment)
         self._quick = known_reach(self._trees[0], QUICK, **self._environment)
 
-    def fates(self, mutants: Sequence[Mutant], *, tell: Callable[[Fate], None]) -> list[Fate]:
-        """Return what becomes of each change, in this order. ``tell`` is called with each as soon as it is known."""
+    def fates(self, mutants: Sequence[Mutant], *, limit_s: float, tell: Callable[[Fate], None]) -> list[Fate]:
+        """Return what becomes of each change, in this order; of those left after ``limit_s`` seconds nothing.
+
+        They are tried in an order at random, so that those tried are a sample. ``tell`` hears of each at once.
+        """
         todo: queue.SimpleQueue[int] = queue.SimpleQueue()
-        for number in range(len(mutants)):
+        for number in random.Random(len(mutants)).sample(range(len(mutants)), len(mutants)):
             todo.put(number)
+        deadline = time.monotonic() + limit_s
         fates: dict[int, Fate] = {}
 
         def work(tree: Path) -> None:
             with Worker(tree, self._environment) as worker:
                 self._check_unchanged(worker)
-                while True:
-                    try:
+                with suppress(queue.Empty):
+                    while time.monotonic() < deadline:
                         number = todo.get_nowait()
-                    except queue.Empty:
-                        return
-                    fates[number] = self._fate(worker, mutants[number])
-                    tell(fates[number])
+                        fates[number] = self._fate(worker, mutants[number])
+                        tell(fates[number])
 
-        threads = [threading.Thread(target=work, args=(tree,)) for tree in self._trees]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        if len(fates) != len(mutants):
-            raise RuntimeError("a worker has failed: see above")
-        return [fates[number] for number in range(len(mutants))]
+        with ThreadPoolExecutor(len(self._trees)) as threads:
+            list(threads.map(work, self._trees))  # raises what a worker has raised
+        return [fates[number] for number in sorted(fates)]
 
     def _check_unchanged(self, worker: Worker) -> None:
         """Raise RuntimeError unless the quick tests pass without a change, because else all would count as noticed."""
@@ -186,8 +185,10 @@ def _within(limit_s: float, tests: Sequence[str], reach: Reach) -> Iterator[str]
             yield test
 
 
-def hunted(mutants: Sequence[Mutant], *, workers: int, slow: bool, tell: Callable[[Fate], None]) -> list[Fate]:
-    """Return what becomes of each change."""
+def hunted(
+    mutants: Sequence[Mutant], *, workers: int, slow: bool, limit_s: float, tell: Callable[[Fate], None]
+) -> list[Fate]:
+    """Return what becomes of each change that there is time for."""
     with closing(Hunt(workers=workers, slow=slow)) as hunt:
         hunt.prepare()
-        return hunt.fates(mutants, tell=tell)
+        return hunt.fates(mutants, limit_s=limit_s, tell=tell)

@@ -16,7 +16,7 @@ from coverage import CoverageData
 from tests.mutants.operators import Mutant
 from tests.paths import ROOT
 
-QUICK = ("tests/unit/shards", "tests/unit/test_events.py", "tests/power")
+QUICK = ("tests/unit/shards", "tests/unit/test_events.py", "tests/unit/app/live", "tests/power")
 SLOW = ("tests/contract",)
 DURATIONS = "durations.json"
 KNOWN = Path(__file__).parent / ".reach"
@@ -61,7 +61,7 @@ class Reach:
 def reach_of(tree: Path, tests: Sequence[str], **environment: str) -> Reach:
     """Run tests in a copy of the tree, with coverage, and return what each reaches."""
     options = ["-q", "-p", "no:cacheprovider", "-p", "tests.mutants.reach", "-n", "2", "--dist", "loadfile"]
-    options += ["--cov=shards", "--cov-context=test", "--cov-report="]
+    options += ["--cov=shards", "--cov=app/live", "--cov-context=test", "--cov-report="]
     there = [test for test in tests if (tree / test).exists()]
     subprocess.run(
         [sys.executable, "-m", "pytest", "--basetemp=tmp", *options, *there],
@@ -84,7 +84,7 @@ def reach_of(tree: Path, tests: Sequence[str], **environment: str) -> Reach:
 
 def known_reach(tree: Path, tests: Sequence[str], **environment: str) -> Reach:
     """Return what each test reaches: as a run on the same files has found, else from a run now."""
-    files = [path for name in ("shards", *tests) for path in sorted((ROOT / name).rglob("*.py"))]
+    files = [path for name in ("shards", "app/live", *tests) for path in sorted((ROOT / name).rglob("*.py"))]
     kept = KNOWN / f"{crc32(b''.join(path.read_bytes() for path in files)):08x}.pickle"
     if kept.exists():
         known: Reach = pickle.loads(kept.read_bytes())
