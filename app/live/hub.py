@@ -28,6 +28,7 @@ from shards import (
     MatchReads,
     ReceiptClock,
     StoreUnavailable,
+    Watch,
 )
 
 ACTIVE_S = 15 * 60
@@ -71,9 +72,11 @@ class Live:
         rendered: RenderedMetrics,
         *,
         clock: ReceiptClock,
+        watch: Watch,
         patience: Patience | None = None,
     ) -> None:
         patience = patience or Patience()
+        self._watch = watch
         self._patience = patience
         self._rendered = rendered
         self._reads = reads
@@ -159,7 +162,8 @@ class Live:
         viewer = Subscription()
         topic = self._topics.get(match_id)
         if topic is None:
-            topic = self._resting.pop(match_id, None) or Topic(match_id, self._answers, self._render)
+            topic = self._resting.pop(match_id, None)
+            topic = topic or Topic(match_id, self._answers, self._render, self._watch)
             self._topics[match_id] = topic
         # Others may have been answered while this viewer waited, and it must not start behind them.
         topic.open(viewer, snapshot=self._answers.last(match_id) or snapshot, last_event_id=last_event_id)
