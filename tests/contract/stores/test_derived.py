@@ -78,15 +78,9 @@ async def test_each_type_has_its_weight(store: Store) -> None:
 
 
 SPELLINGS = [
-    *(
-        OTHER,
-        OTHER.upper(),
-        OTHER.replace("-", ""),
-        f"{{{OTHER}}}",
-        f"urn:uuid:{OTHER}",
-        f"urn:uuid:{{{OTHER.upper()}}}",
-    ),
-    *("", "no id", OTHER[:-1], f"{OTHER}0", f" {OTHER}", f"{OTHER[:8]}{{{OTHER[8:]}", f"URN:UUID:{OTHER}", NOBODY),
+    *(OTHER, OTHER.upper(), OTHER.replace("-", ""), f"{{{OTHER}}}", f"urn:uuid:{OTHER}"),
+    *(f"urn:uuid:{{{OTHER.upper()}}}", "", "no id", OTHER[:-1], f"{OTHER}0", f" {OTHER}", NOBODY),
+    *(f"{OTHER[:8]}{{{OTHER[8:]}", f"URN:UUID:{OTHER}"),
 ]
 
 
