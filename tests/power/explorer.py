@@ -13,7 +13,7 @@ from random import Random
 import attrs
 
 from tests.power.disk import MODELS, Disk, Model, State
-from tests.power.life import Fault, History, Step, changes_files
+from tests.power.life import At, Fault, History, Step, changes_files
 from tests.power.promises import KINDS, Wrong
 from tests.power.recovered import Starts, quick_directory
 from tests.syscalls import Operation
@@ -262,7 +262,7 @@ def explore_short(name: str, *, until_wrong: bool = False) -> Totals:
         return explorer.finish()
 
 
-def _faults_at(number: int, operation: Operation) -> Iterator[Mapping[int, Fault]]:
+def _faults_at(number: int, operation: Operation) -> Iterator[Mapping[At, Fault]]:
     yield {number: "kill"}
     yield {number: "fail"}
     if operation.call == "write":

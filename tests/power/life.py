@@ -26,6 +26,8 @@ What = Literal["append", "confirm", "ahead", "save", "put aside", "discarded", "
 Fault = Literal["kill", "fail", "part", "full"]
 """The process is killed before a call; the call fails; a write takes half of its bytes, and the next one fails; the
 call fails, and so do writes after it."""
+At = int | str
+"""A call of a life: its number among those that count, from 0; or ``sync 3``, its number among those that sync."""
 FULL_CALLS = 6
 """Writes that fail on a full disk until there is room again."""
 
@@ -52,10 +54,11 @@ def changes_files(operation: Operation) -> bool:
 
 
 class Faults:
-    """Causes faults by the number of the call, from 0, in one life."""
+    """Causes the faults of one life."""
 
-    def __init__(self, faults: Mapping[int, Fault], on_kill: Callable[[], None]) -> None:
+    def __init__(self, faults: Mapping[At, Fault], on_kill: Callable[[], None]) -> None:
         self.count = 0
+        self._syncs = 0
         self.caused: list[Fault] = []
         self._faults = faults
         self._on_kill = on_kill
@@ -66,6 +69,9 @@ class Faults:
             return None
         number, self.count = self.count, self.count + 1
         fault = self._faults.get(number)
+        if operation.call in ("fsync", "fdatasync"):
+            fault = self._faults.get(f"sync {self._syncs}", fault)
+            self._syncs += 1
         if fault is not None:
             self.caused.append(fault)
         if fault == "kill":
@@ -118,7 +124,7 @@ class History:
         self.power_fails(len(self.operations), {path: state[path] for path in state if not path.endswith("/id")})
         self.promises.facts = [(0, fact) for _, fact in self.promises.facts if not isinstance(fact, Named)]
 
-    def live(self, steps: Sequence[Step], faults: Mapping[int, Fault] | None = None) -> int:
+    def live(self, steps: Sequence[Step], faults: Mapping[At, Fault] | None = None) -> int:
         """Start, take the steps, and end, unless a fault ends it before. Return the number of calls that count."""
         self.lives += 1
         self.began = len(self.operations)
@@ -147,7 +153,7 @@ class History:
 class _Life:
     """One life. A step that fails for a fault of the disk is passed over, as the service answers 503 or tries again."""
 
-    def __init__(self, history: History, steps: Sequence[Step], faults: Mapping[int, Fault]) -> None:
+    def __init__(self, history: History, steps: Sequence[Step], faults: Mapping[At, Fault]) -> None:
         self._history = history
         self._promises = history.promises
         self._steps = steps
