@@ -7,7 +7,8 @@ from typing import Any
 
 import attrs
 
-from shards.deadletters.file import Action, DeadLetterFile, FiledLetter, Place
+from shards.deadletters.file import DeadLetterFile, FiledLetter, Place
+from shards.deadletters.lines import Action
 from shards.errors import KeyChanged, LetterSettled, UnknownLetter, WalFailed
 from shards.events import Event, decode_row, encode_row
 from shards.logger import get_logger

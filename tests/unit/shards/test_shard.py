@@ -3,9 +3,6 @@
 import asyncio
 import threading
 import time
-import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +17,13 @@ from shards.receipts import Receipt
 from shards.settings import ShardSettings
 from shards.shard import Shard, wal_directory
 from shards.shardset import ShardSet
-from shards.stores.server import ServerStore
 from shards.wal.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from shards.wal.journal import Confirmed, Journal
 from shards.wal.log import ShardLog
 from shards.wal.reader import LogReader
 from shards.wal.record import Record
-from tests.clickhouse import free_port
 from tests.logged import lines_of
+from tests.unit.shards.outage import events, in_an_outage
 
 HOUR_S = 3600
 DEADLINE_S = 60
@@ -37,25 +33,6 @@ DEADLINE_S = 60
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ShardSettings:
     monkeypatch.setattr(shardset, "STORE_HEAD_START_S", 0.0)
     return ShardSettings(data_dir=tmp_path, shard_count=1, wal_min_free_bytes=0)
-
-
-@asynccontextmanager
-async def in_an_outage(settings: ShardSettings) -> AsyncIterator[ShardSet]:
-    """A shard set whose ClickHouse nobody can reach."""
-    store = ServerStore(f"clickhouse://default@127.0.0.1:{free_port()}/away", shard_count=settings.shard_count)
-    shards = ShardSet(settings, store)
-    await shards.start()
-    try:
-        yield shards
-    finally:
-        await shards.close()
-        await store.close()
-
-
-def events(shards: ShardSet, count: int) -> list[Event]:
-    return [
-        Event("m", str(uuid.uuid4()), "pass", 1, "1", "", "{}", *[shards.clock.order_ns()] * 2) for _ in range(count)
-    ]
 
 
 async def accepted(shards: ShardSet, events: list[Event]) -> Receipt:
@@ -178,13 +155,15 @@ async def test_a_log_of_which_all_is_done_with_has_lost_nothing(settings: ShardS
         now = shards.snapshot()
         assert (now.appended, now.confirmed, now.pending, now.damaged) == (3, 3, 0, 0)
         await shards._shards[0].flusher._save()
-        assert shards._shards[0]._log.checkpoint == Checkpoint(upto=3, confirmed=3)
+        assert attrs.evolve(shards._shards[0]._log.checkpoint, order_upto=0) == Checkpoint(
+            upto=3, confirmed=3, durable=3
+        )
 
 
 async def test_a_recovery_that_fails_late_says_so(settings: ShardSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     log = open_log(settings.data_dir)
     log.recover()
-    log.append([b'{"match_id":"of no release of ours"}'])
+    log.append([b'{"match":"of no release of ours","received_ns":1,"order_ns":1}'])
     log.sync()
     log.close()
     monkeypatch.setattr(shardset, "RECOVERY_HEAD_START_S", 0.0)

@@ -38,6 +38,16 @@ def calls_below(directory: Path, *, fail: Callable[[Call], bool] = lambda call: 
         yield made
 
 
+def first(failing: Call, *, after: Call | None = None) -> Callable[[Call], bool]:
+    """Have the first such call fail, and no other; ``after``: the first one behind the first call of that kind."""
+    awaited = [call for call in (failing, after) if call is not None]
+
+    def fails(call: Call) -> bool:
+        return bool(awaited) and call == awaited[-1] and awaited.pop() == failing and not awaited
+
+    return fails
+
+
 def _noting(
     name: str, call: Callable[..., Any], directory: Path, made: list[Call], fail: Callable[[Call], bool]
 ) -> Callable[..., Any]:
