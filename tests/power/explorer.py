@@ -46,7 +46,7 @@ AFTER = (Step("append"), Step("confirm"), Step("put aside"), Step("save"))
 SHORT: Mapping[str, Sequence[Step]] = {"log": LOG, "letters": LETTERS, "twice": SETTLED_TWICE}
 PLAIN_LIMIT = 5_000
 FAULT_LIMIT = 2
-ONE_LIMIT = 40
+ONE_LIMIT = 16
 """States at each moment that are checked of a history without a fault, with each fault, and with a certain one."""
 
 

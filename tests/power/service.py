@@ -13,6 +13,7 @@ from typing import Any
 
 import attrs
 
+from shards.clock import ReceiptClock
 from shards.deadletters.settling import DeadLetters
 from shards.events import Event, encode_row
 from shards.flush.sender import Sender
@@ -23,6 +24,7 @@ from shards.recovery import recovered_shards
 from shards.runs import Run, runs_of, union
 from shards.settings import ShardSettings
 from shards.shard import Shard
+from shards.tasks.threads import Threads
 from shards.wal.committer import Committer
 from shards.wal.directory import DataDirectory
 from shards.wal.journal import Confirmed
@@ -87,6 +89,7 @@ class Service:
         self._directory = DataDirectory(self._settings.data_dir)
         self._recovered: list[tuple[ShardLog, Shard]] = []
         self._committer: Committer | None = None
+        self._clock = ReceiptClock()
         self._writer = f"{next(_writers):032x}"
         self._letters = DeadLetters(self._append_again)
         self._numbers = itertools.count(1)
@@ -95,7 +98,7 @@ class Service:
     def start(self) -> View:
         """Recover everything, and return what was found. Blocking; raises what a start raises."""
         self._directory.lock()
-        self._recovered = recovered_shards(self._settings, stopping=lambda: False)
+        self._recovered = recovered_shards(self._settings, self._directory, clock=self._clock, stopping=lambda: False)
         self._letters.take([shard.dead_letters for _, shard in self._recovered])
         view = View(id=self._directory.id, shards=tuple(_view(log, shard) for log, shard in self._recovered))
         self._shown = [shard.shown for shard in view.shards]
@@ -139,12 +142,14 @@ class Service:
         sender = Sender(
             shard=shard,
             writer=self._writer,
+            numbers=self._numbers,
             pending=of.pending,
             tally=of.tally,
             dead_letters=of.dead_letters,
             journal=log.journal,
             store=unused,
             observer=Observer(),
+            threads=Threads(),
         )
         sender.confirm(Attempt(next(self._numbers), seqs, of.pending.rows(seqs[:1])[0]))
         self._shown[shard] = union((*self._shown[shard], *runs_of(seqs)))
@@ -193,9 +198,13 @@ class Service:
 
     def close(self, *, orderly: bool = False) -> None:
         """Close every file, at an orderly end or of a process that was killed."""
-        for log, _ in self._recovered:
-            log.close()
-        self._directory.close()
+        try:
+            for log, _ in self._recovered if orderly else ():
+                log.seal()
+        finally:
+            for log, _ in self._recovered:
+                log.close()
+            self._directory.close()
 
 
 def _view(log: ShardLog, shard: Shard) -> ShardView:
