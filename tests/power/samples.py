@@ -65,7 +65,7 @@ def _live(history: History, chance: Random, *, with_fault: bool) -> None:
         for _ in range(chance.choice((1, 1, 2, 3))):
             at = chance.randrange(calls) if chance.random() < 0.5 else f"sync {chance.randrange(calls // 3)}"
             faults[at] = chance.choice(FAULTS)
-    history.live(steps, faults)
+    history.live(steps, faults, clock_is_ahead=chance.random() < 0.5)
 
 
 def _step(history: History, chance: Random) -> Step:
