@@ -28,6 +28,7 @@ this process, of ClickHouse, or of both, loses none of them, and none counts twi
     reads/     an answer = the table ``events`` and the pending rows, taken before the query and sent along with it
     deadletters/  a row that only ClickHouse refuses is put aside in a file, to be repaired and requeued by hand
     audit/     the sums of the log, checked against what ClickHouse shows
+    tasks/     whatever runs here and ends without being told to is logged, counted, and started anew
 
 **The accounting**, in sequence numbers of the logs, true across restarts::
 
@@ -38,7 +39,7 @@ where each term but the last is counted by itself. ``unaccounted`` is 0; any oth
 **Layers.** An arrow is an import. No import goes back, and no two files import each other::
 
     shardset, shard, lookups, recovery ──► audit/, flush/, reads/ ──► deadletters/, stores/ ──► wal/
-                              ──► events, errors, runs, clock, settings, observer, snapshot, receipts, logger
+                              ──► tasks/ ──► events, errors, runs, clock, settings, observer, snapshot, receipts, logger
 
 **The door.** The application may use only the names listed here. `ShardSet` is the one object to work with;
 `MatchReads` and `EventReads` answer questions; the one place that wires everything makes the `EmbeddedStore` or
@@ -65,7 +66,7 @@ from shards.errors import (
     WalFull,
 )
 from shards.events import HIGHLIGHT_TYPES, RETRACTION, Event, canonical_id, decode_row, retracted_id
-from shards.observer import Observer
+from shards.observer import TASKS, Observer, Task
 from shards.reads.aggregates import HIGHLIGHTS, MINUTE_MS, NOBODY, Highlight, MatchAggregates
 from shards.reads.matches import MatchReads
 from shards.reads.pages.pages import EventPage, EventReads, FoundEvent
@@ -80,6 +81,7 @@ from shards.stores.embedded import EmbeddedStore
 from shards.stores.retention import DAYS_MAX
 from shards.stores.schema import CURVE_BUCKET_MS
 from shards.stores.server import ServerStore
+from shards.tasks.watch import Watch, Watched
 
 __all__ = [
     "CURVE_BUCKET_MS",
@@ -90,6 +92,7 @@ __all__ = [
     "NOBODY",
     "RETRACTION",
     "SHARDS_MAX",
+    "TASKS",
     "Audit",
     "DataDirectoryLocked",
     "Difference",
@@ -122,11 +125,14 @@ __all__ = [
     "StoreError",
     "StoreState",
     "StoreUnavailable",
+    "Task",
     "Unavailable",
     "UnknownLetter",
     "WalFailed",
     "WalFull",
     "WalSync",
+    "Watch",
+    "Watched",
     "canonical_id",
     "decode_row",
     "retracted_id",

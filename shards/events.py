@@ -78,6 +78,14 @@ decode_row: Callable[[bytes], Event] = msgspec.json.Decoder(Event).decode
 """Return the event of a WAL record's payload. Raises msgspec.DecodeError if it is none."""
 
 _RECEIVED = b'"received_ns":'
+_ORDER = b'"order_ns":'
+
+
+def stamps_of(row: bytes) -> tuple[int, int]:
+    """Return a row's time of receipt and its order, in ns: its last two fields, so that nothing else is decoded."""
+    last = row.rindex(b",") + 1
+    before = row.rindex(b",", 0, last - 1) + 1
+    return int(row[before + len(_RECEIVED) : last - 1]), int(row[last + len(_ORDER) : -1])
 
 
 def current_row(row: bytes) -> bytes:

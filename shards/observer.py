@@ -1,5 +1,12 @@
 """The reports of a shard set at work. The service turns them into metrics; by default nobody listens."""
 
+from typing import Final, Literal, get_args
+
+Task = Literal["flusher", "match-poller", "store-gate", "throughput", "wal-committer", "wal-recovery"]
+"""Tasks that are started anew when they end: two of them are the application's, the others of this package."""
+
+TASKS: Final[tuple[Task, ...]] = get_args(Task)
+
 
 class Observer:
     """Receives measurements. Called in the event loop; must be quick and must not raise."""
@@ -24,3 +31,6 @@ class Observer:
 
     def dead_lettered(self, *, shard: int) -> None:
         """A row was put aside."""
+
+    def task_ended(self, *, task: Task) -> None:
+        """A task has ended without being told to, and will be started anew."""

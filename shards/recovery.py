@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from shards.clock import ReceiptClock
 from shards.deadletters.file import DIRECTORY as LETTERS_DIRECTORY
 from shards.deadletters.file import letters_index
 from shards.settings import ShardSettings
@@ -12,12 +13,12 @@ from shards.wal.log import ShardLog
 
 
 def recovered_shards(
-    settings: ShardSettings, directory: DataDirectory, *, stopping: Callable[[], bool]
+    settings: ShardSettings, directory: DataDirectory, *, clock: ReceiptClock, stopping: Callable[[], bool]
 ) -> list[tuple[ShardLog, Shard]]:
     """Recover and return every shard that has left a log or letters, or is to have them, in the order of their indexes.
 
-    Blocking. What is not ours is passed over and named in the log. Raises OSError, and
-    :class:`~shards.errors.NotAccepting` once ``stopping()``.
+    Blocking. What is not ours is passed over and named in the log. Afterwards ``clock`` gives out no order that one of
+    the logs has seen. Raises OSError, and :class:`~shards.errors.NotAccepting` once ``stopping()``.
     """
     logs, letters = settings.data_dir / WAL_DIRECTORY, settings.data_dir / LETTERS_DIRECTORY
     found = shards_in(logs)
@@ -27,7 +28,10 @@ def recovered_shards(
     recovered = []
     for index in range(max(settings.shard_count, 1 + max(found, default=0))):
         log = ShardLog(
-            wal_directory(settings.data_dir, index), shard=index, segment_max_bytes=_segment_max_bytes(settings)
+            wal_directory(settings.data_dir, index),
+            shard=index,
+            segment_max_bytes=_segment_max_bytes(settings),
+            clock=clock,
         )
         shard = Shard(index, settings, log=log, log_is_another=directory.log_is_another, stopping=stopping)
         recovered.append((log, shard))

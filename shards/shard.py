@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import count
 from pathlib import Path
 from zlib import crc32
 
@@ -24,9 +25,11 @@ from shards.runs import runs_of, size, union
 from shards.settings import ShardSettings
 from shards.snapshot import ShardSnapshot
 from shards.stores.base import Store
+from shards.tasks.threads import Threads
 from shards.wal.committer import Committer
 from shards.wal.directory import WAL_DIRECTORY, shard_name
-from shards.wal.log import Recovery, ShardLog
+from shards.wal.log import ShardLog
+from shards.wal.recovery import Recovery
 
 _log = get_logger(__name__)
 
@@ -108,42 +111,69 @@ class Shard:
         )
 
     def attach(self, *, writer: str, store: Store, gate: StoreGate, observer: Observer) -> Flusher:
-        """Make and return the shard's flusher; the caller starts its :meth:`~shards.flush.flusher.Flusher.run`."""
-        troubles = Troubles(self.index, observer)
-        sender = Sender(
-            shard=self.index,
+        """Make and return the shard's flusher; the caller starts it."""
+        threads, troubles = Threads(), Troubles(self.index, observer)
+        make_steps = partial(
+            self._make_steps,
             writer=writer,
-            pending=self.pending,
-            tally=self.tally,
-            dead_letters=self.dead_letters,
-            journal=self._log.journal,
-            store=store,
-            observer=observer,
-        )
-        steps = Steps(
-            shard=self.index,
-            settings=self._settings,
-            pending=self.pending,
-            loader=Loader(self._log, self.pending, self.tally, max_rows=self._settings.flush_max_rows),
-            sender=sender,
+            numbers=count(1),
+            recovered_seq=self._log.durable_seq,
             store=store,
             troubles=troubles,
             observer=observer,
-            has_buffer=not self.retired,
-            sent_seq=self._log.checkpoint.upto,
-            recovered_seq=self._log.durable_seq,
+            threads=threads,
         )
         self.flusher = Flusher(
             shard=self.index,
             log=self._log,
             pending=self.pending,
             tally=self.tally,
-            steps=steps,
+            make_steps=make_steps,
+            threads=threads,
             gate=gate,
             troubles=troubles,
             observer=observer,
         )
         return self.flusher
+
+    def _make_steps(
+        self,
+        *,
+        writer: str,
+        numbers: Iterator[int],
+        recovered_seq: int,
+        store: Store,
+        troubles: Troubles,
+        observer: Observer,
+        threads: Threads,
+    ) -> Steps:
+        """Return the steps of a flusher that knows no more than after a restart: rows, counts and letters."""
+        sender = Sender(
+            shard=self.index,
+            writer=writer,
+            numbers=numbers,
+            pending=self.pending,
+            tally=self.tally,
+            dead_letters=self.dead_letters,
+            journal=self._log.journal,
+            store=store,
+            observer=observer,
+            threads=threads,
+        )
+        sender.take_filed(after=self._log.checkpoint.upto)
+        max_rows = self._settings.flush_max_rows
+        return Steps(
+            shard=self.index,
+            settings=self._settings,
+            pending=self.pending,
+            loader=Loader(self._log, self.pending, self.tally, max_rows=max_rows, threads=threads),
+            sender=sender,
+            store=store,
+            troubles=troubles,
+            observer=observer,
+            has_buffer=not self.retired,
+            recovered_seq=recovered_seq,
+        )
 
     def append(self, events: Sequence[Event], committer: Committer) -> asyncio.Future[int]:
         """Hand the events to the committer; the future gives the first one's sequence number, or raises WalFailed."""
@@ -193,6 +223,7 @@ class Shard:
             wal_bytes=self._log.segments.size_bytes,
             wal_segments=len(self._log.segments),
             oldest_unconfirmed_s=self.pending.oldest_age_s,
+            stalled_s=flusher.stalled_s,
             paused=flusher.paused,
             retired=self.retired,
             last_error=flusher.last_error,
@@ -211,4 +242,5 @@ class Shard:
     def close(self) -> None:
         """Close the files."""
         self.flusher.close()
+        self._log.seal()
         self._log.close()

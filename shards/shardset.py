@@ -4,6 +4,7 @@ import asyncio
 import threading
 import uuid
 from collections.abc import Collection, Sequence
+from functools import partial
 
 from shards.audit.accounting import Audit, audit
 from shards.audit.evidence import gather
@@ -23,6 +24,8 @@ from shards.settings import ShardSettings
 from shards.shard import Shard, shard_of
 from shards.snapshot import Snapshot
 from shards.stores.base import Store
+from shards.tasks.threads import Threads
+from shards.tasks.watch import Watch, Watched
 from shards.wal.admission import Room
 from shards.wal.committer import Committer
 from shards.wal.directory import DataDirectory
@@ -53,14 +56,17 @@ class ShardSet:
         self._settings = settings
         self._store = store
         self._observer = observer or Observer()
+        self.watch = Watch(self._observer)
         self._gate = StoreGate(store, self._observer)
-        self._committer = Committer(sync=settings.wal_sync, observer=self._observer)
+        self._committer = Committer(sync=settings.wal_sync, observer=self._observer, watch=self.watch)
         self._room = Room(settings, self._committer, lambda: sum(log.segments.size_bytes for log in self._logs))
         self._logs: list[ShardLog] = []
         self._shards: list[Shard] = []
         self._letters = DeadLetters(self.append)
-        self._tasks: list[asyncio.Task[None]] = []
-        self._recovery: asyncio.Task[None] | None = None
+        self._tasks: list[Watched] = []
+        self._recovery: Watched | None = None
+        self._recovery_error: Exception | None = None
+        self._threads = Threads()
         self._directory = DataDirectory(settings.data_dir)
         self._auditing = asyncio.Lock()
         self._accepting = False
@@ -75,10 +81,10 @@ class ShardSet:
         """
         self._directory.lock()
         self._committer.start()
-        self._recovery = asyncio.create_task(self._recover(), name="wal-recovery")
-        done, _ = await asyncio.wait({self._recovery}, timeout=RECOVERY_HEAD_START_S)
-        if done:
-            self._recovery.result()
+        self._recovery = self.watch.keep_running("wal-recovery", self._recover, anew=self._threads.settled)
+        if await self._recovery.returned(timeout_s=RECOVERY_HEAD_START_S):
+            if self._recovery_error is not None:
+                raise self._recovery_error
             await self._gate.wait_up(timeout_s=STORE_HEAD_START_S)
 
     async def _recover(self) -> None:
@@ -86,35 +92,33 @@ class ShardSet:
             await self._recover_shards()
         except NotAccepting:
             _log.info("write-ahead log recovery broken off", reason="the service is shutting down")
-        except Exception as error:  # of any kind: nobody may be waiting for this task any more
+        except Exception as error:  # noqa: BLE001 - of any kind: nobody may be waiting for this task any more
+            self._recovery_error = error
             reason = getattr(error, "strerror", "") or type(error).__name__
             self._refusal = f"the write-ahead log cannot be read: {reason}"
             _log.critical("write-ahead log not readable", error=str(error), exc_info=error)
-            raise
 
     async def _recover_shards(self) -> None:
-        recovered = await asyncio.to_thread(
-            recovered_shards, self._settings, self._directory, stopping=self._stopping.is_set
-        )
+        recover = partial(recovered_shards, self._settings, self._directory, clock=self.clock)
+        recovered = await self._threads.run(partial(recover, stopping=self._stopping.is_set))
         self._check_stopping()
         writer = uuid.uuid4().hex
         shards = [shard for _, shard in recovered]
         self._letters.take([shard.dead_letters for shard in shards])
-        flushers = [
-            shard.attach(writer=writer, store=self._store, gate=self._gate, observer=self._observer) for shard in shards
-        ]
+        for shard in shards:
+            shard.attach(writer=writer, store=self._store, gate=self._gate, observer=self._observer)
         try:
-            for flusher in flushers:
-                await flusher.preload()
+            for shard in shards:
+                await shard.flusher.preload()
                 self._check_stopping()
-        except NotAccepting:
+        except BaseException:
             for shard in shards:
                 shard.close()
             raise
         self._logs = [log for log, _ in recovered]
         self._shards = shards
-        self._tasks = [asyncio.create_task(flusher.run(), name="flusher") for flusher in flushers]
-        self._tasks.append(asyncio.create_task(self._gate.run(), name="store-gate"))
+        self._tasks = [shard.flusher.start(self.watch) for shard in shards]
+        self._tasks.append(self.watch.keep_running("store-gate", self._gate.run))
         _log.info("write-ahead log recovered", pending=sum(len(shard.pending) for shard in shards))
         self._refusal = ""
         self._accepting = True
@@ -239,9 +243,11 @@ class ShardSet:
             shards=tuple(shard.snapshot() for shard in self._shards),
             store=self._gate.state,
             recovered=bool(self._shards),
+            recovery_error=self._refusal if self._recovery_error else "",
             accepting=self._accepting,
             wal_error=self._room.problem,
             queued_bytes=self._committer.queued_bytes,
+            ended=self.watch.ended,
         )
 
     async def flush(self, shard: int | None = None) -> None:
@@ -266,15 +272,14 @@ class ShardSet:
     async def drain(self, *, timeout_s: float) -> bool:
         """Stop accepting, commit what is queued, flush everything. False: rows are left to the next start."""
         self.stop_accepting()
-        if self._recovery is not None and not self._recovery.done():
+        if self._recovery is not None and not self._shards:
             return False
         await self._committer.close()
         try:
             async with asyncio.timeout(timeout_s):
                 await self.flush()
         except TimeoutError:
-            left = sum(len(shard.pending) for shard in self._shards)
-            _log.warning("drain out of time", pending=left, effect="the write-ahead log keeps them")
+            _log.warning("drain out of time", pending=self.snapshot().pending, effect="the write-ahead log keeps them")
             return False
         return True
 
@@ -285,12 +290,10 @@ class ShardSet:
             shard.flusher.stop()
         self._gate.stop()
         if self._recovery is not None:
-            await asyncio.wait({self._recovery})  # its thread must not go on when the lock of the directory is gone
-        if tasks := set(self._tasks):
-            _, cut_off = await asyncio.wait(tasks, timeout=LAST_STATEMENT_S)
-            for task in cut_off:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._recovery.close(timeout_s=None)
+        await asyncio.gather(*(task.close(timeout_s=LAST_STATEMENT_S) for task in self._tasks))
+        # No thread may go on when the lock of the directory is gone.
+        await asyncio.gather(self._threads.settled(), *(shard.flusher.settled() for shard in self._shards))
         await self._committer.close()
         await self._letters.close()
         for shard in self._shards:

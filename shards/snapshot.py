@@ -16,6 +16,19 @@ class StoreState:
 
 
 @attrs.frozen(kw_only=True)
+class EndedTask:
+    """A task that has ended and does not run again yet: ``where`` is as in "shard 3", or empty.
+
+    ``reason`` quotes no event: ``cancelled``, or the type of the error.
+    """
+
+    task: str
+    where: str
+    since: datetime
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
 class ShardSnapshot:
     """One shard, in rows (= events) unless the name says otherwise; ``appended`` is its last sequence number.
 
@@ -24,6 +37,7 @@ class ShardSnapshot:
     forgotten rows, or (below 0) counted some twice. A dead letter is in ``dead_lettered`` until somebody discards it,
     or requeues it, which appends its row again under another number. Pending rows are either ``in_flight`` (sent, and
     waiting for the next checkpoint) or in ``depth`` (waiting to be sent); ``unread`` ones of these are on disk only.
+    ``stalled_s`` is 0 unless nothing was done with for too long, although rows wait and ClickHouse is up.
     """
 
     index: int
@@ -42,6 +56,7 @@ class ShardSnapshot:
     wal_bytes: int
     wal_segments: int
     oldest_unconfirmed_s: float
+    stalled_s: float
     paused: bool
     retired: bool
     last_error: str
@@ -49,14 +64,27 @@ class ShardSnapshot:
 
 @attrs.frozen(kw_only=True)
 class Snapshot:
-    """The whole shard set. ``wal_error`` is empty while the write-ahead log can be written."""
+    """The whole shard set. ``recovery_error`` is empty unless the write-ahead log cannot be read.
+
+    ``wal_error`` is empty while it can be written. ``ended`` are tasks, also of the application, that do not run.
+    """
 
     shards: tuple[ShardSnapshot, ...]
     store: StoreState
     recovered: bool
+    recovery_error: str
     accepting: bool
     wal_error: str
     queued_bytes: int
+    ended: tuple[EndedTask, ...]
+
+    @property
+    def stuck(self) -> tuple[ShardSnapshot, ...]:
+        """Shards whose rows ClickHouse does not take although it is up, the one whose rows wait longest first."""
+        if not self.store.up:
+            return ()
+        stuck = (shard for shard in self.shards if shard.pending and (shard.last_error or shard.stalled_s))
+        return tuple(sorted(stuck, key=lambda shard: -shard.oldest_unconfirmed_s))
 
     @property
     def appended(self) -> int:

@@ -88,4 +88,6 @@ def _cells(name: object, row: Mapping[str, Any]) -> Iterator[str]:
 
 def _state(shard: Mapping[str, Any]) -> str:
     words = [word for word in ("paused", "retired") if shard[word]]
+    if shard.get("stalledSeconds"):
+        words.append(f"stalled for {shard['stalledSeconds']:.0f} s")
     return shard["lastError"] or ", ".join(words) or "ok"

@@ -1,8 +1,8 @@
 """The content of the overview, made at most once a second for all who look."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 
 import attrs
 import jinja2
@@ -84,11 +84,10 @@ BOARD: web.AppKey[Board] = web.AppKey("board", Board)
 
 async def sample_throughput(app: web.Application) -> AsyncIterator[None]:
     """Sample the number of events for as long as the application runs; for ``cleanup_ctx``."""
-    task = asyncio.create_task(_sample(app[BOARD]), name="dashboard-throughput")
+    board = app[BOARD]
+    sampler = board.context.shards.watch.keep_running("throughput", partial(_sample, board))
     yield
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    await sampler.close()
 
 
 async def _sample(board: Board) -> None:

@@ -90,6 +90,8 @@ def _accounting(snapshot: Snapshot) -> Iterator[Figure]:
 
 
 def _condition(snapshot: Snapshot) -> tuple[str, str]:
+    if snapshot.recovery_error:
+        return "failing", "Events are refused at the moment: the write-ahead log cannot be read."
     if not snapshot.recovered:
         return "failing", "Starting: the write-ahead log is being read."
     if snapshot.wal_error:
@@ -99,6 +101,12 @@ def _condition(snapshot: Snapshot) -> tuple[str, str]:
     if not snapshot.store.up:
         since = _utc(snapshot.store.since)
         return "degraded", f"ClickHouse is away since {since}. Events are kept safe on disk until it is back."
+    if snapshot.stuck:
+        return "degraded", "ClickHouse is up, but takes no events at the moment. They are kept safe on disk."
+    if snapshot.ended:
+        return "degraded", "A part of the service has failed, and is started anew. Events are kept safe on disk."
+    if snapshot.unaccounted:
+        return "degraded", "Events are kept, but their sum differs: a fault of the service."
     return "healthy", "All is well: events are kept, stored and counted."
 
 

@@ -1,5 +1,7 @@
 """Liveness, readiness and startup, for balancers and orchestrators."""
 
+from datetime import UTC, datetime, timedelta
+
 from aiohttp import web
 
 from app.context import CONTEXT, Context
@@ -8,6 +10,9 @@ from app.web.answers import json_answer
 from shards import Snapshot, StoreState
 
 HEALTHY = "healthy"
+
+TASKS_NAMED = 8
+"""Most tasks that the check names, because there may be a poller for each match."""
 
 routes = web.RouteTableDef()
 
@@ -39,16 +44,17 @@ async def startup(request: web.Request) -> web.Response:
 def readiness(context: Context) -> tuple[str, dict[str, str]]:
     """Return ``ready``, ``degraded`` or ``not ready``, and each check: ``healthy``, or what is wrong.
 
-    The status is only ``degraded`` while ClickHouse is away, because a balancer must not take away the one thing that
-    still keeps events.
+    The status is only ``degraded`` as long as events are kept, whatever else is wrong, because a balancer must not take
+    away the one thing that still keeps them.
     """
     snapshot = context.shards.snapshot()
     stopping = context.stopping
     checks = {
-        "recovery": HEALTHY if snapshot.recovered else "the write-ahead log is being read",
+        "recovery": HEALTHY if snapshot.recovered else snapshot.recovery_error or "the write-ahead log is being read",
         "wal": _wal(snapshot, stopping=stopping),
         "clickhouse": _clickhouse(snapshot.store),
         "flush": _flush(snapshot),
+        "tasks": _tasks(snapshot),
         "accounting": _accounting(snapshot),
     }
     if stopping or checks["recovery"] != HEALTHY or checks["wal"] != HEALTHY:
@@ -67,20 +73,36 @@ def _wal(snapshot: Snapshot, *, stopping: bool) -> str:
 def _clickhouse(store: StoreState) -> str:
     if store.up:
         return HEALTHY
-    since = iso_s(int(store.since.timestamp() * 1000))
-    return f"away since {since}, events are kept on disk: {store.error}"
+    return f"away since {_moment(store.since)}, events are kept on disk: {store.error}"
 
 
 def _flush(snapshot: Snapshot) -> str:
-    """Say why ClickHouse does not store although it is up: read-only, too many parts, a failing view."""
-    stuck = [shard for shard in snapshot.shards if shard.last_error and shard.pending]
-    if not stuck or not snapshot.store.up:
+    """Say why nothing gets into ClickHouse although it is up: read-only, too many parts, a failing view, our fault."""
+    if not snapshot.stuck:
         return HEALTHY
-    worst = max(stuck, key=lambda shard: shard.oldest_unconfirmed_s)
-    return (
-        f"shard {worst.index} could not store for {worst.oldest_unconfirmed_s:.0f} s, events are kept on disk and sent "
-        f"again: {worst.last_error}"
-    )
+    worst = snapshot.stuck[0]
+    if worst.last_error:
+        return (
+            f"shard {worst.index} could not store for {worst.oldest_unconfirmed_s:.0f} s, events are kept on disk and "
+            f"sent again: {worst.last_error}"
+        )
+    since = _moment(datetime.now(UTC) - timedelta(seconds=worst.stalled_s))
+    return f"shard {worst.index} has stored nothing since {since} although ClickHouse is up, events are kept on disk"
+
+
+def _tasks(snapshot: Snapshot) -> str:
+    """Name the tasks that ended without being told to, and do not run again yet."""
+    if not snapshot.ended:
+        return HEALTHY
+    ended = [
+        f"{task.task}{f' of {task.where}' if task.where else ''} since {_moment(task.since)} ({task.reason})"
+        for task in snapshot.ended
+    ]
+    return f"ended, and started anew: {', '.join(ended[:TASKS_NAMED])}{', …' if len(ended) > TASKS_NAMED else ''}"
+
+
+def _moment(moment: datetime) -> str:
+    return iso_s(int(moment.timestamp() * 1000))
 
 
 def _accounting(snapshot: Snapshot) -> str:

@@ -32,6 +32,7 @@ async def status(request: web.Request) -> web.Response:
             "error": snapshot.wal_error,
         },
         "store": attrs.asdict(snapshot.store) | {"since": iso_of(snapshot.store.since)},
+        "tasks": [attrs.asdict(task) | {"since": iso_of(task.since)} for task in snapshot.ended],
         "viewers": context.live.viewers,
         "shards": [_shard(shard) for shard in snapshot.shards],
     }
@@ -62,6 +63,7 @@ def _shard(shard: ShardSnapshot) -> dict[str, Any]:
         "walSegments": shard.wal_segments,
         "retries": shard.retries,
         "oldestUnconfirmedSeconds": round(shard.oldest_unconfirmed_s, 3),
+        "stalledSeconds": round(shard.stalled_s, 3),
         "paused": shard.paused,
         "retired": shard.retired,
         "lastError": shard.last_error,

@@ -160,8 +160,15 @@ class Answers:
     def _start(self, match_ids: Sequence[str]) -> None:
         """Start a load as a task of its own, so that it goes on when those who wait for it are gone."""
         flight = _Flight(self._fly(tuple(dict.fromkeys(match_ids))))
+        flight.task.add_done_callback(lambda _: self._forget(match_ids, flight))
         for match_id in match_ids:
             self._flights[match_id] = flight
+
+    def _forget(self, match_ids: Sequence[str], flight: _Flight) -> None:
+        """Forget a load that was cancelled before it began; any other has forgotten itself."""
+        for match_id in match_ids:
+            if self._flights.get(match_id) is flight:
+                del self._flights[match_id]
 
     async def _fly(self, match_ids: Sequence[str]) -> None:
         began = self._monotonic()

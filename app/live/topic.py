@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 
 import attrs
 import msgspec
@@ -21,6 +22,8 @@ from shards import (
     Highlight,
     MatchAggregates,
     StoreError,
+    Watch,
+    Watched,
     canonical_id,
     retracted_id,
 )
@@ -54,7 +57,7 @@ class Topic:
     behind it. Those that were there before the first viewer, "seeded", are in the order of their receipt.
     """
 
-    def __init__(self, match_id: str, answers: Answers, render: Render) -> None:
+    def __init__(self, match_id: str, answers: Answers, render: Render, watch: Watch) -> None:
         self.viewers: set[Subscription] = set()
         self._match_id = match_id
         self._answers = answers
@@ -65,13 +68,14 @@ class Topic:
         self._unchecked: deque[tuple[float, Highlight]] = deque(maxlen=FEED_LIMIT)
         self._changed = asyncio.Event()
         self._changed_at = 0.0
-        self._poller: asyncio.Task[None] | None = None
+        self._watch = watch
+        self._poller: Watched | None = None
 
     def open(self, viewer: Subscription, *, snapshot: MatchAggregates, last_event_id: str) -> None:
         """Send a viewer the snapshot and what it missed, and everything from now on."""
         if self._poller is None:
             self._seed(snapshot.highlights)
-            self._poller = asyncio.create_task(self._poll(snapshot), name="poll match")
+            self._poller = self._watch.keep_running("match-poller", partial(self._poll, snapshot))
         missed = self._missed(last_event_id)
         first = self._snapshot(snapshot)
         # Without an id of the snapshot a stream that breaks off in the middle of them begins there again.
@@ -101,8 +105,7 @@ class Topic:
             viewer.end()
         poller, self._poller = self._poller, None
         if poller is not None:
-            poller.cancel()
-            await asyncio.gather(poller, return_exceptions=True)
+            await poller.close()
 
     def _seed(self, highlights: Sequence[Highlight]) -> None:
         """Take in what was accepted before. A topic that is opened again sends its viewers what it has not sent yet."""
@@ -215,7 +218,8 @@ class Topic:
                     viewer.end()  # a viewer that comes back is told that there is no such match
             if newest is None or (newest == shown and time.monotonic() - shown_at < REPEAT_S):
                 continue
-            self._announce_others(newest.highlights, received_since_ms=shown.as_of_ms - RECENT_MS)
+            since_ms = min(shown.as_of_ms, newest.as_of_ms)  # the wall clock may have been set back in between
+            self._announce_others(newest.highlights, received_since_ms=since_ms - RECENT_MS)
             shown, shown_at, due = newest, time.monotonic(), _next_due(newest)
             self._publish([self._snapshot(newest)])
 
@@ -228,9 +232,8 @@ class Topic:
 
 
 def _next_due(shown: MatchAggregates) -> float:
-    """Return when the next count may begin, on the monotonic clock, because the wall clock may have been set."""
-    age_s = time.time() - shown.as_of_ms / 1000
-    return time.monotonic() + INTERVAL_S - max(0.0, min(age_s, INTERVAL_S))
+    """Return when the next count may begin, on the monotonic clock."""
+    return shown.counted_at + INTERVAL_S
 
 
 def _oldest_held(highlights: Sequence[Highlight]) -> dict[bool, int]:

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from shards import Event, Observer, ShardSnapshot, Snapshot
+from shards import TASKS, Event, Observer, ShardSnapshot, Snapshot, Task
 
 REQUEST_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1)
 SYNC_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
@@ -79,6 +79,11 @@ class Telemetry(Observer):
             ["code"],
         )
         self._reconnects = counter("fanfinity_clickhouse_reconnects", "Times ClickHouse came back after an outage.")
+        self._restarts = counter(
+            *("fanfinity_task_restarts", "Ends of tasks that were not told to end, each followed by a start."), ["task"]
+        )
+        for task in TASKS:
+            self._restarts.labels(task)
         # Finding a series by its labels costs several times as much as counting in it.
         self._requests_of, self._request_seconds_of = cache(self._requests.labels), cache(self._request_seconds.labels)
         self._ingested_of = cache(self._ingested.labels)
@@ -132,6 +137,10 @@ class Telemetry(Observer):
         """Count that ClickHouse is usable again."""
         self._reconnects.inc()
 
+    def task_ended(self, *, task: Task) -> None:
+        """Count the end of a task that will be started anew."""
+        self._restarts.labels(task).inc()
+
 
 class _SnapshotCollector(Collector):
     """The values at the moment of a scrape."""
@@ -149,6 +158,7 @@ class _SnapshotCollector(Collector):
         snapshot = self._shards.snapshot()
         yield from _wal(snapshot)
         yield from _per_shard(snapshot.shards)
+        yield _tasks(snapshot)
         yield _gauge("fanfinity_clickhouse_up", "1 while ClickHouse can be used.", int(snapshot.store.up))
         yield _gauge("fanfinity_dead_letters", "Dead letters that nobody has settled yet.", snapshot.dead_lettered)
         yield _gauge(
@@ -191,11 +201,22 @@ def _wal(snapshot: Snapshot) -> Iterator[Metric]:
     )
 
 
+def _tasks(snapshot: Snapshot) -> Metric:
+    down = GaugeMetricFamily("fanfinity_task_down", "Tasks that have ended and do not run again yet.", labels=["task"])
+    for task in TASKS:
+        down.add_metric([task], sum(ended.task == task for ended in snapshot.ended))
+    return down
+
+
 def _per_shard(shards: Sequence[ShardSnapshot]) -> Iterator[Metric]:
     depth = GaugeMetricFamily("fanfinity_shard_depth", "Events not sent to ClickHouse yet.", labels=["shard"])
     in_flight = GaugeMetricFamily("fanfinity_shard_in_flight", "Events sent, not confirmed.", labels=["shard"])
     unread = GaugeMetricFamily("fanfinity_shard_unread", "Pending events that are on disk only.", labels=["shard"])
     paused = GaugeMetricFamily("fanfinity_shard_paused", "1 while flushing is paused.", labels=["shard"])
+    stalled = GaugeMetricFamily(
+        *("fanfinity_shard_stalled_seconds", "Seconds without progress, if that is long while ClickHouse is up."),
+        labels=["shard"],
+    )
     retries = CounterMetricFamily("fanfinity_shard_retries", "Batches sent again.", labels=["shard"])
     for shard in shards:
         label = [str(shard.index)]
@@ -203,8 +224,9 @@ def _per_shard(shards: Sequence[ShardSnapshot]) -> Iterator[Metric]:
         in_flight.add_metric(label, shard.in_flight)
         unread.add_metric(label, shard.unread)
         paused.add_metric(label, int(shard.paused))
+        stalled.add_metric(label, shard.stalled_s)
         retries.add_metric(label, shard.retries)
-    yield from (depth, in_flight, unread, paused, retries)
+    yield from (depth, in_flight, unread, paused, stalled, retries)
 
 
 def _gauge(name: str, help_: str, value: float) -> Metric:

@@ -64,6 +64,8 @@ class Shared(Generic[K, V]):
         Raises what its call or the wait raises, and StoreUnavailable at shutdown.
         """
         while (call := self._calls.get(key)) is not None and call.version is version:
+            if call.task.cancelled():
+                break  # by whoever cancels tasks; only those who waited then are told
             if time.monotonic() - call.began < self.max_age_s:
                 return await self._result(call)
             if call.task.done():

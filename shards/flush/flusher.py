@@ -1,9 +1,11 @@
 """The task that flushes one shard: it waits until a step is due, takes it, and survives its errors."""
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
+from time import monotonic
 
 from shards.errors import SchemaMismatch, StoreError, StoreUnavailable
-from shards.flush.backoff import backoff_s
 from shards.flush.gate import StoreGate
 from shards.flush.pending import PendingRows
 from shards.flush.steps import Step, Steps
@@ -11,13 +13,22 @@ from shards.flush.tally import Tally
 from shards.flush.troubles import Troubles
 from shards.logger import get_logger
 from shards.observer import Observer
+from shards.tasks.backoff import backoff_s
+from shards.tasks.threads import Threads
+from shards.tasks.watch import Watch, Watched
 from shards.wal.log import ShardLog
 
 _log = get_logger(__name__)
 
+STALLED_CHECKPOINTS = 6
+"""Checkpoint intervals without progress after which a shard counts as stalled, although ClickHouse is up."""
+
 
 class Flusher:
-    """The flushing side of one shard. :meth:`run` is its task; everything else only wakes it."""
+    """The flushing side of one shard. :meth:`run` is its task; everything else only wakes it.
+
+    The task may end anywhere. Then :meth:`start_anew` makes ready for the next one, as a restart of the process would.
+    """
 
     def __init__(
         self,
@@ -26,7 +37,8 @@ class Flusher:
         log: ShardLog,
         pending: PendingRows,
         tally: Tally,
-        steps: Steps,
+        make_steps: Callable[[], Steps],
+        threads: Threads,
         gate: StoreGate,
         troubles: Troubles,
         observer: Observer,
@@ -35,7 +47,9 @@ class Flusher:
         self._wal = log
         self._pending = pending
         self._tally = tally
-        self._steps = steps
+        self._make_steps = make_steps
+        self._steps = make_steps()
+        self._threads = threads
         self._gate = gate
         self._troubles = troubles
         self._observer = observer
@@ -43,6 +57,7 @@ class Flusher:
         self._wake = asyncio.Event()
         self._flush_waiters: dict[asyncio.Future[None], int] = {}
         self._stopped = False
+        self._resumed_at = 0.0
         self.paused = False
 
     @property
@@ -60,6 +75,17 @@ class Flusher:
         """Reason why rows could not be stored; empty while they can be."""
         return self._troubles.last_error
 
+    @property
+    def stalled_s(self) -> float:
+        """Seconds for which nothing was done with although rows wait and ClickHouse is up; 0 where that is not long."""
+        if self.paused or not len(self._pending):
+            return 0.0
+        idle_s = monotonic() - max(self._tally.moved_at, self._resumed_at)
+        waited_s = min(idle_s, self._pending.oldest_age_s, self._gate.up_s)
+        settings = self._steps.settings
+        patience_ms = settings.flush_interval_ms + STALLED_CHECKPOINTS * settings.checkpoint_interval_ms
+        return waited_s if waited_s * 1000 > patience_ms else 0.0
+
     def rows_added(self, count: int) -> None:
         """Wake the flusher if rows that became durable give it something to do now."""
         if self._steps.note_added(count):
@@ -72,6 +98,7 @@ class Flusher:
     def resume(self) -> None:
         """Go on sending."""
         self.paused = False
+        self._resumed_at = monotonic()
         self._wake.set()
 
     async def flush(self, upto: int | None = None) -> None:
@@ -99,6 +126,23 @@ class Flusher:
         """
         while self._pending.unread and self._pending.has_room:
             await self._steps.load()
+
+    def start(self, watch: Watch) -> Watched:
+        """Have :meth:`run` kept running from now on."""
+        return watch.keep_running("flusher", self.run, where=f"shard {self._shard}", anew=self.start_anew)
+
+    async def start_anew(self) -> None:
+        """Make ready for another :meth:`run` after one that was cancelled, or failed, at any point.
+
+        1. The threads that it left come to their end, because they write checkpoints and letters.
+        2. Rows whose letters are written are dead letters. All others in memory will be sent again under new numbers.
+        3. A checkpoint is written, and those are answered who wait for what is done with.
+        """
+        await self._threads.settled()
+        self._steps.loader.close()
+        self._steps = self._make_steps()
+        await self._save_and_answer()
+        _log.warning("flusher starts anew", shard=self._shard, rows=len(self._pending.seqs()), effect="all are sent")
 
     async def run(self) -> None:
         """Flush until stopped. Errors of the store never end it."""
@@ -144,8 +188,13 @@ class Flusher:
         try:
             await self._work()
         finally:  # whatever it ended with, some rows may have been confirmed
+            await self._save_and_answer()
+
+    async def _save_and_answer(self) -> None:
+        try:
             await self._save()
-        self._answer_waiters()
+        finally:
+            self._answer_waiters()
 
     async def _work(self) -> None:
         """Take each step that is due, in order; one may make the next one due."""
@@ -162,7 +211,7 @@ class Flusher:
         new = self._tally.checkpoint(old, upto=self._pending.done_upto)
         try:
             if new != old or not self._wal.is_saved:
-                await asyncio.to_thread(self._wal.truncate, new)
+                await self._threads.run(partial(self._wal.truncate, new))
         except OSError as error:
             _log.warning("checkpoint not written", shard=self._shard, error=str(error))
         finally:
@@ -175,6 +224,10 @@ class Flusher:
             del self._flush_waiters[future]
             if not future.done():
                 future.set_result(None)
+
+    async def settled(self) -> None:
+        """Return when no thread of a task that has ended works any more."""
+        await self._threads.settled()
 
     def close(self) -> None:
         """Close the reader of the log."""

@@ -2,13 +2,14 @@
 
 import asyncio
 from datetime import UTC, datetime
+from time import monotonic
 
 from shards.errors import StoreError, StoreFailed, StoreUnavailable
-from shards.flush.backoff import backoff_s
 from shards.logger import get_logger
 from shards.observer import Observer
 from shards.snapshot import StoreState
 from shards.stores.base import Store
+from shards.tasks.backoff import backoff_s
 
 _log = get_logger(__name__)
 
@@ -28,6 +29,7 @@ class StoreGate:
         self._down.set()
         self._stopped = asyncio.Event()
         self._since = datetime.now(UTC)
+        self._opened_at = 0.0
         self._error = "not connected yet"
         self._unreachable = False
         self._was_up = False
@@ -41,6 +43,11 @@ class StoreGate:
     def is_away(self) -> bool:
         """Whether ClickHouse did not answer when it was last asked."""
         return self._unreachable and not self._up.is_set()
+
+    @property
+    def up_s(self) -> float:
+        """Seconds since ClickHouse can be used, on the monotonic clock; 0 while it cannot."""
+        return monotonic() - self._opened_at if self._up.is_set() else 0.0
 
     async def wait_up(self, *, timeout_s: float | None = None) -> None:
         """Return once ClickHouse can be used, or after ``timeout_s`` seconds."""
@@ -106,6 +113,7 @@ class StoreGate:
             self._observer.reconnected()
         _log.info("clickhouse ready", kind=self._store.kind)
         self._was_up = True
+        self._opened_at = monotonic()
         self._since = datetime.now(UTC)
         self._error = ""
         self._down.clear()

@@ -1,14 +1,16 @@
 """Loading: rows that are on disk only are brought into memory when there is room."""
 
-import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 from shards.flush.pending import PendingRows
 from shards.flush.tally import Tally
 from shards.runs import minus, runs_of, size
+from shards.tasks.threads import Threads
 from shards.wal.journal import Unprovable
 from shards.wal.log import ShardLog
 from shards.wal.reader import LogReader
+from shards.wal.record import Record
 
 LOAD_MAX_BYTES = 4 << 20
 
@@ -16,11 +18,12 @@ LOAD_MAX_BYTES = 4 << 20
 class Loader:
     """Reads one shard's log from behind its loaded rows on; notes unreadable rows in the journal."""
 
-    def __init__(self, log: ShardLog, pending: PendingRows, tally: Tally, *, max_rows: int) -> None:
+    def __init__(self, log: ShardLog, pending: PendingRows, tally: Tally, *, max_rows: int, threads: Threads) -> None:
         self._log = log
         self._pending = pending
         self._tally = tally
         self._max_rows = max_rows
+        self._threads = threads
         self._reader = LogReader(log, after_seq=pending.loaded_seq)
 
     @property
@@ -36,10 +39,7 @@ class Loader:
             return None
         rows, bytes_ = self._pending.room
         max_rows, max_bytes = min(rows, self._max_rows), min(bytes_, LOAD_MAX_BYTES)
-        done = self._pending.done_before
-        records = await asyncio.to_thread(
-            self._reader.read, upto_seq=upto, max_rows=max_rows, max_bytes=max_bytes, but=done
-        )
+        records = await self._read(upto_seq=upto, max_rows=max_rows, max_bytes=max_bytes)
         if not records and upto < self._pending.last_seq:
             return None  # rows came in meanwhile, and are still to be read
         self._note_damaged(after, [record.seq for record in records], upto)
@@ -51,6 +51,17 @@ class Loader:
             self._note_damaged(self._pending.loaded_seq, (), self._pending.last_seq)
             self._pending.end_loading()
         return loaded
+
+    async def _read(self, *, upto_seq: int, max_rows: int, max_bytes: int) -> list[Record]:
+        done = self._pending.done_before
+        try:
+            return await self._threads.run(
+                partial(self._reader.read, upto_seq=upto_seq, max_rows=max_rows, max_bytes=max_bytes, but=done)
+            )
+        except Exception:  # a reader that has gone ahead would pass over rows, which would be taken for damaged
+            failed, self._reader = self._reader, LogReader(self._log, after_seq=self._pending.loaded_seq)
+            failed.close()
+            raise
 
     def _note_damaged(self, after: int, read: Sequence[int], upto: int) -> None:
         expected = (after + 1, read[-1] if read else upto)

@@ -174,6 +174,10 @@ class PendingRows:
         """Return the rows of sequence numbers that are in memory."""
         return [self._rows[seq][1] for seq in seqs]
 
+    def seqs(self) -> list[int]:
+        """Return the numbers of the rows in memory."""
+        return list(self._rows)
+
     def holds(self, seq: int) -> bool:
         """Say whether a row is in memory and not done with."""
         return seq in self._rows

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from time import monotonic
 
-from shards.flush.backoff import backoff_s
+from shards.tasks.backoff import backoff_s
 
 
 class ReplayQueue:

@@ -4,8 +4,9 @@ Every attempt has a batch number of its own, so that the ledger can tell attempt
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from time import monotonic
+from zlib import crc32
 
 from shards.deadletters.file import DeadLetterFile
 from shards.errors import InvariantBroken, RowsRefused, StoreBusy, StoreError, StoreFailed
@@ -17,41 +18,47 @@ from shards.logger import get_logger
 from shards.observer import Observer
 from shards.runs import runs_of
 from shards.stores.base import Batch, Store
+from shards.tasks.threads import Threads
 from shards.wal.journal import Confirmed, Journal
 
 _log = get_logger(__name__)
 
 
 class Sender:
-    """The sending side of one shard; only its flusher uses it."""
+    """The sending side of one shard; only its flusher uses it.
+
+    ``numbers`` gives the batch numbers. It outlives a sender, because no number may come twice.
+    """
 
     def __init__(
         self,
         *,
         shard: int,
         writer: str,
+        numbers: Iterator[int],
         pending: PendingRows,
         tally: Tally,
         dead_letters: DeadLetterFile,
         journal: Journal,
         store: Store,
         observer: Observer,
+        threads: Threads,
     ) -> None:
         self._shard = shard
         self._writer = writer
+        self._numbers = numbers
         self._pending = pending
         self._tally = tally
         self._dead_letters = dead_letters
         self._journal = journal
         self._store = store
         self._observer = observer
-        self._number = 0
+        self._threads = threads
         self._suspicions = Suspicions(tally)
 
     def _batch(self, seqs: Sequence[int]) -> Batch:
-        self._number += 1
         rows = self._pending.rows(seqs)
-        return Batch(writer=self._writer, shard=self._shard, number=self._number, rows=rows)
+        return Batch(writer=self._writer, shard=self._shard, number=next(self._numbers), rows=rows)
 
     async def landed(self, numbers: Sequence[int]) -> dict[int, int]:
         """Return the count of rows that the ledger shows of each batch; batches without a row are absent."""
@@ -185,9 +192,24 @@ class Sender:
     async def _put_aside(self, failure: Failure) -> None:
         (row,) = self._pending.rows((failure.seq,))
         error = failure.error
-        await self._dead_letters.put_aside(seq=failure.seq, row=row, code=error.code, error=error.full_message)
+        await self._threads.finish(
+            self._dead_letters.put_aside(seq=failure.seq, row=row, code=error.code, error=error.full_message)
+        )
         _log.error("row put aside", shard=self._shard, seq=failure.seq, code=error.code, error=error.message)
-        self._pending.remove((failure.seq,))
-        self._suspicions.forget((failure.seq,))
-        self._tally.note_dead(failure.seq)
+        self._note_dead(failure.seq)
+
+    def _note_dead(self, seq: int) -> None:
+        self._pending.remove((seq,))
+        self._suspicions.forget((seq,))
+        self._tally.note_dead(seq)
         self._observer.dead_lettered(shard=self._shard)
+
+    def take_filed(self, *, after: int) -> None:
+        """Count rows beyond ``after`` as dead letters whose letters are in the file although they are pending.
+
+        A flusher that was cancelled while a letter was written leaves such a row.
+        """
+        for seq, row_crc in self._dead_letters.rows_after(after):
+            if self._pending.holds(seq) and crc32(self._pending.rows((seq,))[0]) == row_crc:
+                _log.error("row put aside", shard=self._shard, seq=seq, reason="its letter was written before")
+                self._note_dead(seq)

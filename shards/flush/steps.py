@@ -44,7 +44,11 @@ class Step(Enum):
 
 @attrs.define(kw_only=True, eq=False)
 class Steps:
-    """The work of one shard. Only its flusher uses this, one step at a time."""
+    """The work of one shard. Only its flusher uses this, one step at a time.
+
+    All rows that are in memory at first are sent as a replay, because nobody knows which of them were sent before.
+    Rows up to ``recovered_seq`` that are loaded later are from before the start of the process, and so are these.
+    """
 
     shard: int
     settings: ShardSettings
@@ -55,12 +59,16 @@ class Steps:
     troubles: Troubles
     observer: Observer
     has_buffer: bool
-    _sent_seq: int
     _recovered_seq: int
+    _sent_seq: int = attrs.field(init=False)
     _replay: ReplayQueue = attrs.field(factory=ReplayQueue, init=False)
     _attempts: list[Attempt] = attrs.field(factory=list, init=False)
     _unsent_since: float = attrs.field(factory=monotonic, init=False)
     _checkpoint_at: float = attrs.field(factory=monotonic, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._sent_seq = self.pending.loaded_seq
+        self._replay.extend(self.pending.seqs())
 
     @property
     def in_flight(self) -> int:

@@ -1,6 +1,7 @@
 """The tally of what became of a shard's rows: each term of the accounting, counted by itself."""
 
 from collections.abc import Sequence
+from time import monotonic
 
 import attrs
 
@@ -29,6 +30,7 @@ class Tally:
         dead: numbers of all dead letters, before and behind it.
         dead_beyond: numbers of the dead letters behind it.
         damaged_beyond: numbers of the damaged rows behind it.
+        moved_at: when a row was last counted here, on the monotonic clock; at first, when the tally was made.
     """
 
     confirmed: int
@@ -38,32 +40,39 @@ class Tally:
     dead: set[int]
     dead_beyond: set[int]
     damaged_beyond: tuple[Run, ...]
+    moved_at: float = attrs.field(factory=monotonic, init=False)
 
     def note_confirmed(self, runs: Sequence[Run], *, rows: int) -> None:
         """Count rows that were pending until now and that the ledger shows."""
         self.confirmed += rows
         self.confirmed_beyond = union((*self.confirmed_beyond, *runs))
+        self.moved_at = monotonic()
 
     def note_dead(self, seq: int) -> None:
         """Count a row that was put aside."""
         self.dead.add(seq)
         self.dead_beyond.add(seq)
         self.dead_lettered += 1
+        self.moved_at = monotonic()
 
     def note_damaged(self, runs: Sequence[Run]) -> None:
         """Count rows that were in the log at its recovery and cannot be read any more."""
         self.damaged += size(runs)
         self.damaged_beyond = union((*self.damaged_beyond, *runs))
+        self.moved_at = monotonic()
 
     def checkpoint(self, old: Checkpoint, *, upto: int) -> Checkpoint:
-        """Return the checkpoint at ``upto``, up to which all is done with; call :meth:`pass_over` next."""
-        passed: tuple[Run, ...] = ((1, upto),)
-        beyond = minus(self.confirmed_beyond, passed)
-        return Checkpoint(
+        """Return the checkpoint at ``upto``, up to which all is done with; :meth:`pass_over` may follow.
+
+        ``old`` is the checkpoint before it, whose counts it takes over.
+        """
+        beyond = minus(self.confirmed_beyond, ((1, upto),))
+        return attrs.evolve(
+            old,
             upto=upto,
             confirmed=self.confirmed - size(beyond),
-            dead_lettered=old.dead_lettered + sum(seq <= upto for seq in self.dead_beyond),
-            damaged=old.damaged + size(both(self.damaged_beyond, passed)),
+            dead_lettered=old.dead_lettered + sum(old.upto < seq <= upto for seq in self.dead_beyond),
+            damaged=old.damaged + size(both(self.damaged_beyond, ((old.upto + 1, upto),))),
             beyond=beyond,
         )
 

@@ -61,7 +61,11 @@ class MatchAggregates:
         ended: there is a ``match_end``.
         highlights: newest first, at most 100 besides at most 100 retractions; retracted ones are kept and marked.
         pending_events: accepted, but on disk only, and not in these figures yet.
-        as_of_ms: when counting began; every event acknowledged before is in. Not part of equality.
+        as_of_ms: when counting began, by the wall clock; every event acknowledged before is in. Not part of equality,
+            as the next two.
+        counted_at: the same moment or an earlier one of the monotonic clock, in s. From it the age is told, because
+            the wall clock may have been set since. 0 if nobody noted it: that is long ago.
+        quiet_ms: how long nothing had been received by then, whatever clocks showed; 0 if nobody worked it out.
     """
 
     match_id: str
@@ -78,6 +82,8 @@ class MatchAggregates:
     highlights: tuple[Highlight, ...] = ()
     pending_events: int = 0
     as_of_ms: int = attrs.field(default=0, eq=False)
+    counted_at: float = attrs.field(default=0.0, eq=False)
+    quiet_ms: int = attrs.field(default=0, eq=False)
 
     @property
     def latest_ms(self) -> int:

@@ -27,6 +27,8 @@ class Room:
         now = monotonic()
         if self._committer.queued_bytes >= self._settings.queue_max_bytes:
             raise Saturated("more events are waiting for the disk than may wait", retry_after_s=1)
+        if not self._committer.is_running:
+            raise WalFailed("the write-ahead log is not being written at the moment", retry_after_s=2)
         if self._committer.error and now - self._committer.failed_at < FAILED_PAUSE_S:
             raise WalFailed("the write-ahead log cannot be written", retry_after_s=2)
         if full := self._found_full():
@@ -35,7 +37,7 @@ class Room:
     @property
     def problem(self) -> str:
         """Reason why the write-ahead log cannot take events now, even if none come; empty while it can."""
-        return self._found_full() or self._committer.error
+        return self._found_full() or self._committer.problem
 
     def _found_full(self) -> str:
         now = monotonic()

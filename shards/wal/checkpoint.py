@@ -21,6 +21,9 @@ class Checkpoint:
         dead_lettered: count of the dead letters, including those settled by hand, which only their own file tells.
         damaged: count of those that the disk has lost.
         beyond: confirmed numbers behind ``upto``, because one before them still waits.
+        erased: count of those that were erased with their match.
+        durable: last number that was durable when this was written, so its loss is damage and no torn end.
+        order_upto: number, ns since the epoch, that no order given out by then exceeds; 0: none was reserved.
     """
 
     upto: int = 0
@@ -28,6 +31,14 @@ class Checkpoint:
     dead_lettered: int = 0
     damaged: int = 0
     beyond: tuple[Run, ...] = ()
+    erased: int = 0
+    durable: int = 0
+    order_upto: int = 0
+
+    @property
+    def proven(self) -> int:
+        """Last number that this checkpoint shows to be durable."""
+        return max(self.upto, self.durable, self.beyond[-1][1] if self.beyond else 0)
 
 
 def read_checkpoint(directory: Path) -> Checkpoint:

@@ -5,6 +5,8 @@ from app.config import Config
 from tests.clickhouse import free_port
 from tests.http.service import Service, eventually, running
 
+CHECKS = ("recovery", "wal", "clickhouse", "flush", "tasks", "accounting")
+
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -28,7 +30,7 @@ async def test_is_ready_once_clickhouse_answers(service: Service, path: str) -> 
     reply = await service.get(path)
     assert reply.status == 200
     assert reply.json["status"] == "ready"
-    assert reply.json["checks"] == dict.fromkeys(("recovery", "wal", "clickhouse", "flush", "accounting"), "healthy")
+    assert reply.json["checks"] == dict.fromkeys(CHECKS, "healthy")
 
 
 async def test_has_started_once_the_log_is_recovered(service: Service) -> None:

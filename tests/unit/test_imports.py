@@ -38,6 +38,7 @@ SHARDS_LAYERS = (
     {"shards/audit", "shards/flush", "shards/reads"},
     {"shards/deadletters", "shards/stores"},
     {"shards/wal"},
+    {"shards/tasks"},
     {"shards/receipts", "shards/observer", "shards/settings", "shards/clock", "shards/snapshot"},
     {"shards/events", "shards/runs"},
     {"shards/errors", "shards/logger"},

@@ -8,9 +8,10 @@ import pytest
 from shards.deadletters.file import DeadLetterFile
 from shards.errors import RowsRefused, StoreBusy, StoreFailed
 from shards.events import encode_row
-from shards.flush import backoff, suspicion
+from shards.flush import suspicion
 from shards.settings import ShardSettings
 from shards.stores.base import Batch, Store
+from shards.tasks import backoff
 from tests.contract.rows import count
 from tests.contract.shardsets import (
     BAD,

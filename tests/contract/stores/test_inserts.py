@@ -108,6 +108,18 @@ async def test_the_first_one_stands_in_whatever_month_the_clock_put_it(store: St
     assert months == 2
 
 
+async def test_the_newest_order_is_that_of_the_row_received_last_whatever_the_clock_showed(store: Store) -> None:
+    assert await store.newest_order() == 0
+    first = event(received_ns=CLOCK.now_ns() + 100 * DAY_NS)
+    last, between = event(order_ns=first.order_ns + 2), event(order_ns=first.order_ns + 1)
+    await store.insert_direct(batch([first], number=1))
+    await store.insert_direct(batch([last, between], number=2))
+    await store.insert_direct(batch([between], number=3))
+    assert await store.newest_order() == last.order_ns
+    await execute(store, "OPTIMIZE TABLE {db}.events FINAL")
+    assert await store.newest_order() == last.order_ns
+
+
 async def test_the_newest_receipt_of_a_match_is_the_same_with_and_without_its_shortcut(store: Store) -> None:
     events = [event(match_id=f"m{n % 7}") for n in range(500)]
     for number in range(3):

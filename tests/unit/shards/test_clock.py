@@ -1,13 +1,9 @@
 """Time and order of receipts, with clocks that are set while they are looked at."""
 
-import time
-from collections.abc import Callable
-
-import attrs
 import pytest
 
-from shards import clock as module
 from shards.clock import AHEAD_MAX_MS, HEADROOM_NS, RESERVE_AHEAD_NS, ReceiptClock
+from tests.clocks import Clocks
 from tests.logged import lines_of
 
 S_NS = 1_000_000_000
@@ -16,35 +12,9 @@ HOUR_MS = HOUR_S * 1_000
 QUIET_MS = 15 * 60 * 1_000
 
 
-@attrs.define
-class Clocks:
-    """The machine's two clocks: both go on together, and the wall clock can be set."""
-
-    wall_ns: int
-    steady_ns: int = 5 * S_NS
-
-    def go_on(self, seconds: float) -> None:
-        self.wall_ns += round(seconds * S_NS)
-        self.steady_ns += round(seconds * S_NS)
-
-    def set_wall(self, seconds: float) -> None:
-        """Set the wall clock forward, or back, by so much."""
-        self.wall_ns += round(seconds * S_NS)
-
-
 @pytest.fixture
 def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
-    made = Clocks(time.time_ns())
-
-    class Faked:
-        """The parts of `time` that the clock of receipts looks at."""
-
-        CLOCK_MONOTONIC = time.CLOCK_MONOTONIC
-        time_ns: Callable[[], int] = staticmethod(lambda: made.wall_ns)
-        clock_gettime_ns: Callable[[int], int] = staticmethod(lambda _: made.steady_ns)
-
-    monkeypatch.setattr(module, "time", Faked)
-    return made
+    return Clocks.instead_of_the_machines(monkeypatch)
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from app.engagement.sides import match_sides
 from app.engagement.views import metrics_view
 from app.live import Message
 from shards.reads.aggregates import Highlight, MatchAggregates
-from shards.snapshot import ShardSnapshot, Snapshot, StoreState
+from shards.snapshot import EndedTask, ShardSnapshot, Snapshot, StoreState
 
 KICK_OFF = 1_705_327_200_000  # 2024-01-15T14:00:00Z
 MINUTE = 60_000
@@ -359,11 +359,20 @@ class TestCards:
 
 def snapshot(**changes: object) -> Snapshot:
     store = StoreState(kind="server", up=True, since=NOW, error="")
-    standard = Snapshot(shards=(), store=store, recovered=True, accepting=True, wal_error="", queued_bytes=0)
+    standard = Snapshot(
+        shards=(),
+        store=store,
+        recovered=True,
+        recovery_error="",
+        accepting=True,
+        wal_error="",
+        queued_bytes=0,
+        ended=(),
+    )
     return attrs.evolve(standard, **changes)
 
 
-def shard(**counts: int) -> ShardSnapshot:
+def shard(*, stalled_s: float = 0.0, last_error: str = "", **counts: int) -> ShardSnapshot:
     """A shard that was sent 100 events; what became of them as told, the rest confirmed."""
     settled = {"pending": 0, "dead_lettered": 0, "requeued": 0, "discarded": 0, "damaged": 0, "unaccounted": 0} | counts
     return ShardSnapshot(
@@ -377,9 +386,10 @@ def shard(**counts: int) -> ShardSnapshot:
         wal_bytes=1024,
         wal_segments=1,
         oldest_unconfirmed_s=7.2,
+        stalled_s=stalled_s,
         paused=False,
         retired=False,
-        last_error="",
+        last_error=last_error,
         **settled,
     )
 
@@ -390,7 +400,13 @@ class TestService:
         [
             ({}, "healthy"),
             ({"store": StoreState(kind="server", up=False, since=NOW, error="refused")}, "degraded"),
+            ({"ended": (EndedTask(task="flusher", where="shard 0", since=NOW, reason="cancelled"),)}, "degraded"),
+            ({"shards": (shard(pending=1, stalled_s=31.0),)}, "degraded"),
+            ({"shards": (shard(pending=1, last_error="too many parts"),)}, "degraded"),
+            ({"shards": (shard(unaccounted=1),)}, "degraded"),
+            ({"shards": (shard(pending=1), shard(dead_lettered=1))}, "healthy"),
             ({"recovered": False}, "failing"),
+            ({"recovered": False, "recovery_error": "cannot be read"}, "failing"),
             ({"accepting": False}, "failing"),
             ({"wal_error": "no room"}, "failing"),
         ],

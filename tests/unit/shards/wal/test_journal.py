@@ -231,7 +231,7 @@ def test_segments_that_went_without_a_note_are_known_at_the_next_start(tmp_path:
     """The disk takes neither journal nor checkpoint; the log is truncated all the same, and the process is killed."""
     log = ShardLog(tmp_path, shard=0, segment_max_bytes=100)
     log.recover()
-    row = b'{"match_id":"m","received_ns":1,"metadata":"some more text"}'
+    row = b'{"match_id":"m","metadata":"some more text","received_ns":1,"order_ns":1}'
     for _ in range(6):
         log.append([row])
         log.sync()

@@ -1,0 +1,147 @@
+"""Room for events: whatever leaves none refuses before anything is appended, and for its own reason."""
+
+import asyncio
+import shutil
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import attrs
+import pytest
+
+from shards.errors import Saturated, WalFailed, WalFull
+from shards.observer import Observer
+from shards.settings import ShardSettings
+from shards.wal import admission
+from shards.wal.admission import Room
+from shards.wal.committer import Committer
+from shards.wal.log import ShardLog
+
+
+class SlowLog(ShardLog):
+    """A log on a disk that takes no sync until it is let go, or fails one."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory, shard=0, segment_max_bytes=1 << 20)
+        self.go_on = threading.Event()
+        self.error: OSError | None = None
+
+    def sync(self) -> None:
+        assert self.go_on.wait(60)
+        if self.error is not None:
+            raise self.error
+        super().sync()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> ShardSettings:
+    return ShardSettings(data_dir=tmp_path, queue_max_bytes=100, wal_min_free_bytes=0)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> SlowLog:
+    log = SlowLog(tmp_path / "log")
+    log.recover()
+    return log
+
+
+@asynccontextmanager
+async def running() -> AsyncIterator[Committer]:
+    committer = Committer(sync="always", observer=Observer())
+    committer.start()
+    yield committer
+    await committer.close()
+
+
+async def test_a_queue_that_is_full_refuses_until_the_disk_has_taken_it(settings: ShardSettings, log: SlowLog) -> None:
+    async with running() as committer:
+        room = Room(settings, committer, lambda: 0)
+        first = committer.submit(log, [b"x" * 99], lambda *_: None)
+        room.check()
+        second = committer.submit(log, [b"x"], lambda *_: None)
+        with pytest.raises(Saturated):
+            room.check()
+        assert room.problem == "", "it is no fault, and soon over"
+        log.go_on.set()
+        await asyncio.gather(first, second)
+        room.check()
+
+
+async def test_a_disk_that_has_failed_refuses_for_a_while(
+    settings: ShardSettings, log: SlowLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    log.error = OSError(5, "Input/output error")
+    log.go_on.set()
+    async with running() as committer:
+        room = Room(settings, committer, lambda: 0)
+        with pytest.raises(WalFailed):
+            await committer.submit(log, [b"x"], lambda *_: None)
+        with pytest.raises(WalFailed):
+            room.check()
+        assert room.problem == "Input/output error"
+        now = committer.failed_at + admission.FAILED_PAUSE_S
+        monkeypatch.setattr(admission, "monotonic", lambda: now)
+        room.check()
+        log.error = None
+        await committer.submit(log, [b"x"], lambda *_: None)
+        now = committer.failed_at
+        room.check()
+        assert room.problem == ""
+
+
+async def test_a_log_that_is_full_refuses_at_its_limit(settings: ShardSettings) -> None:
+    size = 0
+    async with running() as committer:
+        at_limit, below = attrs.evolve(settings, wal_max_bytes=1000), attrs.evolve(settings, wal_max_bytes=1001)
+        size = 1000
+        Room(below, committer, lambda: size).check()
+        with pytest.raises(WalFull, match="FANFINITY_WAL_MAX_BYTES"):
+            Room(at_limit, committer, lambda: size).check()
+
+
+async def test_a_disk_of_which_nothing_is_known_refuses(settings: ShardSettings, log: SlowLog) -> None:
+    async with running() as committer:
+        room = Room(attrs.evolve(settings, data_dir=settings.data_dir / "gone"), committer, lambda: 0)
+        with pytest.raises(WalFull, match="cannot be read: No such file"):
+            room.check()
+        assert "cannot be read" in room.problem
+
+
+async def test_too_little_room_on_the_disk_refuses(settings: ShardSettings) -> None:
+    free = shutil.disk_usage(settings.data_dir).free
+    async with running() as committer:
+        Room(attrs.evolve(settings, wal_min_free_bytes=free // 2), committer, lambda: 0).check()
+        with pytest.raises(WalFull, match="FANFINITY_WAL_MIN_FREE_BYTES"):
+            Room(attrs.evolve(settings, wal_min_free_bytes=free * 2), committer, lambda: 0).check()
+
+
+async def test_the_disk_is_asked_ten_times_a_second_at_most(
+    settings: ShardSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, asked = 100.0, 0
+
+    def size() -> int:
+        nonlocal asked
+        asked += 1
+        return 0
+
+    monkeypatch.setattr(admission, "monotonic", lambda: now)
+    async with running() as committer:
+        room = Room(settings, committer, size)
+        room.check()
+        now += admission.LOOK_EVERY_S / 2
+        room.check()
+        assert asked == 1
+        now += admission.LOOK_EVERY_S
+        room.check()
+        assert asked == 2
+
+
+async def test_without_a_committer_nothing_is_taken(settings: ShardSettings) -> None:
+    async with running() as committer:
+        room = Room(settings, committer, lambda: 0)
+        room.check()
+    with pytest.raises(WalFailed, match="not being written"):
+        room.check()
