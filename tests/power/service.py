@@ -13,6 +13,7 @@ from typing import Any
 
 import attrs
 
+from shards.clock import ReceiptClock
 from shards.deadletters.settling import DeadLetters
 from shards.events import Event, encode_row
 from shards.flush.sender import Sender
@@ -23,6 +24,7 @@ from shards.recovery import recovered_shards
 from shards.runs import Run, runs_of, union
 from shards.settings import ShardSettings
 from shards.shard import Shard
+from shards.tasks.threads import Threads
 from shards.wal.committer import Committer
 from shards.wal.directory import DataDirectory
 from shards.wal.journal import Confirmed
@@ -95,7 +97,9 @@ class Service:
     def start(self) -> View:
         """Recover everything, and return what was found. Blocking; raises what a start raises."""
         self._directory.lock()
-        self._recovered = recovered_shards(self._settings, stopping=lambda: False)
+        self._recovered = recovered_shards(
+            self._settings, self._directory, clock=ReceiptClock(), stopping=lambda: False
+        )
         self._letters.take([shard.dead_letters for _, shard in self._recovered])
         view = View(id=self._directory.id, shards=tuple(_view(log, shard) for log, shard in self._recovered))
         self._shown = [shard.shown for shard in view.shards]
@@ -143,7 +147,9 @@ class Service:
             tally=of.tally,
             dead_letters=of.dead_letters,
             journal=log.journal,
+            numbers=self._numbers,
             store=unused,
+            threads=Threads(),
             observer=Observer(),
         )
         sender.confirm(Attempt(next(self._numbers), seqs, of.pending.rows(seqs[:1])[0]))
