@@ -159,9 +159,10 @@ class Service:
             tally=of.tally,
             dead_letters=of.dead_letters,
             journal=log.journal,
+            numbers=self._numbers,
             store=unused,
-            observer=Observer(),
             threads=Threads(),
+            observer=Observer(),
         )
         sender.confirm(Attempt(next(self._numbers), seqs, of.pending.rows(seqs[:1])[0]))
         self._shown[shard] = union((*self._shown[shard], *runs_of(seqs)))

@@ -101,6 +101,7 @@ def test_power_may_fail_behind_another_fault(name: str) -> None:
     _assert_nothing_wrong(totals)
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", SHORT)
 def test_power_may_fail_behind_a_fault_of_any_call(name: str) -> None:
     _assert_nothing_wrong(explore_short(name, until_wrong=True))
