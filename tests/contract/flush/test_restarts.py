@@ -96,7 +96,7 @@ class Ends(Observer):
 
 def cancel(name: str) -> None:
     """Cancel a task as aiomonitor would; nobody else is told."""
-    [task] = [task for task in asyncio.all_tasks() if task.get_name() == name]
+    [task] = [task for task in asyncio.all_tasks() if task.get_name().startswith(name)]
     task.cancel()
 
 
@@ -194,7 +194,7 @@ async def test_a_successor_waits_for_the_thread_that_its_predecessor_left(
         await until(lambda: bool(shards.snapshot().ended))
         await shards.append(events(shards, 10))
         waiting = asyncio.create_task(flushed(shards))
-        await until(lambda: any(task.get_name() == "flusher" for task in asyncio.all_tasks()))
+        await until(lambda: any(task.get_name().startswith("flusher") for task in asyncio.all_tasks()))
         assert shards.snapshot().ended, "it does not run before the thread is done"
         assert (waiting.done(), held.calls) == (False, 1)
         held.go_on.set()
@@ -215,7 +215,7 @@ async def test_the_end_waits_for_the_thread_of_a_cancelled_flusher(
         await shards.append(events(shards, 10))
         await held.reached.wait()
         closing = asyncio.create_task(shards.close())
-        await until(lambda: all(task.get_name() != "flusher" for task in asyncio.all_tasks()))
+        await until(lambda: all(not task.get_name().startswith("flusher") for task in asyncio.all_tasks()))
         assert not closing.done()
         held.go_on.set()
         await closing
