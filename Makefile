@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 CLICKHOUSE := tests/node_modules/.package-lock.json
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help install run test torture lint bench lock browser proxies
+.PHONY: help install run test torture lint bench lock browser proxies strace
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -44,8 +44,16 @@ proxies:
 		echo 'no proxies could be installed' >&2; \
 	else echo 'no proxies found: install nginx and haproxy to run the tests behind them' >&2; fi
 
+# The same for the test that holds the recorder of system calls against what strace sees.
+strace:
+	@if command -v strace; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get; then \
+		apt-get update --quiet && apt-get install --quiet --yes --no-install-recommends strace || \
+		echo 'strace could not be installed' >&2; \
+	else echo 'no strace found: install it to hold the recorder of system calls against it' >&2; fi
+
 # Three processes, also on two cores: tests wait more than they work. A file stays with one, for what its tests share.
-test: $(INSTALLED) $(CLICKHOUSE) browser proxies ## run all tests, against a real ClickHouse, with coverage
+test: $(INSTALLED) $(CLICKHOUSE) browser proxies strace ## run all tests, against a real ClickHouse, with coverage
 	$(BIN)/python -m pytest -n 3 --dist loadfile --cov --cov-report=term --cov-report=xml
 	$(BIN)/python -m coverage report --include='shards/*' --fail-under=90
 

@@ -30,7 +30,7 @@ from app.setting_kinds import (
     Seconds,
     hide_password,
 )
-from shards import DAYS_MAX, ShardSettings, WalSync
+from shards import DAYS_MAX, SHARDS_MAX, ShardSettings, WalSync
 
 PREFIX = "FANFINITY_"
 
@@ -93,7 +93,7 @@ class Config:
     )
     shards: int = attrs.field(
         default=4,
-        metadata=_row(Integer(1, 256), "Number of shard buffers; the hash of a match id picks one."),
+        metadata=_row(Integer(1, SHARDS_MAX), "Number of shard buffers; the hash of a match id picks one."),
     )
     clickhouse_url: str = attrs.field(
         default="",

@@ -73,7 +73,8 @@ class Context:
         response_times = ResponseTimes()
         patience = Patience(lambda: shards.store_is_away)
         rendered = RenderedMetrics(response_times)
-        live = Live(reads, EventReads(store, shards), rendered, watch=shards.watch, patience=patience)
+        events = EventReads(store, shards)
+        live = Live(reads, events, rendered, clock=shards.clock, watch=shards.watch, patience=patience)
         telemetry.watch(shards=shards, live=live)
         return cls(
             config=config,

@@ -72,7 +72,7 @@ from shards.reads.matches import MatchReads
 from shards.reads.pages.pages import EventPage, EventReads, FoundEvent
 from shards.reads.pages.statements import EventQuery, Position
 from shards.receipts import Receipt
-from shards.settings import ShardSettings, WalSync
+from shards.settings import SHARDS_MAX, ShardSettings, WalSync
 from shards.shardset import ShardSet
 from shards.snapshot import ShardSnapshot, Snapshot, StoreState
 from shards.stores.address import ServerAddress
@@ -91,6 +91,7 @@ __all__ = [
     "MINUTE_MS",
     "NOBODY",
     "RETRACTION",
+    "SHARDS_MAX",
     "TASKS",
     "Audit",
     "DataDirectoryLocked",

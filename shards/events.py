@@ -35,7 +35,9 @@ class Event:
         team_id: empty where absent.
         player_id: empty where absent.
         metadata: JSON text of an object, as it was sent; ``{}`` where absent.
-        received_ns: when it was received, ns since the epoch, from :class:`shards.clock.ReceiptClock`.
+        received_ns: when it was received, ns since the epoch, by the wall clock.
+        order_ns: its place in the order of receipts: of all copies of an event, the one with the lowest stands. Never
+            given out twice (:class:`shards.clock.ReceiptClock`); as a rule the ns of its receipt.
     """
 
     match_id: str
@@ -46,6 +48,7 @@ class Event:
     player_id: str
     metadata: str
     received_ns: int
+    order_ns: int
 
 
 class Head(msgspec.Struct):
@@ -73,6 +76,26 @@ encode_row: Callable[[Event], bytes] = msgspec.json.Encoder().encode
 
 decode_row: Callable[[bytes], Event] = msgspec.json.Decoder(Event).decode
 """Return the event of a WAL record's payload. Raises msgspec.DecodeError if it is none."""
+
+_RECEIVED = b'"received_ns":'
+_ORDER = b'"order_ns":'
+
+
+def stamps_of(row: bytes) -> tuple[int, int]:
+    """Return a row's time of receipt and its order, in ns: its last two fields, so that nothing else is decoded."""
+    last = row.rindex(b",") + 1
+    before = row.rindex(b",", 0, last - 1) + 1
+    return int(row[before + len(_RECEIVED) : last - 1]), int(row[last + len(_ORDER) : -1])
+
+
+def current_row(row: bytes) -> bytes:
+    """Return a row as this release writes it: the order of one from the format before is its ``received_ns``.
+
+    The last field of a row is a number, so what follows its last comma is that field.
+    """
+    end = row.rfind(b",") + 1
+    return b'%b,"order_ns":%b' % (row[:-1], row[end + len(_RECEIVED) :]) if row.startswith(_RECEIVED, end) else row
+
 
 head_of: Callable[[bytes], Head] = msgspec.json.Decoder(Head).decode
 sample_of: Callable[[bytes], Sample] = msgspec.json.Decoder(Sample).decode

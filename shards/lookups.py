@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from shards.deadletters.file import RowRef
+from shards.deadletters.lines import RowRef
 from shards.reads.source import Pending
 from shards.receipts import Outcome, Receipt
 from shards.shard import Shard

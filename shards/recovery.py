@@ -1,30 +1,42 @@
 """Recovery of the logs and shards that a data directory holds at a start."""
 
 from collections.abc import Callable
-from pathlib import Path
 
+from shards.clock import ReceiptClock
+from shards.deadletters.file import DIRECTORY as LETTERS_DIRECTORY
+from shards.deadletters.file import letters_index
 from shards.settings import ShardSettings
-from shards.shard import WAL_DIRECTORY, Shard, wal_directory
+from shards.shard import Shard, wal_directory
+from shards.wal.directory import ID_FILE, WAL_DIRECTORY, DataDirectory, shard_index, shards_in
+from shards.wal.files import report_foreign
 from shards.wal.log import ShardLog
 
 
-def recovered_shards(settings: ShardSettings, *, stopping: Callable[[], bool]) -> list[tuple[ShardLog, Shard]]:
-    """Recover and return every shard that has a log or is to have one, in the order of their indexes. Blocking.
+def recovered_shards(
+    settings: ShardSettings, directory: DataDirectory, *, clock: ReceiptClock, stopping: Callable[[], bool]
+) -> list[tuple[ShardLog, Shard]]:
+    """Recover and return every shard that has left a log or letters, or is to have them, in the order of their indexes.
 
-    Raises OSError, and :class:`~shards.errors.NotAccepting` once ``stopping()``.
+    Blocking. What is not ours is passed over and named in the log. Afterwards ``clock`` gives out no order that one of
+    the logs has seen. Raises OSError, and :class:`~shards.errors.NotAccepting` once ``stopping()``.
     """
+    logs, letters = settings.data_dir / WAL_DIRECTORY, settings.data_dir / LETTERS_DIRECTORY
+    found = shards_in(logs)
+    report_foreign(logs, lambda name: name in (ID_FILE, f"{ID_FILE}.new") or shard_index(name) in found)
+    report_foreign(letters, lambda name: letters_index(name) is not None)
+    found |= {index for path in letters.glob("*") if (index := letters_index(path.name)) is not None}
     recovered = []
-    for index in range(max(settings.shard_count, 1 + max(_found_indexes(settings.data_dir), default=0))):
+    for index in range(max(settings.shard_count, 1 + max(found, default=0))):
         log = ShardLog(
-            wal_directory(settings.data_dir, index), shard=index, segment_max_bytes=_segment_max_bytes(settings)
+            wal_directory(settings.data_dir, index),
+            shard=index,
+            segment_max_bytes=_segment_max_bytes(settings),
+            clock=clock,
         )
-        recovered.append((log, Shard(index, settings, log=log, stopping=stopping)))
+        shard = Shard(index, settings, log=log, log_is_another=directory.log_is_another, stopping=stopping)
+        recovered.append((log, shard))
+    directory.keep_id()
     return recovered
-
-
-def _found_indexes(data_dir: Path) -> set[int]:
-    """Return the indexes of the shards that have left a log, whatever ``shard_count`` is now."""
-    return {int(path.name.removeprefix("shard-")) for path in (data_dir / WAL_DIRECTORY).glob("shard-[0-9]*")}
 
 
 def _segment_max_bytes(settings: ShardSettings) -> int:

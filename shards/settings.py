@@ -5,6 +5,9 @@ from typing import Literal
 
 import attrs
 
+SHARDS_MAX = 256
+"""Most shards that a data directory may have; each has three digits in the names of its files."""
+
 WalSync = Literal["always", "interval", "off"]
 
 
@@ -13,7 +16,7 @@ class ShardSettings:
     """Settings of the buffering; sizes are in bytes, times in ms."""
 
     data_dir: Path
-    shard_count: int = 4
+    shard_count: int = attrs.field(default=4, validator=attrs.validators.in_(range(1, SHARDS_MAX + 1)))
     flush_interval_ms: int = 200
     flush_max_rows: int = 10_000
     checkpoint_interval_ms: int = 5_000

@@ -9,7 +9,7 @@ from pathlib import Path
 from zlib import crc32
 
 from shards.audit.accounting import Books
-from shards.deadletters.file import DeadLetterFile
+from shards.deadletters.file import DeadLetterFile, letters_path
 from shards.events import Event, encode_row
 from shards.flush.flusher import Flusher
 from shards.flush.gate import StoreGate
@@ -27,16 +27,16 @@ from shards.snapshot import ShardSnapshot
 from shards.stores.base import Store
 from shards.tasks.threads import Threads
 from shards.wal.committer import Committer
-from shards.wal.log import Recovery, ShardLog
+from shards.wal.directory import WAL_DIRECTORY, shard_name
+from shards.wal.log import ShardLog
+from shards.wal.recovery import Recovery
 
 _log = get_logger(__name__)
-
-WAL_DIRECTORY = "wal"
 
 
 def wal_directory(data_dir: Path, index: int) -> Path:
     """Return the directory of a shard's segments."""
-    return data_dir / WAL_DIRECTORY / f"shard-{index:03d}"
+    return data_dir / WAL_DIRECTORY / shard_name(index)
 
 
 def shard_of(match_id: str, shard_count: int) -> int:
@@ -55,17 +55,33 @@ class Shard:
     """
 
     def __init__(
-        self, index: int, settings: ShardSettings, *, log: ShardLog, stopping: Callable[[], bool] = lambda: False
+        self,
+        index: int,
+        settings: ShardSettings,
+        *,
+        log: ShardLog,
+        log_is_another: bool = False,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Recover the log and the dead letters. Blocking; raises as :meth:`shards.wal.log.ShardLog.recover`."""
+        """Recover the log and the dead letters. Blocking; raises as :meth:`shards.wal.log.ShardLog.recover`.
+
+        Args:
+            index: of the shard, from 0.
+            settings: of all shards.
+            log: not recovered yet.
+            log_is_another: the log is not the one whose dead letters are found.
+            stopping: whether to break off, because the service is shutting down.
+        """
         self.index = index
         self.retired = index >= settings.shard_count
         self._settings = settings
         self._log = log
-        path = settings.data_dir / "deadletters" / f"shard-{index:03d}.jsonl"
-        self.dead_letters = DeadLetterFile(path, shard=index)
+        self.dead_letters = DeadLetterFile(letters_path(settings.data_dir, index), shard=index)
         self.dead_letters.recover()
+        if log_is_another:
+            self.dead_letters.disown(beyond=0)
         recovery = log.recover(letters_after=self.dead_letters.rows_after, stopping=stopping)
+        self.dead_letters.disown(beyond=log.durable_seq)
         self.pending = PendingRows(max_rows=settings.memory_max_rows, max_bytes=settings.memory_max_bytes)
         self.pending.recover(
             upto=log.checkpoint.upto,
@@ -183,7 +199,10 @@ class Shard:
 
     def snapshot(self) -> ShardSnapshot:
         """Return the shard's present figures."""
-        flusher, tally, letters = self.flusher, self.tally, self.dead_letters
+        flusher, tally = self.flusher, self.tally
+        # An older release may have taken letters of a log that was lost for its own, more than this one has.
+        requeued = min(self.dead_letters.requeued, tally.dead_lettered)
+        discarded = min(self.dead_letters.discarded, tally.dead_lettered - requeued)
         pending = len(self.pending)
         unaccounted = self.pending.last_seq - (tally.confirmed + pending + tally.dead_lettered + tally.damaged)
         self._report_unaccounted(unaccounted)
@@ -192,9 +211,9 @@ class Shard:
             appended=self.pending.last_seq,
             confirmed=tally.confirmed,
             pending=pending,
-            dead_lettered=tally.dead_lettered - letters.requeued - letters.discarded,
-            requeued=letters.requeued,
-            discarded=letters.discarded,
+            dead_lettered=tally.dead_lettered - requeued - discarded,
+            requeued=requeued,
+            discarded=discarded,
             damaged=tally.damaged,
             unaccounted=unaccounted,
             depth=pending - flusher.in_flight,
@@ -223,4 +242,5 @@ class Shard:
     def close(self) -> None:
         """Close the files."""
         self.flusher.close()
+        self._log.seal()
         self._log.close()

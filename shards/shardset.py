@@ -99,7 +99,8 @@ class ShardSet:
             _log.critical("write-ahead log not readable", error=str(error), exc_info=error)
 
     async def _recover_shards(self) -> None:
-        recovered = await self._threads.run(partial(recovered_shards, self._settings, stopping=self._stopping.is_set))
+        recover = partial(recovered_shards, self._settings, self._directory, clock=self.clock)
+        recovered = await self._threads.run(partial(recover, stopping=self._stopping.is_set))
         self._check_stopping()
         writer = uuid.uuid4().hex
         shards = [shard for _, shard in recovered]

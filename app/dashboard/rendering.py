@@ -6,6 +6,7 @@ stream alike, so that a page kept current equals one loaded anew.
 
 import asyncio
 import json
+import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -57,8 +58,12 @@ def changed(regions: Regions, *, since: Regions) -> Regions:
 
 
 def encode_update(regions: Regions, *, as_of_ms: int) -> str:
-    """Return the data of one ``update`` message: what changed, and when the figures were counted."""
-    return json.dumps({"asOf": as_of_ms, "regions": regions}, ensure_ascii=False, separators=(",", ":"))
+    """Return the data of one ``update`` message: what changed, when the figures were counted, and the time now.
+
+    The page tells their age from both, so that it is right again with the next message after a clock was set.
+    """
+    update = {"asOf": as_of_ms, "renderedAt": time.time_ns() // 1_000_000, "regions": regions}
+    return json.dumps(update, ensure_ascii=False, separators=(",", ":"))
 
 
 class MatchRegions:

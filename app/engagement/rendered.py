@@ -23,7 +23,7 @@ KEPT = 256
 BUCKETS_AT_ONCE = 1_000
 """Buckets of a curve above which its answer is made in a thread, because it would hold up the event loop."""
 
-FRESH_MS = 2_000
+FRESH_S = 2.0
 CHANGING = {True: ("asOf", "responseTimePercentiles"), False: ("responseTimePercentiles",)}
 """Members that are no reason to send metrics again, by whether these are fresh: ``asOf`` of old ones shows the age."""
 
@@ -57,6 +57,6 @@ class RenderedMetrics:
 
 def _rendered(aggregates: MatchAggregates, percentiles: Percentiles, curve: CurveWanted | None) -> Rendered:
     view = metrics_view(aggregates, percentiles=percentiles, curve=curve)
-    fresh = time.time() * 1000 - aggregates.as_of_ms < FRESH_MS
+    fresh = time.monotonic() - aggregates.counted_at < FRESH_S
     counted = essence(view, without=CHANGING[fresh])
     return Rendered(msgspec.json.encode(view), tag_of(counted))

@@ -41,8 +41,8 @@ def match_status(aggregates: MatchAggregates) -> Status:
     This is the status when the match was counted, because nobody can tell it while ClickHouse is away. Events that are
     on disk only keep a quiet match live, because they are newer.
     """
-    quiet_ms = aggregates.as_of_ms - aggregates.last_received_ms
-    return "finished" if aggregates.ended or (quiet_ms > QUIET_MS and not aggregates.pending_events) else "live"
+    is_quiet = aggregates.quiet_ms > QUIET_MS and not aggregates.pending_events
+    return "finished" if aggregates.ended or is_quiet else "live"
 
 
 def match_score(aggregates: MatchAggregates) -> dict[str, int] | None:

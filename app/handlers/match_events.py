@@ -83,10 +83,10 @@ def _after(cursor: str | None, query: EventQuery, faults: list[Fault]) -> Positi
     if cursor is None:
         return None
     try:
-        at_ms, received_ns, event_id = position_of(cursor, scope=_scope(query), decoder=_place)
-        if not (0 <= at_ms < 1 << 62 and 0 <= received_ns < 1 << 64 and CANONICAL_UUID.fullmatch(event_id)):
+        at_ms, order_ns, event_id = position_of(cursor, scope=_scope(query), decoder=_place)
+        if not (0 <= at_ms < 1 << 62 and 0 <= order_ns < 1 << 64 and CANONICAL_UUID.fullmatch(event_id)):
             raise FieldError("leads nowhere; leave it out to begin with the first page")
-        return Position(at_ms, received_ns, event_id)
+        return Position(at_ms, order_ns, event_id)
     except FieldError as error:
         faults.append(Fault("cursor", str(error)))
         return None
@@ -99,7 +99,7 @@ def _scope(query: EventQuery) -> Scope:
 
 def _page_view(query: EventQuery, page: EventPage) -> dict[str, Any]:
     end = page.end
-    cursor = cursor_of((end.timestamp_ms, end.received_ns, end.event_id), scope=_scope(query)) if end else None
+    cursor = cursor_of((end.timestamp_ms, end.order_ns, end.event_id), scope=_scope(query)) if end else None
     return {
         "matchId": query.match_id,
         "events": [_event_view(found) for found in page.events],

@@ -1,6 +1,5 @@
 """`GET /api/matches` and `GET /api/matches/{matchId}/metrics`."""
 
-import time
 from collections.abc import Mapping
 
 from aiohttp import web
@@ -73,8 +72,8 @@ async def _page_of_matches(context: Context, page: MatchesPage) -> tuple[list[Ma
             if len(found) == page.limit:
                 return found, after
             after = (last_ms, match_id)
-            if page.active and last_ms < time.time_ns() // 1_000_000 - QUIET_MS:
-                return found, None
+            if page.active and last_ms < context.shards.clock.earliest_ms(QUIET_MS):
+                return found, None  # all that follow are quiet
             if _is_wanted(match_id, answers, active=page.active):
                 found.append(answers[match_id])
         if len(recent) <= looked_at:

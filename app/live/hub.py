@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
+import attrs
 from cachetools import LRUCache, TTLCache
 
 from app.engagement.rendered import RenderedMetrics
@@ -25,6 +26,7 @@ from shards import (
     EventReads,
     MatchAggregates,
     MatchReads,
+    ReceiptClock,
     StoreUnavailable,
     Watch,
 )
@@ -33,7 +35,8 @@ ACTIVE_S = 15 * 60
 """Seconds for which a match counts as active after an event, unless it ended."""
 
 ACTIVE_MAX = 100_000
-"""Most matches whose last event is remembered, and whose end is; so also the most that are counted as active."""
+"""Most matches whose last event is remembered, of those that ended and of others; so also the most that are counted as
+active."""
 
 RESTING_S = 60.0
 RESTING_MAX = 64
@@ -68,6 +71,7 @@ class Live:
         event_reads: EventReads,
         rendered: RenderedMetrics,
         *,
+        clock: ReceiptClock,
         watch: Watch,
         patience: Patience | None = None,
     ) -> None:
@@ -77,6 +81,7 @@ class Live:
         self._rendered = rendered
         self._reads = reads
         self._event_reads = event_reads
+        self._clock = clock
         self._answers = Answers(self._load, patience=patience)
         self._recent: Shared[_Page, list[tuple[str, int]]] = Shared(
             max_age_s=PAGES_AGE_S, keys_max=PAGES_KEPT, wait=patience.wait_for
@@ -90,7 +95,7 @@ class Live:
         self._resting: TTLCache[str, Topic] = TTLCache(RESTING_MAX, RESTING_S)
         # A TTLCache took 2 % of the time of a request of one event.
         self._active: OrderedDict[str, float] = OrderedDict()
-        self._ended: LRUCache[str, None] = LRUCache(ACTIVE_MAX)
+        self._ended: LRUCache[str, float] = LRUCache(ACTIVE_MAX)
         self._closed = False
 
     async def aggregates(self, match_id: str, *, bucket_ms: int = MINUTE_MS) -> MatchAggregates:
@@ -175,9 +180,24 @@ class Live:
 
     async def _load(self, match_ids: Sequence[str]) -> dict[str, MatchAggregates]:
         """Load matches, with short buckets where somebody asked for these lately."""
+        counted_at = time.monotonic()
         fine = [match_id for match_id in match_ids if match_id in self._fine]
         found = await self._reads.aggregates([match_id for match_id in match_ids if match_id not in fine])
-        return found | await self._reads.aggregates(fine, bucket_ms=CURVE_BUCKET_MS)
+        found |= await self._reads.aggregates(fine, bucket_ms=CURVE_BUCKET_MS)
+        return {
+            match_id: attrs.evolve(answer, counted_at=counted_at, quiet_ms=self._quiet_ms(answer))
+            for match_id, answer in found.items()
+        }
+
+    def _quiet_ms(self, answer: MatchAggregates) -> int:
+        """Return how long nothing was received of a match.
+
+        What was accepted here is told by the monotonic clock. So only a receipt that another process had, or this one
+        before its start or long ago, is dated by its time on the wall clock.
+        """
+        quiet_ms = self._clock.elapsed_ms(answer.last_received_ms)
+        heard_at = self._active.get(answer.match_id) or self._ended.get(answer.match_id)
+        return quiet_ms if heard_at is None else min(quiet_ms, round((time.monotonic() - heard_at) * 1000))
 
     def accepted(self, events: Sequence[Event]) -> None:
         """Note that these events are durable; highlights of watched matches go out at once. Cheap."""
@@ -193,8 +213,10 @@ class Live:
     def _accepted(self, match_id: str, events: Sequence[Event]) -> None:
         if "match_end" in [event.event_type for event in events]:
             self._active.pop(match_id, None)
-            self._ended[match_id] = None
-        elif match_id not in self._ended:
+            self._ended[match_id] = time.monotonic()
+        elif match_id in self._ended:
+            self._ended[match_id] = time.monotonic()
+        else:
             self._note_active(match_id)
         topic = self._topics.get(match_id)
         if topic is None and match_id in self._resting:

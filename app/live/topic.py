@@ -118,7 +118,7 @@ class Topic:
 
     def _missed(self, last_event_id: str) -> list[Message]:
         """Return the messages after the one with this id, which a viewer saw last; none for an id that is not ours."""
-        received_ms, event_id = _parts_of(last_event_id)
+        order_ms, event_id = _parts_of(last_event_id)
         if not event_id:
             return []
         sent = list(self._feed.values())
@@ -126,7 +126,7 @@ class Topic:
         if place >= self._seeded:
             return sent[place + 1 :]
         # The order in which seeded ones were sent is not known; those of that millisecond better twice than not at all.
-        seeded = (m for m in sent[: self._seeded] if m.value.received_ms >= received_ms)
+        seeded = (m for m in sent[: self._seeded] if m.value.order_ms >= order_ms)
         return [*(m for m in seeded if m.value.event_id != event_id), *sent[self._seeded :]]
 
     def _announce_others(self, highlights: Sequence[Highlight], *, received_since_ms: int) -> None:
@@ -168,14 +168,14 @@ class Topic:
         if highlight.event_id in list(self._feed)[: self._seeded]:
             self._seeded -= 1
         self._feed.pop(highlight.event_id, None)
-        return self._remember(highlight, id_ms=highlight.received_ms + 1)
+        return self._remember(highlight, id_ms=highlight.order_ms + 1)
 
     def _remember(self, highlight: Highlight, *, id_ms: int | None = None) -> Message:
         message = Message(
             event="event",
             text=msgspec.json.encode(highlight_view(highlight)),
             value=highlight,
-            id=f"{highlight.received_ms if id_ms is None else id_ms}-{highlight.event_id}",
+            id=f"{highlight.order_ms if id_ms is None else id_ms}-{highlight.event_id}",
         )
         self._feed[highlight.event_id] = message
         self._sent[highlight.event_id] = None
@@ -218,7 +218,8 @@ class Topic:
                     viewer.end()  # a viewer that comes back is told that there is no such match
             if newest is None or (newest == shown and time.monotonic() - shown_at < REPEAT_S):
                 continue
-            self._announce_others(newest.highlights, received_since_ms=shown.as_of_ms - RECENT_MS)
+            since_ms = min(shown.as_of_ms, newest.as_of_ms)  # the wall clock may have been set back in between
+            self._announce_others(newest.highlights, received_since_ms=since_ms - RECENT_MS)
             shown, shown_at, due = newest, time.monotonic(), _next_due(newest)
             self._publish([self._snapshot(newest)])
 
@@ -231,9 +232,8 @@ class Topic:
 
 
 def _next_due(shown: MatchAggregates) -> float:
-    """Return when the next count may begin, on the monotonic clock, because the wall clock may have been set."""
-    age_s = time.time() - shown.as_of_ms / 1000
-    return time.monotonic() + INTERVAL_S - max(0.0, min(age_s, INTERVAL_S))
+    """Return when the next count may begin, on the monotonic clock."""
+    return shown.counted_at + INTERVAL_S
 
 
 def _oldest_held(highlights: Sequence[Highlight]) -> dict[bool, int]:
@@ -258,10 +258,10 @@ def _is_outdated(announced: Highlight, counted: Highlight) -> bool:
 
 
 def _parts_of(message_id: str) -> tuple[int, str]:
-    """Return the time of receipt in ms and the event id in a message's id; 0 and "" for an id that is not ours."""
-    received, _, event_id = message_id.partition("-")
-    is_ours = received.isascii() and received.isdigit() and len(received) < 20 and canonical_id(event_id)
-    return (int(received), event_id) if is_ours else (0, "")
+    """Return the order in ms and the event id in a message's id; 0 and "" for an id that is not ours."""
+    order, _, event_id = message_id.partition("-")
+    is_ours = order.isascii() and order.isdigit() and len(order) < 20 and canonical_id(event_id)
+    return (int(order), event_id) if is_ours else (0, "")
 
 
 def _highlight_of(event: Event, *, retracted: bool) -> Highlight:
@@ -274,8 +274,9 @@ def _highlight_of(event: Event, *, retracted: bool) -> Highlight:
         metadata=event.metadata,
         retracted=retracted,
         received_ms=event.received_ns // 1_000_000,
+        order_ms=event.order_ns // 1_000_000,
     )
 
 
 def _receipt(highlight: Highlight) -> tuple[int, str]:
-    return highlight.received_ms, highlight.event_id
+    return highlight.order_ms, highlight.event_id

@@ -114,6 +114,7 @@ class EventSchema:
             incoming.player_id,
             metadata,
             received_ns,
+            self._clock.order_ns(),
         )
 
     def _check(

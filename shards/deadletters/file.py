@@ -1,63 +1,57 @@
 """Dead letters: rows that only ClickHouse refuses, kept with its error, and what was done with each by hand.
 
 Each shard has one file, which only grows: a JSON line for each letter (:class:`DeadLetter`), and one more for each that
-was settled by hand (:class:`Settlement`). Every line is fsynced before it counts; a torn line is passed over.
+was settled by hand (:class:`Settlement`). Every line is fsynced before it counts, one that a start finds too. A torn
+line is cut off, a damaged one is passed over.
+
+A letter whose row the log has lost (:class:`LogEnd`) is *disowned*: it can be listed, read and settled as before, and
+counts in no sum. Its number is given out again, to another row.
 """
 
 import asyncio
 import heapq
-import os
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 from zlib import crc32
 
 import attrs
 import msgspec
 
+from shards.deadletters.lines import (
+    Action,
+    DeadLetter,
+    Line,
+    LogEnd,
+    RowRef,
+    Settlement,
+    decode_line,
+    letter_at,
+    settlement_at,
+)
+from shards.events import current_row
 from shards.logger import get_logger
+from shards.wal.directory import shard_index, shard_name
 from shards.wal.files import LineFile
 
 _log = get_logger(__name__)
 
-Action = Literal["requeued", "discarded"]
-RowRef = tuple[int, int]
-"""A row of the log: shard and sequence number."""
+DIRECTORY = "deadletters"
+_SUFFIX = ".jsonl"
+
 Place = tuple[int, str]
 """Place of a letter in the order of all: when it was put aside, in µs since the epoch, and its id."""
 
 
-@attrs.frozen(kw_only=True)
-class DeadLetter:
-    """One row put aside: ``row`` is the JSON text of the WAL record, ``code`` and ``error`` are ClickHouse's."""
-
-    shard: int
-    seq: int
-    code: int
-    error: str
-    at: datetime
-    row: str
-
-    @property
-    def at_us(self) -> int:
-        """Time when it was put aside, in µs since the epoch."""
-        return round(self.at.timestamp() * 1_000_000)
+def letters_path(data_dir: Path, index: int) -> Path:
+    """Return the file of a shard's dead letters."""
+    return data_dir / DIRECTORY / f"{shard_name(index)}{_SUFFIX}"
 
 
-@attrs.frozen(kw_only=True)
-class Settlement:
-    """Action taken on a letter by hand. A requeued letter was appended again with the text ``row``, as ``again``.
-
-    ``again`` is None for a letter that was discarded, or that an older release requeued.
-    """
-
-    letter: str
-    action: Action
-    at: datetime
-    row: str = ""
-    again: RowRef | None = None
+def letters_index(name: str) -> int | None:
+    """Return the index of the shard whose dead letters are in the file of this name; None if no shard's are."""
+    return shard_index(name.removesuffix(_SUFFIX)) if name.endswith(_SUFFIX) else None
 
 
 @attrs.frozen(kw_only=True)
@@ -84,6 +78,7 @@ class _LetterEntry:
     row_crc: int
     offset: int
     settled_offset: int | None = None
+    action: Action | None = None
     again: RowRef | None = None
 
     @property
@@ -95,7 +90,8 @@ class DeadLetterFile:
     """The dead letters of one shard. A letter is fsynced before its row counts as done with.
 
     Memory holds each letter's place in the file, not its text. The id of a letter, ``<shard>-<sequence number>``, never
-    changes. If a number comes twice, because the log was lost but not the letters, the later id has a suffix.
+    changes. If a number comes twice, because the log was lost but not the letters, the later id has a suffix. All
+    counts and numbers are those of letters that are not disowned.
     """
 
     def __init__(self, path: Path, *, shard: int) -> None:
@@ -103,6 +99,7 @@ class DeadLetterFile:
         self._shard = shard
         self._lock = threading.Lock()
         self._entries: dict[str, _LetterEntry] = {}
+        self._owned: dict[int, _LetterEntry] = {}
         self._settled: dict[Action, int] = {"requeued": 0, "discarded": 0}
 
     @property
@@ -119,14 +116,20 @@ class DeadLetterFile:
         return letter_id in self._entries
 
     def recover(self) -> None:
-        """Read the file. Blocking; called once, before anything else. Raises OSError."""
+        """Make the file durable as it is found, and read it. Blocking; called once, before anything else.
+
+        Raises OSError, because a letter that a power failure may still take away must not count.
+        """
+        self._file.recover()
         for offset, line in self._lines():
             if isinstance(line, DeadLetter):
                 self._enter(line, offset)
-            else:
+            elif isinstance(line, Settlement):
                 self._enter_settlement(line, offset)
+            else:
+                self._disown_beyond(line.log_ends_at)
 
-    def _lines(self) -> Iterator[tuple[int, DeadLetter | Settlement]]:
+    def _lines(self) -> Iterator[tuple[int, Line]]:
         if not self._file.path.exists():
             return
         offset = 0
@@ -134,20 +137,23 @@ class DeadLetterFile:
             for number, line in enumerate(file, 1):
                 try:
                     if line.strip():
-                        yield offset, _decode(line)
+                        yield offset, decode_line(line)
                 except (msgspec.DecodeError, UnicodeDecodeError):
                     _log.warning("dead letter line damaged", path=str(self._file.path), line=number)
                 offset += len(line)
 
     def _enter(self, letter: DeadLetter, offset: int) -> None:
-        row_crc = crc32(letter.row.encode())
-        letter_id, copies = f"{letter.shard}-{letter.seq}", 1
-        while (known := self._entries.get(letter_id)) is not None:
+        row_crc = crc32(current_row(letter.row.encode()))
+        if (known := self._owned.get(letter.seq)) is not None:
             if known.row_crc == row_crc:
                 return  # written again after a failed write that had left a whole line
+            self._disown(known)
+        letter_id, copies = f"{letter.shard}-{letter.seq}", 1
+        while letter_id in self._entries:
             copies += 1
             letter_id = f"{letter.shard}-{letter.seq}-{copies}"
-        self._entries[letter_id] = _LetterEntry(letter_id, letter.seq, letter.at_us, row_crc, offset)
+        entry = _LetterEntry(letter_id, letter.seq, letter.at_us, row_crc, offset)
+        self._entries[letter_id] = self._owned[letter.seq] = entry
 
     def _enter_settlement(self, settlement: Settlement, offset: int) -> None:
         entry = self._entries.get(settlement.letter)
@@ -156,25 +162,47 @@ class DeadLetterFile:
             _log.warning("settlement without its dead letter", path=path, letter=letter, action=settlement.action)
         elif entry.settled_offset is None:
             entry.settled_offset = offset
+            entry.action = settlement.action
             entry.again = settlement.again
-            self._settled[settlement.action] += 1
+            self._settled[settlement.action] += self._owned.get(entry.seq) is entry
+
+    def disown(self, *, beyond: int) -> None:
+        """Disown the letters with numbers beyond one, durably, because the log does not hold their rows any more.
+
+        Blocking; called before the log gives out more numbers. Raises OSError.
+        """
+        if letters := sum(seq > beyond for seq in self._owned):
+            line = LogEnd(log_ends_at=beyond, at=datetime.now(UTC))
+            self._file.append(msgspec.json.encode(line) + b"\n")
+            self._disown_beyond(beyond)
+            effect = "they can be requeued or discarded, and count in no sum"
+            _log.warning("dead letters without their rows", shard=self._shard, letters=letters, effect=effect)
+
+    def _disown_beyond(self, end: int) -> None:
+        for entry in [entry for seq, entry in self._owned.items() if seq > end]:
+            self._disown(entry)
+
+    def _disown(self, entry: _LetterEntry) -> None:
+        del self._owned[entry.seq]
+        if entry.action is not None:
+            self._settled[entry.action] -= 1
 
     def seqs(self) -> set[int]:
         """Return the sequence numbers whose rows were put aside."""
-        return {entry.seq for entry in self._entries.values()}
+        return set(self._owned)
 
     def requeued_as(self, seq: int) -> RowRef | None:
         """Return the row that a letter was appended again as; None if it was not, or that is unknown."""
-        entry = self._entries.get(f"{self._shard}-{seq}")
+        entry = self._owned.get(seq)
         return entry.again if entry else None
 
     def rows_after(self, seq: int) -> set[tuple[int, int]]:
         """Return number and CRC-32 of the rows beyond ``seq`` that were put aside."""
-        return {(entry.seq, entry.row_crc) for entry in self._entries.values() if entry.seq > seq}
+        return {(entry.seq, entry.row_crc) for entry in self._owned.values() if entry.seq > seq}
 
     def count_upto(self, seq: int) -> int:
         """Return how many letters have a sequence number of at most ``seq``."""
-        return sum(entry.seq <= seq for entry in self._entries.values())
+        return sum(owned <= seq for owned in self._owned)
 
     async def put_aside(self, *, seq: int, row: bytes, code: int, error: str) -> None:
         """Keep a row, durably. Raises OSError."""
@@ -222,27 +250,5 @@ class DeadLetterFile:
     @staticmethod
     def _read(fd: int, entry: _LetterEntry) -> FiledLetter:
         settled_offset = entry.settled_offset
-        settlement = None if settled_offset is None else _settlement.decode(_line_at(fd, settled_offset))
-        return FiledLetter(id=entry.id, letter=_letter.decode(_line_at(fd, entry.offset)), settlement=settlement)
-
-
-_letter = msgspec.json.Decoder(DeadLetter)
-_settlement = msgspec.json.Decoder(Settlement)
-
-_PIECE_BYTES = 64 << 10
-
-
-def _decode(line: bytes) -> DeadLetter | Settlement:
-    try:
-        return _letter.decode(line)
-    except msgspec.ValidationError:
-        return _settlement.decode(line)
-
-
-def _line_at(fd: int, offset: int) -> bytes:
-    line = b""
-    while piece := os.pread(fd, _PIECE_BYTES, offset + len(line)):
-        line += piece
-        if b"\n" in piece:
-            break
-    return line.partition(b"\n")[0]
+        settlement = None if settled_offset is None else settlement_at(fd, settled_offset)
+        return FiledLetter(id=entry.id, letter=letter_at(fd, entry.offset), settlement=settlement)

@@ -7,7 +7,8 @@ from typing import Any
 
 import attrs
 
-from shards.deadletters.file import Action, DeadLetterFile, FiledLetter, Place
+from shards.deadletters.file import DeadLetterFile, FiledLetter, Place
+from shards.deadletters.lines import Action
 from shards.errors import KeyChanged, LetterSettled, UnknownLetter, WalFailed
 from shards.events import Event, decode_row, encode_row
 from shards.logger import get_logger
@@ -51,7 +52,7 @@ class DeadLetters:
     async def requeue(self, letter_id: str, event: Event | None = None) -> FiledLetter:
         """Append the letter's row again, or ``event`` in its place; return the letter with its settlement.
 
-        The time of receipt stays the same, because the copy received first stands. A row that fails again becomes
+        Time and order of receipt stay the same, because the copy received first stands. A row that fails again becomes
         another letter.
 
         Raises:
@@ -112,4 +113,4 @@ def _event_to_append(letter_id: str, first: Event, event: Event | None) -> Event
         return first
     if (event.match_id, event.event_id) != (first.match_id, first.event_id):
         raise KeyChanged(letter_id)
-    return attrs.evolve(event, received_ns=first.received_ns)
+    return attrs.evolve(event, received_ns=first.received_ns, order_ns=first.order_ns)

@@ -67,7 +67,8 @@ class Tally:
         ``old`` is the checkpoint before it, whose counts it takes over.
         """
         beyond = minus(self.confirmed_beyond, ((1, upto),))
-        return Checkpoint(
+        return attrs.evolve(
+            old,
             upto=upto,
             confirmed=self.confirmed - size(beyond),
             dead_lettered=old.dead_lettered + sum(old.upto < seq <= upto for seq in self.dead_beyond),

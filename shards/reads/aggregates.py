@@ -28,7 +28,8 @@ class Highlight:
         player_id: empty where absent.
         metadata: JSON text as it was sent.
         retracted: withdrawn by a retraction; shown struck out.
-        received_ms: when it was received, ms since the epoch.
+        received_ms: when it was received, ms since the epoch, by the wall clock.
+        order_ms: its place in the order of receipts, which rises whatever clocks do; as a rule the same.
     """
 
     event_id: str
@@ -39,6 +40,7 @@ class Highlight:
     metadata: str
     retracted: bool
     received_ms: int = 0
+    order_ms: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -59,7 +61,11 @@ class MatchAggregates:
         ended: there is a ``match_end``.
         highlights: newest first, at most 100 besides at most 100 retractions; retracted ones are kept and marked.
         pending_events: accepted, but on disk only, and not in these figures yet.
-        as_of_ms: when counting began; every event acknowledged before is in. Not part of equality.
+        as_of_ms: when counting began, by the wall clock; every event acknowledged before is in. Not part of equality,
+            as the next two.
+        counted_at: the same moment or an earlier one of the monotonic clock, in s. From it the age is told, because
+            the wall clock may have been set since. 0 if nobody noted it: that is long ago.
+        quiet_ms: how long nothing had been received by then, whatever clocks showed; 0 if nobody worked it out.
     """
 
     match_id: str
@@ -76,6 +82,8 @@ class MatchAggregates:
     highlights: tuple[Highlight, ...] = ()
     pending_events: int = 0
     as_of_ms: int = attrs.field(default=0, eq=False)
+    counted_at: float = attrs.field(default=0.0, eq=False)
+    quiet_ms: int = attrs.field(default=0, eq=False)
 
     @property
     def latest_ms(self) -> int:
@@ -83,20 +91,20 @@ class MatchAggregates:
         return min(self.last_ms, self.last_received_ms)
 
 
-GroupHighlight = tuple[int, int, str, str]
+GroupHighlight = tuple[int, int, str, str, int]
 NO_START = (0, 0, "")
 LAST_VERSION = 2**64 - 1
-"""Highest version: a row's version is this less its time of receipt in ns."""
+"""Highest version: a row's version is this less its order."""
 
 
 class Group(NamedTuple):
     """The events of one type and team of a match, including withdrawn ones.
 
     ``named`` is the id of an event that a retraction may have withdrawn; the group then holds that event alone.
-    ``start`` is (timestamp, time of receipt in ns, texts) of the earliest match_start, else :data:`NO_START`.
+    ``start`` is (timestamp, order, texts) of the earliest match_start, else :data:`NO_START`.
     ``targets`` are the ids that retractions name, in any spelling.
-    ``highlights`` are (negative timestamp, version, id, texts). Versions are the table's: lower is later received.
-    Texts are the table's column "highlight".
+    ``highlights`` are (negative timestamp, version, id, texts, time of receipt in ms). Versions are the table's: lower
+    is later received. Texts are the table's column "highlight".
     """
 
     named: str
@@ -242,6 +250,7 @@ def _highlight(
     version: int,
     event_id: str,
     texts: str,
+    received_ms: int,
     event_type: str,
     team_id: str,
     withdrawn: Collection[str],
@@ -255,5 +264,6 @@ def _highlight(
         player_id=player_id,
         metadata=metadata,
         retracted=event_id in withdrawn,
-        received_ms=(LAST_VERSION - version) // 1_000_000,
+        received_ms=received_ms,
+        order_ms=(LAST_VERSION - version) // 1_000_000,
     )

@@ -84,9 +84,11 @@ def _group(row: _PlainRow) -> Group:
     start = NO_START
     targets: list[str] = []
     if row.event_type == MATCH_START:
-        start = min((-negative_at, LAST_VERSION - version, texts) for negative_at, version, _, texts in row.highlights)
+        start = min(
+            (-negative_at, LAST_VERSION - version, texts) for negative_at, version, _, texts, _ in row.highlights
+        )
     elif row.event_type == RETRACTION:
-        targets = [retracted_id(texts_of(texts)[0]) for *_, texts in row.highlights]
+        targets = [retracted_id(texts_of(texts)[0]) for *_, texts, _ in row.highlights]
     return Group(
         *("", row.event_type, row.team_id, row.events, row.first_ms, row.last_ms, row.received_ms),
         *(start, targets, row.highlights),
@@ -137,5 +139,5 @@ def _places(groups: Iterable[Group]) -> dict[str, tuple[int, str, str]]:
     return {
         event_id: (-negative_at, group.event_type, group.team_id)
         for group in groups
-        for negative_at, _, event_id, _ in group.highlights
+        for negative_at, _, event_id, *_ in group.highlights
     }

@@ -11,21 +11,23 @@ from shards.stores.schema import HIGHLIGHT_TEXTS, ROW_STRUCTURE
 from shards.stores.sql import heredoc, rows_source
 
 NO_ID = f"toUUID('{NOBODY}')"
-COLUMNS = "event_id, event_type, happened, team_id, highlight, version"
-"""An event's columns in these statements: ``happened`` is in ms."""
+COLUMNS = "event_id, event_type, happened, team_id, highlight, version, received"
+"""An event's columns in these statements: ``happened`` and ``received`` are in ms, ``version`` tells the order."""
 
 HAPPENED = "toUnixTimestamp64Milli(timestamp)"
-STORED_COLUMNS = f"event_id, event_type, toInt64({HAPPENED}) AS happened, team_id, highlight, version"
+RECEIVED = "toUnixTimestamp64Milli(received_at)"
+STORED_COLUMNS = (
+    f"event_id, event_type, toInt64({HAPPENED}) AS happened, team_id, highlight, version, "
+    f"toInt64({RECEIVED}) AS received"
+)
 """The same columns, made from those of the table."""
-
-LAST_RECEIPT = "toInt64(intDiv(max(bitNot(version)), 1000000))"
-"""Time of the last receipt of the events, in ms; 0 if there is none."""
 
 IS_HIGHLIGHT = f"event_type IN {HIGHLIGHT_TYPES!r}"
 # Among the pending rows too, the copy received first stands.
 _PENDING = f"""CREATE OR REPLACE TEMPORARY TABLE pending ENGINE = Memory AS
   SELECT match_id, event_id, CAST(event_type, 'LowCardinality(String)') AS event_type,
-    timestamp AS happened, team_id, {HIGHLIGHT_TEXTS} AS highlight, bitNot(toUInt64(received_ns)) AS version
+    timestamp AS happened, team_id, {HIGHLIGHT_TEXTS} AS highlight, bitNot(toUInt64(order_ns)) AS version,
+    intDiv(received_ns, 1000000) AS received
   FROM {{source}} ORDER BY version DESC LIMIT 1 BY match_id, event_id"""
 # PREWHERE may come before FINAL, because all versions of a row have one key; else FINAL reads all that shares granules.
 _STORED = f"SELECT match_id, {STORED_COLUMNS} FROM {{database}}.events FINAL PREWHERE match_id {{is_one}}"
@@ -44,8 +46,8 @@ TARGET = "toUUIDOrZero(replaceRegexpAll(lower(JSONExtractString(metadata, 'event
 _NAMED = "SELECT event_id FROM format(TSV, 'event_id UUID', {ids})"
 # A row is one text, because clients need several times as long to take many columns, and arrays in them, apart.
 _PLAIN_COUNTS = f"""SELECT formatRowNoNewline('JSONCompactEachRow', match_id, event_type, team_id, count(),
-    min({{time}}), max({{time}}), {LAST_RECEIPT}, {{curve}},
-    groupArraySortedIf({HIGHLIGHTS})((-{{time}}, version, event_id, highlight), highlight != ''))"""
+    min({{time}}), max({{time}}), max({{received}}), {{curve}},
+    groupArraySortedIf({HIGHLIGHTS})((-{{time}}, version, event_id, highlight, {{received}}), highlight != ''))"""
 _LISTED_BUCKETS = "groupArray({listed:d})(intDiv({time}, {bucket_ms}))"
 _COUNTED_BUCKETS = "countMap(map(intDiv({time}, {bucket_ms}), 1))"
 _PLAIN_GROUPING = "GROUP BY match_id, event_type, team_id"
@@ -62,11 +64,11 @@ _WITHOUT_NAMED = f"SELECT {NO_ID} AS about, * FROM ({{rows}})"
 # An id named in one match gets a group of its own in all of them; the match that named it shows later.
 _WITH_NAMED = f"SELECT if(event_id IN ({{named}}), event_id, {NO_ID}) AS about, * FROM ({{rows}})"
 _COUNTS = f"""SELECT match_id, toString(about), toInt64(intDiv(happened, {{bucket_ms}}) * {{bucket_ms}}) AS bucket,
-    toString(event_type), team_id, toInt64(count()), min(happened), max(happened), {LAST_RECEIPT},
+    toString(event_type), team_id, toInt64(count()), min(happened), max(happened), max(received),
     minIf((happened, bitNot(version), highlight), units.event_type = 'match_start'),
     if(bucket = 0, groupArrayIf({TARGET_OF_HIGHLIGHT}, units.event_type = 'retraction'), []),
     if(bucket = 0, groupArraySortedIf({HIGHLIGHTS})(
-      (-happened, version, toString(event_id), highlight), highlight != ''), [])"""
+      (-happened, version, toString(event_id), highlight, received), highlight != ''), [])"""
 _GROUPING = "GROUP BY GROUPING SETS ((match_id, about, bucket, team_id), (match_id, about, event_type, team_id))"
 
 SETTINGS = "SETTINGS do_not_merge_across_partitions_select_final = 0, enable_shared_storage_snapshot_in_query = 1"
@@ -106,9 +108,11 @@ def plain_statements(
         max_rows: as for :func:`aggregates_statements`.
     """
     names = _names(database, match_ids)
-    source, time = (f"({_united(names)})", "happened") if pending else (_PLAIN_STORED.format(**names), HAPPENED)
+    source, time, received = _PLAIN_STORED.format(**names), HAPPENED, RECEIVED
+    if pending:
+        source, time, received = f"({_united(names)})", "happened", "received"
     curve = (_LISTED_BUCKETS if listed else _COUNTED_BUCKETS).format(time=time, bucket_ms=bucket_ms, listed=listed)
-    counts = _PLAIN_COUNTS.format(time=time, curve=curve)
+    counts = _PLAIN_COUNTS.format(time=time, received=received, curve=curve)
     return _with_pending(pending, f"{counts} FROM {source} {_PLAIN_GROUPING} {_settings(max_rows)}, {JSON_SETTINGS}")
 
 

@@ -1,10 +1,11 @@
 # ruff: noqa: S608 (names are constants and checked ones; text of others enters by heredoc())
 """The database objects: what must exist, and the numbered steps from older forms of it.
 
-``events`` is public: analysts query it with ``FINAL``. Its rows carry ``version`` = 2**64 - 1 - receive time in ns, and
-ReplacingMergeTree keeps the highest version of a key. So the copy received first stands, in whatever order rows arrive.
-The table is partitioned by the month of receipt, never by ``timestamp``, which a client chooses. A replay keeps the
-time of receipt, so a row and its replays meet in one partition.
+``events`` is public: analysts query it with ``FINAL``. Its rows carry ``version`` = 2**64 - 1 - order of receipt, and
+ReplacingMergeTree keeps the highest version of a key. So the copy received first stands, in whatever order rows arrive,
+and whatever the clocks showed (:mod:`shards.clock`). The table is partitioned by the month of receipt by the wall
+clock, never by ``timestamp``, which a client chooses. A replay keeps time and order of receipt, so a row and its
+replays meet in one partition.
 
 A view feeds ``ingest_ledger`` in the same insert. It names every column of ``events``, so ClickHouse refuses to drop
 one of them. ClickHouse commits the part of ``events`` before the rows that views made of it, so the ledger never shows
@@ -25,7 +26,7 @@ VERSION = 4
 
 ROW_STRUCTURE = (
     "match_id String, event_id UUID, event_type String, timestamp Int64, team_id String, player_id String, "
-    "metadata String, received_ns Int64"
+    "metadata String, received_ns Int64, order_ns Int64"
 )
 """Columns of a row in the WAL, see :class:`shards.events.Event`."""
 
@@ -72,7 +73,7 @@ _HIGHLIGHT_COLUMN = f"String MATERIALIZED {HIGHLIGHT_TEXTS}"
 _ROW_EXPRESSIONS = {
     "timestamp": "fromUnixTimestamp64Milli(timestamp, 'UTC')",
     "received_at": "fromUnixTimestamp64Milli(intDiv(received_ns, 1000000), 'UTC')",
-    "version": "18446744073709551615 - toUInt64(received_ns)",
+    "version": "18446744073709551615 - toUInt64(order_ns)",
 }
 
 

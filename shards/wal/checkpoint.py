@@ -6,7 +6,7 @@ import attrs
 import msgspec
 
 from shards.runs import Run
-from shards.wal.files import replace_file
+from shards.wal.files import keep_file, replace_file
 
 FILE_NAME = "checkpoint.json"
 
@@ -21,6 +21,9 @@ class Checkpoint:
         dead_lettered: count of the dead letters, including those settled by hand, which only their own file tells.
         damaged: count of those that the disk has lost.
         beyond: confirmed numbers behind ``upto``, because one before them still waits.
+        erased: count of those that were erased with their match.
+        durable: last number that was durable when this was written, so its loss is damage and no torn end.
+        order_upto: number, ns since the epoch, that no order given out by then exceeds; 0: none was reserved.
     """
 
     upto: int = 0
@@ -28,15 +31,25 @@ class Checkpoint:
     dead_lettered: int = 0
     damaged: int = 0
     beyond: tuple[Run, ...] = ()
+    erased: int = 0
+    durable: int = 0
+    order_upto: int = 0
+
+    @property
+    def proven(self) -> int:
+        """Last number that this checkpoint shows to be durable."""
+        return max(self.upto, self.durable, self.beyond[-1][1] if self.beyond else 0)
 
 
 def read_checkpoint(directory: Path) -> Checkpoint:
-    """Return the checkpoint; a fresh one if there is none or it cannot be decoded.
+    """Return the checkpoint, made durable as it is found; a fresh one if there is none or it cannot be decoded.
 
-    Without a checkpoint rows are sent again, and still count once.
+    Without a checkpoint rows are sent again, and still count once. Raises OSError.
     """
+    path = directory / FILE_NAME
     try:
-        return msgspec.json.decode((directory / FILE_NAME).read_bytes(), type=Checkpoint)
+        keep_file(path)
+        return msgspec.json.decode(path.read_bytes(), type=Checkpoint)
     except (FileNotFoundError, msgspec.DecodeError):
         return Checkpoint()
 

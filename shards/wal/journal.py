@@ -2,7 +2,7 @@
 
 The journal is one file beside the checkpoint, of lines with a checksum. Rows are noted and fsynced here before a
 checkpoint calls them done with; all others are sent again after a crash, and noted again. So a torn end never matters,
-and it counts which sequence numbers are covered, not how often.
+and it counts which sequence numbers are covered, not how often. A line that is damaged is passed over.
 
 The file grows by about one line a checkpoint, and is rewritten when it has doubled. Then the attempts of an hour
 become one entry, and all attempts that the ledger no longer shows become another.
@@ -19,7 +19,7 @@ import msgspec
 
 from shards.logger import get_logger
 from shards.runs import Run, union
-from shards.wal.files import LineFile, replace_file
+from shards.wal.files import LineFile
 
 _log = get_logger(__name__)
 
@@ -83,7 +83,8 @@ class Journal:
     ) -> None:
         """Note the rows that the journal does not cover. Blocking; called once, before anything else.
 
-        A file that cannot be read stops no start and is left as it is; :meth:`entries` will raise.
+        A file that cannot be read or made durable stops no start and is left as it is: :meth:`entries` tries again,
+        and raises as long as it fails.
 
         Args:
             written_upto: ``upto`` of the checkpoint as it was read.
@@ -97,9 +98,10 @@ class Journal:
                 self.note(Unprovable(reason="no_journal", runs=done, at_s=now_s))
         else:
             try:
+                self._file.recover()
                 self._rewrite(self._read())
             except OSError as error:
-                _log.warning("journal not readable", shard=self._shard, error=str(error))
+                _log.warning("journal not recovered", shard=self._shard, error=str(error))
             if written_upto < upto:
                 self.note(Unprovable(reason=passed_over, runs=((written_upto + 1, upto),), at_s=now_s))
 
@@ -138,18 +140,14 @@ class Journal:
             return _checkable(_outermost([*self._read(), *self._unwritten]), now_s=int(time.time()))
 
     def _read(self) -> list[Entry]:
-        try:
-            data = self._file.path.read_bytes()
-        except FileNotFoundError:
-            return []
-        found = (_entry(line) for line in data.split(b"\n"))
+        found = (_entry(line) for line in self._file.read().split(b"\n"))
         return [entry for entry in found if entry is not None]
 
     def _rewrite(self, entries: list[Entry]) -> None:
         """Replace the file by a shorter one, durably and all or nothing; after a failure it stays as it is."""
         data = b"".join(map(_line, merged(_checkable(entries, now_s=int(time.time())))))
         try:
-            replace_file(self._file.path, data)
+            self._file.replace(data)
         except OSError as error:
             _log.warning("journal not rewritten", shard=self._shard, error=str(error))
         self._rewrite_at = max(REWRITE_BYTES, 2 * len(data))

@@ -1,9 +1,12 @@
 """One segment file: writing it, reading it."""
 
 import os
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
+
+import attrs
 
 from shards.wal.files import FILE_MODE, sync_directory, write_all
 from shards.wal.record import HEADER_BYTES, Damage, Record, RecordScanner, decode_header, encode_header
@@ -12,7 +15,10 @@ READ_BYTES = 1 << 20
 
 
 class SegmentWriter:
-    """Appends to one new segment file. Any OSError leaves it unusable: close it and start another."""
+    """Appends to one new segment file. Any OSError leaves it unusable: close it and start another.
+
+    A file whose header or name could not be made durable may be left; nothing in it counts.
+    """
 
     def __init__(self, path: Path, *, shard: int, first_seq: int) -> None:
         self.path = path
@@ -25,7 +31,6 @@ class SegmentWriter:
             sync_directory(path.parent)
         except OSError:
             self.close()
-            path.unlink(missing_ok=True)
             raise
 
     def write_records(self, data: bytes, *, count: int) -> None:
@@ -54,11 +59,13 @@ class SegmentReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = path.open("rb", buffering=0)
-        self._scanner = RecordScanner()
-        self.first_seq: int | None = None
-        header = decode_header(self._file.read(HEADER_BYTES))
-        if header is not None:
-            _, self.first_seq = header
+        try:
+            self.header = decode_header(self._file.read(HEADER_BYTES))
+            format_ = self.header.format if self.header else self._probable_format()
+        except OSError:
+            self._file.close()
+            raise
+        self._scanner = RecordScanner(format_=format_)
 
     def __enter__(self) -> Self:
         return self
@@ -66,10 +73,24 @@ class SegmentReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _probable_format(self) -> int:
+        """Return the format of a file whose header is damaged: the one in which it holds a whole record."""
+        for format_ in (2, 1):
+            self._file.seek(HEADER_BYTES)
+            if any(True for _ in RecordScanner(format_=format_).feed(self._file.read())):
+                break
+        self._file.seek(HEADER_BYTES)
+        return format_
+
     @property
     def damages(self) -> list[Damage]:
         """Damaged stretches found so far."""
         return self._scanner.damages
+
+    @property
+    def end(self) -> int:
+        """Offset behind the last record that was read, in bytes."""
+        return self._scanner.end
 
     def piece(self) -> Iterator[Record] | None:
         """Return the records that the next piece of the file completes; None at the end of the file."""
@@ -84,3 +105,64 @@ class SegmentReader:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+@attrs.frozen(kw_only=True)
+class Tail:
+    """The end of a log's last segment, as a start finds it.
+
+    Attributes:
+        path: the segment.
+        start: offset behind the last record that is known to be durable, 0 if there is none: then not even the header
+            is.
+        end: offset behind the last record that counts.
+        size: size of the file. Bytes behind ``end`` are a torn end.
+        last_seq: number of the last record that counts, or is known to be durable.
+        strays: payloads of the whole records behind ``end``: one before them is missing.
+    """
+
+    path: Path
+    start: int
+    end: int
+    size: int
+    last_seq: int
+    strays: tuple[bytes, ...] = ()
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether nothing has to be written or cut off before the segment counts."""
+        return self.start == self.end == self.size
+
+
+def tail_of(path: Path, *, proven: int) -> Tail:
+    """Find the end of a log in its last segment. Blocking; raises OSError.
+
+    Records behind the last durable number count as far as they follow each other without a gap: whole, but perhaps not
+    on the disk yet. What comes behind a gap belongs to a group that no sync covered, because a group is written only
+    when all before it is durable.
+
+    Args:
+        path: the segment.
+        proven: last number that anything else shows to be durable.
+    """
+    proven_end = 0
+    waiting: deque[tuple[int, Record]] = deque()  # records behind the last durable one, each with the end of its bytes
+    with SegmentReader(path) as reader:
+        for record in reader.records():
+            proven = max(proven, record.proven)
+            waiting.append((reader.end, record))
+            while waiting and waiting[0][1].seq <= proven:
+                proven_end = waiting.popleft()[0]
+        tells_proof = reader.header is not None and reader.header.format > 1
+    end, last_seq = max(proven_end, HEADER_BYTES), proven
+    while waiting and waiting[0][1].seq == last_seq + 1:
+        end, last_seq = waiting[0][0], waiting.popleft()[1].seq
+    strays = tuple(record.payload for _, record in waiting)
+    return Tail(
+        path=path,
+        start=proven_end if tells_proof else 0,
+        end=end,
+        size=path.stat().st_size,
+        last_seq=last_seq,
+        strays=strays,
+    )

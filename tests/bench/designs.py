@@ -80,7 +80,7 @@ async def _compare_at(bench: Bench, engine: Engine, store: ServerStore, match_id
 def _pending_row(match_id: str) -> bytes:
     now_ns = time.time_ns()
     return encode_row(
-        Event(match_id, str(uuid.uuid4()), "cheer", now_ns // 1_000_000, "", "", '{"fan":"fan-1"}', now_ns)
+        Event(match_id, str(uuid.uuid4()), "cheer", now_ns // 1_000_000, "", "", '{"fan":"fan-1"}', now_ns, now_ns)
     )
 
 

@@ -41,8 +41,8 @@ class Writer:
             events = [self._event(chance) for _ in range(BATCH)]
             self.begun += len(events)
             again, self._again = self._again[:1], self._again[1:]
-            received_ns = self.shards.clock.now_ns()
-            await self.shards.append(events + [attrs.evolve(event, received_ns=received_ns) for event in again])
+            order_ns = self.shards.clock.order_ns()
+            await self.shards.append(events + [attrs.evolve(event, order_ns=order_ns) for event in again])
             self.acknowledged += len(events)
             if not self.acknowledged % (RESENT_ONE_IN * 2):
                 self._again += events[:2]
@@ -58,6 +58,7 @@ class Writer:
             player_id="",
             metadata=f'{{"fan":"fan-{chance.randrange(50_000)}"}}',
             received_ns=self.shards.clock.now_ns(),
+            order_ns=self.shards.clock.order_ns(),
         )
 
 

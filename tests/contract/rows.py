@@ -22,9 +22,14 @@ def event(**fields: Any) -> Event:
         "team_id": "1",
         "player_id": "",
         "metadata": "{}",
-        "received_ns": CLOCK.now_ns(),
+        **receipt(CLOCK.order_ns()),
     }
     return Event(**(default | fields))
+
+
+def receipt(at_ns: int) -> dict[str, int]:
+    """Order and time of a receipt by a clock that is right; the time in whole ms, as ``events`` keeps it."""
+    return {"received_ns": at_ns // 1_000_000 * 1_000_000, "order_ns": at_ns}
 
 
 def batch(events: Sequence[Event], *, number: int = 1, shard: int = 0, writer: str = "w1") -> Batch:
@@ -35,7 +40,7 @@ async def stored(store: Store, *, final: bool = False) -> list[Event]:
     """What ``events`` holds, as events, with receive times cut to ms."""
     rows = await store.fetch(
         "SELECT match_id, toString(event_id), event_type, toUnixTimestamp64Milli(timestamp), team_id, player_id, "
-        "metadata, toUnixTimestamp64Milli(received_at) * 1000000 "
+        "metadata, toUnixTimestamp64Milli(received_at) * 1000000, bitNot(version) "
         f"FROM {store.database}.events {'FINAL' if final else ''} ORDER BY version DESC"
     )
     return [Event(*row) for row in rows]

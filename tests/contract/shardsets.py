@@ -43,10 +43,10 @@ def events(
     shards: ShardSet, count: int, *, match_id: str = "m", metadata: str = "{}", days_ago: int = 0
 ) -> list[Event]:
     """Events with ids of their own, received now, or so many days ago."""
-    received = [shards.clock.now_ns() - days_ago * DAY_NS for _ in range(count)]
+    orders = [shards.clock.order_ns() - days_ago * DAY_NS for _ in range(count)]
     return [
-        Event(match_id, str(uuid.uuid4()), "pass", 1_700_000_000_000, "1", "", metadata, received_ns)
-        for received_ns in received
+        Event(match_id, str(uuid.uuid4()), "pass", 1_700_000_000_000, "1", "", metadata, order_ns, order_ns)
+        for order_ns in orders
     ]
 
 

@@ -337,8 +337,8 @@ def write_log(settings: ShardSettings, *, damaged: Collection[int]) -> None:
     log = ShardLog(wal_directory(settings.data_dir, 0), shard=0, segment_max_bytes=1 << 20)
     log.recover()
     ids = {seq: str(uuid.UUID(int=seq)) for seq in range(1, 101)}
-    log.append([encode_row(Event("m", id_, "pass", 1, "1", "", "{}", seq)) for seq, id_ in ids.items()])
-    log.sync()
+    log.append([encode_row(Event("m", id_, "pass", 1, "1", "", "{}", seq, seq)) for seq, id_ in ids.items()])
+    log.seal()
     log.close()
     [segment] = log.directory.glob("*.wal")
     content = bytearray(segment.read_bytes())
@@ -378,7 +378,7 @@ async def test_a_dead_letter_is_counted_once_also_where_its_record_is_damaged(
     write_log(settings, damaged=(3, 50))
     letters = DeadLetterFile(settings.data_dir / "deadletters" / "shard-000.jsonl", shard=0)
     for seq in (3, 7):
-        event = Event("m", str(uuid.UUID(int=seq)), "pass", 1, "1", "", "{}", seq)
+        event = Event("m", str(uuid.UUID(int=seq)), "pass", 1, "1", "", "{}", seq, seq)
         await letters.put_aside(seq=seq, row=encode_row(event), code=1, error="refused")
     for _ in range(2):
         async with running(settings, store) as shards:

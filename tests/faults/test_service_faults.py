@@ -4,6 +4,8 @@ After each: nothing lost, nothing extra, nothing twice, no dead letter.
 """
 
 import asyncio
+import re
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +16,7 @@ from tests.bench.service import Service
 from tests.faults import faults
 from tests.faults.clock import NoCompiler
 from tests.faults.faults import Fault
-from tests.faults.world import BUSY, CLEAN, World
+from tests.faults.world import BUSY, CLEAN, DEADLINE_S, World
 
 RATE = 200.0
 STEP = 60
@@ -201,3 +203,47 @@ async def test_a_clock_that_is_set_back_and_forward(tmp_path: Path) -> None:
         assert await world.settled() == CLEAN
         (row,) = await world.sql("SELECT uniqExact(toDate(received_at)) AS days FROM {db}.events")
         assert int(row["days"]) >= 3, "the clock was never wrong"
+
+
+@pytest.mark.parametrize("moved_s", [3_600, -3_600, 30 * DAY_S])
+async def test_the_first_copy_stands_and_its_match_goes_on_while_the_clock_is_set(tmp_path: Path, moved_s: int) -> None:
+    try:
+        world = World(tmp_path, seed=24, moved_clock=True)
+    except NoCompiler as error:
+        pytest.skip(f"the clock cannot be moved: {error}")
+    assert world.clock is not None
+    async with world:
+        goal = {"matchId": "m", "eventId": str(uuid.uuid4()), "eventType": "goal", "teamId": "1"}
+        world.clock.move(moved_s)
+        await _send(world, goal)
+        assert await _shown(world, "m") == (1, 1, "live", ["m"])
+        world.clock.move(0)
+        assert await _shown(world, "m") == (1, 1, "live", ["m"])
+        await _send(world, goal | {"eventType": "pass"})
+        await _send(world, {"matchId": "m", "eventType": "cheer"})
+        assert await _shown(world, "m") == (2, 1, "live", ["m"])
+        (row,) = await world.sql(
+            "SELECT max(abs(dateDiff('second', timestamp, received_at))) AS apart FROM {db}.events"
+        )
+        assert int(row["apart"]) == 0, "an absent timestamp is the time of receipt"
+        steps = re.findall(r'"wall clock stepped", "seconds": (-?[0-9.]+)', world.service.log)
+        assert [float(step) for step in steps] == [moved_s, -moved_s]
+
+
+async def _send(world: World, event: dict[str, str]) -> None:
+    """Send an event, and wait until everything is in ClickHouse."""
+    async with world.service.session.post("/api/events", json=event) as reply:
+        assert reply.status == 202, await reply.text()
+    async with asyncio.timeout(DEADLINE_S):
+        while await world.gauge("fanfinity_wal_pending_records"):
+            await asyncio.sleep(0.05)
+
+
+async def _shown(world: World, match_id: str) -> tuple[int, int, str, list[str]]:
+    """Events and goals of a match, its status, and the ids of the matches that are listed as live; as of now."""
+    await asyncio.sleep(1)  # an answer is given for so long
+    async with world.service.session.get(f"/api/matches/{match_id}/metrics", raise_for_status=True) as reply:
+        found = await reply.json()
+    async with world.service.session.get("/api/matches?active=true", raise_for_status=True) as reply:
+        listed = [match["matchId"] for match in (await reply.json())["matches"]]
+    return found["totalEvents"], found["goals"], found["status"], listed

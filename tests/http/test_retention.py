@@ -19,7 +19,7 @@ DAY_NS = 86_400 * 10**9
 def received(match_id: str, *, days_ago: float) -> Event:
     now = time.time_ns()
     at = now - int(days_ago * DAY_NS)
-    return Event(match_id, str(uuid.uuid4()), "view", now // 1_000_000, "", "", "{}", at)
+    return Event(match_id, str(uuid.uuid4()), "view", now // 1_000_000, "", "", "{}", at, at)
 
 
 async def test_a_match_goes_with_its_last_event(config: Config) -> None:

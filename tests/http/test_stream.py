@@ -388,8 +388,8 @@ async def test_goes_on_in_the_order_in_which_highlights_were_sent(service: Servi
     await send(service, first)
     hub, clock = service.context.live, service.context.shards.clock
     early, late, last = (
-        Event("order", str(uuid.uuid4()), "goal", 1_705_327_200_000, "1", "", "{}", clock.now_ns() + n * 5_000_000)
-        for n in range(3)
+        Event("order", str(uuid.uuid4()), "goal", 1_705_327_200_000, "1", "", "{}", at_ns, at_ns)
+        for at_ns in [clock.order_ns() + n * 5_000_000 for n in range(3)]
     )
 
     async def accept(*events: Event) -> None:
@@ -406,7 +406,7 @@ async def test_goes_on_in_the_order_in_which_highlights_were_sent(service: Servi
         async with hub.subscribe("order", last_event_id=seen.id) as messages:
             assert [(await highlight(messages)).value.event_id for _ in range(2)] == [early.event_id, last.event_id]
     # Received before all that the viewer saw, and durable after it.
-    earlier = attrs.evolve(early, event_id=str(uuid.uuid4()), received_ns=early.received_ns - 3_600_000_000_000)
+    earlier = attrs.evolve(early, event_id=str(uuid.uuid4()), order_ns=early.order_ns - 3_600_000_000_000)
     await accept(earlier)
     for seen_id, count in ((begun.id, 4), (f"1-{uuid.uuid4()}", 5)):
         async with hub.subscribe("order", last_event_id=seen_id) as messages:

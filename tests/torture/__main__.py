@@ -2,12 +2,14 @@
 
 One service and one ClickHouse as processes, a load over HTTP with a record of its own, a reader. At the end the
 account: events acknowledged and not stored (lost), stored and never sent (extra), counted more than once (twice), and
-answers that showed less than an earlier one (went back). Exits with 1 unless all are 0. A process that ends without
+answers that showed less than an earlier one (went back). Then the log is recovered from the states that power failures
+leave, so many of them (:mod:`tests.power`). Exits with 1 unless all are 0. A process that ends without
 having been told to ends the run. The same seed gives the same faults in the same order. ``--report`` writes the totals.
 """
 
 import argparse
 import asyncio
+import os
 import random
 import sys
 import tempfile
@@ -25,6 +27,7 @@ from tests.faults.disk import MountRefused, SmallDisk
 from tests.faults.faults import Fault
 from tests.faults.traffic import Traffic
 from tests.faults.world import World
+from tests.power.samples import sampled
 from tests.torture import report
 from tests.torture.deck import one_round
 from tests.torture.report import Totals
@@ -139,6 +142,10 @@ async def _main(options: argparse.Namespace) -> bool:
             torture = Torture(world, options.minutes, options.rate, options.whole_round)
             totals = await torture.run({"Code": machine.measured(code_before), **about})
     # Leaving the world has checked how both processes ended.
+    if options.power_states:
+        print(f"power failures: {options.power_states} states")
+        power = await asyncio.to_thread(sampled, options.power_states, options.seed, processes=os.cpu_count() or 1)
+        totals = attrs.evolve(totals, power=power)
     print(report.summary(totals))
     if options.report:
         report.write(totals, options.report)
@@ -160,6 +167,9 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 31), help="default: another one each time")
     parser.add_argument("--rate", type=float, default=1000.0, help="requests a second (default: 1000)")
+    parser.add_argument(
+        "--power-states", type=int, default=100_000, help="states of power failures to recover (default: 100000)"
+    )
     parser.add_argument("--directory", help="where the run's files go (default: the system's temporary directory)")
     return parser.parse_args()
 

@@ -11,6 +11,8 @@ from tests.bench.report import table
 from tests.bench.sender import Account
 from tests.faults.traffic import Traffic
 from tests.paths import ROOT
+from tests.power.explorer import Totals as PowerTotals
+from tests.power.promises import KINDS
 from tests.torture.deck import ASKED
 from tests.torture.watch import Watch
 
@@ -26,6 +28,13 @@ EXPLANATION = (
     "answer of the metrics that showed less than one before."
 )
 
+POWER = (
+    "Not by cutting it off, but by way of the real system calls, which are recorded: histories of up to four lives of "
+    "the log, with kills, failed calls and full disks in between, and from each the states that a power failure may "
+    "leave, by the rules of POSIX and by those of ext4 (`tests/power/disk.py`). Each state is recovered by the real "
+    "code in process, a second time behind that, and once more after another power failure in between."
+)
+
 
 @attrs.frozen(kw_only=True)
 class Totals:
@@ -37,6 +46,7 @@ class Totals:
         caused: how often each fault was caused.
         together: how often two were there at once.
         aborts: how often ClickHouse ended by itself at its memory limit, the one fault that allows it.
+        power: what power failures left; None: that was left out.
     """
 
     at: datetime
@@ -52,11 +62,13 @@ class Totals:
     watch: Watch
     account: Account
     dead_letters: int
+    power: PowerTotals | None = None
 
     @property
     def clean(self) -> bool:
         """Return whether nothing is amiss."""
-        return self.account.clean and not self.watch.went_back and not self.watch.wrong
+        survived = self.power is None or not self.power.wrong
+        return self.account.clean and not self.watch.went_back and not self.watch.wrong and survived
 
     @property
     def offered(self) -> int:
@@ -96,6 +108,9 @@ def render(totals: Totals) -> str:
         table(("refused with 503", "times"), [(why, f"{n:,}") for why, n in totals.load.refusals.most_common()]),
         table(("reads without an answer", "times", "during"), list(_without(totals.watch))),
     ]
+    if totals.power is not None:
+        parts += ["## Power failures", POWER, table(("", ""), list(_power(totals.power)))]
+        parts.append(table(("wrong", "states", "meaning"), list(_power_wrong(totals.power))))
     return "\n\n".join(parts) + "\n"
 
 
@@ -139,10 +154,24 @@ def summary(totals: Totals) -> str:
         reached = "" if totals.count(name) >= least else ", NOT REACHED"
         text.append(f"{name}: {totals.count(name)} of {least} asked for{reached}")
     text += [f"WRONG ANSWER to a read: {wrong}" for wrong in totals.watch.wrong]
+    if totals.power is not None:
+        text.append(f"power failures: {totals.power}")
+        text += [f"WRONG after a power failure: {kind}: {what}" for kind, what in totals.power.examples.items()]
     text.append(
         f"lost {account.lost}, extra {account.extra}, twice {account.twice}, went back {totals.watch.went_back}"
     )
     return "\n".join(text)
+
+
+def _power(power: PowerTotals) -> Iterator[tuple[str, str]]:
+    yield "histories / lives", f"{power.histories:,} / {power.lives:,}"
+    yield "faults in them", ", ".join(f"{name} {count:,}" for name, count in power.faults.most_common())
+    yield "states recovered", f"{power.states:,}, in {power.starts:,} starts"
+
+
+def _power_wrong(power: PowerTotals) -> Iterator[tuple[str, str, str]]:
+    for kind, meaning in KINDS.items():
+        yield kind, str(power.wrong[kind]), meaning
 
 
 def _asked(totals: Totals, name: str) -> tuple[str, str]:

@@ -15,9 +15,9 @@ import pytest
 from app.context import EMBEDDED_DIRECTORY
 from app.web import admin_token
 from shards.events import decode_row
-from shards.shard import WAL_DIRECTORY
 from shards.wal import checkpoint, journal
-from shards.wal.record import HEADER_BYTES, RecordScanner, decode_header
+from shards.wal.directory import WAL_DIRECTORY
+from shards.wal.record import HEADER_BYTES, Header, RecordScanner, decode_header
 from shards.wal.segments import DAMAGED_DIRECTORY
 from tests.paths import DATA, ROOT
 
@@ -167,7 +167,15 @@ def test_the_changelog_has_this_version() -> None:
 
 def test_the_data_directorys_page_names_every_file_of_ours() -> None:
     page = _text(ARCHITECTURE / "DATA_DIRECTORY.md")
-    ours = ("lock", "id", "deadletters/shard-NNN.jsonl", checkpoint.FILE_NAME, journal.FILE_NAME, admin_token.FILE_NAME)
+    ours = (
+        "lock",
+        "id",
+        "wal/id",
+        "deadletters/shard-NNN.jsonl",
+        checkpoint.FILE_NAME,
+        journal.FILE_NAME,
+        admin_token.FILE_NAME,
+    )
     folders = (WAL_DIRECTORY, DAMAGED_DIRECTORY, EMBEDDED_DIRECTORY)
     assert [name for name in ours if f"{name}`" not in page] == []
     assert [name for name in folders if f"{name}/" not in page] == []
@@ -177,13 +185,13 @@ def test_the_data_directorys_examples_are_what_the_code_reads() -> None:
     page = _text(ARCHITECTURE / "DATA_DIRECTORY.md")
     dumped = re.findall(r"^[0-9a-f]{8}: ((?:[0-9a-f]{2} )+)", page, re.MULTILINE)
     segment = bytes.fromhex("".join(dumped))
-    assert decode_header(segment) == (0, 1)
+    assert decode_header(segment) == Header(2, 0, 1)
     scanner = RecordScanner()
     [record] = scanner.feed(segment[HEADER_BYTES:])
-    assert (record.seq, len(record.payload), decode_row(record.payload).match_id) == (1, 196, "derby")
+    assert (record.seq, len(record.payload), decode_row(record.payload).match_id) == (1, 227, "derby")
     assert f"0x{crc32(segment[:20]):08x}" in page
 
-    found = re.findall(r'^\{"beyond".*\}$', page, re.MULTILINE)
+    found = re.findall(r'^\{"upto".*\}$', page, re.MULTILINE)
     assert [msgspec.json.decode(line, type=checkpoint.Checkpoint).confirmed for line in found] == [3]
 
     lines = re.findall(r"^([0-9a-f]{8}) (\{.*\})$", re.sub(r"⏎\n\s*", "", page), re.MULTILINE)

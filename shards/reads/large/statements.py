@@ -18,8 +18,8 @@ from shards.reads.statements import (
     HAPPENED,
     IS_HIGHLIGHT,
     JSON_SETTINGS,
-    LAST_RECEIPT,
     NO_ID,
+    RECEIVED,
     SETTINGS,
     STORED_COLUMNS,
     TARGET_OF_HIGHLIGHT,
@@ -61,22 +61,22 @@ _ROWS_OF_CONTESTED = f"""SELECT true AS stored, {STORED_COLUMNS} FROM {{events}}
 # For each contested event: the row that stands, added once, and every stored row, taken off.
 _UNITS_OF_CONTESTED = f"""SELECT if({{is_named}} AND unit.1 > 0, event_id, {NO_ID}),
     if(unit.1 > 0, {RowKind.STANDING:d}, {RowKind.TAKEN_OFF:d}), intDiv(unit.2.2, {{bucket_ms}}), toInt64(unit.1),
-    unit.2.1, unit.2.3, unit.2.2, unit.2.2, toInt64(intDiv(bitNot(unit.2.5), 1000000)), event_id, unit.2.4, unit.2.5
+    unit.2.1, unit.2.3, unit.2.2, unit.2.2, unit.2.6, event_id, unit.2.4, unit.2.5
   FROM (SELECT event_id, arrayJoin(arrayPushFront(
-      groupArrayIf((toInt8(-1), (event_type, happened, team_id, '', version)), stored),
-      (toInt8(1), argMax((event_type, happened, team_id, highlight, version), version)))) AS unit
+      groupArrayIf((toInt8(-1), (event_type, happened, team_id, '', version, received)), stored),
+      (toInt8(1), argMax((event_type, happened, team_id, highlight, version, received), version)))) AS unit
     FROM ({_ROWS_OF_CONTESTED}) GROUP BY event_id)"""
 _PENDING = f" UNION ALL SELECT false, {COLUMNS} FROM pending"
 # Each row of an uncontested event is an event of its own, so no copy can be an extreme.
 _UNITS_OF_EXTREMES = f"""SELECT {NO_ID}, {RowKind.UNCONTESTED:d}, toInt64(0), toInt64(0), '', '',
-    min(happened), max(happened), {LAST_RECEIPT}, {NO_ID}, '', toUInt64(0)
-  FROM (SELECT {HAPPENED} AS happened, version FROM {{events}}
+    min(happened), max(happened), max(received), {NO_ID}, '', toUInt64(0)
+  FROM (SELECT {HAPPENED} AS happened, {RECEIVED} AS received FROM {{events}}
     WHERE match_id = {{match}} AND NOT {IS_HIGHLIGHT} AND event_id NOT IN ({{contested}}))"""
 _COUNTS = f"""SELECT formatRowNoNewline('JSONCompactEachRow', toString(about), kind, event_type, team_id, sum(n),
     min(first), max(last), max(received), sumMap([bucket], [n]),
     minIf((first, bitNot(version), highlight), kind = {RowKind.STANDING:d} AND event_type = 'match_start'),
     groupArrayIf({TARGET_OF_HIGHLIGHT}, kind = {RowKind.STANDING:d} AND event_type = 'retraction'),
-    groupArraySortedIf({HIGHLIGHTS})((-first, version, toString(event_id), highlight),
+    groupArraySortedIf({HIGHLIGHTS})((-first, version, toString(event_id), highlight, received),
       kind = {RowKind.STANDING:d} AND {IS_HIGHLIGHT}))"""
 _RFC_9562 = 0b10 << 62
 

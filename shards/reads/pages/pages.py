@@ -1,9 +1,9 @@
 """Pages of one match's events, newest first: the destination table and the pending rows, each event once.
 
-Events are ordered by ``timestamp``, then by receipt, then by id. These never change for an event, so a position between
-two pages stays where it is while events arrive, rows move from pending to stored, and the service restarts. Every event
-that was there when the first page was asked for is on exactly one page. An event that arrives meanwhile is on a later
-page if its place is there, else on none. There is one exception:
+Events are ordered by ``timestamp``, then by the order of their receipt, then by id. These never change for an event,
+so a position between two pages stays where it is while events arrive, rows move from pending to stored, and the
+service restarts. Every event that was there when the first page was asked for is on exactly one page. An event that
+arrives meanwhile is on a later page if its place is there, else on none. There is one exception:
 
 1. An event is sent twice at once.
 2. The copy that was received first becomes durable second.
@@ -24,7 +24,7 @@ from shards.events import Event, decode_row, retracted_id
 from shards.reads.pages.statements import (
     EventQuery,
     Position,
-    first_receipts_statement,
+    first_orders_statement,
     known_statement,
     retractions_statement,
     rows_statement,
@@ -121,14 +121,14 @@ class EventReads:
         database = self._store.database
         naming = [*await self._store.fetch(retractions_statement(database, match_id, ids)), *held.retractions(ids)]
         asked = ids + [event_id for event_id, _, _ in naming]
-        first = held.first_receipts(asked)
-        for event_id, received_ns in await self._store.fetch(first_receipts_statement(database, match_id, asked)):
-            first[event_id] = min(received_ns, first.get(event_id, received_ns))
-        withdrawn = {named for event_id, received_ns, named in naming if first.get(event_id) == received_ns}
+        first = held.first_orders(asked)
+        for event_id, order_ns in await self._store.fetch(first_orders_statement(database, match_id, asked)):
+            first[event_id] = min(order_ns, first.get(event_id, order_ns))
+        withdrawn = {named for event_id, order_ns, named in naming if first.get(event_id) == order_ns}
         return [
             FoundEvent(event, event.event_id in withdrawn)
             for event in candidates
-            if first.get(event.event_id) == event.received_ns
+            if first.get(event.event_id) == event.order_ns
         ]
 
     async def _is_known(self, match_id: str) -> bool:
@@ -147,7 +147,7 @@ class _Held:
         first: dict[str, Event] = {}
         for event in map(decode_row, rows):
             known = first.get(event.event_id)
-            if known is None or event.received_ns < known.received_ns:
+            if known is None or event.order_ns < known.order_ns:
                 first[event.event_id] = event
         ranked = [(rank_of(event), event) for event in first.values() if query.wants(event)]
         return cls(first, sorted(ranked, key=lambda pair: pair[0], reverse=True))
@@ -159,14 +159,14 @@ class _Held:
             if (begin is None or rank < begin) and (end is None or rank >= end):
                 yield event
 
-    def first_receipts(self, event_ids: Iterable[str]) -> dict[str, int]:
-        return {event_id: self.first[event_id].received_ns for event_id in event_ids if event_id in self.first}
+    def first_orders(self, event_ids: Iterable[str]) -> dict[str, int]:
+        return {event_id: self.first[event_id].order_ns for event_id in event_ids if event_id in self.first}
 
     def retractions(self, event_ids: Iterable[str]) -> list[tuple[str, int, str]]:
         """Return rows as those of :func:`shards.reads.pages.statements.retractions_statement`."""
         ids = set(event_ids)
         naming = (
-            (event.event_id, event.received_ns, retracted_id(event.metadata))
+            (event.event_id, event.order_ns, retracted_id(event.metadata))
             for event in self.first.values()
             if event.event_type == "retraction"
         )
@@ -180,17 +180,17 @@ def rank_of(event: Event) -> _Rank:
 
 def _rank(position: Position) -> _Rank:
     number = int(position.event_id.replace("-", ""), 16)
-    return position.timestamp_ms, position.received_ns, number & _HALF, number >> 64
+    return position.timestamp_ms, position.order_ns, number & _HALF, number >> 64
 
 
 def _position(event: Event) -> Position:
-    return Position(event.timestamp, event.received_ns, event.event_id)
+    return Position(event.timestamp, event.order_ns, event.event_id)
 
 
 def _event(
-    match_id: str, event_id: str, event_type: str, at_ms: int, team: str, player: str, metadata: str, received_ns: int
+    match_id: str, event_id: str, event_type: str, at_ms: int, team: str, player: str, metadata: str, *receipt: int
 ) -> Event:
-    return Event(match_id, event_id, event_type, at_ms, team, player, metadata, received_ns)
+    return Event(match_id, event_id, event_type, at_ms, team, player, metadata, *receipt)
 
 
 def _up_to_size(events: Sequence[FoundEvent]) -> Iterator[FoundEvent]:

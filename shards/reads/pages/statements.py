@@ -1,5 +1,5 @@
 # ruff: noqa: S608 (names are constants; text of others enters by heredoc() only)
-"""The statements of :mod:`shards.reads.pages.pages`. ``bitNot(version)`` is a row's time of receipt, in ns.
+"""The statements of :mod:`shards.reads.pages.pages`. ``bitNot(version)`` is a row's order.
 
 One statement reads the newest rows of a match as they lie, and others tell which of them stand. With 10,000,000 events
 in 18 overlapping parts, a page of 100 took 180 ms that way, and 970 ms in one statement under ``FINAL`` (2 cores, not
@@ -15,7 +15,7 @@ from shards.reads.statements import TARGET
 from shards.stores.sql import heredoc
 
 _ROW = """toString(event_id), toString(event_type), toUnixTimestamp64Milli(timestamp), team_id, player_id, metadata,
-    bitNot(version)"""
+    toUnixTimestamp64Milli(received_at) * 1000000, bitNot(version)"""
 # Copies of an event may lie in two partitions.
 _SETTINGS = "SETTINGS do_not_merge_across_partitions_select_final = 0, query_plan_optimize_lazy_materialization = 1"
 _LATEST_MS = 7_258_118_400_000
@@ -27,7 +27,7 @@ class Position:
     """The place of an event in the order of its match."""
 
     timestamp_ms: int
-    received_ns: int
+    order_ns: int
     event_id: str
 
 
@@ -67,7 +67,7 @@ def rows_statement(database: str, query: EventQuery, after: Position | None, *, 
     """Return the statement for the stored rows that are asked for, newest first, from behind a position.
 
     Without ``final`` they include rows that do not stand, because the event was received before. Columns: event id,
-    type, timestamp in ms, team id, player id, metadata, time of receipt in ns.
+    type, timestamp in ms, team id, player id, metadata, time of receipt in ns, cut to ms, and order.
     """
     conditions = [f"match_id = {heredoc(query.match_id)}"]
     if query.types:
@@ -86,8 +86,8 @@ def rows_statement(database: str, query: EventQuery, after: Position | None, *, 
     )
 
 
-def first_receipts_statement(database: str, match_id: str, event_ids: Sequence[str]) -> str:
-    """Return the statement for (event id, receipt in ns of the copy that stands) of at least one event."""
+def first_orders_statement(database: str, match_id: str, event_ids: Sequence[str]) -> str:
+    """Return the statement for (event id, order of the copy that stands) of at least one event."""
     return (
         f"SELECT toString(event_id), bitNot(max(version)) FROM {database}.events "
         f"WHERE match_id = {heredoc(match_id)} AND event_id IN ({_texts(event_ids)}) GROUP BY event_id"
@@ -97,7 +97,7 @@ def first_receipts_statement(database: str, match_id: str, event_ids: Sequence[s
 def retractions_statement(database: str, match_id: str, event_ids: Sequence[str]) -> str:
     """Return the statement for the stored retractions of at least one event, including rows that do not stand.
 
-    Columns: event id, time of receipt in ns, id of the event named.
+    Columns: event id, order, id of the event named.
     """
     return (
         f"SELECT toString(event_id), bitNot(version), toString({TARGET}) AS named "
@@ -112,7 +112,7 @@ def known_statement(database: str, match_id: str) -> str:
 
 
 def _behind(position: Position) -> str:
-    moment, version = _moment(position.timestamp_ms), ~position.received_ns & (1 << 64) - 1
+    moment, version = _moment(position.timestamp_ms), ~position.order_ns & (1 << 64) - 1
     event_id = f"toUUID({heredoc(position.event_id)})"
     later = f"version > {version:d} OR (version = {version:d} AND event_id < {event_id})"
     return f"timestamp <= {moment} AND (timestamp < {moment} OR {later})"

@@ -30,8 +30,12 @@ export class Freshness {
     this.#show();
   }
 
-  /** @param {number} asOf when the figures were counted, ms since the epoch; 0 where there are none */
-  counted(asOf) {
+  /**
+   * @param {number} asOf when the figures were counted, ms since the epoch; 0 where there are none
+   * @param {number} renderedAt the server's clock now, which may have been set
+   */
+  counted(asOf, renderedAt) {
+    this.#clockSkew = Date.now() - renderedAt;
     this.#asOf = asOf || this.#asOf;
     this.#show();
   }

@@ -10,14 +10,14 @@ const freshness = new Freshness(document.querySelector("[data-connection]"), {
   renderedAt: Number(main.dataset.renderedAt),
 });
 
-function take({ asOf, regions }) {
+function take({ asOf, renderedAt, regions }) {
   for (const [name, html] of Object.entries(regions)) {
     const region = main.querySelector(`[data-region="${name}"]`);
     if (region) patch(region, html);
   }
   const title = main.querySelector("[data-title]");
   if (title) document.title = `${title.dataset.title} · Fanfinity`;
-  freshness.counted(asOf);
+  freshness.counted(asOf, renderedAt);
 }
 
 follow(main.dataset.stream, {

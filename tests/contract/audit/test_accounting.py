@@ -18,6 +18,7 @@ from shards.shardset import ShardSet
 from shards.stores.base import Store
 from shards.wal import journal
 from shards.wal.checkpoint import Checkpoint, write_checkpoint
+from tests.contract.rows import receipt
 from tests.contract.shardsets import DEADLINE_S, events, running
 from tests.statements import alter, drop_database, execute
 
@@ -53,7 +54,7 @@ async def test_whole_with_copies_crashes_and_other_shards(settings: ShardSetting
         assert (await shards.audit()).verdict == "whole"
         first = events(shards, 100)
         await bring(shards, *first)
-        await bring(shards, *(attrs.evolve(event, received_ns=shards.clock.now_ns()) for event in first[:30]))
+        await bring(shards, *(attrs.evolve(event, **receipt(shards.clock.order_ns())) for event in first[:30]))
         await execute(store, "OPTIMIZE TABLE {db}.events FINAL")
         found = await checked(shards)
         assert (found.verdict, found.ledger_rows, found.events_rows) == ("whole", 130, 100), (

@@ -16,6 +16,7 @@ from shards.receipts import Outcome
 from shards.settings import ShardSettings
 from shards.shardset import ShardSet
 from shards.stores.base import Store
+from tests.contract.rows import receipt
 from tests.contract.shardsets import BAD, DEADLINE_S, event, refuse_bad, running
 from tests.statements import alter
 
@@ -33,15 +34,15 @@ async def allow(store: Store) -> None:
 
 
 async def stored(store: Store, sent: Event) -> list[tuple[Any, ...]]:
-    """What counts of an event: its metadata, and when it was received."""
+    """What counts of an event: its metadata, when it was received, and in which order."""
     return await store.fetch(
-        f"SELECT metadata, toUnixTimestamp64Milli(received_at) FROM {store.database}.events FINAL "
+        f"SELECT metadata, toUnixTimestamp64Milli(received_at), bitNot(version) FROM {store.database}.events FINAL "
         f"WHERE toString(event_id) = '{sent.event_id}'"
     )
 
 
 def as_stored(sent: Event) -> list[tuple[Any, ...]]:
-    return [(sent.metadata, sent.received_ns // 1_000_000)]
+    return [(sent.metadata, sent.received_ns // 1_000_000, sent.order_ns)]
 
 
 async def letters(shards: ShardSet, *, settled: bool = False) -> list[FiledLetter]:
@@ -107,11 +108,11 @@ async def test_a_repaired_row_takes_its_place_but_stays_the_event_it_was(setting
                 await shards.requeue(letter.id, other)
         assert figures(shards) == (1, 0, 0)
 
-        repaired = attrs.evolve(bad, metadata=GOOD, received_ns=shards.clock.now_ns())
+        repaired = attrs.evolve(bad, metadata=GOOD, **receipt(shards.clock.order_ns()))
         await shards.requeue(letter.id, repaired)
 
         await shards.flush()
-        assert await stored(store, bad) == [(GOOD, bad.received_ns // 1_000_000)]
+        assert await stored(store, bad) == as_stored(attrs.evolve(bad, metadata=GOOD))
         assert figures(shards) == (0, 1, 0)
 
 
@@ -212,7 +213,7 @@ async def test_a_crash_between_append_and_note_sends_it_twice_and_counts_it_once
         assert figures(shards) == (1, 0, 0)
         await shards.requeue(letter.id, attrs.evolve(bad, metadata=GOOD))
         await shards.flush()
-        assert await stored(store, bad) == [(GOOD, bad.received_ns // 1_000_000)]
+        assert await stored(store, bad) == as_stored(attrs.evolve(bad, metadata=GOOD))
         assert figures(shards) == (0, 1, 0)
         assert shards.snapshot().confirmed == 3
 

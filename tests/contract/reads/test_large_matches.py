@@ -13,7 +13,7 @@ from shards.reads.large import matches as large_matches
 from shards.reads.large import statements as large_statements
 from shards.reads.large.matches import LargeMatches
 from shards.stores.base import Store
-from tests.contract.rows import batch, event
+from tests.contract.rows import batch, event, receipt
 from tests.statements import alter, drop, execute
 
 MATCH = "m"
@@ -99,7 +99,7 @@ async def test_any_order_of_inserts_merges_and_reads_counts_the_distinct(store: 
     for number in range(1, 25):
         again = rng.sample(sent, min(len(sent), rng.randrange(20)))
         new = events(rng.randrange(1, 20))
-        rows = [*(attrs.evolve(row, received_ns=row.received_ns + rng.randrange(3)) for row in again), *new]
+        rows = [*(attrs.evolve(row, **receipt(row.order_ns + rng.randrange(3))) for row in again), *new]
         await store.insert_direct(batch(rows, number=number))
         sent += new
         if rng.random() < 0.2:

@@ -20,6 +20,7 @@ from shards.reads.matches import MatchReads
 from shards.settings import ShardSettings
 from shards.shardset import ShardSet
 from shards.stores.base import Batch, Store
+from tests.contract.rows import receipt
 from tests.contract.shardsets import DEADLINE_S, up
 from tests.statements import execute
 
@@ -109,7 +110,7 @@ def reads(store: Store, unconfirmed: Unconfirmed) -> MatchReads:
 
 
 def event(event_type: str = "pass", at: int = 0, *, match: str = "m", team: str = "", **fields: Any) -> Event:
-    made = Event(match, str(uuid.uuid4()), event_type, KICKOFF_MS + at, team, "", "{}", next(receipts))
+    made = Event(match, str(uuid.uuid4()), event_type, KICKOFF_MS + at, team, "", "{}", **receipt(next(receipts)))
     return attrs.evolve(made, **fields)
 
 
@@ -136,7 +137,7 @@ def types(aggregates: MatchAggregates) -> dict[str, int]:
 def assert_plain_count(aggregates: MatchAggregates, events: Iterable[Event]) -> None:
     """Count again, in Python: the first receipt of each id, without those that a counting retraction names."""
     first: dict[str, Event] = {}
-    for row in sorted(events, key=lambda row: row.received_ns):
+    for row in sorted(events, key=lambda row: row.order_ns):
         first.setdefault(row.event_id, row)
     withdrawn = {
         json.loads(row.metadata)["eventId"].lower() for row in first.values() if row.event_type == "retraction"
@@ -197,11 +198,50 @@ async def test_duplicates_among_the_pending_and_among_the_stored_count_once(
     store: Store, reads: MatchReads, unconfirmed: Unconfirmed
 ) -> None:
     events = [event("shot", n * SECONDS, team="1") for n in range(20)]
-    again = [attrs.evolve(row, event_type="save", received_ns=next(receipts)) for row in events]
+    again = [attrs.evolve(row, event_type="save", **receipt(next(receipts))) for row in events]
     for half in (events[:10], again[:10], events[:10]):
         await insert(store, *half)
     unconfirmed.hold(*again[10:], *events[10:], *events[10:])
     assert_plain_count(await count_of(reads), events + again)
+
+
+@pytest.mark.parametrize("step_ms", [60 * MINUTE, -60 * MINUTE])
+@pytest.mark.parametrize("place", ["stored", "first pending", "second pending"])
+async def test_of_two_copies_the_first_stands_whatever_the_clock_showed_and_is_dated_by_it(
+    store: Store, reads: MatchReads, unconfirmed: Unconfirmed, place: str, step_ms: int
+) -> None:
+    first = event("goal", team="1")
+    second = attrs.evolve(
+        first,
+        event_type="pass",
+        received_ns=first.received_ns + step_ms * 1_000_000,
+        order_ns=first.order_ns + 1,
+    )
+    for row, name in ((second, "second"), (first, "first")):
+        if place == f"{name} pending":
+            unconfirmed.hold(row)
+        else:
+            await insert(store, row)
+    counted = await count_of(reads)
+    assert_plain_count(counted, [first, second])
+    [shown] = counted.highlights
+    assert shown.received_ms == counted.last_received_ms == first.received_ns // 1_000_000
+    assert shown.order_ms == first.order_ns // 1_000_000
+    newest = max(first.received_ns, second.received_ns) // 1_000_000
+    assert await reads.recent_matches(limit=2) == [("m", newest)], "any receipt moves a match up in the list"
+
+
+async def test_highlights_of_one_moment_are_in_the_order_of_receipt_though_the_clock_was_set_back(
+    store: Store, reads: MatchReads
+) -> None:
+    first = event("goal", team="1")
+    later = [
+        event("goal", team="2", received_ns=first.received_ns - n * 10**9, order_ns=first.order_ns + n)
+        for n in range(1, 4)
+    ]
+    await insert(store, later[1], first, later[2], later[0])
+    shown = [highlight.event_id for highlight in (await count_of(reads)).highlights]
+    assert shown == [row.event_id for row in (*reversed(later), first)]
 
 
 @pytest.mark.parametrize("order", ["target first", "retraction first", "target pending", "retraction pending"])
@@ -212,7 +252,7 @@ async def test_a_retracted_event_counts_nowhere_whichever_came_first(
     goal, other = event("goal", MINUTE, team="1"), event("goal", 2 * MINUTE, team="2")
     withdrawal = retraction(spelling(goal.event_id), 3 * MINUTE)
     if order == "retraction first":
-        goal = attrs.evolve(goal, received_ns=next(receipts))
+        goal = attrs.evolve(goal, **receipt(next(receipts)))
     for name, row in (("target", goal), ("retraction", withdrawal)):
         if order == f"{name} pending":
             unconfirmed.hold(row)
@@ -338,7 +378,7 @@ async def test_random_traffic_counts_as_a_plain_count_does(
     ]
     events += [retraction(chance.choice(events).event_id, chance.randrange(30 * MINUTE)) for _ in range(30)]
     events += [
-        attrs.evolve(row, event_type=chance.choice(kinds), received_ns=row.received_ns + chance.choice((-500, 500)))
+        attrs.evolve(row, event_type=chance.choice(kinds), **receipt(row.order_ns + chance.choice((-500, 500))))
         for row in chance.sample(events[:300], 100)
     ]
     chance.shuffle(events)
@@ -362,7 +402,7 @@ async def test_of_two_starts_at_a_time_the_first_one_received_stands(store: Stor
     at_ns = next(receipts)
     for number, names in enumerate((("Zenit", "Ajax"), ("Ajax", "Zenit"))):
         starts = [
-            event("match_start", match=f"m{number}", received_ns=at_ns + later, metadata=json.dumps({"home": name}))
+            event("match_start", match=f"m{number}", **receipt(at_ns + later), metadata=json.dumps({"home": name}))
             for later, name in enumerate(names)
         ]
         await insert(store, *starts, event("pass", SECONDS, match=f"m{number}"))
@@ -531,7 +571,7 @@ async def test_no_answer_shows_less_than_was_acknowledged_while_buffers_flush_al
     async def write(shards: ShardSet) -> None:
         nonlocal acknowledged, done
         for _ in range(150):
-            await shards.append([attrs.evolve(event("cheer"), received_ns=shards.clock.now_ns()) for _ in range(20)])
+            await shards.append([attrs.evolve(event("cheer"), **receipt(shards.clock.order_ns())) for _ in range(20)])
             acknowledged += 20
             await asyncio.sleep(0.005)
         done = True
@@ -574,7 +614,7 @@ async def test_in_a_catch_up_what_is_shown_and_what_is_pending_are_all_that_was_
         reads = MatchReads(store, shards)
         shards.pause(0)  # as in an outage: what comes in now is more than memory takes
         for _ in range(24):
-            await shards.append([attrs.evolve(event("cheer"), received_ns=shards.clock.now_ns()) for _ in range(50)])
+            await shards.append([attrs.evolve(event("cheer"), **receipt(shards.clock.order_ns())) for _ in range(50)])
             acknowledged += 50
         before = await count_of(reads)
         assert (before.total, before.pending_events) == (200, 1000)

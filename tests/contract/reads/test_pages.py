@@ -18,7 +18,7 @@ from shards.reads.pages.pages import EventPage, EventQuery, EventReads, FoundEve
 from shards.reads.source import Pending
 from shards.settings import ShardSettings
 from shards.stores.base import Store
-from tests.contract.rows import CLOCK, batch, event
+from tests.contract.rows import CLOCK, batch, event, receipt
 from tests.contract.shardsets import running
 
 KICKOFF_MS = 1_705_327_200_000
@@ -69,7 +69,7 @@ async def insert(store: Store, *events: Event) -> None:
 
 def standing(events: Iterable[Event]) -> dict[str, Event]:
     first: dict[str, Event] = {}
-    for row in sorted(events, key=lambda row: row.received_ns):
+    for row in sorted(events, key=lambda row: row.order_ns):
         first.setdefault(row.event_id, row)
     return first
 
@@ -106,6 +106,29 @@ async def all_pages(reads: EventReads, query: EventQuery) -> list[FoundEvent]:
             return found
         assert len(page.events) == query.limit
         query = attrs.evolve(query, after=page.end)
+
+
+@pytest.mark.parametrize("place", ["stored", "first pending", "second pending"])
+async def test_of_two_copies_the_first_in_the_order_stands_though_the_clock_was_set_back(
+    store: Store, reads: EventReads, held: Held, place: str
+) -> None:
+    first = at(0, "goal")
+    second = attrs.evolve(
+        first, event_type="pass", received_ns=first.received_ns - 3_600 * 10**9, order_ns=first.order_ns + 1
+    )
+    withdrawal = retraction(first)
+    another = attrs.evolve(
+        withdrawal, metadata="{}", received_ns=withdrawal.received_ns - 3_600 * 10**9, order_ns=withdrawal.order_ns + 1
+    )
+    stored = [row for row, name in ((second, "second"), (first, "first")) if place != f"{name} pending"]
+    await insert(store, *stored, another)
+    await insert(store, withdrawal)
+    held.events = [row for row in (first, second) if row not in stored]
+    found = await all_pages(reads, EventQuery(match_id=MATCH, limit=1))
+    assert [(one.event.event_type, one.event.received_ns, one.retracted) for one in found] == [
+        ("retraction", withdrawal.received_ns, False),
+        ("goal", first.received_ns, True),
+    ]
 
 
 async def test_of_a_match_never_seen_there_is_no_page(store: Store, reads: EventReads, held: Held) -> None:
@@ -157,7 +180,7 @@ async def test_filters_ask_what_the_event_that_stands_says(store: Store, reads: 
     chance = random.Random(11)
     events = [at(n * MINUTE // 2, chance.choice(KINDS), team_id=chance.choice(("", "1", "2"))) for n in range(40)]
     again = [
-        attrs.evolve(row, event_type="goal", team_id="1", timestamp=row.timestamp + MINUTE, received_ns=CLOCK.now_ns())
+        attrs.evolve(row, event_type="goal", team_id="1", timestamp=row.timestamp + MINUTE, **receipt(CLOCK.order_ns()))
         for row in events[::2]
     ]
     await insert(store, *events[:30])
@@ -173,7 +196,7 @@ async def test_events_sent_again_by_the_hundred_do_not_push_out_those_that_stand
 ) -> None:
     for where in ("stored", "pending"):
         events = [at(n, match_id=where) for n in range(120)]
-        again = [attrs.evolve(e, timestamp=e.timestamp + MINUTE, received_ns=CLOCK.now_ns()) for e in events[:100]]
+        again = [attrs.evolve(e, timestamp=e.timestamp + MINUTE, **receipt(CLOCK.order_ns())) for e in events[:100]]
         await insert(store, *events)
         if where == "stored":
             await insert(store, *again)
@@ -188,7 +211,7 @@ async def test_a_retracted_event_is_shown_and_marked(store: Store, reads: EventR
     for where in ("none", "target", "retraction", "target retraction"):
         goal, other = at(1, "goal", match_id=where), at(2, "goal", match_id=where)
         withdrawal = retraction(goal, 3, match_id=where)
-        again = attrs.evolve(withdrawal, metadata=json.dumps({"eventId": other.event_id}), received_ns=CLOCK.now_ns())
+        again = attrs.evolve(withdrawal, metadata=json.dumps({"eventId": other.event_id}), **receipt(CLOCK.order_ns()))
         held.events = [row for name, row in (("target", goal), ("retraction", withdrawal)) if name in where]
         await insert(store, other, *(row for row in (goal, withdrawal) if row not in held.events))
         await insert(store, again)
@@ -275,7 +298,7 @@ async def test_pages_stay_right_while_everything_happens_between_them(
             elif kind < 0.8:
                 again = chance.choice(events)
                 moved = again.timestamp + chance.choice((-MINUTE, 0, MINUTE))
-                new = attrs.evolve(again, timestamp=moved, team_id="1", received_ns=CLOCK.now_ns())
+                new = attrs.evolve(again, timestamp=moved, team_id="1", **receipt(CLOCK.order_ns()))
             else:
                 new = retraction(chance.choice(events), chance.randrange(20) * MINUTE)
             if new.event_type == "retraction" and new.metadata == "{}":
@@ -326,7 +349,7 @@ async def test_pages_go_on_where_they_ended_while_rows_are_stored_and_after_rest
             if part == 0:
                 await shards.append(sent)
             else:
-                await shards.append([attrs.evolve(row, received_ns=CLOCK.now_ns()) for row in sent[::7]])
+                await shards.append([attrs.evolve(row, **receipt(CLOCK.order_ns())) for row in sent[::7]])
             for _ in range(2):
                 page = await page_of(EventReads(store, shards), query)
                 seen += [found.event for found in page.events]

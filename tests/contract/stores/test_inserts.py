@@ -6,16 +6,12 @@ import attrs
 import pytest
 
 from shards.errors import RowsRefused, StoreError
-from shards.events import Event, encode_row
+from shards.events import encode_row
 from shards.stores.base import Batch, Store
-from tests.contract.rows import batch, count, event, stored
+from tests.contract.rows import CLOCK, batch, count, event, receipt, stored
 from tests.statements import alter, execute
 
 DAY_NS = 86_400 * 10**9
-
-
-def in_ms(events: list[Event]) -> list[Event]:
-    return [attrs.evolve(e, received_ns=e.received_ns // 10**6 * 10**6) for e in events]
 
 
 async def test_a_buffered_batch_lands_at_the_flush_and_not_before(store: Store) -> None:
@@ -25,7 +21,7 @@ async def test_a_buffered_batch_lands_at_the_flush_and_not_before(store: Store) 
     assert await count(store) == 0
     await store.flush_buffer(0)
     assert await store.landed("w1", 0, [7]) == {7: 100}
-    assert await stored(store) == in_ms(events)
+    assert await stored(store) == events
 
 
 async def test_several_batches_of_one_flush_are_told_apart(store: Store) -> None:
@@ -41,7 +37,7 @@ async def test_a_direct_batch_has_landed_when_the_insert_returns(store: Store) -
     events = [event() for _ in range(100)]
     await store.insert_direct(batch(events, number=1, shard=1))
     assert await store.landed("w1", 1, [1]) == {1: 100}
-    assert await stored(store) == in_ms(events)
+    assert await stored(store) == events
 
 
 async def test_shards_have_buffers_of_their_own(store: Store) -> None:
@@ -74,31 +70,54 @@ async def test_a_batch_of_many_rows_is_one_block(store: Store) -> None:
 
 async def test_the_first_one_received_stands_whatever_order_they_come_in(store: Store) -> None:
     first = event(metadata='{"n":1}')
-    second = attrs.evolve(first, metadata='{"n":2}', timestamp=first.timestamp + 1, received_ns=first.received_ns + 1)
+    second = attrs.evolve(first, metadata='{"n":2}', timestamp=first.timestamp + 1, **receipt(first.order_ns + 1))
     await store.insert_direct(batch([second], number=1))
     await store.insert_direct(batch([first, second], number=2))
     await store.insert_direct(batch([second], number=3))
-    assert await stored(store, final=True) == in_ms([first])
+    assert await stored(store, final=True) == [first]
     assert await store.landed("w1", 0, [1, 2, 3]) == {1: 1, 2: 2, 3: 1}
 
 
 async def test_the_first_one_stands_after_a_merge_too(store: Store) -> None:
     first = event(metadata='{"n":1}')
-    second = attrs.evolve(first, metadata='{"n":2}', received_ns=first.received_ns + 1)
+    second = attrs.evolve(first, metadata='{"n":2}', **receipt(first.order_ns + 1))
     for number, sent in enumerate((second, first, second, first)):
         await store.insert_direct(batch([sent], number=number))
     await execute(store, "OPTIMIZE TABLE {db}.events FINAL")
-    assert await stored(store) == in_ms([first])
+    assert await stored(store) == [first]
 
 
 async def test_a_duplicate_months_later_counts_once(store: Store) -> None:
     first = event(metadata='{"n":1}')
-    later = attrs.evolve(first, metadata='{"n":2}', received_ns=first.received_ns + 100 * DAY_NS)
+    later = attrs.evolve(first, metadata='{"n":2}', **receipt(first.order_ns + 100 * DAY_NS))
     await store.insert_direct(batch([later], number=1))
     await store.insert_direct(batch([first], number=2))
-    assert await stored(store, final=True) == in_ms([first])
+    assert await stored(store, final=True) == [first]
     await execute(store, "OPTIMIZE TABLE {db}.events FINAL")
-    assert await stored(store, final=True) == in_ms([first])
+    assert await stored(store, final=True) == [first]
+
+
+async def test_the_first_one_stands_in_whatever_month_the_clock_put_it(store: Store) -> None:
+    """The clock was 100 days ahead, and was set back: the second copy lies in an earlier partition."""
+    ahead = event(metadata='{"n":1}', received_ns=CLOCK.now_ns() // 10**6 * 10**6 + 100 * DAY_NS)
+    second = attrs.evolve(ahead, metadata='{"n":2}', **receipt(CLOCK.order_ns()))
+    await store.insert_direct(batch([second], number=1))
+    await store.insert_direct(batch([ahead], number=2))
+    assert await stored(store, final=True) == [ahead]
+    [(months,)] = await store.fetch(f"SELECT uniqExact(toYYYYMM(received_at)) FROM {store.database}.events")
+    assert months == 2
+
+
+async def test_the_newest_order_is_that_of_the_row_received_last_whatever_the_clock_showed(store: Store) -> None:
+    assert await store.newest_order() == 0
+    first = event(received_ns=CLOCK.now_ns() + 100 * DAY_NS)
+    last, between = event(order_ns=first.order_ns + 2), event(order_ns=first.order_ns + 1)
+    await store.insert_direct(batch([first], number=1))
+    await store.insert_direct(batch([last, between], number=2))
+    await store.insert_direct(batch([between], number=3))
+    assert await store.newest_order() == last.order_ns
+    await execute(store, "OPTIMIZE TABLE {db}.events FINAL")
+    assert await store.newest_order() == last.order_ns
 
 
 async def test_the_newest_receipt_of_a_match_is_the_same_with_and_without_its_shortcut(store: Store) -> None:
@@ -116,9 +135,9 @@ async def test_the_newest_receipt_of_a_match_is_the_same_with_and_without_its_sh
 
 async def test_one_event_id_in_two_matches_is_two_events(store: Store) -> None:
     one = event(match_id="a")
-    other = attrs.evolve(one, match_id="b", received_ns=one.received_ns + 1)
+    other = attrs.evolve(one, match_id="b", **receipt(one.order_ns + 1))
     await store.insert_direct(batch([one, other]))
-    assert await stored(store, final=True) == in_ms([one, other])
+    assert await stored(store, final=True) == [one, other]
 
 
 async def test_timestamps_of_101_months_in_one_batch_are_no_poison(store: Store) -> None:
@@ -147,16 +166,16 @@ async def test_timestamps_of_101_months_in_one_batch_are_no_poison(store: Store)
 async def test_text_comes_back_as_it_was(store: Store, text: str) -> None:
     events = [event(match_id=text[:128], team_id=text[:64], player_id=text[:64], metadata=text), event()]
     await store.insert_direct(batch(events, number=1))
-    assert await stored(store) == in_ms(events)
+    assert await stored(store) == events
     await store.insert_buffered(batch(events, number=2, writer=text[:20].replace("\0", "")))
     await store.flush_buffer(0)
-    assert await stored(store, final=True) == in_ms(events)
+    assert await stored(store, final=True) == events
 
 
 async def test_numbers_at_their_limits(store: Store) -> None:
     events = [event(timestamp=946_684_800_000), event(timestamp=4_102_444_799_999), event(timestamp=-1)]
     await store.insert_direct(batch(events, number=2**63))
-    assert await stored(store) == in_ms(events)
+    assert await stored(store) == events
     assert await store.landed("w1", 0, [2**63]) == {2**63: 3}
 
 

@@ -13,7 +13,7 @@ from shards.reads.matches import MatchReads
 from shards.settings import ShardSettings
 from shards.stores.base import Store
 from tests.bench.uncached import NothingPending
-from tests.contract.rows import batch, event, stored
+from tests.contract.rows import batch, event, receipt, stored
 from tests.contract.shardsets import running
 from tests.statements import alter, execute
 
@@ -22,7 +22,7 @@ DAY_NS = 86_400 * 10**9
 
 def aged(days: float, match_id: str = "old", count: int = 5) -> list[Event]:
     """Events received so many days ago."""
-    return [event(match_id=match_id, received_ns=time.time_ns() - int(days * DAY_NS) + n) for n in range(count)]
+    return [event(match_id=match_id, **receipt(time.time_ns() - int(days * DAY_NS) + n)) for n in range(count)]
 
 
 async def retain(store: Store, days: int) -> None:
@@ -122,7 +122,7 @@ async def test_expired_rows_of_the_log_are_replayed_once_and_then_done_with(
 async def test_the_id_of_an_expired_event_is_free_again(store: Store) -> None:
     await retain(store, 30)
     name = str(uuid.uuid4())
-    await store.insert_direct(batch([event(event_id=name, received_ns=time.time_ns() - 40 * DAY_NS)], number=1))
+    await store.insert_direct(batch([event(event_id=name, **receipt(time.time_ns() - 40 * DAY_NS))], number=1))
     await store.insert_direct(batch([event(event_id=name, team_id="2")], number=2))
     assert [e.team_id for e in await stored(store, final=True)] == ["2"]
 
@@ -150,7 +150,7 @@ async def test_metrics_count_what_is_left_however_a_match_is_read(store: Store) 
     by_rows = MatchReads(store, NothingPending())
     by_parts = MatchReads(store, NothingPending(), large_events=1)
     old, young = aged(40, "m"), aged(0, "m", 3)
-    again = [attrs.evolve(sent, received_ns=time.time_ns(), team_id="2") for sent in old[:2]]
+    again = [attrs.evolve(sent, **receipt(time.time_ns()), team_id="2") for sent in old[:2]]
     for number, events in enumerate((old, young, again)):
         await store.insert_direct(batch(events, number=number))
 

@@ -15,7 +15,7 @@ from shards.stores.base import Store
 from shards.stores.embedded import EmbeddedStore
 from shards.stores.server import ServerStore
 from tests.bench.uncached import NothingPending
-from tests.contract.rows import MATCH, batch, count, event, stored
+from tests.contract.rows import MATCH, batch, count, event, receipt, stored
 from tests.statements import alter, drop, drop_database, execute
 
 
@@ -348,7 +348,7 @@ async def test_highlights_of_an_older_release_are_whole_before_and_after_they_ar
 async def test_analysts_see_no_version_that_does_not_stand(store: Store) -> None:
     """Two skip indexes, of which one may leave the version out that stands: FINAL has to look at it all the same."""
     first = event(event_type="pass")
-    again = attrs.evolve(first, event_type="goal", received_ns=first.received_ns + 10**9)
+    again = attrs.evolve(first, event_type="goal", **receipt(first.order_ns + 10**9))
     for number, version in enumerate((first, again), 1):
         await store.insert_direct(batch([version], number=number))
     goals = f"SELECT count() FROM events FINAL WHERE match_id = '{first.match_id}' AND event_type = 'goal'"

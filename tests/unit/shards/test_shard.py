@@ -53,7 +53,9 @@ async def in_an_outage(settings: ShardSettings) -> AsyncIterator[ShardSet]:
 
 
 def events(shards: ShardSet, count: int) -> list[Event]:
-    return [Event("m", str(uuid.uuid4()), "pass", 1, "1", "", "{}", shards.clock.now_ns()) for _ in range(count)]
+    return [
+        Event("m", str(uuid.uuid4()), "pass", 1, "1", "", "{}", *[shards.clock.order_ns()] * 2) for _ in range(count)
+    ]
 
 
 async def accepted(shards: ShardSet, events: list[Event]) -> Receipt:
@@ -77,7 +79,7 @@ def test_the_age_of_the_oldest_row_outlives_a_restart_and_is_never_negative(
     received_ns = time.time_ns() - clock_moved_s * 1_000_000_000
     log = open_log(tmp_path)
     log.recover()
-    log.append([encode_row(Event("m", "id", "pass", 1, "1", "", "{}", received_ns))])
+    log.append([encode_row(Event("m", "id", "pass", 1, "1", "", "{}", received_ns, received_ns))])
     log.sync()
     log.close()
 
@@ -176,13 +178,15 @@ async def test_a_log_of_which_all_is_done_with_has_lost_nothing(settings: ShardS
         now = shards.snapshot()
         assert (now.appended, now.confirmed, now.pending, now.damaged) == (3, 3, 0, 0)
         await shards._shards[0].flusher._save()
-        assert shards._shards[0]._log.checkpoint == Checkpoint(upto=3, confirmed=3)
+        assert attrs.evolve(shards._shards[0]._log.checkpoint, order_upto=0) == Checkpoint(
+            upto=3, confirmed=3, durable=3
+        )
 
 
 async def test_a_recovery_that_fails_late_says_so(settings: ShardSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     log = open_log(settings.data_dir)
     log.recover()
-    log.append([b'{"match_id":"of no release of ours"}'])
+    log.append([b'{"match":"of no release of ours","received_ns":1,"order_ns":1}'])
     log.sync()
     log.close()
     monkeypatch.setattr(shardset, "RECOVERY_HEAD_START_S", 0.0)

@@ -62,7 +62,19 @@ def test_what_is_absent_is_filled_in(schema: EventSchema) -> None:
     assert first.event_id != second.event_id
     assert first.timestamp == first.received_ns // 1_000_000
     assert (first.team_id, first.player_id, first.metadata) == ("", "", "{}")
-    assert second.received_ns > first.received_ns
+    assert second.order_ns > first.order_ns
+
+
+def test_what_is_absent_is_filled_in_by_the_wall_clock_though_the_order_is_ahead_of_it() -> None:
+    clock = ReceiptClock()
+    schema = EventSchema(clock=clock)
+    clock.raise_to(ahead := clock.now_ns() + 3_600 * 10**9)
+    before_ns = clock.now_ns()
+    first, second = parse(schema, MATCH), parse(schema, MATCH)
+    assert (first.order_ns, second.order_ns) == (ahead + 1, ahead + 2)
+    for event in (first, second):
+        assert before_ns <= event.received_ns <= clock.now_ns()
+        assert event.timestamp == event.received_ns // 1_000_000
 
 
 def test_null_means_absent_in_optional_fields(schema: EventSchema) -> None:

@@ -12,6 +12,8 @@ from zlib import crc32
 import pytest
 
 from shards.deadletters.file import DeadLetterFile, FiledLetter
+from tests.logged import lines_of
+from tests.unit.shards.wal.disk_calls import Call, calls_below, first
 
 
 @pytest.fixture
@@ -168,3 +170,133 @@ async def test_another_row_of_the_same_number_has_an_id_of_its_own(path: Path) -
     }
     await file.settle("3-1-2", "discarded")
     assert [letter.id for letter in everything(opened(path), settled=False)] == ["3-1"]
+
+
+async def test_a_discard_that_failed_does_not_win_over_the_requeue_that_followed(path: Path) -> None:
+    """The discard was answered 503, the requeue 200; a start would read the first line that settles a letter."""
+    file = opened(path)
+    await put_aside(file, 1)
+    with calls_below(path.parent, fail=first(("fsync", path.name))), pytest.raises(OSError, match="Input/output"):
+        await file.settle("3-1", "discarded")
+    await file.settle("3-1", "requeued", row=b"{}")
+    for one in (file, opened(path)):
+        assert (one.requeued, one.discarded) == (1, 0)
+
+
+async def test_a_letter_that_a_killed_process_left_is_made_durable_before_it_counts(path: Path) -> None:
+    await put_aside(opened(path), 1)
+    again = DeadLetterFile(path, shard=3)
+    with calls_below(path.parent.parent) as calls:
+        again.recover()
+    assert calls == [
+        ("write", "deadletters/shard-003.jsonl"),
+        ("fsync", "deadletters/shard-003.jsonl"),
+        ("fsync", "deadletters"),
+        ("fsync", "."),
+    ]
+    assert again.seqs() == {1}
+
+
+@pytest.mark.parametrize("failing", [("write", "shard-003.jsonl"), ("fsync", "shard-003.jsonl"), ("fsync", ".")])
+async def test_letters_that_cannot_be_made_durable_do_not_count(path: Path, failing: Call) -> None:
+    await put_aside(opened(path), 1)
+    again = DeadLetterFile(path, shard=3)
+    with calls_below(path.parent, fail=lambda call: call == failing), pytest.raises(OSError, match="Input/output"):
+        again.recover()
+    assert again.seqs() == set()
+
+
+async def test_a_letter_is_durable_before_its_row_counts_as_put_aside(path: Path) -> None:
+    file = opened(path)
+    with calls_below(path.parent) as calls:
+        await put_aside(file, 1)
+    assert calls[-3:] == [("write", "shard-003.jsonl"), ("fsync", "shard-003.jsonl"), ("fsync", ".")]
+    assert file.seqs() == {1}
+    for failing in ("write", "fsync"):
+        with calls_below(path.parent, fail=first((failing, "shard-003.jsonl"))), pytest.raises(OSError, match="Input"):
+            await put_aside(file, 2)
+        assert file.seqs() == {1}
+
+
+async def test_letters_whose_rows_the_log_has_lost_count_in_no_sum_and_stay(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = opened(path)
+    await put_aside(file, 1, 2, 3, 4)
+    for seq in (1, 3):
+        await file.settle(f"3-{seq}", "requeued", row=b"{}", again=(0, 90 + seq))
+    with calls_below(path.parent) as calls:
+        file.disown(beyond=2)
+    assert calls == [("write", path.name), ("fsync", path.name)]
+    [line] = lines_of(caplog, "dead letters without their rows")
+    assert (line["level"], line["shard"], line["letters"]) == ("warning", 3, 2)
+    for one in (file, opened(path)):
+        assert one.seqs() == {1, 2}
+        assert (one.requeued, one.discarded, one.count_upto(9)) == (1, 0, 2)
+        assert {seq for seq, _ in one.rows_after(0)} == {1, 2}
+        assert one.requeued_as(1) == (0, 91)
+        assert one.requeued_as(3) is None
+        assert [letter.id for letter in everything(one)] == ["3-4", "3-3", "3-2", "3-1"]
+        assert "3-4" in one
+    await file.settle("3-4", "discarded")
+    for one in (file, opened(path)):
+        assert one.discarded == 0
+        assert [letter.id for letter in everything(one, settled=False)] == ["3-2"]
+
+
+async def test_a_row_with_the_number_of_a_letter_without_its_row_becomes_a_letter_of_its_own(path: Path) -> None:
+    """The same row, too, because a requeued one is word for word the same."""
+    file = opened(path)
+    await put_aside(file, 1)
+    file.disown(beyond=0)
+    await put_aside(file, 1)
+    await file.settle("3-1-2", "discarded")
+    for one in (file, opened(path)):
+        assert (one.seqs(), one.discarded, len(one.rows_after(0))) == ({1}, 1, 1)
+        assert {letter.id for letter in everything(one)} == {"3-1", "3-1-2"}
+        assert [letter.id for letter in everything(one, settled=False)] == ["3-1"]
+
+
+async def test_where_the_log_holds_every_row_nothing_is_written(path: Path) -> None:
+    file = opened(path)
+    file.disown(beyond=0)
+    assert not path.exists()
+    await put_aside(file, 1, 2)
+    before = path.read_bytes()
+    file.disown(beyond=2)
+    assert path.read_bytes() == before
+
+
+async def test_letters_that_cannot_be_noted_as_without_their_rows_still_count(path: Path) -> None:
+    file = opened(path)
+    await put_aside(file, 1)
+    with calls_below(path.parent, fail=first(("fsync", path.name))), pytest.raises(OSError, match="Input/output"):
+        file.disown(beyond=0)
+    assert file.seqs() == opened(path).seqs() == {1}
+
+
+async def test_of_two_letters_with_one_number_the_later_counts(path: Path) -> None:
+    """An older release noted nothing when the log was lost."""
+    file = opened(path)
+    await put_aside(file, 1)
+    await file.settle("3-1", "discarded")
+    line = json.loads(path.read_text().splitlines()[0]) | {"row": '{"match_id":"other"}'}
+    path.write_text(path.read_text() + json.dumps(line) + "\n")
+    again = opened(path)
+    assert (again.count_upto(1), again.discarded) == (1, 0)
+    assert again.rows_after(0) == {(1, crc32(b'{"match_id":"other"}'))}
+
+
+async def test_a_letter_of_the_release_before_is_read_as_a_row_of_this_one(path: Path) -> None:
+    """Its row has no order yet; the log's record of it is read with one, and is the same row all the same."""
+    file = opened(path)
+    before, now = b'{"match_id":"m","received_ns":5}', b'{"match_id":"m","received_ns":5,"order_ns":5}'
+    await file.put_aside(seq=1, row=before, code=469, error="c")
+    await file.settle("3-1", "requeued", row=before, again=(3, 2))
+    assert opened(path).rows_after(0) == {(1, crc32(now))}
+    for one in (file, opened(path)):
+        [filed] = everything(one)
+        assert filed.settlement is not None
+        assert (filed.letter.row, filed.settlement.row) == (now.decode(), now.decode())
+    await file.put_aside(seq=1, row=now, code=469, error="c")
+    assert [letter.id for letter in everything(opened(path))] == ["3-1"]

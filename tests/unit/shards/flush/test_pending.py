@@ -11,7 +11,7 @@ from shards.wal.record import Record
 
 
 def row(number: int, match_id: str = "m") -> bytes:
-    return encode_row(Event(match_id, f"id-{number}", "pass", 1, "1", "", "{}", number))
+    return encode_row(Event(match_id, f"id-{number}", "pass", 1, "1", "", "{}", number, number))
 
 
 def add(pending: PendingRows, first: int, *match_ids: str) -> None:

@@ -57,7 +57,7 @@ class Durable:
 
 
 def row(number: int) -> bytes:
-    return encode_row(Event("m", f"id-{number}", "pass", 1, "1", "", "{}", number))
+    return encode_row(Event("m", f"id-{number}", "pass", 1, "1", "", "{}", number, number))
 
 
 def open_log(directory: Path, shard: int = 0) -> FailingLog:
@@ -84,7 +84,7 @@ def read_back(log: ShardLog) -> dict[int, bytes]:
 async def test_many_appends_share_few_syncs_and_get_numbers_in_order(tmp_path: Path) -> None:
     log, durable = open_log(tmp_path), Durable()
     async with running() as committer:
-        await asyncio.gather(*(committer.submit(log, [row(n), row(-n)], durable) for n in range(1, 301)))
+        await asyncio.gather(*(committer.submit(log, [row(n), row(1000 + n)], durable) for n in range(1, 301)))
         assert committer.queued_bytes == 0
 
     assert list(durable.rows) == list(range(1, 601))

@@ -11,6 +11,8 @@ from shards.wal import journal
 from shards.wal.checkpoint import read_checkpoint
 from shards.wal.journal import Confirmed, Entry, Journal, Unprovable
 from shards.wal.log import ShardLog
+from tests.logged import lines_of
+from tests.unit.shards.wal.disk_calls import Call, calls_below, first
 
 NOW_S = int(time.time())
 HOUR_S = NOW_S - NOW_S % 3_600 - 3_600
@@ -49,8 +51,7 @@ def test_cut_anywhere_it_holds_a_prefix_and_goes_on(tmp_path: Path) -> None:
     ends = [index + 1 for index, byte in enumerate(whole) if byte == ord("\n")]
     for cut in range(len(whole) + 1):
         path.write_bytes(whole[:cut])
-        # A line is whole without its newline, too.
-        held = entries[: sum(end - 1 <= cut for end in ends)]
+        held = entries[: sum(end <= cut for end in ends)]
         cut_off = Journal(tmp_path, shard=0)
         assert cut_off.entries() == held, cut
         cut_off.note(attempt(7))
@@ -58,16 +59,19 @@ def test_cut_anywhere_it_holds_a_prefix_and_goes_on(tmp_path: Path) -> None:
         assert Journal(tmp_path, shard=0).entries() == [*held, attempt(7)], cut
 
 
-def test_lines_that_a_failed_write_left_whole_are_not_counted_beside_those_that_followed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("failing", [("fsync", "confirmed"), ("fsync", ".")], ids=["file", "directory"])
+@pytest.mark.parametrize("cut_off", [True, False], ids=["cut off at once", "cut off later"])
+def test_lines_whose_write_failed_are_not_beside_those_that_followed(
+    tmp_path: Path, failing: Call, cut_off: bool
 ) -> None:
     made = Journal(tmp_path, shard=0)
     made.note(attempt(1))
     made.note(attempt(2))
-    with monkeypatch.context() as broken:
-        broken.setattr("os.fsync", _refuse)
-        with pytest.raises(OSError, match="no sync"):
-            made.write()
+    fails = first(failing, after=("write", "confirmed"))
+    disk = calls_below(tmp_path, fail=lambda call: fails(call) or (call[0] == "ftruncate" and not cut_off))
+    with disk, pytest.raises(OSError, match="Input/output"):
+        made.write()
+    assert ((tmp_path / journal.FILE_NAME).stat().st_size == 0) == cut_off
     assert [entry.rows for entry in made.entries() if isinstance(entry, Confirmed)] == [20]
     made.note(attempt(3))
     made.write()
@@ -75,10 +79,54 @@ def test_lines_that_a_failed_write_left_whole_are_not_counted_beside_those_that_
         [joined] = journal_.entries()
         assert isinstance(joined, Confirmed)
         assert (joined.first_batch, joined.last_batch, joined.rows) == (1, 3, 30)
+    assert len((tmp_path / journal.FILE_NAME).read_bytes().splitlines()) == 1
 
 
-def _refuse(_: int) -> None:
-    raise OSError("no sync")
+def test_a_start_makes_the_journal_durable_before_it_counts(tmp_path: Path) -> None:
+    written(tmp_path, [attempt(1)])
+    with calls_below(tmp_path) as calls:
+        Journal(tmp_path, shard=0).entries()
+    assert calls == [("write", "confirmed"), ("fsync", "confirmed"), ("fsync", ".")]
+
+
+@pytest.mark.parametrize("failing", [("write", "confirmed"), ("fsync", "confirmed"), ("fsync", ".")])
+def test_one_that_cannot_be_made_durable_stops_no_start_and_proves_nothing_until_it_is(
+    tmp_path: Path, failing: Call, caplog: pytest.LogCaptureFixture
+) -> None:
+    written(tmp_path, [attempt(1)])
+    again = Journal(tmp_path, shard=0)
+    again_noted = attempt(3)
+    with calls_below(tmp_path, fail=lambda call: call == failing):
+        again.recover(written_upto=10, upto=10)
+        [line] = lines_of(caplog, "journal not recovered")
+        assert line["level"] == "warning"
+        with pytest.raises(OSError, match="Input/output"):
+            again.entries()
+        again.note(again_noted)
+        with pytest.raises(OSError, match="Input/output"):
+            again.write()
+        assert not again.is_written
+    again.write()
+    assert again.entries() == [attempt(1), again_noted]
+
+
+def test_a_rewrite_that_may_not_have_lasted_is_made_durable_before_more_is_noted(tmp_path: Path) -> None:
+    """The shorter file has its name, but the directory was not synced: the old one may come back."""
+    made = written(tmp_path, [attempt(1)])
+    made._rewrite_at = 1
+    with calls_below(tmp_path, fail=first(("fsync", "."), after=("replace", "confirmed"))):
+        made.note(attempt(2))
+        made.write()
+    made.note(attempt(4))
+    with calls_below(tmp_path) as calls:
+        made.write()
+    assert calls == [
+        ("write", "confirmed"),  # what was found
+        ("fsync", "confirmed"),
+        ("fsync", "."),
+        ("write", "confirmed"),  # what was noted
+        ("fsync", "confirmed"),
+    ]
 
 
 def test_a_flipped_bit_costs_its_entry_and_no_other(tmp_path: Path) -> None:
@@ -183,7 +231,7 @@ def test_segments_that_went_without_a_note_are_known_at_the_next_start(tmp_path:
     """The disk takes neither journal nor checkpoint; the log is truncated all the same, and the process is killed."""
     log = ShardLog(tmp_path, shard=0, segment_max_bytes=100)
     log.recover()
-    row = b'{"match_id":"m","received_ns":1,"metadata":"some more text"}'
+    row = b'{"match_id":"m","metadata":"some more text","received_ns":1,"order_ns":1}'
     for _ in range(6):
         log.append([row])
         log.sync()

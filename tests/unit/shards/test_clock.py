@@ -1,0 +1,163 @@
+"""Time and order of receipts, with clocks that are set while they are looked at."""
+
+import pytest
+
+from shards.clock import AHEAD_MAX_MS, HEADROOM_NS, RESERVE_AHEAD_NS, ReceiptClock
+from tests.clocks import Clocks
+from tests.logged import lines_of
+
+S_NS = 1_000_000_000
+HOUR_S = 3_600
+HOUR_MS = HOUR_S * 1_000
+QUIET_MS = 15 * 60 * 1_000
+
+
+@pytest.fixture
+def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
+    return Clocks.instead_of_the_machines(monkeypatch)
+
+
+@pytest.fixture
+def clock(clocks: Clocks) -> ReceiptClock:
+    return ReceiptClock()
+
+
+def steps(caplog: pytest.LogCaptureFixture) -> list[float]:
+    """The seconds of each step that was logged."""
+    return [line["seconds"] for line in lines_of(caplog, "wall clock stepped")]
+
+
+def test_the_time_of_receipt_is_the_wall_clocks(clock: ReceiptClock, clocks: Clocks) -> None:
+    for step_s in (0, 0, HOUR_S, -2 * HOUR_S, 30 * 24 * HOUR_S):
+        clocks.set_wall(step_s)
+        assert clock.now_ns() == clocks.wall_ns
+
+
+def test_the_order_follows_the_wall_clock_and_never_repeats_or_goes_back(clock: ReceiptClock, clocks: Clocks) -> None:
+    first = clock.order_ns()
+    assert first == clocks.wall_ns
+    assert clock.order_ns() == first + 1, "the wall clock stands still"
+    clocks.set_wall(-HOUR_S)
+    assert clock.order_ns() == first + 2
+    clocks.go_on(2 * HOUR_S)
+    assert clock.order_ns() == clocks.wall_ns == clock.last_ns
+
+
+def test_no_order_reaches_beyond_what_is_reserved_however_far_the_wall_clock_jumps(
+    clock: ReceiptClock, clocks: Clocks
+) -> None:
+    assert clock.to_reserve_ns() == clocks.wall_ns + RESERVE_AHEAD_NS
+    clock.reserve(reserved := clock.to_reserve_ns())
+    before = clock.order_ns()
+    clocks.set_wall(HOUR_S)
+    assert [clock.order_ns() for _ in range(3)] == [before + 1, before + 2, before + 3]
+    assert clock.reserved_ns == reserved
+    clock.reserve(clock.to_reserve_ns())
+    assert clock.order_ns() == clocks.wall_ns, "it follows the clock again once that is reserved"
+
+
+def test_orders_go_on_within_the_reservation_where_no_other_one_comes(clock: ReceiptClock, clocks: Clocks) -> None:
+    clock.reserve(reserved := clock.to_reserve_ns())
+    for _ in range(2 * RESERVE_AHEAD_NS // S_NS):
+        clocks.go_on(1)
+        last = clock.order_ns()
+    assert reserved - RESERVE_AHEAD_NS < last <= reserved - HEADROOM_NS + 2 * RESERVE_AHEAD_NS // S_NS
+
+
+def test_a_start_gives_out_no_order_of_before(clock: ReceiptClock, clocks: Clocks) -> None:
+    clocks.set_wall(HOUR_S)
+    clock.reserve(clock.to_reserve_ns())
+    given = [clock.order_ns() for _ in range(3)]
+    clocks.set_wall(-HOUR_S)
+
+    again = ReceiptClock()
+    again.raise_to(clock.reserved_ns)
+    again.reserve(again.to_reserve_ns())
+    assert again.order_ns() > max(*given, clock.reserved_ns)
+    assert again.to_reserve_ns() == again.last_ns + RESERVE_AHEAD_NS
+
+
+def test_an_order_that_is_not_reserved_is_risen_above_with_the_next_reservation(
+    clock: ReceiptClock, clocks: Clocks
+) -> None:
+    clock.reserve(clock.to_reserve_ns())
+    stored = clocks.wall_ns + HOUR_S * S_NS
+    clock.raise_to(stored)
+    assert clock.order_ns() < clock.reserved_ns < stored
+    clock.reserve(clock.to_reserve_ns())
+    assert stored < clock.order_ns() < clock.reserved_ns
+    clock.raise_to(stored)
+    assert clock.order_ns() > stored + 1, "one that was passed has no effect"
+
+
+def test_a_reservation_is_never_taken_back(clock: ReceiptClock, clocks: Clocks) -> None:
+    clock.reserve(reserved := clock.to_reserve_ns())
+    clock.reserve(reserved - 1)
+    assert clock.reserved_ns == reserved
+
+
+@pytest.mark.parametrize("seconds", [HOUR_S, -HOUR_S, 1, -1])
+def test_a_step_is_logged_once_with_its_seconds(
+    clock: ReceiptClock, clocks: Clocks, caplog: pytest.LogCaptureFixture, seconds: int
+) -> None:
+    clocks.go_on(30)
+    clock.now_ns()
+    clocks.set_wall(seconds)
+    for _ in range(5):
+        clock.order_ns()
+        clocks.go_on(3)
+    assert steps(caplog) == [seconds]
+
+
+def test_a_clock_that_is_slewed_or_looked_at_rarely_makes_no_step(
+    clock: ReceiptClock, clocks: Clocks, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(1_000):
+        clocks.go_on(10)
+        clocks.set_wall(0.005)
+        clock.now_ns()
+    clocks.go_on(24 * HOUR_S)
+    clock.now_ns()
+    assert steps(caplog) == []
+
+
+@pytest.mark.parametrize("step_s", [0, HOUR_S, -HOUR_S, 30 * 24 * HOUR_S])
+def test_the_time_since_a_receipt_is_what_passed_and_no_step(clock: ReceiptClock, clocks: Clocks, step_s: int) -> None:
+    clocks.go_on(60)
+    received_ms = clock.now_ns() // 1_000_000
+    clocks.go_on(20)
+    clocks.set_wall(step_s)
+    assert clock.elapsed_ms(received_ms) == 20_000
+    clocks.go_on(20)
+    assert clock.elapsed_ms(received_ms) == 40_000
+
+
+def test_of_a_time_that_the_clock_showed_twice_the_first_counts(clock: ReceiptClock, clocks: Clocks) -> None:
+    clocks.go_on(2 * HOUR_S)
+    received_ms = clock.now_ns() // 1_000_000
+    clocks.go_on(HOUR_S)
+    clock.now_ns()
+    clocks.set_wall(-HOUR_S)
+    clock.now_ns()
+    clocks.go_on(60)
+    assert clock.elapsed_ms(received_ms) == HOUR_MS + 60_000
+
+
+def test_what_lies_far_ahead_was_received_at_the_start_at_the_latest(clock: ReceiptClock, clocks: Clocks) -> None:
+    clocks.go_on(300)
+    now_ms = clocks.wall_ns // 1_000_000
+    assert clock.elapsed_ms(now_ms + HOUR_MS) == 300_000
+    assert clock.elapsed_ms(now_ms + AHEAD_MAX_MS) == 0, "the clock of another service is a little ahead"
+    assert clock.elapsed_ms(now_ms - HOUR_MS) == HOUR_MS, "before the start"
+
+
+@pytest.mark.parametrize(("step_s", "expected_ms"), [(0, -QUIET_MS), (HOUR_S, -QUIET_MS - HOUR_MS), (-HOUR_S, -60_000)])
+def test_the_earliest_time_that_was_shown_lately_may_lie_before_a_step(
+    clock: ReceiptClock, clocks: Clocks, step_s: int, expected_ms: int
+) -> None:
+    clocks.go_on(2 * HOUR_S)
+    clock.now_ns()
+    clocks.set_wall(step_s)
+    clock.now_ns()
+    clocks.go_on(60)
+    assert clock.earliest_ms(QUIET_MS) - clocks.wall_ns // 1_000_000 == expected_ms
