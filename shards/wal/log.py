@@ -188,6 +188,7 @@ class ShardLog:
             self._writer.close()
             self._writer = None
         self._next_seq = self.durable_seq + 1
+        self._synced_seq = min(self._synced_seq, self.durable_seq)  # what was synced may have failed all the same
         self.generation += 1
 
     def reopen(self) -> None:
@@ -218,7 +219,7 @@ class ShardLog:
 
     def _write_checkpoint(self) -> None:
         reserved = self._clock.to_reserve_ns()
-        written = attrs.evolve(self.checkpoint, durable=self._synced_seq, order_upto=reserved)
+        written = attrs.evolve(self.checkpoint, durable=min(self._synced_seq, self.durable_seq), order_upto=reserved)
         write_checkpoint(self.directory, written)
         self.checkpoint, self._checkpoint_is_written = written, True
         self._clock.reserve(reserved)
