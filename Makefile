@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 CLICKHOUSE := tests/node_modules/.package-lock.json
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help install run test torture lint bench lock browser proxies strace
+.PHONY: help install run test torture mutants lint bench lock browser proxies strace
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -60,6 +60,11 @@ test: $(INSTALLED) $(CLICKHOUSE) browser proxies strace ## run all tests, agains
 # How long, and what to repeat: make torture MINUTES=30 SEED=1
 torture: $(INSTALLED) $(CLICKHOUSE) ## cause every fault under load for MINUTES (8), and count what is lost
 	$(BIN)/python -m tests.torture --minutes $(or $(MINUTES),8) $(if $(SEED),--seed $(SEED)) --report
+
+# How many places, which ones, which files: make mutants SAMPLE=600 SEED=1 ONLY=shards/wal; aimed at promises: make mutants AIMED=1
+mutants: $(INSTALLED) $(CLICKHOUSE) ## change the core in SAMPLE (600) places, one at a time, and count what no test notices
+	$(BIN)/python -m tests.mutants $(if $(AIMED),--aimed,--sample $(or $(SAMPLE),600) --seed $(or $(SEED),1)) \
+		$(if $(ONLY),--only $(ONLY),--report)
 
 lint: $(INSTALLED) ## check style and types
 	$(BIN)/ruff check .

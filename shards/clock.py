@@ -8,6 +8,7 @@ Three questions have three answers, because a wall clock may be set at any momen
 - **How long ago?** :meth:`ReceiptClock.elapsed_ms`, which knows each step of the wall clock in this process.
 """
 
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -51,7 +52,7 @@ class _Span:
 
 
 class ReceiptClock:
-    """The wall clock, the order of receipts, and the steps of the wall clock. Used in one thread at a time.
+    """The wall clock, the order of receipts, and the steps of the wall clock. Any thread may use it.
 
     **No order is given out twice, also after a crash.** Before an order is given out, a number above it is reserved
     durably (the checkpoint's ``order_upto``), and a start begins above the largest reservation that it finds:
@@ -65,6 +66,8 @@ class ReceiptClock:
     """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._looking = threading.Lock()
         self._last_ns = 0
         self._least_ns = 0
         self._reserved_ns = 0
@@ -86,17 +89,22 @@ class ReceiptClock:
     def now_ns(self) -> int:
         """Return the wall clock, ns since the epoch. It may repeat, and go back."""
         now_ns = time.time_ns()
-        if not self._seen_ns <= now_ns < self._look_ns:
-            self._look(now_ns)
+        if not self._seen_ns <= now_ns < self._look_ns and self._looking.acquire(blocking=False):
+            try:
+                self._look(now_ns)
+            finally:
+                self._looking.release()
         self._seen_ns = now_ns
         return now_ns
 
     def order_ns(self) -> int:
         """Return an order, greater than all before: the wall clock's ns if these are greater and reserved."""
-        now_ns, last_ns = self.now_ns(), self._last_ns
-        follows = last_ns < now_ns and (not self._reserved_ns or now_ns <= self._reserved_ns - HEADROOM_NS)
-        self._last_ns = now_ns if follows else last_ns + 1
-        return self._last_ns
+        now_ns = self.now_ns()
+        with self._lock:
+            last_ns = self._last_ns
+            follows = last_ns < now_ns and (not self._reserved_ns or now_ns <= self._reserved_ns - HEADROOM_NS)
+            self._last_ns = order_ns = now_ns if follows else last_ns + 1
+        return order_ns
 
     def to_reserve_ns(self) -> int:
         """Return the order up to which the next checkpoint should reserve orders."""
@@ -104,8 +112,9 @@ class ReceiptClock:
 
     def reserve(self, upto_ns: int) -> None:
         """Note that no order up to ``upto_ns`` is given out by a later start; a lower one than before has no effect."""
-        self._reserved_ns = max(self._reserved_ns, upto_ns)
-        self.raise_to(self._least_ns)
+        with self._lock:
+            self._reserved_ns = max(self._reserved_ns, upto_ns)
+            self._raise()
 
     def raise_to(self, order_ns: int) -> None:
         """Make all later orders greater than this one.
@@ -113,7 +122,11 @@ class ReceiptClock:
         One that is not reserved has its effect with the next reservation, which :meth:`to_reserve_ns` puts above it.
         While nothing is reserved, as at a start, it has its effect at once.
         """
-        self._least_ns = max(self._least_ns, order_ns)
+        with self._lock:
+            self._least_ns = max(self._least_ns, order_ns)
+            self._raise()
+
+    def _raise(self) -> None:
         if not self._reserved_ns or self._least_ns <= self._reserved_ns - HEADROOM_NS:
             self._last_ns = max(self._last_ns, self._least_ns)
 

@@ -16,6 +16,8 @@ class Clocks:
 
     wall_ns: int
     steady_ns: int = 5 * S_NS
+    stopped_s: float = 0.0
+    """Seconds for which the process will be stopped before its next look at the steady clock."""
 
     @classmethod
     def instead_of_the_machines(cls, monkeypatch: pytest.MonkeyPatch, *modules: str) -> Self:
@@ -28,11 +30,16 @@ class Clocks:
             CLOCK_MONOTONIC = time.CLOCK_MONOTONIC
             time_ns: Callable[[], int] = staticmethod(lambda: made.wall_ns)
             monotonic: Callable[[], float] = staticmethod(lambda: made.steady_ns / S_NS)
-            clock_gettime_ns: Callable[[Any], int] = staticmethod(lambda _: made.steady_ns)
+            clock_gettime_ns: Callable[[Any], int] = staticmethod(lambda _: made._look())
 
         for module in ("shards.clock", *modules):
             monkeypatch.setattr(f"{module}.time", Faked)
         return made
+
+    def _look(self) -> int:
+        stopped_s, self.stopped_s = self.stopped_s, 0.0
+        self.go_on(stopped_s)
+        return self.steady_ns
 
     def go_on(self, seconds: float) -> None:
         """Let time pass."""

@@ -7,7 +7,8 @@ import msgspec
 
 from shards.events import HIGHLIGHT_TYPES
 from shards.reads.aggregates import HIGHLIGHTS, NOBODY
-from shards.stores.schema import HIGHLIGHT_TEXTS, ROW_STRUCTURE
+from shards.stores.derived import HIGHLIGHT_TEXTS
+from shards.stores.schema import ROW_STRUCTURE
 from shards.stores.sql import heredoc, rows_source
 
 NO_ID = f"toUUID('{NOBODY}')"

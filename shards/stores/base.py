@@ -97,6 +97,7 @@ class Store(ABC):
         self._shard_count = shard_count
         self._retention_days = retention_days
         self._opening = asyncio.Lock()
+        self._beside_newer = False
 
     @abstractmethod
     async def close(self) -> None:
@@ -132,12 +133,15 @@ class Store(ABC):
         # Each step can be taken twice; but a table that is not ours must not be altered.
         if not version and not inspection.is_of_some_release(found):
             return
-        if version > schema.VERSION:
+        if version > schema.VERSION + 1:
             sentence = f"database {self.database} has schema version {version}, this release knows {schema.VERSION}"
-            raise SchemaMismatch([f"{sentence}: use the newer release"])
+            raise SchemaMismatch([f"{sentence}, and goes on beside {schema.VERSION + 1}: use a newer release"])
+        if version > schema.VERSION and not self._beside_newer:
+            self._beside_newer = True
+            _log.info("schema one step newer", database=self.database, version=version, known=schema.VERSION)
         for step in (m for m in schema.MIGRATIONS if m.number > version):
             for statement in step.statements:
-                await self._schema(statement.format(database=self.database))
+                await self._schema(statement.replace("{database}", self.database))
             await self._schema(schema.SCHEMA_VERSION.ddl(self.database))
             await self._note_version(step.number)
             _log.info("schema migrated", database=self.database, version=step.number)
@@ -150,7 +154,9 @@ class Store(ABC):
                 await self._schema(statement)
                 _log.info("schema object created", database=self.database, object=name)
         if not await self._schema(f"SELECT 1 FROM {self.database}.{schema.SCHEMA_VERSION.name} LIMIT 1"):
-            await self._note_version(schema.VERSION)
+            # The one before too: whoever goes back by a release deletes the last one, and its steps are not taken anew.
+            for version in (schema.VERSION - 1, schema.VERSION):
+                await self._note_version(version)
 
     async def _retain(self) -> None:
         events = (await self._found()).objects[schema.EVENTS.name]

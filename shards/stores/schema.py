@@ -12,16 +12,15 @@ one of them. ClickHouse commits the part of ``events`` before the rows that view
 rows that ``events`` does not hold. There is no second view, because the order of their creation would decide which
 comes first; the list of matches is served by a projection, which is committed with the part.
 
-ClickHouse makes the column ``highlight`` of the others of its row. It holds the texts that are read of highlights only,
-and is empty in all other rows, so that a read of a match does not take these texts from every event. A mutation writes
-it into the rows of an older release; until then ClickHouse makes it at each read.
+Some columns are made by ClickHouse of the others of a row (:mod:`shards.stores.derived`). A mutation writes them into
+the rows of an older release; until then ClickHouse makes them at each read.
 """
 
 import attrs
 
-from shards.events import HIGHLIGHT_TYPES
+from shards.stores.derived import DERIVED
 
-VERSION = 4
+VERSION = 5
 """Number of the last migration."""
 
 ROW_STRUCTURE = (
@@ -63,12 +62,12 @@ _EVENT_COLUMNS = {
     "batch": "UInt64",
     "version": "UInt64",
 }
-# JSON holds no NUL, so the first NUL ends the metadata, whatever the player's id is. has() is used because every
-# ClickHouse prints it alike, unlike IN.
-HIGHLIGHT_TEXTS = f"if(has({list(HIGHLIGHT_TYPES)!r}, event_type), concat(metadata, '\\0', player_id), '')"
-"""Expression for a highlight's metadata and player id, "" for other rows; :func:`shards.reads.aggregates.texts_of`
-takes it apart."""
-_HIGHLIGHT_COLUMN = f"String MATERIALIZED {HIGHLIGHT_TEXTS}"
+# As the projection "curve", with the momentum of its events, and their newest order.
+_TEMPO = (
+    f"PROJECTION tempo (SELECT match_id, intDiv(toUnixTimestamp64Milli(timestamp), {CURVE_BUCKET_MS}) AS tick, "
+    "event_type, team_id, count(), min(timestamp), max(timestamp), max(received_at), sum(momentum), min(version) "
+    "GROUP BY match_id, tick, event_type, team_id)"
+)
 
 _ROW_EXPRESSIONS = {
     "timestamp": "fromUnixTimestamp64Milli(timestamp, 'UTC')",
@@ -147,10 +146,10 @@ EVENTS = Table(
     name="events",
     engine="ReplacingMergeTree(version)",
     columns=_EVENT_COLUMNS,
-    derived={"highlight": _HIGHLIGHT_COLUMN},
+    derived=DERIVED,
     sorting_key="match_id, event_id",
     partition_key="toYYYYMM(received_at)",
-    shortcuts=(_ACTIVITY, _CURVE, _KINDS, _MATCHES),
+    shortcuts=(_ACTIVITY, _CURVE, _TEMPO, _KINDS, _MATCHES),
     settings=(
         *_DURABLE,
         "deduplicate_merge_projection_mode = 'rebuild'",
@@ -209,8 +208,20 @@ MIGRATIONS = (
     Migration(
         4,
         (
-            f"ALTER TABLE {{database}}.events ADD COLUMN IF NOT EXISTS highlight {_HIGHLIGHT_COLUMN}",
+            f"ALTER TABLE {{database}}.events ADD COLUMN IF NOT EXISTS highlight {DERIVED['highlight']}",
             "ALTER TABLE {database}.events MATERIALIZE COLUMN highlight",
+        ),
+    ),
+    Migration(
+        5,
+        (
+            *(
+                f"ALTER TABLE {{database}}.events ADD COLUMN IF NOT EXISTS {name} {DERIVED[name]}"
+                for name in ("target", "momentum", "texts")
+            ),
+            f"ALTER TABLE {{database}}.events ADD {_TEMPO.replace('PROJECTION', 'PROJECTION IF NOT EXISTS', 1)}",
+            "ALTER TABLE {database}.events MATERIALIZE COLUMN target, MATERIALIZE COLUMN momentum, "
+            "MATERIALIZE COLUMN texts, MATERIALIZE PROJECTION tempo",
         ),
     ),
 )

@@ -109,6 +109,17 @@ def test_a_step_is_logged_once_with_its_seconds(
     assert steps(caplog) == [seconds]
 
 
+def test_a_process_that_is_stopped_between_two_looks_sees_no_step(
+    clock: ReceiptClock, clocks: Clocks, caplog: pytest.LogCaptureFixture
+) -> None:
+    clocks.go_on(30)
+    clocks.stopped_s = 5
+    clock.now_ns()
+    assert clocks.stopped_s == 0
+    clock.now_ns()
+    assert steps(caplog) == []
+
+
 def test_a_clock_that_is_slewed_or_looked_at_rarely_makes_no_step(
     clock: ReceiptClock, clocks: Clocks, caplog: pytest.LogCaptureFixture
 ) -> None:

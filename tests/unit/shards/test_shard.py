@@ -3,9 +3,6 @@
 import asyncio
 import threading
 import time
-import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +17,13 @@ from shards.receipts import Receipt
 from shards.settings import ShardSettings
 from shards.shard import Shard, wal_directory
 from shards.shardset import ShardSet
-from shards.stores.server import ServerStore
 from shards.wal.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from shards.wal.journal import Confirmed, Journal
 from shards.wal.log import ShardLog
 from shards.wal.reader import LogReader
 from shards.wal.record import Record
-from tests.clickhouse import free_port
 from tests.logged import lines_of
+from tests.unit.shards.outage import events, in_an_outage
 
 HOUR_S = 3600
 DEADLINE_S = 60
@@ -37,25 +33,6 @@ DEADLINE_S = 60
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ShardSettings:
     monkeypatch.setattr(shardset, "STORE_HEAD_START_S", 0.0)
     return ShardSettings(data_dir=tmp_path, shard_count=1, wal_min_free_bytes=0)
-
-
-@asynccontextmanager
-async def in_an_outage(settings: ShardSettings) -> AsyncIterator[ShardSet]:
-    """A shard set whose ClickHouse nobody can reach."""
-    store = ServerStore(f"clickhouse://default@127.0.0.1:{free_port()}/away", shard_count=settings.shard_count)
-    shards = ShardSet(settings, store)
-    await shards.start()
-    try:
-        yield shards
-    finally:
-        await shards.close()
-        await store.close()
-
-
-def events(shards: ShardSet, count: int) -> list[Event]:
-    return [
-        Event("m", str(uuid.uuid4()), "pass", 1, "1", "", "{}", *[shards.clock.order_ns()] * 2) for _ in range(count)
-    ]
 
 
 async def accepted(shards: ShardSet, events: list[Event]) -> Receipt:

@@ -11,7 +11,7 @@ from app.engagement.rendered import RenderedMetrics
 from app.engagement.views import match_status
 from app.live.hub import Live
 from app.observability.response_times import ResponseTimes
-from shards import Event, EventReads, MatchAggregates, MatchReads, ReceiptClock
+from shards import Event, EventReads, MatchAggregates, MatchReads, Observer, ReceiptClock, Watch
 from tests.clocks import Clocks
 
 MINUTE_S = 60
@@ -75,7 +75,7 @@ def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
 def started(stored: Stored) -> Matches:
     clock = ReceiptClock()
     reads = cast(MatchReads, stored)
-    live = Live(reads, cast(EventReads, None), RenderedMetrics(ResponseTimes()), clock=clock)
+    live = Live(reads, cast(EventReads, None), RenderedMetrics(ResponseTimes()), clock=clock, watch=Watch(Observer()))
     return Matches(live, clock, stored)
 
 

@@ -1,0 +1,30 @@
+"""Shard sets in an outage of ClickHouse: what they are given stays pending."""
+
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from shards.events import Event
+from shards.settings import ShardSettings
+from shards.shardset import ShardSet
+from shards.stores.server import ServerStore
+from tests.clickhouse import free_port
+
+
+@asynccontextmanager
+async def in_an_outage(settings: ShardSettings) -> AsyncIterator[ShardSet]:
+    """A shard set whose ClickHouse nobody can reach."""
+    store = ServerStore(f"clickhouse://default@127.0.0.1:{free_port()}/away", shard_count=settings.shard_count)
+    shards = ShardSet(settings, store)
+    await shards.start()
+    try:
+        yield shards
+    finally:
+        await shards.close()
+        await store.close()
+
+
+def events(shards: ShardSet, count: int, *, match_id: str = "m") -> list[Event]:
+    """Events with ids of their own, received now."""
+    stamps = [shards.clock.order_ns() for _ in range(count)]
+    return [Event(match_id, str(uuid.uuid4()), "pass", 1, "1", "", "{}", stamp, stamp) for stamp in stamps]

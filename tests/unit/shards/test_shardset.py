@@ -1,0 +1,145 @@
+"""An append over several shards: it returns when all of them are durable, and its receipt names the rows of each."""
+
+import asyncio
+import errno
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shards import shardset
+from shards.errors import Saturated, WalFailed
+from shards.events import Event, encode_row
+from shards.receipts import Outcome, Receipt
+from shards.settings import ShardSettings
+from shards.shard import Shard, shard_of
+from shards.shardset import ShardSet
+from shards.wal.committer import Committer
+from tests.unit.shards.outage import events, in_an_outage
+
+SHARDS = 3
+MATCHES = [next(f"m{n}" for n in range(100) if shard_of(f"m{n}", SHARDS) == index) for index in range(SHARDS)]
+"""A match of each shard."""
+DEADLINE_S = 60
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ShardSettings:
+    monkeypatch.setattr(shardset, "STORE_HEAD_START_S", 0.0)
+    return ShardSettings(data_dir=tmp_path, shard_count=SHARDS, wal_min_free_bytes=0)
+
+
+def mixed(shards: ShardSet, *counts: int) -> list[Event]:
+    """So many events of each shard, one shard after the other again and again."""
+    of_shard = [events(shards, count, match_id=match) for count, match in zip(counts, MATCHES, strict=True)]
+    return [event for number in range(max(counts)) for part in of_shard for event in part[number : number + 1]]
+
+
+def hold_back(shards: ShardSet, index: int, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Make a shard slow: what is appended to it waits for the event."""
+    shard, free = shards._shards[index], asyncio.Event()
+    append: Callable[[Sequence[Event], Committer], asyncio.Future[int]] = partial(Shard.append, shard)
+
+    async def later(part: Sequence[Event], committer: Committer) -> int:
+        await free.wait()
+        return await append(part, committer)
+
+    monkeypatch.setattr(shard, "append", lambda part, committer: asyncio.ensure_future(later(part, committer)))
+    return free
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def everybody_had_a_turn() -> None:
+    """Let the event loop go round often enough for whatever is ready to run."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def rows_of(shards: ShardSet, receipt: Receipt) -> set[bytes]:
+    """The rows that a receipt names, which are in memory."""
+    return {
+        row
+        for stretch in receipt.stretches
+        for row in shards._shards[stretch.shard].pending.rows(range(stretch.first, stretch.last + 1))
+    }
+
+
+@pytest.mark.parametrize("slow", range(SHARDS))
+async def test_a_slow_shard_among_several_is_waited_for(
+    settings: ShardSettings, monkeypatch: pytest.MonkeyPatch, slow: int
+) -> None:
+    async with in_an_outage(settings) as shards:
+        free = hold_back(shards, slow, monkeypatch)
+        sent = mixed(shards, 4, 4, 4)
+        appending = asyncio.create_task(shards.append(sent))
+        await until(lambda: shards.snapshot().appended == 8)
+        await everybody_had_a_turn()
+        assert not appending.done(), "the rows of one shard are not durable"
+        free.set()
+        receipt = await appending
+        assert shards.snapshot().appended == 12
+        assert rows_of(shards, receipt) == {encode_row(event) for event in sent}
+
+
+async def test_a_receipt_names_the_rows_of_each_shard(settings: ShardSettings) -> None:
+    async with in_an_outage(settings) as shards:
+        first = await shards.append(mixed(shards, 2, 1, 3))
+        assert str(first).split(".")[1:] == ["0-1-2-2", "1-1-1-1", "2-1-3-3"]
+        sent = mixed(shards, 4, 3, 5)
+        second = await shards.append(sent)
+        assert str(second).split(".")[1:] == ["0-3-6-4", "1-2-4-3", "2-4-8-5"]
+        assert rows_of(shards, second) == {encode_row(event) for event in sent}
+        assert str(await shards.append(events(shards, 1, match_id=MATCHES[1]))).split(".")[1:] == ["1-5-5-1"]
+        assert shards.outcome(second) == Outcome(durable=12, stored=0, dead_lettered=0)
+        assert shards.outcome(Receipt("0" * 8, second.stretches)) is None, "a receipt of another directory"
+
+
+async def test_an_append_that_fails_in_one_shard_ends_when_the_fate_of_the_others_is_known(
+    settings: ShardSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with in_an_outage(settings) as shards:
+        free = hold_back(shards, 2, monkeypatch)
+
+        failures = 0
+
+        def full(_: Any) -> int:
+            nonlocal failures
+            failures += 1
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(shards._logs[0], "append", full)
+        appending = asyncio.create_task(shards.append(mixed(shards, 2, 2, 2)))
+        await until(lambda: failures > 0 and shards.snapshot().appended == 2)
+        await everybody_had_a_turn()
+        assert not appending.done(), "one shard is still at it"
+        free.set()
+        with pytest.raises(WalFailed):
+            await appending
+        assert [shard.appended for shard in shards.snapshot().shards] == [0, 2, 2]
+
+
+async def test_what_is_refused_is_in_no_shard(settings: ShardSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with in_an_outage(settings) as shards:
+        monkeypatch.setattr(shards._committer._reports, "queued_bytes", settings.queue_max_bytes)
+        with pytest.raises(Saturated):
+            await shards.append(mixed(shards, 1, 1, 1))
+        assert shards.snapshot().appended == 0
+
+
+async def test_who_waits_for_what_several_shards_hold_waits_for_each(settings: ShardSettings) -> None:
+    async with in_an_outage(settings) as shards:
+        receipt = await shards.append(mixed(shards, 1, 1, 1))
+        waiting = asyncio.create_task(shards.wait_stored(receipt, timeout_s=DEADLINE_S))
+        for index, shard in enumerate(shards._shards):
+            await everybody_had_a_turn()
+            assert not waiting.done(), f"rows from shard {index} on are not stored"
+            shard.pending.remove([1])
+            shard.flusher._answer_waiters()
+        assert await waiting
