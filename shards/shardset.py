@@ -103,8 +103,7 @@ class ShardSet:
         recover = partial(recovered_shards, self._settings, self._directory, clock=self.clock)
         recovered = await self._threads.run(partial(recover, stopping=self._stopping.is_set))
         self._check_stopping()
-        writer = uuid.uuid4().hex
-        shards = [shard for _, shard in recovered]
+        writer, shards = uuid.uuid4().hex, [shard for _, shard in recovered]
         self._letters.take([shard.dead_letters for shard in shards])
         for shard in shards:
             shard.attach(writer=writer, store=self._store, gate=self._gate, observer=self._observer)

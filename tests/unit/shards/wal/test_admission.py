@@ -38,7 +38,7 @@ class SlowLog(ShardLog):
 
 @pytest.fixture
 def settings(tmp_path: Path) -> ShardSettings:
-    return ShardSettings(data_dir=tmp_path, queue_max_bytes=2 * len(row(1)), wal_min_free_bytes=0)
+    return ShardSettings(data_dir=tmp_path, queue_max_bytes=len(row(1)) + len(row(2)), wal_min_free_bytes=0)
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ async def test_a_disk_that_has_failed_refuses_for_a_while(
     async with running() as committer:
         room = Room(settings, committer, reserved(), lambda: 0)
         with pytest.raises(WalFailed):
-            await committer.submit(log, [row(2)], lambda *_: None)
+            await committer.submit(log, [row(1)], lambda *_: None)
         with pytest.raises(WalFailed):
             room.check()
         assert room.problem == "Input/output error"
@@ -93,7 +93,7 @@ async def test_a_disk_that_has_failed_refuses_for_a_while(
         monkeypatch.setattr(admission, "monotonic", lambda: now)
         room.check()
         log.error = None
-        await committer.submit(log, [row(2)], lambda *_: None)
+        await committer.submit(log, [row(1)], lambda *_: None)
         now = committer.failed_at
         room.check()
         assert room.problem == ""

@@ -10,17 +10,14 @@ from shards.wal import log as log_module
 from shards.wal.checkpoint import Checkpoint, read_checkpoint
 from shards.wal.log import ShardLog
 from shards.wal.reader import LogReader
-from tests.unit.shards.wal.logs import essence, row
+from tests.unit.shards.wal.logs import append, essence, open_log, row
 
 
 def log_of(directory: Path, records: int) -> ShardLog:
     """A log whose segments hold a record each."""
-    log = ShardLog(directory, shard=0, segment_max_bytes=1)
-    log.recover()
+    log = open_log(directory, segment_max_bytes=1)
     for number in range(records):
-        log.append([row(number)])
-        log.sync()
-        log.acknowledge()
+        append(log, row(number))
     return log
 
 
