@@ -54,6 +54,11 @@ class ShardLog:
         """Whether the checkpoint and everything noted in the journal are on disk."""
         return self._checkpoint_is_written and self.journal.is_written
 
+    @property
+    def _proven_seq(self) -> int:
+        """The last number that is synced, and not given out again."""
+        return min(self._synced_seq, self.durable_seq)
+
     def recover(
         self,
         *,
@@ -147,7 +152,7 @@ class ShardLog:
                 f"shard {self.shard}: number {first_seq} would follow {writer.next_seq - 1} in its segment, and"
                 f" numbers up to {self.durable_seq} are durable"
             )
-        writer.write_records(encode_records(first_seq, payloads, proven=self._synced_seq), count=len(payloads))
+        writer.write_records(encode_records(first_seq, payloads, proven=self._proven_seq), count=len(payloads))
         self.segments.last.size = writer.size
         self._next_seq += len(payloads)
         return first_seq
@@ -218,7 +223,7 @@ class ShardLog:
 
     def _write_checkpoint(self) -> None:
         reserved = self._clock.to_reserve_ns()
-        written = attrs.evolve(self.checkpoint, durable=self._synced_seq, order_upto=reserved)
+        written = attrs.evolve(self.checkpoint, durable=self._proven_seq, order_upto=reserved)
         write_checkpoint(self.directory, written)
         self.checkpoint, self._checkpoint_is_written = written, True
         self._clock.reserve(reserved)
@@ -230,7 +235,7 @@ class ShardLog:
         """
         try:
             self.sync()
-            if self._synced_seq != self.checkpoint.durable:
+            if self._proven_seq != self.checkpoint.durable:
                 self.save()
         except OSError as error:
             effect = "the next start takes a damaged end for a torn one"

@@ -127,7 +127,7 @@ async def test_an_append_that_fails_in_one_shard_ends_when_the_fate_of_the_other
 
 async def test_what_is_refused_is_in_no_shard(settings: ShardSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     async with in_an_outage(settings) as shards:
-        monkeypatch.setattr(shards._committer, "queued_bytes", settings.queue_max_bytes)
+        monkeypatch.setattr(shards._committer._reports, "queued_bytes", settings.queue_max_bytes)
         with pytest.raises(Saturated):
             await shards.append(mixed(shards, 1, 1, 1))
         assert shards.snapshot().appended == 0

@@ -37,6 +37,7 @@ def highlight(number: int, *, retracted: bool = False, event_type: str = "goal")
         metadata="{}",
         retracted=retracted,
         received_ms=number,
+        order_ms=number,
     )
 
 
@@ -213,7 +214,7 @@ async def test_who_comes_back_is_sent_what_came_behind(watched: Watched) -> None
 
 
 async def test_seeded_ones_of_the_same_millisecond_are_sent_rather_twice_than_not(watched: Watched) -> None:
-    watched.answer = answer(*(attrs.evolve(highlight(number), received_ms=7) for number in (1, 2, 3)))
+    watched.answer = answer(*(attrs.evolve(highlight(number), received_ms=7, order_ms=7) for number in (1, 2, 3)))
     watched.view()
     assert waiting(watched.view(f"7-{id_of(2)}")) == [(1, False), (3, False)]
     watched.topic.accepted([event(8), event(9)])

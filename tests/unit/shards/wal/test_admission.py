@@ -17,6 +17,7 @@ from shards.wal import admission
 from shards.wal.admission import Room
 from shards.wal.committer import Committer
 from shards.wal.log import ShardLog
+from tests.unit.shards.wal.logs import row
 
 
 class SlowLog(ShardLog):
@@ -36,7 +37,7 @@ class SlowLog(ShardLog):
 
 @pytest.fixture
 def settings(tmp_path: Path) -> ShardSettings:
-    return ShardSettings(data_dir=tmp_path, queue_max_bytes=100, wal_min_free_bytes=0)
+    return ShardSettings(data_dir=tmp_path, queue_max_bytes=2 * len(row(1)), wal_min_free_bytes=0)
 
 
 @pytest.fixture
@@ -57,9 +58,9 @@ async def running() -> AsyncIterator[Committer]:
 async def test_a_queue_that_is_full_refuses_until_the_disk_has_taken_it(settings: ShardSettings, log: SlowLog) -> None:
     async with running() as committer:
         room = Room(settings, committer, lambda: 0)
-        first = committer.submit(log, [b"x" * 99], lambda *_: None)
+        first = committer.submit(log, [row(1)], lambda *_: None)
         room.check()
-        second = committer.submit(log, [b"x"], lambda *_: None)
+        second = committer.submit(log, [row(2)], lambda *_: None)
         with pytest.raises(Saturated):
             room.check()
         assert room.problem == "", "it is no fault, and soon over"
@@ -77,7 +78,7 @@ async def test_a_disk_that_has_failed_refuses_for_a_while(
     async with running() as committer:
         room = Room(settings, committer, lambda: 0)
         with pytest.raises(WalFailed):
-            await committer.submit(log, [b"x"], lambda *_: None)
+            await committer.submit(log, [row(2)], lambda *_: None)
         with pytest.raises(WalFailed):
             room.check()
         assert room.problem == "Input/output error"
@@ -85,7 +86,7 @@ async def test_a_disk_that_has_failed_refuses_for_a_while(
         monkeypatch.setattr(admission, "monotonic", lambda: now)
         room.check()
         log.error = None
-        await committer.submit(log, [b"x"], lambda *_: None)
+        await committer.submit(log, [row(2)], lambda *_: None)
         now = committer.failed_at
         room.check()
         assert room.problem == ""

@@ -96,7 +96,7 @@ def opened(directory: Path, shard: int = 0) -> FaultyLog:
 
 
 def row(number: int) -> bytes:
-    return encode_row(Event("m", f"id-{number}", "pass", 1, "1", "", "{}", number))
+    return encode_row(Event("m", f"id-{number}", "pass", 1, "1", "", "{}", number, number))
 
 
 def read_back(log: ShardLog) -> dict[int, bytes]:

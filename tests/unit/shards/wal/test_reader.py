@@ -16,7 +16,7 @@ SEGMENT_MAX_BYTES = 700
 
 
 def row(number: int) -> bytes:
-    return encode_row(Event("m", f"id-{number}", "pass", 1, "1", "", "{}", number))
+    return encode_row(Event("m", f"id-{number}", "pass", 1, "1", "", "{}", number, number))
 
 
 def append(log: ShardLog, first: int, last: int) -> None:

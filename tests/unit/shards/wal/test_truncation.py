@@ -10,6 +10,7 @@ from shards.wal import log as log_module
 from shards.wal.checkpoint import Checkpoint, read_checkpoint
 from shards.wal.log import ShardLog
 from shards.wal.reader import LogReader
+from tests.unit.shards.wal.logs import row
 
 
 def log_of(directory: Path, records: int) -> ShardLog:
@@ -17,7 +18,7 @@ def log_of(directory: Path, records: int) -> ShardLog:
     log = ShardLog(directory, shard=0, segment_max_bytes=1)
     log.recover()
     for number in range(records):
-        log.append([b'{"n":%d}' % number])
+        log.append([row(number)])
         log.sync()
         log.acknowledge()
     return log
