@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from shards.errors import InvariantBroken
 from shards.events import Event, encode_row
 from shards.flush import pending as pending_module
 from shards.flush.pending import PendingRows
@@ -130,3 +131,16 @@ def test_a_long_outage_costs_no_memory_for_the_age_of_its_rows(monkeypatch: pyte
         add(pending, seq, "a")
     assert len(pending._durable_since) <= pending_module.AGES_MAX
     assert pending.oldest_age_s == 19_999
+
+
+@pytest.mark.parametrize("first", [1, 2, 4, 9])
+def test_rows_whose_numbers_do_not_follow_are_refused_with_nothing_taken(first: int) -> None:
+    pending = PendingRows(max_rows=9, max_bytes=1 << 20)
+    add(pending, 1, "a", "a")
+
+    with pytest.raises(InvariantBroken, match=f"row {first} became durable after row 2"):
+        add(pending, first, "b", "b")
+
+    assert (len(pending), pending.last_seq, pending.loaded_seq, pending.matches()) == (2, 2, 2, {"a"})
+    add(pending, 3, "b")
+    assert pending.count_between(1, 3) == 3
