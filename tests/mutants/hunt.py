@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -71,7 +72,7 @@ class Worker:
         code, failed = json.loads(self._process.stdout.readline())
         if code == OUT_OF_TIME:
             return "time"
-        return failed or (f"pytest: exit code {code}" if code else "")
+        return failed or (f"the end of pytest with {code}" if code else "")
 
     @contextmanager
     def changed(self, mutant: Mutant) -> Iterator[None]:
@@ -97,6 +98,9 @@ class Hunt:
     def __init__(self, *, workers: int, slow: bool) -> None:
         self._directory = tempfile.mkdtemp(prefix="mutants-", dir=MEMORY if MEMORY.is_dir() else None)
         self._clickhouse = ClickHouseServer(Path(self._directory) / "clickhouse") if slow else None
+        if self._clickhouse is not None:
+            self._clickhouse.may_abort = True
+        self._reviving = threading.Lock()
         self._trees = [Path(self._directory) / f"tree-{number}" for number in range(workers)]
         for tree in self._trees:
             for name in COPIED:
@@ -148,10 +152,17 @@ class Hunt:
         with worker.changed(mutant):
             by = _run(worker, self._quick, quick) if quick else ""
             if not by and slow:
+                self._revive()
                 by = _run(
                     worker, self._slow, sorted(_within(math.inf if mutant.promise else SLOW_MAX_S, slow, self._slow))
                 )
         return Fate(mutant, by, len(quick) + len(slow))
+
+    def _revive(self) -> None:
+        """Start ClickHouse again if a change has brought it down, because else all later ones would be noticed."""
+        with self._reviving:
+            if self._clickhouse is not None and not self._clickhouse.running:
+                self._clickhouse.start()
 
     def close(self) -> None:
         """End ClickHouse and remove the copies."""

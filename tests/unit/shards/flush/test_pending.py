@@ -1,5 +1,6 @@
 """Pending rows: memory is capped, nothing is forgotten, and the unread ones come back from the log."""
 
+import time
 from collections import Counter
 
 import pytest
@@ -144,3 +145,15 @@ def test_rows_whose_numbers_do_not_follow_are_refused_with_nothing_taken(first: 
     assert (len(pending), pending.last_seq, pending.loaded_seq, pending.matches()) == (2, 2, 2, {"a"})
     add(pending, 3, "b")
     assert pending.count_between(1, 3) == 3
+
+
+def test_when_the_last_row_on_disk_only_came_is_told_in_ms_since_the_epoch() -> None:
+    pending = PendingRows(max_rows=1, max_bytes=1 << 20)
+    before_ms = time.time_ns() // 1_000_000
+    add(pending, 1, "a", "b")
+    after_ms = time.time_ns() // 1_000_000
+    assert pending.unread_at("a") == 0, "it is in memory"
+    assert before_ms <= pending.unread_at("b") <= after_ms
+    again = PendingRows(max_rows=1, max_bytes=1 << 20)
+    again.recover(upto=0, last_seq=2, unread=Counter(a=2), age_s=0.0)
+    assert before_ms <= again.unread_at("a") <= time.time_ns() // 1_000_000
