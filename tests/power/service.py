@@ -159,7 +159,6 @@ class Service:
             tally=of.tally,
             dead_letters=of.dead_letters,
             journal=log.journal,
-            numbers=self._numbers,
             store=unused,
             threads=Threads(),
             observer=Observer(),
