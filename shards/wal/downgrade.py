@@ -23,7 +23,7 @@ from shards.wal.files import make_directory, replace_file, sync_directory
 from shards.wal.log import ShardLog
 from shards.wal.record import MAGIC_1, Record
 from shards.wal.segment import SegmentReader
-from shards.wal.segments import DAMAGED_DIRECTORY
+from shards.wal.segments import DAMAGED_DIRECTORY, Segment
 
 _log = get_logger(__name__)
 
@@ -50,24 +50,45 @@ def downgrade_log(log: ShardLog) -> RewrittenLog:
     Raises OSError: the segments before are written, the others are as they were.
     """
     _check_end(log)
-    segments = list(log.segments)
-    ends = [*(segment.first_seq for segment in segments[1:]), sys.maxsize]
-    written, records, kept, last_seq = 0, 0, [], 0
-    for segment, end in zip(segments, ends, strict=False):
-        with SegmentReader(segment.path) as reader:
-            found = [record for record in reader.records() if record.seq < end]
-            is_damaged = segment.damaged or bool(reader.damages)
-            is_written = reader.header is not None and reader.header.format == 1
-        last_seq = found[-1].seq if found else segment.first_seq - 1
-        if is_written:
+    written, records, kept, last_seq = 0, 0, [], log.durable_seq
+    for segment, found in _segments_of(log):
+        last_seq = found.last_seq
+        if found.format == 1:
             continue
-        if is_damaged:
+        if found.is_damaged:
             kept.append(_keep(segment.path))
-        replace_file(segment.path, _header(log.shard, segment.first_seq) + b"".join(_encoded(found)))
-        written, records = written + 1, records + len(found)
-    if segments and last_seq < log.durable_seq:  # format 1 has no other way to say which numbers were given out
+        replace_file(segment.path, _header(log.shard, segment.first_seq) + b"".join(_encoded(found.records)))
+        written, records = written + 1, records + len(found.records)
+    if last_seq < log.durable_seq:  # format 1 has no other way to say which numbers were given out
         replace_file(log.segments.next_path(), _header(log.shard, log.durable_seq + 1))
     return RewrittenLog(segments=written, records=records, kept=tuple(kept))
+
+
+@attrs.frozen(kw_only=True)
+class _FoundRecords:
+    """A segment's whole records that count, and the last number before the next segment's that they show."""
+
+    records: list[Record]
+    last_seq: int
+    is_damaged: bool
+    format: int
+
+
+def _segments_of(log: ShardLog) -> Iterator[tuple[Segment, _FoundRecords]]:
+    """Yield the segments, oldest first, with their records; one whose header is damaged counts as of format 2."""
+    segments = list(log.segments)
+    for segment, end in zip(segments, [*(one.first_seq for one in segments[1:]), sys.maxsize], strict=False):
+        with SegmentReader(segment.path) as reader:
+            records = [record for record in reader.records() if record.seq < end]
+            yield (
+                segment,
+                _FoundRecords(
+                    records=records,
+                    last_seq=records[-1].seq if records else segment.first_seq - 1,
+                    is_damaged=segment.damaged or bool(reader.damages),
+                    format=reader.header.format if reader.header else 2,
+                ),
+            )
 
 
 def _check_end(log: ShardLog) -> None:
