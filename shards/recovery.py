@@ -11,6 +11,7 @@ from shards.deadletters.file import DIRECTORY as LETTERS_DIRECTORY
 from shards.deadletters.file import letters_index, letters_path
 from shards.settings import ShardSettings
 from shards.shard import Shard, wal_directory
+from shards.wal.checkpoint import write_checkpoint
 from shards.wal.directory import ID_FILE, WAL_DIRECTORY, DataDirectory, shard_index, shards_in
 from shards.wal.downgrade import RewrittenLog, downgrade_log
 from shards.wal.files import report_foreign
@@ -51,12 +52,21 @@ def _segment_max_bytes(settings: ShardSettings) -> int:
 
 @attrs.frozen(kw_only=True)
 class DowngradedShard:
-    """What the release before reads of a shard now; ``pending`` counts rows that the log still has to store."""
+    """What the release before reads of a shard now.
+
+    Attributes:
+        log: what was written.
+        pending: count of rows that the log still has to store.
+        letters: count of dead letters, settled ones included.
+        order_upto: no order that the shard's events have is above it, ns since the epoch. While the wall clock is not
+            above it, the release before can let a later copy of an event win over the first one.
+    """
 
     index: int
     log: RewrittenLog
     pending: int
     letters: int
+    order_upto: int
 
 
 def downgrade(settings: ShardSettings) -> list[DowngradedShard]:
@@ -71,12 +81,15 @@ def downgrade(settings: ShardSettings) -> list[DowngradedShard]:
         for log, _ in recovered:
             log.seal()
             log.close()
+            # The recovery reserved more orders, and none of them was given out.
+            write_checkpoint(log.directory, attrs.evolve(log.checkpoint, order_upto=log.found_order))
         return [
             DowngradedShard(
                 index=shard.index,
                 log=downgrade_log(log),
                 pending=len(shard.pending),
                 letters=downgrade_letters(letters_path(settings.data_dir, shard.index)),
+                order_upto=log.found_order,
             )
             for log, shard in recovered
         ]

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 import click
@@ -48,7 +49,17 @@ def downgrade() -> None:
         ) from error
     _show(shards, Console())
     click.echo(f"\nThe log in {where} is in format 1. Now take back the number of the schema:\n")
-    click.echo(f"    {_schema_act(config)}\n\nThen start the release before.")
+    click.echo(f"    {_schema_act(config)}\n")
+    click.echo(_last_act(max((shard.order_upto for shard in shards), default=0)))
+
+
+def _last_act(order_upto: int) -> str:
+    """Say when the release before may be started: its order is its clock, and orders here can be ahead of that."""
+    moment = datetime.fromtimestamp(order_upto // 1_000_000_000 + 1, UTC)
+    if moment <= datetime.now(UTC):
+        return "Then start the release before."
+    reason = "Started earlier, it could count a later copy of an event that was received here instead of the first one."
+    return f"Then start the release before, at {moment:%Y-%m-%dT%H:%M:%SZ} or later. {reason}"
 
 
 def _schema_act(config: Config) -> str:

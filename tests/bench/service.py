@@ -22,9 +22,20 @@ STOP_TIMEOUT_S = 30.0
 
 
 class Service:
-    """One service on 127.0.0.1 whose data and port outlive its process. ``async with`` starts and stops it."""
+    """One service on 127.0.0.1 whose data and port outlive its process. ``async with`` starts and stops it.
 
-    def __init__(self, directory: Path, engine: Engine, *, environment: Mapping[str, str] | None = None) -> None:
+    ``code``: root of the code that runs, where it is not this one.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        engine: Engine,
+        *,
+        environment: Mapping[str, str] | None = None,
+        code: Path | None = None,
+        start_timeout_s: float = START_TIMEOUT_S,
+    ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = directory / "service.log"
@@ -37,6 +48,8 @@ class Service:
             "FANFINITY_LOG_FORMAT": "json",
             **(environment or {}),
         }
+        self._code = code
+        self._start_timeout_s = start_timeout_s
         self._process: asyncio.subprocess.Process | None = None
         self._session: aiohttp.ClientSession | None = None
         self._up_s = 0.0
@@ -83,14 +96,14 @@ class Service:
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *COMMAND, env=self._environment, stdout=log, stderr=log
+                *COMMAND, env=self._environment, cwd=self._code, stdout=log, stderr=log
             )
         try:
-            async with asyncio.timeout(START_TIMEOUT_S):
+            async with asyncio.timeout(self._start_timeout_s):
                 while not await self._ready():
                     await asyncio.sleep(0.02)
         except TimeoutError:
-            raise AssertionError(f"the service is not ready after {START_TIMEOUT_S} s:\n{self.log}") from None
+            raise AssertionError(f"the service is not ready after {self._start_timeout_s} s:\n{self.log}") from None
         self._up_since = time.monotonic()
 
     async def _ready(self) -> bool:
