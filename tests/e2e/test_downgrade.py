@@ -1,6 +1,7 @@
 """``fanfinity downgrade`` as its own process: refused while a service runs, or where there is nothing."""
 
 import json
+import re
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
 
@@ -47,6 +48,7 @@ async def test_it_refuses_while_a_service_runs_and_then_writes_what_that_one_lef
     counted = [[int(cell) for cell in line] for line in table if line[0].isdigit()]
     assert [sum(column) for column in zip(*counted, strict=True)][1:] == [2, 8, 8, 0, 0]
     assert "DELETE FROM fanfinity.schema_version WHERE version = 5" in done.out
+    assert re.search(r"\n\nThen start the release before, at 20\d\d-\S+Z or later\. ", done.out)
 
     service = await start()
     url = await service.url()
@@ -61,6 +63,7 @@ async def test_for_a_server_the_statement_names_its_database(tmp_path: Path) -> 
     done = await downgrade(tmp_path, CLICKHOUSE_URL=url)
     assert done.code == 0
     assert "    DELETE FROM sports.schema_version WHERE version = 5\n" in done.out
+    assert done.out.endswith("\n\nThen start the release before.\n")
     assert "secret" not in done.out + done.err
 
 

@@ -1,9 +1,12 @@
 """Millions of rows as a service of the release before has stored them, made within ClickHouse."""
 
+import asyncio
+
 from tests.bench.engines import DATABASE, Engine
 
 MATCHES = 2_000
 ROWS_AT_ONCE = 500_000
+_AT_ONCE = 2
 
 _INSERT = """INSERT INTO {database}.events (match_id, event_id, event_type, timestamp, team_id, player_id, metadata,
     received_at, writer, shard, batch, version)
@@ -21,13 +24,18 @@ _INSERT = """INSERT INTO {database}.events (match_id, event_id, event_type, time
 async def make_rows(engine: Engine, rows: int, *, now_ms: int) -> None:
     """Insert so many rows, by the columns that both releases insert. Each match has as many as any other."""
     assert rows % MATCHES == 0
-    for batch, first in enumerate(range(0, rows, ROWS_AT_ONCE), 1):
-        count = min(ROWS_AT_ONCE, rows - first)
-        await engine.query(
-            _INSERT.format(
-                database=DATABASE, matches=MATCHES, now_ms=now_ms, rows=rows, batch=batch, first=first, count=count
+    waiting = iter(enumerate(range(0, rows, ROWS_AT_ONCE), 1))
+
+    async def work() -> None:
+        for batch, first in waiting:
+            count = min(ROWS_AT_ONCE, rows - first)
+            await engine.query(
+                _INSERT.format(
+                    database=DATABASE, matches=MATCHES, now_ms=now_ms, rows=rows, batch=batch, first=first, count=count
+                )
             )
-        )
+
+    await asyncio.gather(*(work() for _ in range(_AT_ONCE)))
 
 
 def expected_rows(rows: int) -> int:

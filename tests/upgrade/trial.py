@@ -108,7 +108,7 @@ class Trial:
         release = "this release" if code is None else "the release before"
         async with self._service(code=code, **NOTHING_LEAVES) as service:
             if isinstance(self.engine, Server):
-                await self.engine.stop()
+                await self.engine.kill()
             began = time.perf_counter()
             await self.sent.send(service.url, rows)
             copies = self._copies if self.waits or code is None or not self.letters else 0

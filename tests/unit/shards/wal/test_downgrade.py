@@ -1,5 +1,6 @@
 """The log as the release before reads it: by the letter of its format, and read back by this release at any moment."""
 
+import time
 from pathlib import Path
 from zlib import crc32
 
@@ -258,3 +259,16 @@ async def test_every_shard_of_a_directory_is_written_and_counted(tmp_path: Path)
     assert former_row(row(2)).replace(b"\\", b"\\\\").replace(b'"', b'\\"') in text
     [path] = segment_files(wal_directory(tmp_path, 0))
     assert path.read_bytes() == old_segment(1, former(1, 2))
+
+
+def test_it_tells_how_far_orders_are_ahead_and_reserves_no_more(tmp_path: Path) -> None:
+    directory = wal_directory(tmp_path, 0)
+    log = open_log(directory)
+    append(log, row(1))
+    log.close()
+    reserved = read_checkpoint(directory).order_upto
+    assert reserved > time.time_ns()
+    settings = ShardSettings(data_dir=tmp_path, shard_count=1)
+    for _ in range(2):
+        assert [one.order_upto for one in downgrade(settings)] == [reserved]
+        assert read_checkpoint(directory).order_upto == reserved
