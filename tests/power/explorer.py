@@ -258,7 +258,7 @@ def explore_short(name: str, *, until_wrong: bool = False) -> Totals:
     with quick_directory() as directory:
         explorer = Explorer(directory, until_wrong=until_wrong)
         for history, since in short_histories(explorer, SHORT[name]):
-            limit = FAULT_LIMIT if history.caused else PLAIN_LIMIT
+            limit = FAULT_LIMIT if history.caused else ONE_LIMIT if until_wrong else PLAIN_LIMIT
             explorer.check_all(history, limit=limit, since=since)
             if explorer.is_done:
                 break
