@@ -48,6 +48,8 @@ class ShardLog:
         self._writer: SegmentWriter | None = None
         self._next_seq = 1
         self._synced_seq = 0
+        self.found_order = 0
+        """The order that the checkpoint told of at the start; 0: none."""
 
     @property
     def is_saved(self) -> bool:
@@ -76,6 +78,7 @@ class ShardLog:
         """
         make_directory(self.directory)
         written = self.checkpoint = read_checkpoint(self.directory)
+        self.found_order = written.order_upto
         self._clock.raise_to(written.order_upto)
         self.segments.recover(done_upto=written.upto)
         self._settle_end(proven=written.proven)

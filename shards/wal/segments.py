@@ -12,7 +12,9 @@ import attrs
 
 from shards.logger import get_logger
 from shards.runs import Run, both
-from shards.wal.files import make_directory, rewrite_file, sync_directory
+from shards.wal.checkpoint import FILE_NAME as CHECKPOINT
+from shards.wal.files import make_directory, report_foreign, rewrite_file, sync_directory
+from shards.wal.journal import FILE_NAME as JOURNAL
 from shards.wal.record import HEADER_BYTES
 from shards.wal.segment import SegmentReader, Tail, tail_of
 
@@ -76,6 +78,7 @@ class SegmentList:
         Args:
             done_upto: the number up to which the checkpoint says that all records are done with.
         """
+        report_foreign(self.directory, is_ours)
         paths = sorted(path for path in self.directory.iterdir() if is_segment(path.name))
         for path in paths:
             self._ordinal = int(path.stem)
@@ -208,6 +211,11 @@ class SegmentList:
             path.replace(target)
         sync_directory(kept)
         return target
+
+
+def is_ours(name: str) -> bool:
+    """Say whether a name in a shard's directory is one that this package writes."""
+    return is_segment(name) or name.removesuffix(".new") in (CHECKPOINT, JOURNAL) or name == DAMAGED_DIRECTORY
 
 
 def is_segment(name: str) -> bool:

@@ -160,8 +160,8 @@ class Service:
             dead_letters=of.dead_letters,
             journal=log.journal,
             store=unused,
-            observer=Observer(),
             threads=Threads(),
+            observer=Observer(),
         )
         sender.confirm(Attempt(next(self._numbers), seqs, of.pending.rows(seqs[:1])[0]))
         self._shown[shard] = union((*self._shown[shard], *runs_of(seqs)))

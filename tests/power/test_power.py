@@ -117,6 +117,7 @@ NOT_YET = pytest.mark.xfail(
 )
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", [pytest.param("log", marks=NOT_YET), "letters", "twice"])
 def test_power_may_fail_behind_a_fault_of_any_call(name: str) -> None:
     _assert_nothing_wrong(explore_short(name, until_wrong=True))
