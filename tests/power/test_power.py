@@ -102,22 +102,12 @@ def test_power_may_fail_behind_another_fault(name: str) -> None:
     _assert_nothing_wrong(totals)
 
 
-UNSETTLED = pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="a start goes on though the end of its log could not be made durable"
-)
-
-
-@pytest.mark.parametrize("fault", ["kill", pytest.param("fail", marks=UNSETTLED)])
+@pytest.mark.parametrize("fault", ["kill", "fail"])
 def test_power_may_fail_behind_a_kill_and_a_fault_of_the_next_start(fault: Fault) -> None:
     _assert_nothing_wrong(explore_next_start(fault))
 
 
-NOT_YET = pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="an orderly end writes a checkpoint though the journal was not written"
-)
-
-
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", [pytest.param("log", marks=NOT_YET), "letters", "twice"])
+@pytest.mark.parametrize("name", SHORT)
 def test_power_may_fail_behind_a_fault_of_any_call(name: str) -> None:
     _assert_nothing_wrong(explore_short(name, until_wrong=True))
