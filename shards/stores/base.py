@@ -133,18 +133,22 @@ class Store(ABC):
         # Each step can be taken twice; but a table that is not ours must not be altered.
         if not version and not inspection.is_of_some_release(found):
             return
-        if version > schema.VERSION + 1:
-            sentence = f"database {self.database} has schema version {version}, this release knows {schema.VERSION}"
-            raise SchemaMismatch([f"{sentence}, and goes on beside {schema.VERSION + 1}: use a newer release"])
-        if version > schema.VERSION and not self._beside_newer:
-            self._beside_newer = True
-            _log.info("schema one step newer", database=self.database, version=version, known=schema.VERSION)
+        self._note_newer(version)
         for step in (m for m in schema.MIGRATIONS if m.number > version):
             for statement in step.statements:
                 await self._schema(statement.replace("{database}", self.database))
             await self._schema(schema.SCHEMA_VERSION.ddl(self.database))
             await self._note_version(step.number)
             _log.info("schema migrated", database=self.database, version=step.number)
+
+    def _note_newer(self, version: int) -> None:
+        """Log once that the schema is a step newer; raise SchemaMismatch where it is two steps newer or more."""
+        if version > schema.VERSION + 1:
+            sentence = f"database {self.database} has schema version {version}, this release knows {schema.VERSION}"
+            raise SchemaMismatch([f"{sentence}, and goes on beside {schema.VERSION + 1}: use a newer release"])
+        if version > schema.VERSION and not self._beside_newer:
+            self._beside_newer = True
+            _log.info("schema one step newer", database=self.database, version=version, known=schema.VERSION)
 
     async def _create_missing(self) -> None:
         found = await self._found()
