@@ -2,7 +2,7 @@
 
 from typing import Final, Literal, get_args
 
-Task = Literal["flusher", "match-poller", "store-gate", "throughput", "wal-committer", "wal-recovery"]
+Task = Literal["flusher", "match-poller", "order-start", "store-gate", "throughput", "wal-committer", "wal-recovery"]
 """Tasks that are started anew when they end: two of them are the application's, the others of this package."""
 
 TASKS: Final[tuple[Task, ...]] = get_args(Task)

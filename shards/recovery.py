@@ -1,6 +1,6 @@
 """Recovery of the logs and shards that a data directory holds at a start."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from shards.clock import ReceiptClock
 from shards.deadletters.file import DIRECTORY as LETTERS_DIRECTORY
@@ -42,3 +42,18 @@ def recovered_shards(
 def _segment_max_bytes(settings: ShardSettings) -> int:
     """Return the size that keeps all open segments, which cannot be deleted, to a quarter of what the log may use."""
     return min(settings.segment_max_bytes, settings.wal_max_bytes // (4 * settings.shard_count))
+
+
+async def preload(shards: Sequence[Shard], check_stopping: Callable[[], None]) -> None:
+    """Load each shard's oldest rows before anybody reads. If that fails, all of them are closed.
+
+    Raises OSError, and what ``check_stopping`` raises.
+    """
+    try:
+        for shard in shards:
+            await shard.flusher.preload()
+            check_stopping()
+    except BaseException:
+        for shard in shards:
+            shard.close()
+        raise

@@ -14,12 +14,13 @@ from shards.deadletters.settling import DeadLetters
 from shards.errors import NotAccepting
 from shards.events import Event
 from shards.flush.gate import StoreGate
+from shards.flush.order import OrderStart
 from shards.logger import get_logger
 from shards.lookups import outcome_of, pending_of
 from shards.observer import Observer
 from shards.reads.source import Pending
 from shards.receipts import Outcome, Receipt, Stretch
-from shards.recovery import recovered_shards
+from shards.recovery import preload, recovered_shards
 from shards.settings import ShardSettings
 from shards.shard import Shard, shard_of
 from shards.snapshot import Snapshot
@@ -59,7 +60,7 @@ class ShardSet:
         self.watch = Watch(self._observer)
         self._gate = StoreGate(store, self._observer)
         self._committer = Committer(sync=settings.wal_sync, observer=self._observer, watch=self.watch)
-        self._room = Room(settings, self._committer, lambda: sum(log.segments.size_bytes for log in self._logs))
+        self._room = Room(settings, self._committer, self.clock, self._wal_bytes)
         self._logs: list[ShardLog] = []
         self._shards: list[Shard] = []
         self._letters = DeadLetters(self.append)
@@ -102,26 +103,23 @@ class ShardSet:
         recover = partial(recovered_shards, self._settings, self._directory, clock=self.clock)
         recovered = await self._threads.run(partial(recover, stopping=self._stopping.is_set))
         self._check_stopping()
-        writer = uuid.uuid4().hex
-        shards = [shard for _, shard in recovered]
+        writer, shards = uuid.uuid4().hex, [shard for _, shard in recovered]
         self._letters.take([shard.dead_letters for shard in shards])
         for shard in shards:
             shard.attach(writer=writer, store=self._store, gate=self._gate, observer=self._observer)
-        try:
-            for shard in shards:
-                await shard.flusher.preload()
-                self._check_stopping()
-        except BaseException:
-            for shard in shards:
-                shard.close()
-            raise
+        await preload(shards, self._check_stopping)
         self._logs = [log for log, _ in recovered]
         self._shards = shards
         self._tasks = [shard.flusher.start(self.watch) for shard in shards]
         self._tasks.append(self.watch.keep_running("store-gate", self._gate.run))
+        order = OrderStart(self.clock, self._logs, store=self._store, gate=self._gate, threads=self._threads)
+        self._tasks.append(self.watch.keep_running("order-start", order.run))
         _log.info("write-ahead log recovered", pending=sum(len(shard.pending) for shard in shards))
         self._refusal = ""
         self._accepting = True
+
+    def _wal_bytes(self) -> int:
+        return sum(log.segments.size_bytes for log in self._logs)
 
     def _check_stopping(self) -> None:
         if self._stopping.is_set():

@@ -120,7 +120,11 @@ class DeadLetterFile:
 
         Raises OSError, because a letter that a power failure may still take away must not count.
         """
-        self._file.recover()
+        try:
+            self._file.recover()
+        except OSError as error:
+            _log.error("dead letters not recovered", path=str(self._file.path), error=str(error))
+            raise
         for offset, line in self._lines():
             if isinstance(line, DeadLetter):
                 self._enter(line, offset)

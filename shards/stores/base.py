@@ -133,7 +133,7 @@ class Store(ABC):
         # Each step can be taken twice; but a table that is not ours must not be altered.
         if not version and not inspection.is_of_some_release(found):
             return
-        self._note_newer(version)
+        self._accept_newer(version)
         for step in (m for m in schema.MIGRATIONS if m.number > version):
             for statement in step.statements:
                 await self._schema(statement.replace("{database}", self.database))
@@ -141,8 +141,8 @@ class Store(ABC):
             await self._note_version(step.number)
             _log.info("schema migrated", database=self.database, version=step.number)
 
-    def _note_newer(self, version: int) -> None:
-        """Log once that the schema is a step newer; raise SchemaMismatch where it is two steps newer or more."""
+    def _accept_newer(self, version: int) -> None:
+        """Go on beside a schema one step newer, which only adds; raise SchemaMismatch for more."""
         if version > schema.VERSION + 1:
             sentence = f"database {self.database} has schema version {version}, this release knows {schema.VERSION}"
             raise SchemaMismatch([f"{sentence}, and goes on beside {schema.VERSION + 1}: use a newer release"])

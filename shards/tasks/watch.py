@@ -41,7 +41,7 @@ class Watched:
         self._task = self._start(self._live())
 
     def _start(self, life: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        task = asyncio.create_task(life, name=self._name)
+        task = asyncio.create_task(life, name=f"{self._name} {self._where}".rstrip())
         task.add_done_callback(self._note_end)
         return task
 

@@ -4,19 +4,24 @@ import shutil
 from collections.abc import Callable
 from time import monotonic
 
+from shards.clock import ReceiptClock
 from shards.errors import Saturated, WalFailed, WalFull
 from shards.settings import ShardSettings
 from shards.wal.committer import Committer
 
 LOOK_EVERY_S = 0.1
 FAILED_PAUSE_S = 1.0
+_NO_ORDER = "the order of events cannot be reserved, because the disk takes no checkpoint"
 
 
 class Room:
     """Room for events: checks the queue at every call, the disk and the log's size ten times a second at most."""
 
-    def __init__(self, settings: ShardSettings, committer: Committer, wal_bytes: Callable[[], int]) -> None:
+    def __init__(
+        self, settings: ShardSettings, committer: Committer, clock: ReceiptClock, wal_bytes: Callable[[], int]
+    ) -> None:
         self._settings = settings
+        self._clock = clock
         self._committer = committer
         self._wal_bytes = wal_bytes
         self._looked_at = 0.0
@@ -31,13 +36,15 @@ class Room:
             raise WalFailed("the write-ahead log is not being written at the moment", retry_after_s=2)
         if self._committer.error and now - self._committer.failed_at < FAILED_PAUSE_S:
             raise WalFailed("the write-ahead log cannot be written", retry_after_s=2)
+        if not self._clock.reserved_ns:
+            raise WalFailed(_NO_ORDER, retry_after_s=2)
         if full := self._found_full():
             raise WalFull(full, retry_after_s=5)
 
     @property
     def problem(self) -> str:
         """Reason why the write-ahead log cannot take events now, even if none come; empty while it can."""
-        return self._found_full() or self._committer.problem
+        return self._found_full() or self._committer.problem or ("" if self._clock.reserved_ns else _NO_ORDER)
 
     def _found_full(self) -> str:
         now = monotonic()

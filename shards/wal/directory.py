@@ -60,18 +60,17 @@ class DataDirectory:
 
         Raises :class:`DataDirectoryLocked`, and OSError if it cannot be used.
         """
-        make_directory(self._path)
+        logs_path = self._path / WAL_DIRECTORY
+        make_directory(logs_path)  # makes the way to both durable
         self._lock_fd = os.open(self._path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self.close()
             raise DataDirectoryLocked(self._path) from None
-        self._identify()
+        self._identify(logs_path)
 
-    def _identify(self) -> None:
-        logs_path = self._path / WAL_DIRECTORY
-        make_directory(logs_path)
+    def _identify(self, logs_path: Path) -> None:
         former, of_log = _found_id(self._path / ID_FILE), _found_id(logs_path / ID_FILE)
         if of_log is None and shards_in(logs_path):
             of_log = former  # the log of a release that did not write it

@@ -98,8 +98,7 @@ class Journal:
                 self.note(Unprovable(reason="no_journal", runs=done, at_s=now_s))
         else:
             try:
-                self._file.recover()
-                self._rewrite(self._read())
+                self._rewrite(self._read())  # a file is made durable before it is read first
             except OSError as error:
                 _log.warning("journal not recovered", shard=self._shard, error=str(error))
             if written_upto < upto:

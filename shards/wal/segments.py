@@ -12,7 +12,9 @@ import attrs
 
 from shards.logger import get_logger
 from shards.runs import Run, both
-from shards.wal.files import make_directory, rewrite_file, sync_directory
+from shards.wal.checkpoint import FILE_NAME as CHECKPOINT
+from shards.wal.files import make_directory, report_foreign, rewrite_file, sync_directory
+from shards.wal.journal import FILE_NAME as JOURNAL
 from shards.wal.record import HEADER_BYTES
 from shards.wal.segment import SegmentReader, Tail, tail_of
 
@@ -76,6 +78,7 @@ class SegmentList:
         Args:
             done_upto: the number up to which the checkpoint says that all records are done with.
         """
+        report_foreign(self.directory, is_ours)
         paths = sorted(path for path in self.directory.iterdir() if is_segment(path.name))
         for path in paths:
             self._ordinal = int(path.stem)
@@ -113,14 +116,17 @@ class SegmentList:
         return tail_of(last.path, proven=max(proven, last.first_seq - 1))
 
     def settle(self, tail: Tail) -> None:
-        """Make the end of the last segment durable, before it counts. Blocking; raises OSError.
+        """Make the end of a segment durable, before it counts. Blocking; raises OSError.
 
-        What was torn is cut off. Records that no sync is known to cover are written again: a process may have been
-        killed before their sync, or their sync may have failed, and then another one would prove nothing.
+        Records that no sync is known to cover are written again: a process may have been killed before their sync, or
+        their sync may have failed, and then another one would prove nothing. What was torn is cut off, unless whole
+        records are there: these have to be somewhere else first.
         """
         if tail.is_durable:
             return
-        rewrite_file(tail.path, start=tail.start, end=tail.end)
+        rewrite_file(tail.path, start=tail.start, end=None if tail.strays else tail.end)
+        if tail.strays:
+            return
         with self._lock:
             for segment in self._segments:
                 if segment.path == tail.path:
@@ -208,6 +214,11 @@ class SegmentList:
             path.replace(target)
         sync_directory(kept)
         return target
+
+
+def is_ours(name: str) -> bool:
+    """Say whether a name in a shard's directory is one that this package writes."""
+    return is_segment(name) or name.removesuffix(".new") in (CHECKPOINT, JOURNAL) or name == DAMAGED_DIRECTORY
 
 
 def is_segment(name: str) -> bool:

@@ -148,7 +148,7 @@ async def test_no_command_of_aiomonitor_can_end_the_service_or_a_task(start: Sta
         await monitor.run("cancel 1", until="No such command 'cancel'")
         await monitor.run("ca 1", until="No such command 'ca'")
         await monitor.run("console", until="No such command 'console'")
-        await monitor.run("p", until="Flusher.run()")
+        await monitor.run("p", until="flusher shard 1")
     assert await service.ends(signal.SIGTERM) == 0
 
 
@@ -242,7 +242,7 @@ async def page(start: Start) -> tuple[Process, int]:
 
 async def flushers(http: aiohttp.ClientSession, url: str) -> list[str]:
     """The ids of the flushers' tasks, as the page lists them."""
-    async with http.post(f"{url}/api/live-tasks", data={"filter": "Flusher.run"}, headers={"Origin": url}) as reply:
+    async with http.post(f"{url}/api/live-tasks", data={"filter": "flusher shard"}, headers={"Origin": url}) as reply:
         assert reply.status == 200
         tasks = (await reply.json())["tasks"]
     assert all(task["is_root"] for task in tasks), "the page shows a button that cancels, to tasks that are no roots"

@@ -14,12 +14,26 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "STEADY_S", 0.3)
+    monkeypatch.setattr(watch, "STEADY_S", 0.05)
 
 
 def cancel(name: str) -> None:
     """Cancel one task of this name; nobody is told."""
-    next(task for task in asyncio.all_tasks() if task.get_name() == name and not task.done()).cancel()
+    next(task for task in asyncio.all_tasks() if task.get_name().startswith(name) and not task.done()).cancel()
+
+
+@pytest.fixture
+def stays_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ends is started anew by :func:`start_anew` only."""
+    monkeypatch.setattr(watch, "backoff_s", lambda _: 3600.0)
+
+
+def start_anew(service: Service) -> None:
+    """Start the one task that has ended."""
+    [ended] = [watched for watched in service.context.shards.watch._watched if watched.ended]
+    assert ended._pause is not None
+    ended._pause.cancel()
+    ended._restart()
 
 
 async def has_ended(service: Service) -> None:
@@ -55,6 +69,7 @@ async def test_every_kind_of_task_has_a_series_from_the_start(service: Service) 
 
 
 @pytest.mark.parametrize(("task", "where"), [("flusher", "shard "), ("store-gate", ""), ("throughput", "")])
+@pytest.mark.usefixtures("stays_ended")
 async def test_a_task_that_ends_degrades_until_it_runs_again_and_all_say_so(
     service: Service, task: str, where: str
 ) -> None:
@@ -75,6 +90,7 @@ async def test_a_task_that_ends_degrades_until_it_runs_again_and_all_say_so(
     assert told["since"][:19] in check
     assert await value(service, f'fanfinity_task_down{{task="{task}"}}') == 1
     assert await dashboard(service) == "degraded"
+    start_anew(service)
     await is_ready(service)
     assert await value(service, restarts) == before + 1
     assert await value(service, f'fanfinity_task_down{{task="{task}"}}') == 0
@@ -82,6 +98,7 @@ async def test_a_task_that_ends_degrades_until_it_runs_again_and_all_say_so(
     assert (await service.get("/api/status")).json["tasks"] == []
 
 
+@pytest.mark.usefixtures("stays_ended")
 async def test_a_viewer_goes_on_to_see_what_changes_when_the_poller_was_cancelled(service: Service) -> None:
     await service.post("/api/events", {"matchId": "polled", "eventType": "view"})
     async with service.context.live.subscribe("polled") as messages:
@@ -89,6 +106,7 @@ async def test_a_viewer_goes_on_to_see_what_changes_when_the_poller_was_cancelle
         cancel("match-poller")
         await has_ended(service)
         assert (await service.get("/ready")).json["status"] == "degraded"
+        start_anew(service)
         await service.post("/api/events", {"matchId": "polled", "eventType": "view"})
         async with asyncio.timeout(DEADLINE_S):
             async for message in messages:
@@ -107,7 +125,7 @@ async def test_a_poller_that_is_closed_as_it_is_about_to_be_started_anew_stays_c
         await has_ended(service)
     assert service.context.shards.snapshot().ended == ()
     await asyncio.sleep(0.1)
-    assert all(task.get_name() != "match-poller" for task in asyncio.all_tasks())
+    assert all(not task.get_name().startswith("match-poller") for task in asyncio.all_tasks())
 
 
 async def test_a_load_that_is_cancelled_before_it_began_does_not_block_its_match(service: Service) -> None:
@@ -121,11 +139,11 @@ async def test_a_load_that_is_cancelled_before_it_began_does_not_block_its_match
     assert (await service.get("/api/matches/loaded/metrics")).json["totalEvents"] == 1
 
 
+@pytest.mark.usefixtures("stays_ended")
 async def test_without_a_committer_events_are_refused_and_soon_taken_again(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await is_ready(service)
-    monkeypatch.setattr(watch, "backoff_s", lambda _: 0.5)
     committer = service.context.shards._committer
     commit, failures = committer._commit, [MemoryError()]
 
@@ -143,6 +161,7 @@ async def test_without_a_committer_events_are_refused_and_soon_taken_again(
     assert (await service.get("/api/status")).json["wal"]["error"]
     assert await dashboard(service) == "failing"
     assert (await service.post("/api/events", event)).status == 503
+    start_anew(service)
     await is_ready(service)
     assert (await service.post("/api/events", event)).status == 202
     assert await value(service, 'fanfinity_task_restarts_total{task="wal-committer"}') == 1

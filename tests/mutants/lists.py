@@ -1,12 +1,13 @@
 """The two lists kept by hand: changes that are aimed at a promise, and changes that change nothing."""
 
+import ast
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
 import attrs
 
-from tests.mutants.operators import Mutant
+from tests.mutants.operators import Mutant, widened
 from tests.paths import ROOT
 
 AIMED = Path(__file__).parent / "aimed.toml"
@@ -24,7 +25,9 @@ def aimed() -> list[Mutant]:
             continue
         start = source.index(before)
         end = start + len(before)
-        lines = source.count(b"\n", 0, start) + 1, source.count(b"\n", 0, end) + 1
+        lines = source.count(b"\n", 0, start) + 1, source.count(b"\n", 0, end - 1) + 1
+        for statement in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.stmt)):
+            lines = widened(lines, statement)
         found.append(
             Mutant(
                 module=entry["module"],

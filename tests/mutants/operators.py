@@ -1,8 +1,8 @@
 """The changes: each a piece of a module's text, and the text in its place.
 
 Left alone is what can be told at once to be noticed or to change nothing: docstrings, annotations, decorators, lines of
-the log below a warning, the arguments of all lines of the log, attributes set by a constructor, swapped arguments of a
-function to which their order is nothing.
+the log below a warning, the arguments of all lines of the log, attributes set by a constructor and their order, swapped
+arguments of a function to which their order is nothing, a last ``return None``.
 """
 
 import ast
@@ -88,6 +88,14 @@ def _rest_of_line(source: str, start: int) -> str:
     return source.encode()[start:].decode().partition("\n")[0]
 
 
+def widened(lines: tuple[int, int], statement: ast.stmt) -> tuple[int, int]:
+    """Return the lines with those of a statement that they are in, because a piece of it may be traced elsewhere."""
+    first, last = statement.lineno, statement.end_lineno or statement.lineno
+    if isinstance(statement, (*_SIMPLE, ast.Return, ast.Raise)) and first <= lines[1] and lines[0] <= last:
+        return min(lines[0], first), max(lines[1], last)
+    return lines
+
+
 def modules() -> list[Path]:
     """Return the files of the core."""
     return sorted(path for path in (ROOT / "shards").rglob("*.py") if path.name != "__init__.py")
@@ -133,6 +141,7 @@ class _Finder(ast.NodeVisitor):
         for line in source.splitlines(keepends=True):
             self._starts.append(self._starts[-1] + len(line))
         self._function = ""
+        self._lasts: set[ast.stmt] = set()
         self._statement: ast.stmt | None = None
 
     def _span(self, node: ast.AST) -> tuple[int, int]:
@@ -145,8 +154,8 @@ class _Finder(ast.NodeVisitor):
     def _add(self, operator: str, span: tuple[int, int], after: str) -> None:
         before = self._text(*span)
         lines = self._source.count(b"\n", 0, span[0]) + 1, self._source.count(b"\n", 0, span[1]) + 1
-        if self._statement is not None and isinstance(self._statement, _SIMPLE):  # a call is traced where it begins
-            lines = min(lines[0], self._statement.lineno), max(lines[1], self._statement.end_lineno or 0)
+        if self._statement is not None:
+            lines = widened(lines, self._statement)
         self.found.append(
             Mutant(
                 module=self._module,
@@ -183,6 +192,7 @@ class _Finder(ast.NodeVisitor):
         if any("abstractmethod" in ast.unparse(decorator) for decorator in node.decorator_list):
             return
         outer, self._function = self._function, node.name
+        self._lasts.add(node.body[-1])
         self.generic_visit(node)
         self._function = outer
 
@@ -275,6 +285,8 @@ class _Finder(ast.NodeVisitor):
         self.generic_visit(node)
 
     def _leave(self, node: ast.stmt) -> None:
+        if node in self._lasts and ast.unparse(node) in ("return", "return None"):
+            return
         self._add(f"{type(node).__name__.lower()} removed", self._span(node), "pass")
         self.generic_visit(node)
 
@@ -301,7 +313,7 @@ class _Finder(ast.NodeVisitor):
         self._add("statement removed", self._span(node), "pass")
 
     def _swap_statements(self, parent: ast.AST, block: Sequence[ast.stmt]) -> None:
-        if isinstance(parent, ast.Module | ast.ClassDef):
+        if isinstance(parent, ast.Module | ast.ClassDef) or getattr(parent, "name", "") == "__init__":
             return
         for one, other in pairwise(block):
             if isinstance(one, _SIMPLE) and isinstance(other, _SIMPLE) and _order_counts(one, other):
@@ -318,8 +330,13 @@ def _order_counts(one: ast.stmt, other: ast.stmt) -> bool:
         return False
     if any(_is_logged(s.value) or isinstance(s.value, ast.Constant) for s in (one, other) if isinstance(s, ast.Expr)):
         return False
-    acting = [any(isinstance(node, ast.Call) for node in ast.walk(statement)) for statement in (one, other)]
-    return all(acting) or (any(acting) and any(isinstance(s, ast.Expr) for s in (one, other)))
+    if any(isinstance(s, ast.Assign | ast.AnnAssign) and not _acts(s) and _names(s, ast.Store) for s in (one, other)):
+        return False
+    return (_acts(one) and _acts(other)) or any(isinstance(s, ast.Expr) for s in (one, other))
+
+
+def _acts(statement: ast.stmt) -> bool:
+    return any(isinstance(node, ast.Call | ast.Await) for node in ast.walk(statement))
 
 
 def _names(statement: ast.stmt, context: type[ast.expr_context]) -> set[str]:

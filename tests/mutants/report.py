@@ -12,10 +12,11 @@ from tests.paths import ROOT
 REPORT = ROOT / "docs" / "MUTANTS.md"
 INTRODUCTION = (
     "Written by `make mutants`: one place of `shards` is changed, the tests that reach it run until one fails, and a "
-    "change that none notices has survived. First run the quick tests, then those with a ClickHouse, at most 40 s of "
-    "them. The changes of the first part are drawn at random from all places; those of the second are aimed at "
-    "promises, and kept by hand in `tests/mutants/aimed.toml`. Changes that nobody could notice are listed with the "
-    "reason in `tests/mutants/equivalent.toml`, and left out of the percentages. What is never changed is named in "
+    "change that none notices has survived. First run the quick tests, then those with a ClickHouse, each over one "
+    "store. The changes of the one part are drawn at random from all places, and tried on at most 20 s of the tests "
+    "with a ClickHouse, so a longer look may find more noticed; those of the other are aimed at promises, and kept in "
+    "`tests/mutants/aimed.toml`. Changes that nobody could notice are listed with the reason in "
+    "`tests/mutants/equivalent.toml`, and left out of the percentages. What is never changed is named in "
     "`tests/mutants/operators.py`."
 )
 

@@ -18,7 +18,7 @@ SYNC = re.compile("fsync|fdatasync|sync_[a-z_]+|rewrite_[a-z_]+")
 """Names of functions that make something durable. `ShardLog.sync` and `SegmentWriter.sync` end in one of them."""
 
 SHORT = ("--until-wrong", "--short", "log", "--short", "letters", "--short", "twice")
-SAMPLES = ("--states", "10000", "--seed", "1", "--processes", "1")
+SAMPLES = ("--states", "3000", "--seed", "1", "--processes", "1")
 DEADLINE_S = 1800.0
 
 

@@ -15,17 +15,21 @@ import attrs
 
 from shards.errors import ShardsError
 from tests.power.disk import State
-from tests.power.promises import Appended, Named, Promises, PutAside, Saved, Settled, Shown, Wrong
+from tests.power.promises import Appended, Named, Ordered, Promises, PutAside, Saved, Settled, Shown, Wrong
 from tests.power.recovered import write_state
 from tests.power.service import Service, row_of
 from tests.syscalls import Killed, Operation, Recorder
 
 DEADLINE_S = 30.0
+AHEAD_NS = 3_600_000_000_000
+"""What a clock that is ahead is ahead of the right time."""
 
 What = Literal["append", "confirm", "ahead", "save", "put aside", "discarded", "requeued", "reopen"]
 Fault = Literal["kill", "fail", "part", "full"]
 """The process is killed before a call; the call fails; a write takes half of its bytes, and the next one fails; the
 call fails, and so do writes after it."""
+At = int | str
+"""A call of a life: its number among those that count, from 0; or ``sync 3``, its number among those that sync."""
 FULL_CALLS = 6
 """Writes that fail on a full disk until there is room again."""
 
@@ -52,10 +56,11 @@ def changes_files(operation: Operation) -> bool:
 
 
 class Faults:
-    """Causes faults by the number of the call, from 0, in one life."""
+    """Causes the faults of one life."""
 
-    def __init__(self, faults: Mapping[int, Fault], on_kill: Callable[[], None]) -> None:
+    def __init__(self, faults: Mapping[At, Fault], on_kill: Callable[[], None]) -> None:
         self.count = 0
+        self._syncs = 0
         self.caused: list[Fault] = []
         self._faults = faults
         self._on_kill = on_kill
@@ -66,6 +71,9 @@ class Faults:
             return None
         number, self.count = self.count, self.count + 1
         fault = self._faults.get(number)
+        if operation.call in ("fsync", "fdatasync"):
+            fault = self._faults.get(f"sync {self._syncs}", fault)
+            self._syncs += 1
         if fault is not None:
             self.caused.append(fault)
         if fault == "kill":
@@ -118,12 +126,15 @@ class History:
         self.power_fails(len(self.operations), {path: state[path] for path in state if not path.endswith("/id")})
         self.promises.facts = [(0, fact) for _, fact in self.promises.facts if not isinstance(fact, Named)]
 
-    def live(self, steps: Sequence[Step], faults: Mapping[int, Fault] | None = None) -> int:
+    def live(
+        self, steps: Sequence[Step], faults: Mapping[At, Fault] | None = None, *, clock_is_ahead: bool = False
+    ) -> int:
         """Start, take the steps, and end, unless a fault ends it before. Return the number of calls that count."""
         self.lives += 1
         self.began = len(self.operations)
         self.told.append(f"life: {'; '.join(map(str, steps))}{f' with {dict(faults)}' if faults else ''}")
-        life = _Life(self, steps, faults or {})
+        service = Service(self.root, shards=self.shards, ahead_ns=AHEAD_NS if clock_is_ahead else 0)
+        life = _Life(self, steps, faults or {}, service)
         hook, threading.excepthook = threading.excepthook, life.note_dead_thread
         try:
             with life.calls:
@@ -137,9 +148,9 @@ class History:
         self.caused.update(life.faults.caused)
         return life.faults.count
 
-    def new_row(self, shard: int, padding: int) -> bytes:
+    def new_row(self, shard: int, padding: int, order_ns: int) -> bytes:
         """Return a row that was never sent, and note that it is."""
-        row = row_of(next(self._numbers), shard=shard, padding=padding)
+        row = row_of(next(self._numbers), shard=shard, padding=padding, order_ns=order_ns)
         self.promises.sent.add(row)
         return row
 
@@ -147,13 +158,13 @@ class History:
 class _Life:
     """One life. A step that fails for a fault of the disk is passed over, as the service answers 503 or tries again."""
 
-    def __init__(self, history: History, steps: Sequence[Step], faults: Mapping[int, Fault]) -> None:
+    def __init__(self, history: History, steps: Sequence[Step], faults: Mapping[At, Fault], service: Service) -> None:
         self._history = history
         self._promises = history.promises
         self._steps = steps
         self.faults = Faults(faults, self._killed)
         self.calls = Recorder(history.root, inject=self.faults, operations=history.operations)
-        self.service = Service(history.root, shards=history.shards)
+        self.service = service
         self._died: asyncio.Future[None] | None = None
 
     def _killed(self) -> None:
@@ -206,7 +217,7 @@ class _Life:
         shard = step.shard
         match step.what:
             case "append":
-                await self._append(shard, [self._history.new_row(shard, padding) for padding in step.rows])
+                await self._append(shard, step.rows)
             case "confirm":
                 self._confirm(shard, sorted(self.service.pending(shard))[: step.rows[0]])
             case "ahead":
@@ -221,9 +232,15 @@ class _Life:
             case "discarded" | "requeued":
                 await self._settle(shard, step.what)
 
-    async def _append(self, shard: int, rows: Sequence[bytes]) -> None:
+    async def _append(self, shard: int, paddings: Sequence[int]) -> None:
+        orders = [self.service.next_order() for _ in paddings]
+        rows = [self._history.new_row(shard, *one) for one in zip(paddings, orders, strict=True)]
         first = await self._unless_killed(self.service.append(shard, rows))
-        self._note(Named(self.service.id), *(Appended(shard, seq, row) for seq, row in enumerate(rows, first)))
+        self._note(
+            Named(self.service.id),
+            Ordered(orders[-1]),
+            *(Appended(shard, seq, row) for seq, row in enumerate(rows, first)),
+        )
 
     async def _unless_killed(self, work: "asyncio.Future[Any]") -> Any:
         assert self._died is not None

@@ -19,6 +19,7 @@ KINDS = {
     "damage": "counted as damaged, although no bit has changed",
     "sums": "terms of the accounting that do not add up, or are below 0",
     "number": "a number that can be given out again",
+    "order": "an order of receipts that can be given out again",
     "letter": "a letter that is gone, or another's",
     "settlement": "a settlement that is another than the one that was answered",
     "id": "another id of the directory",
@@ -79,7 +80,14 @@ class Named:
     id: str
 
 
-Fact = Appended | Shown | Saved | PutAside | Settled | Named
+@attrs.frozen
+class Ordered:
+    """An order of receipts, ns since the epoch, that an event has that was acknowledged."""
+
+    order_ns: int
+
+
+Fact = Appended | Shown | Saved | PutAside | Settled | Named | Ordered
 
 
 @attrs.define
@@ -176,6 +184,9 @@ def _broken(fact: Fact, view: View, shown: set[bytes], again: set[bytes]) -> Ite
                 yield "letter", f"{letter_id} is {'gone' if letter is None else 'another'}"
         case Settled(index, letter_id, action):
             yield from _wrong_settlement(letter_id, action, view.shards[index].letters.get(letter_id))
+        case Ordered(order_ns):
+            if view.next_order <= order_ns:
+                yield "order", f"{order_ns} is taken, the next one is {view.next_order}"
         case Named(directory):
             if view.id != directory:
                 yield "id", "receipts of before are unknown"

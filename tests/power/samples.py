@@ -9,7 +9,7 @@ from random import Random
 
 from tests.power.disk import MODELS, Disk
 from tests.power.explorer import Explorer, Totals
-from tests.power.life import Fault, History, Step, What
+from tests.power.life import At, Fault, History, Step, What
 from tests.power.recovered import quick_directory
 
 STATES_EACH = 60
@@ -59,12 +59,13 @@ def explore(seed: int, number: int, directory: Path | None = None) -> Totals:
 
 def _live(history: History, chance: Random, *, with_fault: bool) -> None:
     steps = [_step(history, chance) for _ in range(chance.randint(1, 14))]
-    faults: dict[int, Fault] = {}
+    faults: dict[At, Fault] = {}
     if with_fault:
         calls = chance.choice((15, 40, 150))
         for _ in range(chance.choice((1, 1, 2, 3))):
-            faults[chance.randrange(calls)] = chance.choice(FAULTS)
-    history.live(steps, faults)
+            at = chance.randrange(calls) if chance.random() < 0.5 else f"sync {chance.randrange(calls // 3)}"
+            faults[at] = chance.choice(FAULTS)
+    history.live(steps, faults, clock_is_ahead=chance.random() < 0.5)
 
 
 def _step(history: History, chance: Random) -> Step:

@@ -7,12 +7,14 @@ files. In place of a flusher, the caller says which rows ClickHouse has shown.
 
 import asyncio
 import itertools
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from shards.clock import ReceiptClock
 from shards.deadletters.settling import DeadLetters
 from shards.events import Event, encode_row
 from shards.flush.sender import Sender
@@ -23,6 +25,7 @@ from shards.recovery import recovered_shards
 from shards.runs import Run, runs_of, union
 from shards.settings import ShardSettings
 from shards.shard import Shard
+from shards.tasks.threads import Threads
 from shards.wal.committer import Committer
 from shards.wal.directory import DataDirectory
 from shards.wal.journal import Confirmed
@@ -34,10 +37,10 @@ SEGMENT_BYTES = 700
 _writers = itertools.count(1)
 
 
-def row_of(number: int, *, shard: int, padding: int) -> bytes:
+def row_of(number: int, *, shard: int, padding: int, order_ns: int) -> bytes:
     """Return a row that no other is equal to."""
     return encode_row(
-        Event(f"m{shard}", f"id-{number}", "pass", 1, "1", "", '{"x":"%s"}' % ("y" * padding), number, number)
+        Event(f"m{shard}", f"id-{number}", "pass", 1, "1", "", '{"x":"%s"}' % ("y" * padding), number, order_ns)
     )
 
 
@@ -73,20 +76,27 @@ class ShardView:
 
 @attrs.frozen(kw_only=True)
 class View:
-    """What a start tells of a data directory. Two starts that tell the same are equal."""
+    """What a start tells of a data directory. Two starts that tell the same are equal.
+
+    ``next_order`` is the order of the first event that it would take, ns since the epoch.
+    """
 
     id: str
     shards: tuple[ShardView, ...]
+    next_order: int = attrs.field(eq=False)
 
 
 class Service:
     """The service on ``root/data``, from :meth:`start` to :meth:`close` or to a kill."""
 
-    def __init__(self, root: Path, *, shards: int) -> None:
+    def __init__(self, root: Path, *, shards: int, ahead_ns: int = 0) -> None:
+        """Start nothing yet; ``ahead_ns`` is what its clock is ahead of the right time."""
         self._settings = ShardSettings(data_dir=root / DATA, shard_count=shards, segment_max_bytes=SEGMENT_BYTES)
         self._directory = DataDirectory(self._settings.data_dir)
         self._recovered: list[tuple[ShardLog, Shard]] = []
         self._committer: Committer | None = None
+        self._clock = ReceiptClock()
+        self._clock.raise_to(time.time_ns() + ahead_ns if ahead_ns else 0)
         self._writer = f"{next(_writers):032x}"
         self._letters = DeadLetters(self._append_again)
         self._numbers = itertools.count(1)
@@ -95,9 +105,10 @@ class Service:
     def start(self) -> View:
         """Recover everything, and return what was found. Blocking; raises what a start raises."""
         self._directory.lock()
-        self._recovered = recovered_shards(self._settings, stopping=lambda: False)
+        self._recovered = recovered_shards(self._settings, self._directory, clock=self._clock, stopping=lambda: False)
         self._letters.take([shard.dead_letters for _, shard in self._recovered])
-        view = View(id=self._directory.id, shards=tuple(_view(log, shard) for log, shard in self._recovered))
+        shards = tuple(_view(log, shard) for log, shard in self._recovered)
+        view = View(id=self._directory.id, shards=shards, next_order=self.next_order())
         self._shown = [shard.shown for shard in view.shards]
         return view
 
@@ -105,6 +116,10 @@ class Service:
         """Be ready to append; in the event loop."""
         self._committer = Committer(sync="always", observer=Observer())
         self._committer.start()
+
+    def next_order(self) -> int:
+        """Return the order of receipt for another event."""
+        return self._clock.order_ns()
 
     @property
     def id(self) -> str:
@@ -139,11 +154,13 @@ class Service:
         sender = Sender(
             shard=shard,
             writer=self._writer,
+            numbers=self._numbers,
             pending=of.pending,
             tally=of.tally,
             dead_letters=of.dead_letters,
             journal=log.journal,
             store=unused,
+            threads=Threads(),
             observer=Observer(),
         )
         sender.confirm(Attempt(next(self._numbers), seqs, of.pending.rows(seqs[:1])[0]))
@@ -193,9 +210,13 @@ class Service:
 
     def close(self, *, orderly: bool = False) -> None:
         """Close every file, at an orderly end or of a process that was killed."""
-        for log, _ in self._recovered:
-            log.close()
-        self._directory.close()
+        try:
+            for log, _ in self._recovered if orderly else ():
+                log.seal()
+        finally:
+            for log, _ in self._recovered:
+                log.close()
+            self._directory.close()
 
 
 def _view(log: ShardLog, shard: Shard) -> ShardView:

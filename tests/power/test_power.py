@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import attrs
 import pytest
@@ -13,6 +12,7 @@ from tests.power.explorer import (
     SETTLED_TWICE,
     SHORT,
     Totals,
+    explore_next_start,
     explore_one,
     explore_plain,
     explore_short,
@@ -93,26 +93,21 @@ ONE_FAULT = {
     "the sync of records fails, and the process ends": OneFault(steps=THREE_GROUPS, where=_syncs(".wal"), fault="fail"),
     "killed between writing records and syncing them": OneFault(steps=THREE_GROUPS, where=_syncs(".wal"), fault="kill"),
 }
-NOT_YET = {
-    "killed between writing a letter and syncing it",
-    "a settlement whose sync failed, and another one after it",
-    "segments are removed while no checkpoint can be written",
-    "the sync of records fails, and the process ends",
-}
 
 
-def _expected(name: str, *, fails: bool) -> Any:
-    marks = [pytest.mark.xfail(strict=True, raises=AssertionError, reason="is being repaired")] if fails else []
-    return pytest.param(name, marks=marks, id=name.replace(" ", "-"))
-
-
-@pytest.mark.parametrize("name", [_expected(name, fails=name in NOT_YET) for name in ONE_FAULT])
+@pytest.mark.parametrize("name", ONE_FAULT, ids=lambda name: name.replace(" ", "-"))
 def test_power_may_fail_behind_another_fault(name: str) -> None:
     one = ONE_FAULT[name]
     totals = explore_one(one.steps, one.after, one.fault, one.where, later=one.later, without_id=one.without_id)
     _assert_nothing_wrong(totals)
 
 
-@pytest.mark.parametrize("name", [_expected(name, fails=True) for name in SHORT])
+@pytest.mark.parametrize("fault", ["kill", "fail"])
+def test_power_may_fail_behind_a_kill_and_a_fault_of_the_next_start(fault: Fault) -> None:
+    _assert_nothing_wrong(explore_next_start(fault))
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", SHORT)
 def test_power_may_fail_behind_a_fault_of_any_call(name: str) -> None:
     _assert_nothing_wrong(explore_short(name, until_wrong=True))

@@ -105,12 +105,15 @@ async def test_a_replay_is_sent_again(settings: ShardSettings, store: PartialSto
         assert store.inserts == 2
 
 
-async def test_the_count_that_the_ledger_shows_is_told(settings: ShardSettings, store: PartialStore) -> None:
+@pytest.mark.parametrize(("landing", "landed"), [("all but the last", ROWS - 1), ("none", 0), ("all twice", 2 * ROWS)])
+async def test_the_count_that_the_ledger_shows_is_told(
+    settings: ShardSettings, store: PartialStore, landing: str, landed: int
+) -> None:
     async with up(settings, store) as shards:
         shards.pause(0)
         await shards.append([event(shards) for _ in range(ROWS)])
-        store.landing = LANDINGS["all but the last"]
+        store.landing = LANDINGS[landing]
         [shard] = shards._shards
-        with pytest.raises(StoreFailed, match=f"the ledger shows {ROWS - 1} of {ROWS} rows"):
+        with pytest.raises(StoreFailed, match=f"the ledger shows {landed} of {ROWS} rows"):
             await shard.flusher._steps.sender.deliver(list(range(1, ROWS + 1)))
         assert (shards.snapshot().confirmed, shards.snapshot().pending) == (0, ROWS)

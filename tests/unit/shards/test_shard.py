@@ -265,3 +265,22 @@ async def test_rows_that_do_not_follow_the_last_one_are_refused(settings: ShardS
         assert "would follow 2" in now.wal_error
         receipt = await accepted(shards, events(shards, 1))
         assert str(receipt).split(".")[1] == "0-3-3-1"
+
+
+@pytest.mark.parametrize("same_row", [True, False], ids=["its row", "another row under its number"])
+async def test_a_number_behind_the_checkpoint_is_a_dead_letters_only_with_its_row(
+    settings: ShardSettings, same_row: bool
+) -> None:
+    """A log that is not synced can lose its end: then another row has the number of a letter, and has to be stored."""
+    async with in_an_outage(settings) as shards:
+        await shards.append(events(shards, 3))
+        [shard] = shards._shards
+        [row] = shard.pending.rows([2])
+        other = encode_row(attrs.evolve(events(shards, 1)[0], match_id="another"))
+        await shard.dead_letters.put_aside(seq=2, row=row if same_row else other, code=1, error="")
+    async with in_an_outage(settings) as shards:
+        now = shards.snapshot()
+        assert (now.appended, now.pending, now.dead_lettered, now.unaccounted) == (3, 2 + (not same_row), same_row, 0)
+        [shard] = shards._shards
+        assert [seq for seq in (1, 2, 3) if shard.pending.holds(seq)] == ([1, 3] if same_row else [1, 2, 3])
+        assert (row in shards.pending(["m"]).rows) is not same_row

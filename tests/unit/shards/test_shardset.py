@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,12 +11,13 @@ from typing import Any
 import pytest
 
 from shards import shardset
-from shards.errors import Saturated, WalFailed
+from shards.errors import NotAccepting, Saturated, WalFailed
 from shards.events import Event, encode_row
 from shards.receipts import Outcome, Receipt
 from shards.settings import ShardSettings
 from shards.shard import Shard, shard_of
 from shards.shardset import ShardSet
+from shards.stores.server import ServerStore
 from shards.wal.committer import Committer
 from tests.unit.shards.outage import events, in_an_outage
 
@@ -137,9 +139,64 @@ async def test_who_waits_for_what_several_shards_hold_waits_for_each(settings: S
     async with in_an_outage(settings) as shards:
         receipt = await shards.append(mixed(shards, 1, 1, 1))
         waiting = asyncio.create_task(shards.wait_stored(receipt, timeout_s=DEADLINE_S))
+        await everybody_had_a_turn()
         for index, shard in enumerate(shards._shards):
+            shard.flusher._answer_waiters()
             await everybody_had_a_turn()
             assert not waiting.done(), f"rows from shard {index} on are not stored"
             shard.pending.remove([1])
             shard.flusher._answer_waiters()
         assert await waiting
+
+
+async def test_what_is_queued_is_committed_before_a_drain_ends(
+    settings: ShardSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with in_an_outage(settings) as shards:
+        disk_is_free, append = threading.Event(), shards._logs[0].append
+
+        def slowly(payloads: Sequence[bytes]) -> int:
+            disk_is_free.wait()
+            return append(payloads)
+
+        monkeypatch.setattr(shards._logs[0], "append", slowly)
+        appending = asyncio.create_task(shards.append(mixed(shards, 2, 0, 0)))
+        await asyncio.sleep(0)
+        draining = asyncio.create_task(shards.drain(timeout_s=0.05))
+        await everybody_had_a_turn()
+        assert not draining.done(), "an append is under way"
+        disk_is_free.set()
+        assert not await draining, "its rows are durable, and the store is away"
+        assert str(await appending).split(".")[1:] == ["0-1-2-2"]
+        assert shards.snapshot().pending == 2
+
+
+async def test_before_the_recovery_nothing_is_answered_that_would_lack_its_rows(settings: ShardSettings) -> None:
+    shards = ShardSet(settings, ServerStore("clickhouse://default@127.0.0.1:1/away", shard_count=SHARDS))
+    with pytest.raises(NotAccepting):
+        shards.pending(["m"])
+    with pytest.raises(NotAccepting):
+        shards.pending_matches()
+    with pytest.raises(NotAccepting):
+        shards.check_room()
+    for answer in (
+        shards.append(mixed(shards, 1, 1, 1)),
+        shards.dead_letters(limit=1),
+        shards.dead_letter("0-1"),
+        shards.requeue("0-1"),
+        shards.discard("0-1"),
+        shards.audit(),
+    ):
+        with pytest.raises(NotAccepting, match="recovered"):
+            await answer
+    assert not shards.snapshot().recovered
+
+
+async def test_the_matches_with_rows_that_are_not_confirmed_are_those_of_all_shards(settings: ShardSettings) -> None:
+    async with in_an_outage(settings) as shards:
+        assert shards.pending_matches() == frozenset()
+        await shards.append(mixed(shards, 1, 1, 2))
+        assert shards.pending_matches() == set(MATCHES)
+        shards._shards[1].pending.remove([1])
+        assert shards.pending_matches() == {MATCHES[0], MATCHES[2]}
+        assert len(shards.pending([MATCHES[0], MATCHES[2]]).rows) == 3

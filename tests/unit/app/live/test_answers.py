@@ -214,3 +214,24 @@ async def test_closing_ends_those_who_wait(answers: Answers, load: Load) -> None
     await answers.close()
     with pytest.raises(StoreUnavailable):
         await waiting
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_load_that_somebody_cancelled_is_followed_by_another(
+    answers: Answers, load: Load, clock: Clock, begun: bool
+) -> None:
+    load.gate.clear()
+    asking = asyncio.create_task(answers.get(["m1"]))
+    async with asyncio.timeout(30):
+        while not (loads := [task for task in asyncio.all_tasks() if task.get_name() == "load matches"]):
+            await asyncio.sleep(0)
+        while begun and not load.asked:
+            await asyncio.sleep(0)
+    assert bool(load.asked) is begun
+    loads[0].cancel()
+    with pytest.raises(StoreUnavailable):
+        await asking
+    load.gate.set()
+    async with asyncio.timeout(30):
+        assert await answers.get_newer("m1", clock.now) is not None
+        assert "m1" in await answers.get(["m1"])

@@ -235,13 +235,14 @@ async def test_when_the_feed_overflows_those_sent_are_still_told_from_those_seed
 
 
 async def test_a_seeded_one_that_is_sent_again_is_in_the_order_of_those_sent(watched: Watched) -> None:
-    watched.answer = answer(highlight(1), highlight(2))
+    watched.answer = answer(highlight(5), highlight(6))
     watched.view()
-    watched.topic.accepted([event(9)])
-    watched.topic._remember_again(highlight(1, retracted=True))
-    assert list(watched.topic._feed) == [id_of(number) for number in (2, 9, 1)]
-    assert waiting(watched.view(f"9-{id_of(9)}")) == [(1, True)]
-    assert waiting(watched.view(f"2-{id_of(1)}")) == []
+    watched.topic.accepted([event(3)])
+    watched.topic._remember_again(highlight(5, retracted=True))
+    assert list(watched.topic._feed) == [id_of(number) for number in (6, 3, 5)]
+    assert waiting(watched.view(f"6-{id_of(6)}")) == [(3, False), (5, True)]
+    assert waiting(watched.view(f"3-{id_of(3)}")) == [(5, True)]
+    assert waiting(watched.view(f"6-{id_of(5)}")) == []
 
 
 async def test_highlights_of_others_are_sent_once_if_they_are_recent(watched: Watched) -> None:

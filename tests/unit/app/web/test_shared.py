@@ -92,3 +92,21 @@ async def test_who_leaves_takes_nothing_from_the_others() -> None:
     leaving.cancel()
     gate.set()
     assert await staying
+
+
+async def test_a_call_that_somebody_cancelled_is_made_anew_for_who_asks_next() -> None:
+    gate = asyncio.Event()
+
+    async def make() -> int:
+        await gate.wait()
+        return 1
+
+    answers: Shared[str, int] = Shared(keys_max=8)
+    asking = asyncio.create_task(answers.get("key", make))
+    await asyncio.sleep(0)
+    [call] = [task for task in asyncio.all_tasks() if task.get_name() == "make key"]
+    call.cancel()
+    with pytest.raises(StoreUnavailable):
+        await asking
+    gate.set()
+    assert await answers.get("key", make) == 1

@@ -198,12 +198,15 @@ async def test_a_letter_that_a_killed_process_left_is_made_durable_before_it_cou
 
 
 @pytest.mark.parametrize("failing", [("write", "shard-003.jsonl"), ("fsync", "shard-003.jsonl"), ("fsync", ".")])
-async def test_letters_that_cannot_be_made_durable_do_not_count(path: Path, failing: Call) -> None:
+async def test_letters_that_cannot_be_made_durable_do_not_count(
+    path: Path, failing: Call, caplog: pytest.LogCaptureFixture
+) -> None:
     await put_aside(opened(path), 1)
     again = DeadLetterFile(path, shard=3)
     with calls_below(path.parent, fail=lambda call: call == failing), pytest.raises(OSError, match="Input/output"):
         again.recover()
     assert again.seqs() == set()
+    assert [line["path"] for line in lines_of(caplog, "dead letters not recovered")] == [str(path)]
 
 
 async def test_a_letter_is_durable_before_its_row_counts_as_put_aside(path: Path) -> None:

@@ -1,9 +1,11 @@
 """Pending rows: memory is capped, nothing is forgotten, and the unread ones come back from the log."""
 
+import time
 from collections import Counter
 
 import pytest
 
+from shards.errors import InvariantBroken
 from shards.events import Event, encode_row
 from shards.flush import pending as pending_module
 from shards.flush.pending import PendingRows
@@ -130,3 +132,28 @@ def test_a_long_outage_costs_no_memory_for_the_age_of_its_rows(monkeypatch: pyte
         add(pending, seq, "a")
     assert len(pending._durable_since) <= pending_module.AGES_MAX
     assert pending.oldest_age_s == 19_999
+
+
+@pytest.mark.parametrize("first", [1, 2, 4, 9])
+def test_rows_whose_numbers_do_not_follow_are_refused_with_nothing_taken(first: int) -> None:
+    pending = PendingRows(max_rows=9, max_bytes=1 << 20)
+    add(pending, 1, "a", "a")
+
+    with pytest.raises(InvariantBroken, match=f"row {first} became durable after row 2"):
+        add(pending, first, "b", "b")
+
+    assert (len(pending), pending.last_seq, pending.loaded_seq, pending.matches()) == (2, 2, 2, {"a"})
+    add(pending, 3, "b")
+    assert pending.count_between(1, 3) == 3
+
+
+def test_when_the_last_row_on_disk_only_came_is_told_in_ms_since_the_epoch() -> None:
+    pending = PendingRows(max_rows=1, max_bytes=1 << 20)
+    before_ms = time.time_ns() // 1_000_000
+    add(pending, 1, "a", "b")
+    after_ms = time.time_ns() // 1_000_000
+    assert pending.unread_at("a") == 0, "it is in memory"
+    assert before_ms <= pending.unread_at("b") <= after_ms
+    again = PendingRows(max_rows=1, max_bytes=1 << 20)
+    again.recover(upto=0, last_seq=2, unread=Counter(a=2), age_s=0.0)
+    assert before_ms <= again.unread_at("a") <= time.time_ns() // 1_000_000

@@ -10,6 +10,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from shards.clock import ReceiptClock
 from shards.errors import Saturated, WalFailed, WalFull
 from shards.observer import Observer
 from shards.settings import ShardSettings
@@ -37,7 +38,7 @@ class SlowLog(ShardLog):
 
 @pytest.fixture
 def settings(tmp_path: Path) -> ShardSettings:
-    return ShardSettings(data_dir=tmp_path, queue_max_bytes=2 * len(row(1)), wal_min_free_bytes=0)
+    return ShardSettings(data_dir=tmp_path, queue_max_bytes=len(row(1)) + len(row(2)), wal_min_free_bytes=0)
 
 
 @pytest.fixture
@@ -45,6 +46,12 @@ def log(tmp_path: Path) -> SlowLog:
     log = SlowLog(tmp_path / "log")
     log.recover()
     return log
+
+
+def reserved() -> ReceiptClock:
+    clock = ReceiptClock()
+    clock.reserve(clock.to_reserve_ns())
+    return clock
 
 
 @asynccontextmanager
@@ -57,7 +64,7 @@ async def running() -> AsyncIterator[Committer]:
 
 async def test_a_queue_that_is_full_refuses_until_the_disk_has_taken_it(settings: ShardSettings, log: SlowLog) -> None:
     async with running() as committer:
-        room = Room(settings, committer, lambda: 0)
+        room = Room(settings, committer, reserved(), lambda: 0)
         first = committer.submit(log, [row(1)], lambda *_: None)
         room.check()
         second = committer.submit(log, [row(2)], lambda *_: None)
@@ -76,9 +83,9 @@ async def test_a_disk_that_has_failed_refuses_for_a_while(
     log.error = OSError(5, "Input/output error")
     log.go_on.set()
     async with running() as committer:
-        room = Room(settings, committer, lambda: 0)
+        room = Room(settings, committer, reserved(), lambda: 0)
         with pytest.raises(WalFailed):
-            await committer.submit(log, [row(2)], lambda *_: None)
+            await committer.submit(log, [row(1)], lambda *_: None)
         with pytest.raises(WalFailed):
             room.check()
         assert room.problem == "Input/output error"
@@ -86,7 +93,7 @@ async def test_a_disk_that_has_failed_refuses_for_a_while(
         monkeypatch.setattr(admission, "monotonic", lambda: now)
         room.check()
         log.error = None
-        await committer.submit(log, [row(2)], lambda *_: None)
+        await committer.submit(log, [row(1)], lambda *_: None)
         now = committer.failed_at
         room.check()
         assert room.problem == ""
@@ -97,14 +104,14 @@ async def test_a_log_that_is_full_refuses_at_its_limit(settings: ShardSettings) 
     async with running() as committer:
         at_limit, below = attrs.evolve(settings, wal_max_bytes=1000), attrs.evolve(settings, wal_max_bytes=1001)
         size = 1000
-        Room(below, committer, lambda: size).check()
+        Room(below, committer, reserved(), lambda: size).check()
         with pytest.raises(WalFull, match="FANFINITY_WAL_MAX_BYTES"):
-            Room(at_limit, committer, lambda: size).check()
+            Room(at_limit, committer, reserved(), lambda: size).check()
 
 
 async def test_a_disk_of_which_nothing_is_known_refuses(settings: ShardSettings, log: SlowLog) -> None:
     async with running() as committer:
-        room = Room(attrs.evolve(settings, data_dir=settings.data_dir / "gone"), committer, lambda: 0)
+        room = Room(attrs.evolve(settings, data_dir=settings.data_dir / "gone"), committer, reserved(), lambda: 0)
         with pytest.raises(WalFull, match="cannot be read: No such file"):
             room.check()
         assert "cannot be read" in room.problem
@@ -113,9 +120,9 @@ async def test_a_disk_of_which_nothing_is_known_refuses(settings: ShardSettings,
 async def test_too_little_room_on_the_disk_refuses(settings: ShardSettings) -> None:
     free = shutil.disk_usage(settings.data_dir).free
     async with running() as committer:
-        Room(attrs.evolve(settings, wal_min_free_bytes=free // 2), committer, lambda: 0).check()
+        Room(attrs.evolve(settings, wal_min_free_bytes=free // 2), committer, reserved(), lambda: 0).check()
         with pytest.raises(WalFull, match="FANFINITY_WAL_MIN_FREE_BYTES"):
-            Room(attrs.evolve(settings, wal_min_free_bytes=free * 2), committer, lambda: 0).check()
+            Room(attrs.evolve(settings, wal_min_free_bytes=free * 2), committer, reserved(), lambda: 0).check()
 
 
 async def test_the_disk_is_asked_ten_times_a_second_at_most(
@@ -130,7 +137,7 @@ async def test_the_disk_is_asked_ten_times_a_second_at_most(
 
     monkeypatch.setattr(admission, "monotonic", lambda: now)
     async with running() as committer:
-        room = Room(settings, committer, size)
+        room = Room(settings, committer, reserved(), size)
         room.check()
         now += admission.LOOK_EVERY_S / 2
         room.check()
@@ -142,7 +149,20 @@ async def test_the_disk_is_asked_ten_times_a_second_at_most(
 
 async def test_without_a_committer_nothing_is_taken(settings: ShardSettings) -> None:
     async with running() as committer:
-        room = Room(settings, committer, lambda: 0)
+        room = Room(settings, committer, reserved(), lambda: 0)
         room.check()
     with pytest.raises(WalFailed, match="not being written"):
         room.check()
+
+
+async def test_nothing_is_accepted_before_an_order_is_reserved(settings: ShardSettings) -> None:
+    """A later start could give out the same order, and a later copy of an event could win."""
+    async with running() as committer:
+        clock = ReceiptClock()
+        room = Room(settings, committer, clock, lambda: 0)
+        assert "cannot be reserved" in room.problem
+        with pytest.raises(WalFailed, match="cannot be reserved"):
+            room.check()
+        clock.reserve(clock.to_reserve_ns())
+        room.check()
+        assert room.problem == ""

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from shards.errors import InvariantBroken, WalFailed
-from shards.events import Event, encode_row
 from shards.observer import Observer, Task
 from shards.settings import WalSync
 from shards.tasks import watch
@@ -19,6 +18,7 @@ from shards.wal.committer import Committer
 from shards.wal.log import ShardLog
 from shards.wal.reader import LogReader
 from tests.logged import lines_of
+from tests.unit.shards.wal.logs import row
 
 
 class FaultyLog(ShardLog):
@@ -95,10 +95,6 @@ def opened(directory: Path, shard: int = 0) -> FaultyLog:
     return log
 
 
-def row(number: int) -> bytes:
-    return encode_row(Event("m", f"id-{number}", "pass", 1, "1", "", "{}", number, number))
-
-
 def read_back(log: ShardLog) -> dict[int, bytes]:
     reader = LogReader(log, after_seq=0)
     records = reader.read(upto_seq=None, max_rows=10_000, max_bytes=1 << 30)
@@ -144,8 +140,10 @@ async def test_whatever_a_step_raises_abandons_the_segment_and_fails_the_group(
         assert (committer.problem, committer.queued_bytes, observer.tasks) == ("", 0, [])
     assert read_back(log) == durable.rows == {1: row(1), 2: row(5)}
     log.close()
-    again = opened(tmp_path)
+    again = FaultyLog(tmp_path / "0")
+    recovery = again.recover()
     assert (read_back(again), again.durable_seq) == ({1: row(1), 2: row(5)}, 2)
+    assert (recovery.damaged, again.checkpoint.damaged) == ((), 0), "nothing was said to be durable that failed"
 
 
 @pytest.mark.parametrize("after", [False, True])

@@ -164,6 +164,12 @@ def test_lines_are_replaced_all_or_none(tmp_path: Path, path: Path) -> None:
     with calls_below(tmp_path, fail=lambda call: call[0] == "replace"), pytest.raises(OSError, match="Input/output"):
         file.replace(b"c\n")
     assert file.read() == path.read_bytes() == b"a\nb\n"
+    with calls_below(tmp_path, fail=lambda call: call == ("fsync", "d")), pytest.raises(OSError, match="Input/output"):
+        file.replace(b"A\nB\n")
+    with calls_below(tmp_path) as calls:
+        file.append(b"C\n")
+    assert ("fsync", "d") in calls, "the new file has its name, but maybe not on the disk"
+    assert file.read() == b"A\nB\nC\n"
     file.replace(b"c\n")
     assert file.append(b"d\n") == 2
     assert file.read() == path.read_bytes() == b"c\nd\n"

@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 
 from shards.events import Event, encode_row
+from shards.wal.checkpoint import Checkpoint
 from shards.wal.log import ShardLog
 from shards.wal.reader import LogReader
+from shards.wal.record import HEADER_BYTES
 from shards.wal.segment import SegmentReader
 from shards.wal.segments import SegmentList
+from tests.logged import lines_of
 
 SEGMENT_MAX_BYTES = 700
 
@@ -104,3 +107,38 @@ def test_limits_of_rows_bytes_and_numbers_cut_a_read_and_lose_none(tmp_path: Pat
     assert read(bytes_=0) == []
     assert read() == [8, 9]
     reader.close()
+
+
+def test_a_segment_in_which_a_reader_finds_damage_is_kept_and_no_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = open_log(tmp_path)
+    append(log, 1, 17)
+    first, second, *others = log.segments._segments
+    assert len(others) > 1
+    data = bytearray(second.path.read_bytes())
+    data[data.index(row(second.first_seq)) + 1] ^= 1
+    second.path.write_bytes(data)
+    reader = LogReader(log, after_seq=0)
+    assert numbers(reader) == [number for number in range(1, 18) if number != second.first_seq]
+    reader.close()
+    assert [segment.damaged for segment in log.segments._segments] == [False, True, *(False for _ in others)]
+    [said] = lines_of(caplog, "segment damaged")
+    assert (said["path"], said["offset_bytes"], said["level"]) == (str(second.path), HEADER_BYTES, "error")
+    log.truncate(Checkpoint(upto=17))
+    log.close()
+    [kept] = (tmp_path / "damaged").iterdir()
+    assert kept.read_bytes() == data
+    assert kept.name.startswith(second.path.stem)
+    assert not first.path.exists()
+
+
+def test_a_segment_whose_header_is_damaged_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    log = open_log(tmp_path)
+    append(log, 1, 2)
+    log.close()
+    path = log.segments.last.path
+    path.write_bytes(b"x" + path.read_bytes()[1:])
+    assert open_log(tmp_path).durable_seq == 2
+    [said] = lines_of(caplog, "segment header damaged")
+    assert (said["path"], said["level"]) == (str(path), "error")

@@ -13,6 +13,7 @@ from shards.wal import log as log_module
 from shards.wal.checkpoint import Checkpoint, read_checkpoint
 from shards.wal.files import sync_directory
 from shards.wal.record import HEADER_BYTES, encode_records
+from tests.logged import lines_of
 from tests.unit.shards.wal.logs import append, lost, open_log, read_all, reopened, row, segment_files
 
 
@@ -202,3 +203,18 @@ def test_an_older_checkpoint_that_comes_late_changes_nothing(tmp_path: Path) -> 
     log.truncate(attrs.evolve(log.checkpoint, upto=2))
     log.truncate(older)
     assert read_checkpoint(tmp_path).upto == log.checkpoint.upto == 2
+
+
+def test_files_that_are_not_ours_are_passed_over_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    log = open_log(tmp_path)
+    append(log, row(1), row(2))
+    log.close()
+    [path] = segment_files(tmp_path)
+    for name in ("copy.wal", "000000000009.wal.bak", "9.wal", "notes.txt"):
+        (tmp_path / name).write_bytes(path.read_bytes())
+    with caplog.at_level("WARNING"):
+        again, recovery = reopened(tmp_path)
+    assert (recovery.pending.total(), append(again, row(3))) == (2, 3)
+    [line] = lines_of(caplog, "unknown files passed over")
+    assert line["names"] == ["000000000009.wal.bak", "9.wal", "copy.wal", "notes.txt"]
+    assert len(list(tmp_path.glob("[0-9]" * 12 + ".wal"))) == 2

@@ -1,0 +1,100 @@
+"""Settling letters by hand: what is not durable is not said to be done, and nothing is cut off in its middle."""
+
+import asyncio
+import errno
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+import pytest
+
+from shards.deadletters.file import DeadLetterFile
+from shards.deadletters.settling import DeadLetters
+from shards.errors import LetterSettled, UnknownLetter, WalFailed
+from shards.events import Event, decode_row, encode_row
+from shards.receipts import Receipt, Stretch
+
+FIRST = Event("m", "00000000-0000-0000-0000-000000000001", "goal", 1, "1", "", '{"bad":1}', 5, 5)
+
+
+@attrs.define
+class Appended:
+    """Takes what is appended again, as soon as it may."""
+
+    events: list[Event] = attrs.field(factory=list)
+    may: asyncio.Event = attrs.field(factory=asyncio.Event)
+
+    async def __call__(self, events: Sequence[Event]) -> Receipt:
+        await self.may.wait()
+        self.events += events
+        return Receipt("0" * 8, (Stretch(1, 9, 9, 1),))
+
+
+@pytest.fixture
+async def appended() -> Appended:
+    made = Appended()
+    made.may.set()
+    return made
+
+
+@pytest.fixture
+async def letters(tmp_path: Path, appended: Appended) -> DeadLetters:
+    file = DeadLetterFile(tmp_path / "deadletters" / "shard-000.jsonl", shard=0)
+    await file.put_aside(seq=7, row=encode_row(FIRST), code=469, error="Constraint c")
+    made = DeadLetters(appended)
+    made.take([file])
+    return made
+
+
+@pytest.mark.parametrize("action", ["requeue", "discard"])
+async def test_a_settlement_that_the_disk_does_not_take_is_refused_and_the_letter_stays_open(
+    letters: DeadLetters, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    def broken(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(WalFailed, match="Input/output"):
+        await getattr(letters, action)("0-7")
+    assert (await letters.read("0-7")).settlement is None
+    assert len(await letters.newest(limit=2)) == 1
+
+
+async def test_a_letter_is_settled_once_and_tells_how(letters: DeadLetters, appended: Appended) -> None:
+    settled = (await letters.requeue("0-7")).settlement
+    assert settled is not None
+    assert (settled.action, settled.again, decode_row(settled.row.encode())) == ("requeued", (1, 9), FIRST)
+    for action in (letters.requeue, letters.discard):
+        with pytest.raises(LetterSettled):
+            await action("0-7")
+    assert appended.events == [FIRST]
+    assert await letters.newest(limit=2) == []
+    assert len(await letters.newest(limit=2, settled=True)) == 1
+    with pytest.raises(UnknownLetter):
+        await letters.discard("0-8")
+
+
+async def test_a_repaired_event_keeps_the_time_of_receipt(letters: DeadLetters, appended: Appended) -> None:
+    await letters.requeue("0-7", attrs.evolve(FIRST, metadata="{}", received_ns=99))
+    assert appended.events == [attrs.evolve(FIRST, metadata="{}")]
+
+
+async def test_who_leaves_does_not_cut_a_requeue_off_and_the_end_waits_for_it(
+    letters: DeadLetters, appended: Appended
+) -> None:
+    appended.may.clear()
+    asking = asyncio.create_task(letters.requeue("0-7"))
+    while not letters._settling:
+        await asyncio.sleep(0)
+    with pytest.raises(LetterSettled, match="another request"):
+        await letters.discard("0-7")
+    asking.cancel()
+    closing = asyncio.create_task(letters.close())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert (asking.cancelled(), closing.done()) == (True, False)
+    appended.may.set()
+    await closing
+    assert appended.events == [FIRST]
+    assert (await letters.read("0-7")).settlement is not None
