@@ -26,7 +26,7 @@ def test_a_file_is_written_again_in_its_place_and_then_synced(
         rewrite_file(path, start=start, end=end)
     assert path.read_bytes() == data[:left]
     assert path.stat().st_ino == inode
-    assert calls[0][0] == ("write" if end is None else "ftruncate")
+    assert calls[0][0] == ("write" if end is None else "truncate")
     assert ("write", "file") in calls
     assert calls[-1] == ("fsync", "file")
 
@@ -125,11 +125,11 @@ def test_a_file_is_replaced_by_one_that_is_whole_and_synced_before_it_has_its_na
     path.write_bytes(b"old")
     with calls_below(tmp_path) as calls:
         replace_file(path, b"new")
-    assert calls == [("write", "file.new"), ("fsync", "file.new"), ("replace", "file"), ("fsync", ".")]
+    assert calls == [("write", "file.new"), ("fsync", "file.new"), ("rename", "file"), ("fsync", ".")]
     assert path.read_bytes() == b"new"
 
 
-@pytest.mark.parametrize("failing", [("write", "file.new"), ("fsync", "file.new"), ("replace", "file")])
+@pytest.mark.parametrize("failing", [("write", "file.new"), ("fsync", "file.new"), ("rename", "file")])
 def test_a_replacement_that_fails_leaves_the_old_file(tmp_path: Path, failing: tuple[str, str]) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
