@@ -97,7 +97,6 @@ class Hunt:
 
     def __init__(self, *, workers: int, slow: bool) -> None:
         self._directory = tempfile.mkdtemp(prefix="mutants-", dir=MEMORY if MEMORY.is_dir() else None)
-        Path(self._directory).chmod(0o755)  # because a test gives up its rights, and imports modules of the tree
         self._clickhouse = ClickHouseServer(Path(self._directory) / "clickhouse") if slow else None
         if self._clickhouse is not None:
             self._clickhouse.may_abort = True

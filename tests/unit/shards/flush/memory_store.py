@@ -18,7 +18,9 @@ from shards.shard import Shard, wal_directory
 from shards.stores.base import Batch, Lane, Store
 from shards.wal.log import ShardLog
 
-Statement = Literal["open", "check", "insert_buffered", "insert_direct", "flush_buffer", "reset_buffer", "landed"]
+Statement = Literal[
+    *("open", "check", "insert_buffered", "insert_direct", "flush_buffer", "reset_buffer", "landed", "newest_order")
+]
 
 
 class MemoryStore(Store):
@@ -28,6 +30,7 @@ class MemoryStore(Store):
         errors: raised by the next calls of a statement, one each, before they do anything.
         refused: returns the error of an INSERT into ``events``, None if it may land.
         lands: returns the count of rows that the ledger shows of a batch that landed.
+        newest: the largest order of a row that was there before.
     """
 
     kind: ClassVar[str] = "memory"
@@ -41,6 +44,7 @@ class MemoryStore(Store):
         self.direct: list[Batch] = []
         self.buffered: list[Batch] = []
         self.ledger: Counter[int] = Counter()
+        self.newest = 0
 
     def _note(self, statement: Statement) -> None:
         self.calls.append(statement)
@@ -83,6 +87,10 @@ class MemoryStore(Store):
     async def landed(self, writer: str, shard: int, batches: Sequence[int]) -> dict[int, int]:
         self._note("landed")
         return {number: self.ledger[number] for number in batches if number in self.ledger}
+
+    async def newest_order(self) -> int:
+        self._note("newest_order")
+        return self.newest
 
 
 class OneShard:
