@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -78,26 +79,32 @@ def test_the_way_ends_where_the_file_system_does() -> None:
 
 @pytest.fixture
 def closed_directory() -> Iterator[Path]:
-    """A directory inside one that may be passed through and not read, by a user who is not root."""
+    """A directory inside one that may be passed through and not read."""
     with tempfile.TemporaryDirectory() as name:
         outer = Path(name) / "closed"
         (outer / "open").mkdir(parents=True)
         Path(name).chmod(0o755)
         outer.chmod(0o111)
         (outer / "open").chmod(0o777)
-        user = os.geteuid()
+        yield outer / "open"
+        outer.chmod(0o755)
+
+
+@contextmanager
+def without_rights() -> Iterator[None]:
+    """Be a user who is not root, for no longer than it takes, because nobody else can write files then either."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65_534)
+    try:
+        yield
+    finally:
         if user == 0:
-            os.seteuid(65_534)
-        try:
-            yield outer / "open"
-        finally:
-            if user == 0:
-                os.seteuid(user)
-            outer.chmod(0o755)
+            os.seteuid(user)
 
 
 def test_a_parent_that_may_not_be_opened_is_passed_over(closed_directory: Path) -> None:
-    with calls_below(Path("/")) as calls:
+    with calls_below(Path("/")) as calls, without_rights():
         make_directory(closed_directory / "data")
     names = [f"/{name}" for _, name in calls]
     assert names[:2] == [str(closed_directory / "data"), str(closed_directory)]
