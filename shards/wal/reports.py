@@ -17,9 +17,9 @@ _log = get_logger(__name__)
 Durable = Callable[[int, Sequence[bytes]], None]
 
 
-@attrs.define(slots=True, eq=False)
+@attrs.define(slots=True, eq=False, repr=False)
 class Submission:
-    """Rows of one request for one shard, ``size`` in bytes.
+    """Rows of one request for one shard, ``size`` in bytes. Not shown by its contents, which must be in no log.
 
     ``durable`` is called in the event loop with the first sequence number and the rows. ``first_seq`` is 0 until they
     are durable.

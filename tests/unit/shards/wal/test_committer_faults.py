@@ -187,13 +187,16 @@ async def test_whose_report_was_lost_is_answered_with_the_next(log: FaultyLog, m
             report(*args)
 
         monkeypatch.setattr(committer._reports, "report", failing)
-        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        said: list[str] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(str(context)))
         lost = committer.submit(log, [row(1), row(2)], durable)
         async with asyncio.timeout(30):
             while failures:
                 await asyncio.sleep(0.01)
             assert await committer.submit(log, [row(3)], durable) == 3
         assert await lost == 1
+        assert len(said) == 1
+        assert "id-1" not in said[0], "no log may hold a row"
         assert (durable.rows, committer.queued_bytes) == ({1: row(1), 2: row(2), 3: row(3)}, 0)
 
 
