@@ -92,7 +92,7 @@ def test_broken_off_at_any_call_it_is_read_by_this_release_and_can_be_done_again
     log.close()
     with calls_below(reference) as calls:
         downgrade_log(log)
-    assert calls.count(("replace", "000000000003.wal")) == 1
+    assert calls.count(("rename", "000000000003.wal")) == 1
     for failing in range(len(calls)):
         directory = tmp_path / f"{failing}"
         of_three_segments(directory)
@@ -123,9 +123,9 @@ def test_each_segment_is_durable_under_its_name_before_the_next_one_is_touched(t
         downgrade_log(log)
     assert calls == [
         *(("write", "000000000002.wal.new"), ("fsync", "000000000002.wal.new")),
-        *(("replace", "000000000002.wal"), ("fsync", ".")),
+        *(("rename", "000000000002.wal"), ("fsync", ".")),
         *(("write", "000000000003.wal.new"), ("fsync", "000000000003.wal.new")),
-        *(("replace", "000000000003.wal"), ("fsync", ".")),
+        *(("rename", "000000000003.wal"), ("fsync", ".")),
     ]
 
 
