@@ -141,7 +141,8 @@ class Recorder:
         full = os.path.abspath(os.fsdecode(path))  # noqa: PTH100
         if full == self.root:
             return "."
-        return full[len(self.root) + 1 :] if full.startswith(self.root + "/") else None
+        above = self.root.rstrip("/") + "/"
+        return full.removeprefix(above) if full.startswith(above) else None
 
     def _file_number(self, inode: int) -> int:
         if inode not in self._files:

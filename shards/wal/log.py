@@ -109,7 +109,8 @@ class ShardLog:
         """Make the end of the log durable before it counts: what a later start would read is what this one reads.
 
         Whole records behind a torn one were never acknowledged, or are all that is left of a damaged group. They are
-        appended anew, because their numbers would leave a gap.
+        appended anew, because their numbers would leave a gap. Raises OSError: a start that went on then would tell of
+        rows that a power failure can take away.
         """
         tail = self.segments.tail(proven=proven)
         if tail is None:
@@ -117,16 +118,12 @@ class ShardLog:
         path = str(tail.path)
         if cut := tail.size - tail.end:
             _log.warning("torn end cut off", path=path, size_bytes=cut, last_seq=tail.last_seq, moved=len(tail.strays))
-        try:
-            self._next_seq, self._synced_seq = tail.last_seq + 1, tail.last_seq
-            if tail.strays:
-                self.append(tail.strays)
-                self.sync()
-            self.segments.settle(tail)
-        except OSError as error:  # a disk that takes nothing does not keep the log from being read
-            effect = "what the end of the log holds could be lost with a power failure"
-            _log.error("end of log not made durable", path=path, error=str(error), effect=effect)
-            self.abandon()
+        self.segments.settle(tail)
+        self._next_seq, self._synced_seq = tail.last_seq + 1, tail.last_seq
+        if tail.strays:
+            self.append(tail.strays)
+            self.sync()
+            self.segments.settle(attrs.evolve(tail, strays=()))  # cuts them off where they were
 
     def _pass_over(self, letters: Collection[int]) -> None:
         """Count the numbers before the first segment as done with, or as damaged if it was not the first."""
@@ -222,6 +219,7 @@ class ShardLog:
     def save(self) -> None:
         """Write the present checkpoint again, which reserves the order of events to come. Blocking; raises OSError."""
         with self._truncating:
+            self.journal.write()
             self._write_checkpoint()
 
     def _write_checkpoint(self) -> None:

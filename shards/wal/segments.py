@@ -4,7 +4,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -55,6 +55,10 @@ class SegmentList:
 
     def __len__(self) -> int:
         return len(self._segments)
+
+    def __iter__(self) -> Iterator[Segment]:
+        with self._lock:
+            return iter(tuple(self._segments))
 
     @property
     def first(self) -> Segment:
@@ -116,14 +120,17 @@ class SegmentList:
         return tail_of(last.path, proven=max(proven, last.first_seq - 1))
 
     def settle(self, tail: Tail) -> None:
-        """Make the end of the last segment durable, before it counts. Blocking; raises OSError.
+        """Make the end of a segment durable, before it counts. Blocking; raises OSError.
 
-        What was torn is cut off. Records that no sync is known to cover are written again: a process may have been
-        killed before their sync, or their sync may have failed, and then another one would prove nothing.
+        Records that no sync is known to cover are written again: a process may have been killed before their sync, or
+        their sync may have failed, and then another one would prove nothing. What was torn is cut off, unless whole
+        records are there: these have to be somewhere else first.
         """
         if tail.is_durable:
             return
-        rewrite_file(tail.path, start=tail.start, end=tail.end)
+        rewrite_file(tail.path, start=tail.start, end=None if tail.strays else tail.end)
+        if tail.strays:
+            return
         with self._lock:
             for segment in self._segments:
                 if segment.path == tail.path:

@@ -5,6 +5,7 @@ that a power failure may leave behind any of its calls (:mod:`tests.power.disk`)
 (:mod:`tests.power.recovered`), and compared with what was promised until then (:mod:`tests.power.promises`).
 """
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -253,12 +254,32 @@ def explore_one(
         return explorer.finish()
 
 
+def explore_next_start(fault: Fault) -> Totals:
+    """Check histories with a kill before a sync of records, and a fault of each sync of the next start."""
+    steps = (Step("append"), Step("append"))
+    with quick_directory() as directory:
+        explorer = Explorer(directory)
+        plain = explorer.history()
+        plain.live(steps)
+        changing = [operation for operation in plain.operations if changes_files(operation)]
+        killed_at = [number for number, operation in enumerate(changing) if operation.call == "fdatasync"][1]
+        for number in itertools.count():
+            history = explorer.history()
+            history.live(steps, {killed_at: "kill"})
+            since = len(history.operations)
+            history.live(steps, {f"sync {number}": fault})
+            if history.caused.total() == 1:  # the life had no such sync
+                return explorer.finish()
+            explorer.check_all(history, limit=FAULT_LIMIT, since=since)
+    raise AssertionError
+
+
 def explore_short(name: str, *, until_wrong: bool = False) -> Totals:
     """Check one of the short histories, without and with faults; stop at the first fault if asked to."""
     with quick_directory() as directory:
         explorer = Explorer(directory, until_wrong=until_wrong)
         for history, since in short_histories(explorer, SHORT[name]):
-            limit = FAULT_LIMIT if history.caused else PLAIN_LIMIT
+            limit = FAULT_LIMIT if history.caused else ONE_LIMIT if until_wrong else PLAIN_LIMIT
             explorer.check_all(history, limit=limit, since=since)
             if explorer.is_done:
                 break

@@ -12,6 +12,7 @@ from tests.power.explorer import (
     SETTLED_TWICE,
     SHORT,
     Totals,
+    explore_next_start,
     explore_one,
     explore_plain,
     explore_short,
@@ -99,6 +100,11 @@ def test_power_may_fail_behind_another_fault(name: str) -> None:
     one = ONE_FAULT[name]
     totals = explore_one(one.steps, one.after, one.fault, one.where, later=one.later, without_id=one.without_id)
     _assert_nothing_wrong(totals)
+
+
+@pytest.mark.parametrize("fault", ["kill", "fail"])
+def test_power_may_fail_behind_a_kill_and_a_fault_of_the_next_start(fault: Fault) -> None:
+    _assert_nothing_wrong(explore_next_start(fault))
 
 
 @pytest.mark.timeout(900)

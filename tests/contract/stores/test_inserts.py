@@ -216,6 +216,7 @@ async def test_a_poison_row_in_the_buffer_never_shows_as_landed(store: Store) ->
         b'{"match_id":7}',
         b'{"match_id":["m"]}',
         b'{"unknown":1}',
+        encode_row(event())[:-1] + b',"unknown":1}',
         b'{"match_id":"m"}',
         b"{}",
         b'{"timestamp":"soon"}',

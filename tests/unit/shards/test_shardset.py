@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 
 from shards import shardset
+from shards.audit.evidence import Evidence, ShardAttempts, gather
 from shards.errors import NotAccepting, Saturated, WalFailed
 from shards.events import Event, encode_row
 from shards.receipts import Outcome, Receipt
 from shards.settings import ShardSettings
 from shards.shard import Shard, shard_of
 from shards.shardset import ShardSet
+from shards.stores.base import Store
 from shards.stores.server import ServerStore
 from shards.wal.committer import Committer
 from tests.unit.shards.outage import events, in_an_outage
@@ -200,3 +202,32 @@ async def test_the_matches_with_rows_that_are_not_confirmed_are_those_of_all_sha
         shards._shards[1].pending.remove([1])
         assert shards.pending_matches() == {MATCHES[0], MATCHES[2]}
         assert len(shards.pending([MATCHES[0], MATCHES[2]]).rows) == 3
+
+
+async def test_two_audits_do_not_run_at_once(settings: ShardSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each reads a journal whole, and asks ClickHouse for as much."""
+    inside = most = audits = 0
+
+    async def watched(store: Store, attempts: Sequence[ShardAttempts]) -> Evidence:
+        nonlocal inside, most, audits
+        inside, audits = inside + 1, audits + 1
+        most = max(most, inside)
+        await everybody_had_a_turn()
+        inside -= 1
+        return await gather(store, attempts)
+
+    monkeypatch.setattr(shardset, "gather", watched)
+    async with in_an_outage(settings) as shards:
+        found = await asyncio.gather(*(shards.audit() for _ in range(3)))
+    assert (audits, most) == (3, 1)
+    assert {one.verdict for one in found} == {"whole"}
+
+
+async def test_a_shutdown_refuses_what_comes_after_it(settings: ShardSettings) -> None:
+    async with in_an_outage(settings) as shards:
+        await shards.append(events(shards, 1))
+        shards.stop_accepting()
+        assert not shards.snapshot().accepting
+        with pytest.raises(NotAccepting, match="shutting down"):
+            await shards.append(events(shards, 1))
+        assert shards.snapshot().appended == 1

@@ -15,7 +15,7 @@ from shards.errors import LetterSettled, UnknownLetter, WalFailed
 from shards.events import Event, decode_row, encode_row
 from shards.receipts import Receipt, Stretch
 
-FIRST = Event("m", "00000000-0000-0000-0000-000000000001", "goal", 1, "1", "", '{"bad":1}', 5)
+FIRST = Event("m", "00000000-0000-0000-0000-000000000001", "goal", 1, "1", "", '{"bad":1}', 5, 5)
 
 
 @attrs.define

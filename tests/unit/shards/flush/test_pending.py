@@ -174,3 +174,39 @@ def test_when_the_last_row_on_disk_only_came_is_told_in_ms_since_the_epoch() -> 
     again = PendingRows(max_rows=1, max_bytes=1 << 20)
     again.recover(upto=0, last_seq=2, unread=Counter(a=2), age_s=0.0)
     assert before_ms <= again.unread_at("a") <= time.time_ns() // 1_000_000
+
+
+def test_room_counts_rows_and_bytes_that_are_held_or_were_since_the_last_checkpoint() -> None:
+    size = len(row(1))
+    pending = PendingRows(max_rows=10, max_bytes=10 * size)
+    assert pending.room == (10, 10 * size)
+    add(pending, 1, *"mmmm")
+    assert (pending.room, pending.crowded) == ((6, 6 * size), False)
+    pending.remove([1, 2, 3])
+    assert pending.room == (6, 6 * size)
+    add(pending, 5, *"mmmmmm")
+    assert (pending.room, pending.has_room, pending.crowded) == ((0, 0), False, True)
+    pending.note_saved()
+    assert (pending.room, pending.has_room) == ((3, pending._max_bytes - pending._bytes), True)
+
+
+def test_what_the_log_does_not_hold_any_more_is_in_no_match() -> None:
+    pending = PendingRows(max_rows=9, max_bytes=1 << 20)
+    pending.recover(upto=0, last_seq=3, unread=Counter(a=2, b=1), age_s=0)
+    pending.add_loaded([Record(1, row(1, "a"))])
+    assert (pending.matches(), pending.unread_at("b") > 0) == ({"a", "b"}, True)
+    pending.note_damaged(2)
+    pending.end_loading()
+    assert (pending.matches(), pending.unread, pending.of_match("a")[1]) == ({"a"}, 0, 0)
+    assert pending.unread_at("a") == pending.unread_at("b") == 0
+
+
+def test_rows_between_two_numbers_are_counted_alike_in_memory_and_on_disk() -> None:
+    pending = PendingRows(max_rows=3, max_bytes=1 << 20)
+    add(pending, 1, *"mmmmm")
+    pending.remove([2])
+    assert [pending.count_between(1, last) for last in range(1, 6)] == [1, 1, 2, 3, 4]
+    assert [pending.count_between(first, 5) for first in range(1, 6)] == [4, 3, 3, 2, 1]
+    assert pending.count_between(4, 9) == 2, "nothing lies behind the last number"
+    pending.remove([1, 3])
+    assert (pending.count_between(1, 3), pending.count_between(1, 4)) == (0, 1)

@@ -5,14 +5,13 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import pytest
+from tests.syscalls import Operation, Recorder
 
 Call = tuple[str, str]
-"""Name of the call, and the path that it is about, relative to a directory."""
+"""Name of the call, and the path that it is about, of a rename the new one, relative to a directory."""
 
-_CALLS = ("write", "fsync", "ftruncate", "fdatasync")
+_CALLS = ("write", "fsync", "truncate", "fdatasync", "rename")
 
 
 @contextmanager
@@ -20,21 +19,18 @@ def calls_below(directory: Path, *, fail: Callable[[Call], bool] = lambda call: 
     """Record the calls on files below a directory, itself included as ``.``.
 
     Args:
-        directory: what else is called, for other files and by other threads too, is carried out and not recorded.
+        directory: what else is called, for other files, is carried out and not recorded.
         fail: whether a call ends with EIO instead of being carried out. It is recorded all the same.
     """
     made: list[Call] = []
-    with pytest.MonkeyPatch.context() as patch:
-        for name in _CALLS:
-            patch.setattr(os, name, _noting(name, getattr(os, name), directory, made, fail))
-        rename = os.replace
 
-        def replace(source: Path, target: Path) -> None:
-            if Path(target).is_relative_to(directory):
-                _note(("replace", str(Path(target).relative_to(directory))), made, fail)
-            rename(source, target)
+    def note(operation: Operation) -> None:
+        if operation.call in _CALLS:
+            made.append((operation.call, operation.target or operation.path))
+            if fail(made[-1]):
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-        patch.setattr(os, "replace", replace)
+    with Recorder(directory, inject=note):
         yield made
 
 
@@ -46,21 +42,3 @@ def first(failing: Call, *, after: Call | None = None) -> Callable[[Call], bool]
         return bool(awaited) and call == awaited[-1] and awaited.pop() == failing and not awaited
 
     return fails
-
-
-def _noting(
-    name: str, call: Callable[..., Any], directory: Path, made: list[Call], fail: Callable[[Call], bool]
-) -> Callable[..., Any]:
-    def noting(fd: int, *arguments: Any) -> Any:
-        path = Path(f"/proc/self/fd/{fd}").readlink()
-        if path.is_relative_to(directory):
-            _note((name, str(path.relative_to(directory))), made, fail)
-        return call(fd, *arguments)
-
-    return noting
-
-
-def _note(call: Call, made: list[Call], fail: Callable[[Call], bool]) -> None:
-    made.append(call)
-    if fail(call):
-        raise OSError(errno.EIO, os.strerror(errno.EIO))

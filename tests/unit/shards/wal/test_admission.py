@@ -111,7 +111,7 @@ async def test_a_log_that_is_full_refuses_at_its_limit(settings: ShardSettings) 
 
 async def test_a_disk_of_which_nothing_is_known_refuses(settings: ShardSettings, log: SlowLog) -> None:
     async with running() as committer:
-        room = Room(attrs.evolve(settings, data_dir=settings.data_dir / "gone"), committer, lambda: 0)
+        room = Room(attrs.evolve(settings, data_dir=settings.data_dir / "gone"), committer, reserved(), lambda: 0)
         with pytest.raises(WalFull, match="cannot be read: No such file"):
             room.check()
         assert "cannot be read" in room.problem
@@ -120,9 +120,9 @@ async def test_a_disk_of_which_nothing_is_known_refuses(settings: ShardSettings,
 async def test_too_little_room_on_the_disk_refuses(settings: ShardSettings) -> None:
     free = shutil.disk_usage(settings.data_dir).free
     async with running() as committer:
-        Room(attrs.evolve(settings, wal_min_free_bytes=free // 2), committer, lambda: 0).check()
+        Room(attrs.evolve(settings, wal_min_free_bytes=free // 2), committer, reserved(), lambda: 0).check()
         with pytest.raises(WalFull, match="FANFINITY_WAL_MIN_FREE_BYTES"):
-            Room(attrs.evolve(settings, wal_min_free_bytes=free * 2), committer, lambda: 0).check()
+            Room(attrs.evolve(settings, wal_min_free_bytes=free * 2), committer, reserved(), lambda: 0).check()
 
 
 async def test_the_disk_is_asked_ten_times_a_second_at_most(

@@ -12,7 +12,7 @@ def test_it_is_synced_before_it_has_its_name_and_the_name_before_it_counts_as_wr
     with calls_below(tmp_path) as calls:
         write_checkpoint(tmp_path, Checkpoint(upto=7))
     new = f"{FILE_NAME}.new"
-    assert calls == [("write", new), ("fsync", new), ("replace", FILE_NAME), ("fsync", ".")]
+    assert calls == [("write", new), ("fsync", new), ("rename", FILE_NAME), ("fsync", ".")]
     assert read_checkpoint(tmp_path) == Checkpoint(upto=7)
 
 

@@ -58,11 +58,11 @@ def test_each_id_is_synced_before_it_has_its_name_the_logs_first(data: Path) -> 
     assert calls[-8:] == [
         ("write", "wal/id.new"),
         ("fsync", "wal/id.new"),
-        ("replace", "wal/id"),
+        ("rename", "wal/id"),
         ("fsync", "wal"),
         ("write", "id.new"),
         ("fsync", "id.new"),
-        ("replace", "id"),
+        ("rename", "id"),
         ("fsync", "."),
     ]
 

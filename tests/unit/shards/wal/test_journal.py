@@ -68,7 +68,7 @@ def test_lines_whose_write_failed_are_not_beside_those_that_followed(
     made.note(attempt(1))
     made.note(attempt(2))
     fails = first(failing, after=("write", "confirmed"))
-    disk = calls_below(tmp_path, fail=lambda call: fails(call) or (call[0] == "ftruncate" and not cut_off))
+    disk = calls_below(tmp_path, fail=lambda call: fails(call) or (call[0] == "truncate" and not cut_off))
     with disk, pytest.raises(OSError, match="Input/output"):
         made.write()
     assert ((tmp_path / journal.FILE_NAME).stat().st_size == 0) == cut_off
@@ -114,7 +114,7 @@ def test_a_rewrite_that_may_not_have_lasted_is_made_durable_before_more_is_noted
     """The shorter file has its name, but the directory was not synced: the old one may come back."""
     made = written(tmp_path, [attempt(1)])
     made._rewrite_at = 1
-    with calls_below(tmp_path, fail=first(("fsync", "."), after=("replace", "confirmed"))):
+    with calls_below(tmp_path, fail=first(("fsync", "."), after=("rename", "confirmed"))):
         made.note(attempt(2))
         made.write()
     made.note(attempt(4))

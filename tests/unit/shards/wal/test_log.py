@@ -8,12 +8,12 @@ import signal
 import threading
 import time
 from pathlib import Path
-from zlib import crc32
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shards.events import letter_crc
 from shards.wal.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from shards.wal.log import ShardLog
 from shards.wal.reader import LogReader
@@ -100,7 +100,7 @@ def test_a_row_that_was_confirmed_after_all_is_no_dead_letter_besides(tmp_path: 
     log.truncate(Checkpoint(beyond=((2, 2),)))
     log.close()
     again = ShardLog(tmp_path, shard=0, segment_max_bytes=1 << 20)
-    recovery = again.recover(letters_after=lambda _: {(2, crc32(row(2))), (3, crc32(row(3)))})
+    recovery = again.recover(letters_after=lambda _: {(2, letter_crc(row(2))), (3, letter_crc(row(3)))})
     assert (recovery.pending.total(), recovery.dead, recovery.damaged) == (1, {3}, ())
 
 
@@ -323,15 +323,28 @@ def test_numbers_of_a_lost_end_are_not_given_out_again_if_a_segment_says_that_th
     assert append(again, row(3)) == 3
 
 
-def test_a_disk_that_takes_nothing_does_not_keep_the_log_from_being_read(tmp_path: Path) -> None:
+def test_a_disk_that_takes_nothing_does_not_keep_a_log_that_is_known_to_be_durable_from_being_read(
+    tmp_path: Path,
+) -> None:
     log = open_log(tmp_path)
     append(log, row(1))
+    log.seal()
     log.close()
 
     with largest_file(0):
         again = open_log(tmp_path)
 
     assert read_all(again) == [(1, row(1))]
+
+
+def test_a_start_fails_where_the_end_of_the_log_cannot_be_made_durable(tmp_path: Path) -> None:
+    """It would tell of rows that a power failure takes away: nobody knows whether their sync came before the kill."""
+    log = open_log(tmp_path)
+    append(log, row(1))
+    log.close()
+    with largest_file(0), pytest.raises(OSError, match="File too large"):
+        open_log(tmp_path)
+    assert read_all(open_log(tmp_path)) == [(1, row(1))]
 
 
 def test_what_is_left_of_a_segment_that_could_not_be_made_is_not_in_the_way(tmp_path: Path) -> None:

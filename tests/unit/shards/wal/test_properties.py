@@ -289,7 +289,7 @@ class LogMachine(RuleBasedStateMachine):
             assert content in [path.read_bytes() for path in copies if path.exists()], name
 
 
-@pytest.mark.timeout(0 if EXAMPLES else 120)
+@pytest.mark.timeout(0 if EXAMPLES else 600)
 def test_recovery_gives_what_was_acknowledged_whatever_happened(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(committer, "SYNC_INTERVAL_S", 3600.0)  # nothing by the clock: each run must be the same
     plan = settings(

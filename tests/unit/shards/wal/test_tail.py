@@ -215,6 +215,6 @@ def test_files_that_are_not_ours_are_passed_over_and_named(tmp_path: Path, caplo
     with caplog.at_level("WARNING"):
         again, recovery = reopened(tmp_path)
     assert (recovery.pending.total(), append(again, row(3))) == (2, 3)
-    [line] = lines_of(caplog, "not ours, passed over")
+    [line] = lines_of(caplog, "unknown files passed over")
     assert line["names"] == ["000000000009.wal.bak", "9.wal", "copy.wal", "notes.txt"]
     assert len(list(tmp_path.glob("[0-9]" * 12 + ".wal"))) == 2

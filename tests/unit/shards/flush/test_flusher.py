@@ -1,0 +1,312 @@
+"""The flusher's task and the gate: nothing is sent while the store is away, and no failure ends either of them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shards.errors import RowsRefused, SchemaMismatch, StoreError, StoreFailed, StoreUnavailable
+from shards.flush import flusher, gate
+from shards.flush.gate import StoreGate
+from shards.observer import Observer
+from shards.wal.checkpoint import read_checkpoint
+from tests.logged import lines_of
+from tests.unit.shards.flush.memory_store import MemoryStore, OneShard
+
+DEADLINE_S = 60
+
+
+class Errors(Observer):
+    """Notes the codes of errors, and how often the store came back."""
+
+    def __init__(self) -> None:
+        self.codes: list[int] = []
+        self.returns = 0
+
+    def store_error(self, *, code: int) -> None:
+        self.codes.append(code)
+
+    def reconnected(self) -> None:
+        self.returns += 1
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def everybody_had_a_turn() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def running(data_dir: Path, **settings: Any) -> AsyncIterator[OneShard]:
+    """A shard whose flusher runs, in front of a gate that is open and that nobody watches."""
+    one = OneShard(data_dir, observer=Errors(), **settings)
+    one.gate._note_opened()
+    task = asyncio.create_task(one.flusher.run())
+    try:
+        yield one
+    finally:
+        one.flusher.stop()
+        one.gate._up.set()
+        await asyncio.wait_for(task, DEADLINE_S)
+        one.shard.close()
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The tries after which a flusher has paused, in their order; each pause is none."""
+    asked: list[int] = []
+
+    def no_pause(tries: int) -> float:
+        asked.append(tries)
+        return 0.0
+
+    monkeypatch.setattr(flusher, "backoff_s", no_pause)
+    return asked
+
+
+async def test_nothing_is_sent_while_the_store_is_away(tmp_path: Path) -> None:
+    async with running(tmp_path, flush_max_rows=1) as one:
+        await everybody_had_a_turn()
+        one.gate.report(StoreUnavailable("away"))
+        one.accept(1)
+        await everybody_had_a_turn()
+        assert one.store.calls == []
+        one.gate._note_opened()
+        await until(lambda: one.tally.confirmed == 1)
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("gone", code=0), SchemaMismatch(["gone"], code=60)])
+async def test_an_error_that_the_gate_waits_out_closes_it_and_is_told(
+    tmp_path: Path, pauses: list[int], error: StoreError
+) -> None:
+    async with running(tmp_path, flush_max_rows=1) as one:
+        one.store.errors["insert_direct"].append(error)
+        one.accept(1)
+        await until(lambda: not one.gate.state.up)
+        assert (one.flusher.last_error, one.gate.state.error) == ("gone", "gone")
+        assert one.gate.is_away == isinstance(error, StoreUnavailable)
+        assert pauses == []
+        one.gate._note_opened()
+        await until(lambda: one.tally.confirmed == 1)
+        await until(lambda: one.flusher.last_error == "")
+
+
+async def test_each_failure_in_a_row_pauses_longer_until_a_step_succeeds(tmp_path: Path, pauses: list[int]) -> None:
+    async with running(tmp_path, flush_max_rows=1000, flush_interval_ms=0, checkpoint_interval_ms=0) as one:
+        errors: list[StoreError | ValueError] = [StoreFailed("odd", code=7), StoreFailed("odd"), ValueError("ours")]
+        one.store.errors["landed"] += errors  # type: ignore[arg-type]
+        one.accept(1)
+        await until(lambda: one.tally.confirmed == 1)
+        await until(lambda: one.flusher.last_error == "")
+        assert pauses == [1, 2, 3]
+        assert isinstance(one.observer, Errors)
+        assert one.observer.codes == [7, 0]
+        one.store.errors["landed"].append(StoreFailed("again"))
+        one.accept(1)
+        await until(lambda: one.tally.confirmed == 2)
+        assert pauses == [1, 2, 3, 1]
+
+
+async def test_who_waits_is_answered_when_all_up_to_there_is_done_with_and_not_before(tmp_path: Path) -> None:
+    async with running(tmp_path, checkpoint_interval_ms=600_000, flush_interval_ms=600_000) as one:
+        await asyncio.wait_for(one.flusher.flush(), DEADLINE_S)
+        one.flusher.pause()
+        one.accept(2)
+        first, both = asyncio.create_task(one.flusher.flush(1)), asyncio.create_task(one.flusher.flush())
+        await everybody_had_a_turn()
+        assert one.store.calls == []
+        one.pending.remove([1])
+        one.flusher._answer_waiters()
+        await everybody_had_a_turn()
+        assert first.done()
+        assert not both.done()
+        one.flusher.resume()
+        await asyncio.wait_for(both, DEADLINE_S)
+        assert one.tally.confirmed == 1
+        assert not one.flusher._flush_waiters
+
+
+async def test_a_checkpoint_is_written_whatever_a_step_ends_with(tmp_path: Path, pauses: list[int]) -> None:
+    async with running(tmp_path, flush_max_rows=2) as one:
+        rows = one.accept(1)
+        bad = one.accept(1)
+        answers: list[StoreError | None] = [RowsRefused("bad"), None, StoreFailed("odd")]
+        one.store.refused = lambda batch: answers.pop(0) if answers else None
+        await until(lambda: pauses == [1])
+        assert rows
+        assert bad
+        await until(lambda: one.tally.confirmed == 2)
+        await until(lambda: read_checkpoint(one.log.directory).upto == 2)
+
+
+async def test_a_flusher_that_starts_anew_sends_what_is_in_memory_again_and_answers_who_waits(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = OneShard(tmp_path)
+    one.accept(3)
+    await one.steps.sender.send_buffered([1, 2, 3])
+    one.pending.remove([1])
+    waiting = asyncio.create_task(one.flusher.flush(1))
+    await everybody_had_a_turn()
+    one.flusher._flush_waiters[asyncio.get_running_loop().create_future()] = 1
+    before = one.steps
+    await one.flusher.start_anew()
+    assert one.steps is not before
+    assert (one.to_replay, one.steps.in_flight, one.steps.unsent) == ([2, 3], 0, 0)
+    assert read_checkpoint(one.log.directory).upto == 1
+    assert one.flusher._flush_waiters == {}
+    await asyncio.wait_for(waiting, DEADLINE_S)
+    [line] = lines_of(caplog, "flusher starts anew")
+    assert (line["shard"], line["rows"]) == (0, 2)
+    one.shard.close()
+
+
+async def test_a_shard_stands_still_if_rows_wait_and_nothing_is_done_with_although_the_store_is_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of the reasons not to say so holds by itself."""
+    one = OneShard(tmp_path, checkpoint_interval_ms=1000, flush_interval_ms=500)
+    now, age_s, up_s = 1000.0, 100.0, 100.0
+    monkeypatch.setattr(flusher, "monotonic", lambda: now)
+    monkeypatch.setattr(type(one.pending), "oldest_age_s", property(lambda _: age_s))
+    monkeypatch.setattr(StoreGate, "up_s", property(lambda _: up_s))
+    one.tally.moved_at = now - 100
+    assert one.flusher.stalled_s == 0, "no row waits"
+    one.accept(1)
+    assert one.flusher.stalled_s == 100
+    assert one.shard.snapshot().stalled_s == 100
+    for limit_s, expected in ((6.5, 0), (6.6, 6.6)):
+        age_s = limit_s
+        assert one.flusher.stalled_s == expected, "it came a moment ago"
+        age_s, up_s = 100.0, limit_s
+        assert one.flusher.stalled_s == expected, "the store came back a moment ago"
+        up_s, one.tally.moved_at = 100.0, now - limit_s
+        assert one.flusher.stalled_s == pytest.approx(expected), "another row was done with a moment ago"
+        one.tally.moved_at = now - 100
+    one.flusher.pause()
+    assert one.flusher.stalled_s == 0
+    one.flusher.resume()
+    assert one.flusher.stalled_s == 0, "it went on a moment ago"
+    now += 50
+    assert one.flusher.stalled_s == 50
+    one.shard.close()
+
+
+async def test_a_resumed_flusher_wakes_up_at_once(tmp_path: Path) -> None:
+    async with running(tmp_path, flush_max_rows=1) as one:
+        one.flusher.pause()
+        one.accept(1)
+        await everybody_had_a_turn()
+        assert one.store.calls == []
+        one.flusher.resume()
+        await until(lambda: one.tally.confirmed == 1)
+
+
+@asynccontextmanager
+async def watched(store: MemoryStore) -> AsyncIterator[StoreGate]:
+    """A gate whose watcher runs."""
+    watching = StoreGate(store, Errors())
+    task = asyncio.create_task(watching.run())
+    try:
+        yield watching
+    finally:
+        watching.stop()
+        await asyncio.wait_for(task, DEADLINE_S)
+
+
+@pytest.fixture
+def quick_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "CHECK_INTERVAL_S", 0.01)
+    monkeypatch.setattr(gate, "CHECK_TIMEOUT_S", 0.02)
+    monkeypatch.setattr(gate, "backoff_s", lambda tries: 0.0)
+
+
+@pytest.mark.usefixtures("quick_gate")
+async def test_a_store_that_hangs_is_noticed_and_closes_the_gate(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, hanging = MemoryStore(), asyncio.Event()
+
+    async def hang() -> None:
+        await hanging.wait()
+
+    async with watched(store) as watching:
+        await asyncio.wait_for(watching.wait_up(), DEADLINE_S)
+        monkeypatch.setattr(store, "open", hang)
+        monkeypatch.setattr(store, "check", hang)
+        await until(lambda: not watching.state.up)
+        assert watching.state.error == "no answer within 0.02 s"
+        assert watching.is_away
+        assert watching.up_s == 0
+        hanging.set()
+        await until(lambda: watching.state.up)
+        assert watching.state.error == ""
+    assert len(lines_of(caplog, "clickhouse not usable")) == 1
+
+
+async def test_a_gate_tells_since_when_it_is_as_it_is() -> None:
+    observer = Errors()
+    watching = StoreGate(MemoryStore(), observer)
+    made = watching.state.since
+    watching.report(StoreUnavailable("not there yet", code=210))
+    assert watching.state.since == made, "it was closed before"
+    watching._note_opened()
+    opened = watching.state.since
+    assert opened > made
+    assert observer.returns == 0, "it came for the first time"
+    watching.report(StoreFailed("odd", code=7))
+    closed = watching.state.since
+    assert closed > opened
+    assert not watching.is_away, "it answers"
+    watching.report(StoreUnavailable("away", code=210))
+    assert watching.state.since == closed
+    assert watching.is_away
+    watching._note_opened()
+    assert (observer.returns, watching.is_away) == (1, False)
+    assert observer.codes == [210, 7, 210]
+
+
+async def test_who_waits_for_the_store_waits_while_it_is_away() -> None:
+    watching = StoreGate(MemoryStore(), Errors())
+    watching._note_opened()
+    watching.report(StoreUnavailable("away"))
+    waiting = asyncio.create_task(watching.wait_up())
+    await everybody_had_a_turn()
+    assert not waiting.done()
+    watching._note_opened()
+    await asyncio.wait_for(waiting, DEADLINE_S)
+
+
+@pytest.mark.usefixtures("quick_gate")
+async def test_a_store_that_opens_and_then_fails_is_tried_at_growing_intervals(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store, tries = MemoryStore(), []
+
+    def no_pause(number: int) -> float:
+        tries.append(number)
+        return 0.0
+
+    monkeypatch.setattr(gate, "backoff_s", no_pause)
+    monkeypatch.setattr(gate, "CHECK_INTERVAL_S", DEADLINE_S)  # so that no check comes in between
+    store.errors["open"] += [StoreUnavailable("away")] * 3
+    async with watched(store) as watching:
+        await asyncio.wait_for(watching.wait_up(), DEADLINE_S)
+        assert tries == [0, 1, 2]
+        watching.report(StoreFailed("odd"))
+        await until(lambda: watching.state.up)
+        assert tries == [0, 1, 2, 3]
+        monkeypatch.setattr(gate, "CHECK_INTERVAL_S", 0.01)
+        watching.report(StoreFailed("odd"))
+        await until(lambda: store.calls.count("check") >= 2)
+        watching.report(StoreFailed("odd"))
+        await until(lambda: len(tries) == 6)
+        assert tries == [0, 1, 2, 3, 4, 0], "a check went well"
