@@ -1,7 +1,6 @@
 """The runs: for each change the quick tests that reach it, then those with a ClickHouse, until one fails."""
 
 import json
-import math
 import os
 import queue
 import random
@@ -28,6 +27,8 @@ from tests.paths import ROOT
 COPIED = ("app", "shards", "templates", "tests", "docs", "pyproject.toml", "README.md")
 SLOW_MAX_S = 20.0
 """Seconds of tests with a ClickHouse for one change at random, as they usually take; of more the shortest are taken."""
+AIMED_MAX_S = 120.0
+"""The same for one that is aimed at a promise."""
 MEMORY = Path("/dev/shm")
 
 
@@ -153,9 +154,8 @@ class Hunt:
             by = _run(worker, self._quick, quick) if quick else ""
             if not by and slow:
                 self._revive()
-                by = _run(
-                    worker, self._slow, sorted(_within(math.inf if mutant.promise else SLOW_MAX_S, slow, self._slow))
-                )
+                limit_s = AIMED_MAX_S if mutant.promise else SLOW_MAX_S
+                by = _run(worker, self._slow, sorted(_within(limit_s, slow, self._slow)))
         return Fate(mutant, by, len(quick) + len(slow))
 
     def _revive(self) -> None:
