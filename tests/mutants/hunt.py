@@ -154,9 +154,8 @@ class Hunt:
             by = _run(worker, self._quick, quick) if quick else ""
             if not by and slow:
                 self._revive()
-                by = _run(
-                    worker, self._slow, sorted(_within(AIMED_MAX_S if mutant.promise else SLOW_MAX_S, slow, self._slow))
-                )
+                limit_s = AIMED_MAX_S if mutant.promise else SLOW_MAX_S
+                by = _run(worker, self._slow, sorted(_within(limit_s, slow, self._slow)))
         return Fate(mutant, by, len(quick) + len(slow))
 
     def _revive(self) -> None:
