@@ -37,8 +37,11 @@ def main() -> None:
     load = Path("/proc/loadavg").read_text(encoding="ascii").split()[0]
     say("rows", f"{asked.made + asked.stored:,} stored, {asked.pending:,} pending up, {asked.pending_back:,} down")
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="upgrade-", dir=asked.directory) as directory:
-        asyncio.run(_run(asked, Path(directory), say))
+    if asked.goes_on:
+        asyncio.run(_run(asked, Path(asked.goes_on), say))
+    else:
+        with tempfile.TemporaryDirectory(prefix="upgrade-", dir=asked.directory) as directory:
+            asyncio.run(_run(asked, Path(directory), say))
     say(
         "events lost, counted twice, or other than the first received", f"0, after {time.perf_counter() - began:,.0f} s"
     )
@@ -63,7 +66,7 @@ async def _run(asked: argparse.Namespace, directory: Path, say: Callable[[str, s
         pending_back=asked.pending_back,
         say=say,
     )
-    await trial.run()
+    await trial.run(goes_on=asked.goes_on is not None)
 
 
 def _table(head: tuple[str, str], lines: Sequence[tuple[str, str]]) -> list[str]:
@@ -85,6 +88,7 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--pending", type=int, default=10_000, help="rows pending when this release comes")
     parser.add_argument("--pending-back", type=int, default=1_000, help="rows pending when it goes, and comes again")
     parser.add_argument("--directory", help="where the data lies meanwhile; by default the system's place")
+    parser.add_argument("--goes-on", help="directory in which an earlier run, ended by force, has left all pending")
     parser.add_argument("--report", action="store_true", help="write the figures into docs/UPGRADE.md")
     return parser.parse_args()
 

@@ -31,6 +31,9 @@ from tests.upgrade.sent import MATCHES, Sent, match_of
 
 DEADLINE_S = 1_200.0
 FRESH_S = 10.0
+MEMORY_ROWS = 32_000
+"""Pending rows that memory holds in each shard: answers know no others until these are stored."""
+
 POISON_MATCH = "with a letter"
 SETTINGS = {"FANFINITY_CHECKPOINT_INTERVAL_MS": "500", "FANFINITY_SHUTDOWN_TIMEOUT_S": "3"}
 NOTHING_LEAVES = {"FLUSH_INTERVAL_MS": "60000", "FLUSH_MAX_ROWS": "1000000"}
@@ -66,11 +69,18 @@ class Trial:
     sent: Sent = attrs.field(factory=Sent)
     letters: int = 0
 
-    async def run(self) -> None:
-        """Carry it out. AssertionError at the first count that differs."""
-        await self.engine.start()
+    async def run(self, *, goes_on: bool = False) -> None:
+        """Carry it out. AssertionError at the first count that differs.
+
+        Args:
+            goes_on: the directory is one in which the release before has ended, with rows pending.
+        """
         try:
-            await self._before()
+            if goes_on:
+                self.sent.count = self.stored + self.pending
+            else:
+                await self.engine.start()
+                await self._before()
             await self._up("up")
             await self._letter()
             await self._leave_pending(self.pending_back, code=None)
@@ -145,12 +155,16 @@ class Trial:
     @asynccontextmanager
     async def _reads(self, service: Service, name: str) -> AsyncIterator[Reader]:
         """Have three matches read all the time; every answer has to be exact, the first ones too."""
-        await self._exact(service)
+        waiting = (await service.gauges())["fanfinity_wal_pending_records"]
+        self.say(f"{name}: pending at first", f"{waiting:,.0f}")
+        fits = waiting <= MEMORY_ROWS
+        if fits:
+            await self._exact(service)
         expected = self.sent.expected()
         totals = {match_of(number): expected[match_of(number)].total() for number in (0, MATCHES - 1)}
         if self.made:
             totals["made-7"] = expected_rows(self.made)
-        reader = Reader(service, totals)
+        reader = Reader(service, totals, frozenset() if fits else frozenset(expected))
         reading = asyncio.create_task(reader.read())
         try:
             yield reader
