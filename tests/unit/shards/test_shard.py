@@ -308,3 +308,11 @@ async def test_letters_whose_rows_the_log_does_not_hold_count_in_no_sum(tmp_path
     again.recover()
     assert again.seqs() == theirs, "for every later start too"
     log.close()
+
+
+async def test_an_orderly_end_tells_how_far_the_log_is_durable(settings: ShardSettings) -> None:
+    """Then a damaged end is known from a torn one."""
+    async with in_an_outage(settings) as shards:
+        await shards.append(events(shards, 3))
+        assert read_checkpoint(wal_directory(settings.data_dir, 0)).durable == 0
+    assert read_checkpoint(wal_directory(settings.data_dir, 0)).durable == 3
