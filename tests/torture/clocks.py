@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import random
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -37,10 +38,13 @@ def summary(moved: Moved) -> str:
 
 
 async def ran(*, minutes: float, seed: int, events: int = EVENTS, directory: str | None = None) -> Moved:
-    """Run it in a directory of its own. NoCompiler where the clock cannot be moved."""
+    """Run it in a directory of its own, which stays if it fails. NoCompiler where the clock cannot be moved."""
     path = Path(tempfile.mkdtemp(prefix="clocks-", dir=directory))
     print(f"a clock that is moved: files in {path}")
-    return await Moving(path, seed, events=events).run(minutes * 60)
+    moved = await Moving(path, seed, events=events).run(minutes * 60)
+    if moved.clean:
+        shutil.rmtree(path)
+    return moved
 
 
 def _options() -> argparse.Namespace:

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import random
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -47,7 +48,10 @@ async def ran(
     """Run it in a directory of its own; its files stay if it fails."""
     path = Path(tempfile.mkdtemp(prefix="failpoints-", dir=directory))
     print(f"failures inside: files in {path}")
-    return await Failing(path, seed, every_s=every_s, rate=rate, only=only).run(minutes * 60)
+    failures = await Failing(path, seed, every_s=every_s, rate=rate, only=only).run(minutes * 60)
+    if failures.clean:
+        shutil.rmtree(path)
+    return failures
 
 
 def _options() -> argparse.Namespace:
