@@ -36,6 +36,7 @@ CACHED_S = 2.0
 QUIET_S = 4.0
 """Seconds after which a match is quiet, in place of 15 minutes."""
 JUST_NOW_S = 1.0
+LOOKS = 4
 SETTLE_S = 120.0
 REQUEST_EVENTS = 10
 PRECISION_S = 2.0
@@ -302,16 +303,25 @@ class Moving:
         if found is None:
             return []
         if before_s > QUIET_S + CACHED_S:
-            self._judged["a silent match is finished"] += 1
-            return [] if found["status"] == "finished" else [f"{one.match_id} is live, silent for {before_s:.1f} s"]
+            return await self._look_for_its_end(one)
         if one.at > self._life_began and self._silent_for(one) < QUIET_S - 0.2:
             self._judged["a match just heard of is live"] += 1
             return [] if found["status"] == "live" else [f"{one.match_id} is finished, silent for {before_s:.1f} s"]
         return []
 
+    async def _look_for_its_end(self, one: Silent) -> list[str]:
+        """Look at a match that should be finished, a few times: answers may be old while ClickHouse is slow."""
+        self._judged["a silent match is finished"] += 1
+        for _ in range(LOOKS):
+            found = await self._get(f"/api/matches/{one.match_id}/metrics")
+            if found is None or found["status"] == "finished":
+                return []
+            await asyncio.sleep(CACHED_S / LOOKS)
+        return [f"{one.match_id} is live, silent for {self._silent_for(one):.1f} s"]
+
     async def _look_at_list(self) -> list[str]:
         busy = {match_id for match_id in MATCHES if self._is_busy(match_id)}
-        silent = {one.match_id for one in self._silent if self._silent_for(one) > QUIET_S + CACHED_S}
+        silent = {one.match_id for one in self._silent if self._silent_for(one) > QUIET_S + 2 * CACHED_S}
         found = await self._get("/api/matches?active=true")
         if found is None:
             return []

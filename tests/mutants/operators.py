@@ -72,7 +72,7 @@ class Mutant:
 
     def line(self, source: str) -> str:
         """Return the text of the line in which the change begins."""
-        return source.encode()[: self.start].decode().rpartition("\n")[2].lstrip() + _rest_of_line(source, self.start)
+        return (source.encode()[: self.start].decode().rpartition("\n")[2] + _rest_of_line(source, self.start)).lstrip()
 
     def applied(self, source: bytes) -> bytes:
         """Return the file's text with the change."""

@@ -15,10 +15,9 @@ INTRODUCTION = (
     "change that none notices has survived. First run the quick tests, then those with a ClickHouse, each over one "
     "store. The changes of the one part are drawn at random from all places, and tried on at most 20 s of the tests "
     "with a ClickHouse; those of the other are aimed at promises, and tried on at most 120 s of them, so a longer look "
-    "may find more noticed. The latter are kept in "
-    "`tests/mutants/aimed.toml`. Changes that nobody could notice are listed with the reason in "
-    "`tests/mutants/equivalent.toml`, and left out of the percentages. What is never changed is named in "
-    "`tests/mutants/operators.py`."
+    "may find more noticed. The latter are kept in `tests/mutants/aimed.toml`. Changes that nobody could notice are "
+    "listed with the reason in `tests/mutants/equivalent.toml`, and left out of the percentages. What is never changed "
+    "is named in `tests/mutants/operators.py`."
 )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.mutants import lists, operators
+from tests.mutants.hunt import is_near
 from tests.mutants.lists import Equivalent
 from tests.mutants.operators import Mutant, mutants_of
 from tests.mutants.reach import Reach
@@ -117,3 +118,10 @@ def test_a_text_that_is_not_there_exactly_once_is_named(monkeypatch: pytest.Monk
     listed.write_text(entry.format("os.fsync(fd)"))
     [mutant] = lists.aimed()
     assert mutant.applied(module.read_bytes()) == SOURCE.replace("os.fsync(fd)", "").encode()
+
+
+def test_the_tests_beside_a_module_are_its_own() -> None:
+    assert is_near("tests/unit/shards/wal/test_log.py::test_a", "shards/wal/log.py")
+    assert not is_near("tests/unit/shards/flush/test_steps.py::test_a", "shards/wal/log.py")
+    assert not is_near("tests/contract/test_shardset.py::test_a", "shards/shardset.py")
+    assert is_near("tests/unit/shards/test_shardset.py::test_a", "shards/shardset.py")

@@ -90,6 +90,36 @@ def test_an_order_that_is_not_reserved_is_risen_above_with_the_next_reservation(
     assert clock.order_ns() > stored + 1, "one that was passed has no effect"
 
 
+@pytest.mark.parametrize("reserved", [True, False], ids=["within a reservation", "while nothing is reserved"])
+def test_an_order_is_risen_above_at_once(clock: ReceiptClock, clocks: Clocks, reserved: bool) -> None:
+    if reserved:
+        clock.reserve(clock.to_reserve_ns())
+    seen = clocks.wall_ns + RESERVE_AHEAD_NS // 2
+    clock.raise_to(seen)
+    assert clock.last_ns == seen
+    assert clock.order_ns() == seen + 1
+
+
+def test_of_several_orders_that_are_not_reserved_the_largest_counts(clock: ReceiptClock, clocks: Clocks) -> None:
+    clock.reserve(clock.to_reserve_ns())
+    stored = clocks.wall_ns + HOUR_S * S_NS
+    for order_ns in (stored, stored - 1, clocks.wall_ns):
+        clock.raise_to(order_ns)
+    assert clock.to_reserve_ns() == stored + RESERVE_AHEAD_NS
+    clock.reserve(clock.to_reserve_ns())
+    assert clock.order_ns() > stored
+
+
+def test_what_is_reserved_lies_above_what_was_given_out_also_where_the_clock_was_set_back(
+    clock: ReceiptClock, clocks: Clocks
+) -> None:
+    given = clock.order_ns()
+    clocks.set_wall(-HOUR_S)
+    assert clock.to_reserve_ns() == given + RESERVE_AHEAD_NS
+    clock.reserve(clock.to_reserve_ns())
+    assert given < clock.order_ns() <= clock.reserved_ns
+
+
 def test_a_reservation_is_never_taken_back(clock: ReceiptClock, clocks: Clocks) -> None:
     clock.reserve(reserved := clock.to_reserve_ns())
     clock.reserve(reserved - 1)

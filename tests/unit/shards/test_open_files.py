@@ -18,6 +18,7 @@ from shards.wal.directory import DataDirectory
 from shards.wal.journal import Unprovable
 from shards.wal.log import ShardLog
 from shards.wal.reader import LogReader
+from tests.unit.shards.flush.memory_store import OneShard
 from tests.unit.shards.outage import events, in_an_outage
 
 OPEN = Path("/proc/self/fd")
@@ -101,6 +102,25 @@ def test_an_abandoned_segment_is_closed(tmp_path: Path, left_open: Callable[[], 
     log.reopen()
     assert len(left_open()) == 1
     log.close()
+
+
+async def test_a_flusher_that_starts_anew_closes_what_the_one_before_was_reading(
+    tmp_path: Path, left_open: Callable[[], list[str]]
+) -> None:
+    one = OneShard(tmp_path, memory_max_rows=2)
+    one.accept(6)
+    one.shard.close()
+    one = OneShard(tmp_path, memory_max_rows=2)
+    await one.flusher.preload()
+    assert len(left_open()) == 1
+    for _ in range(3):
+        await one.flusher.start_anew()
+        assert left_open() == []
+        one.pending.remove(one.pending.seqs())
+        one.pending.note_saved()
+        await one.steps.load()
+    assert len(left_open()) == 1
+    one.shard.close()
 
 
 @pytest.mark.parametrize("failing", ["write_all", "sync_directory"])

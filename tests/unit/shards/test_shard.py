@@ -10,6 +10,7 @@ import attrs
 import pytest
 
 from shards import shardset
+from shards.deadletters.file import DeadLetterFile, letters_path
 from shards.errors import InvariantBroken, NotAccepting, StoreUnavailable, WalFailed
 from shards.events import Event, encode_row
 from shards.flush.tally import Attempt
@@ -24,6 +25,7 @@ from shards.wal.reader import LogReader
 from shards.wal.record import Record
 from tests.logged import lines_of
 from tests.unit.shards.outage import events, in_an_outage
+from tests.unit.shards.wal.logs import row
 
 HOUR_S = 3600
 DEADLINE_S = 60
@@ -321,3 +323,33 @@ async def test_a_number_behind_the_checkpoint_is_a_dead_letters_only_with_its_ro
         [shard] = shards._shards
         assert [seq for seq in (1, 2, 3) if shard.pending.holds(seq)] == ([1, 3] if same_row else [1, 2, 3])
         assert (row in shards.pending(["m"]).rows) is not same_row
+
+
+@pytest.mark.parametrize("log_is_another", [False, True], ids=["the log lost its end", "another log"])
+async def test_letters_whose_rows_the_log_does_not_hold_count_in_no_sum(tmp_path: Path, log_is_another: bool) -> None:
+    """Their numbers are given out again."""
+    letters = DeadLetterFile(letters_path(tmp_path, 0), shard=0)
+    for seq in (2, 3, 4):
+        await letters.put_aside(seq=seq, row=row(seq), code=1, error="")
+    before = open_log(tmp_path)
+    before.recover()
+    before.append([row(number) for number in (1, 2, 3)])
+    before.sync()
+    before.close()
+    log = open_log(tmp_path)
+    shard = Shard(0, ShardSettings(data_dir=tmp_path), log=log, log_is_another=log_is_another)
+    theirs = set() if log_is_another else {2, 3}
+    assert shard.dead_letters.seqs() == shard.tally.dead == theirs
+    assert len(shard.pending) == 3 - len(theirs)
+    again = DeadLetterFile(letters_path(tmp_path, 0), shard=0)
+    again.recover()
+    assert again.seqs() == theirs, "for every later start too"
+    log.close()
+
+
+async def test_an_orderly_end_tells_how_far_the_log_is_durable(settings: ShardSettings) -> None:
+    """Then a damaged end is known from a torn one."""
+    async with in_an_outage(settings) as shards:
+        await shards.append(events(shards, 3))
+        assert read_checkpoint(wal_directory(settings.data_dir, 0)).durable == 0
+    assert read_checkpoint(wal_directory(settings.data_dir, 0)).durable == 3

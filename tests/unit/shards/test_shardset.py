@@ -20,6 +20,7 @@ from shards.shard import Shard, shard_of
 from shards.shardset import ShardSet
 from shards.stores.base import Store
 from shards.stores.server import ServerStore
+from shards.tasks import watch
 from shards.wal.committer import Committer
 from tests.unit.shards.outage import events, in_an_outage
 
@@ -231,3 +232,16 @@ async def test_a_shutdown_refuses_what_comes_after_it(settings: ShardSettings) -
         with pytest.raises(NotAccepting, match="shutting down"):
             await shards.append(events(shards, 1))
         assert shards.snapshot().appended == 1
+
+
+@pytest.mark.parametrize("name", ["flusher", "store-gate", "order-start", "wal-committer"])
+async def test_whatever_ends_is_told_until_it_runs_again(
+    settings: ShardSettings, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "STEADY_S", 0.01)
+    async with in_an_outage(settings) as shards:
+        assert shards.snapshot().ended == ()
+        next(task for task in asyncio.all_tasks() if task.get_name().startswith(name)).cancel()
+        await until(lambda: shards.snapshot().ended)
+        assert [(end.task, end.reason) for end in shards.snapshot().ended] == [(name, "cancelled")]
+        await until(lambda: not shards.snapshot().ended)

@@ -11,7 +11,7 @@ import pytest
 
 from shards.deadletters.file import DeadLetterFile
 from shards.deadletters.settling import DeadLetters
-from shards.errors import LetterSettled, UnknownLetter, WalFailed
+from shards.errors import KeyChanged, LetterSettled, UnknownLetter, WalFailed
 from shards.events import Event, decode_row, encode_row
 from shards.receipts import Receipt, Stretch
 
@@ -75,9 +75,19 @@ async def test_a_letter_is_settled_once_and_tells_how(letters: DeadLetters, appe
         await letters.discard("0-8")
 
 
-async def test_a_repaired_event_keeps_the_time_of_receipt(letters: DeadLetters, appended: Appended) -> None:
-    await letters.requeue("0-7", attrs.evolve(FIRST, metadata="{}", received_ns=99))
+async def test_a_repaired_event_keeps_the_time_and_order_of_receipt(letters: DeadLetters, appended: Appended) -> None:
+    await letters.requeue("0-7", attrs.evolve(FIRST, metadata="{}", received_ns=99, order_ns=98))
     assert appended.events == [attrs.evolve(FIRST, metadata="{}")]
+
+
+@pytest.mark.parametrize("key", [{"match_id": "other"}, {"event_id": "00000000-0000-0000-0000-000000000002"}])
+async def test_a_repair_that_would_count_as_another_event_is_refused(
+    letters: DeadLetters, appended: Appended, key: dict[str, str]
+) -> None:
+    with pytest.raises(KeyChanged):
+        await letters.requeue("0-7", attrs.evolve(FIRST, **key))
+    assert appended.events == []
+    assert (await letters.read("0-7")).settlement is None
 
 
 async def test_who_leaves_does_not_cut_a_requeue_off_and_the_end_waits_for_it(

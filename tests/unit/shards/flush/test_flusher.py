@@ -1,6 +1,7 @@
 """The flusher's task and the gate: nothing is sent while the store is away, and no failure ends either of them."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from shards.errors import RowsRefused, SchemaMismatch, StoreError, StoreFailed, 
 from shards.flush import flusher, gate
 from shards.flush.gate import StoreGate
 from shards.observer import Observer
+from shards.tasks.watch import Watch
 from shards.wal.checkpoint import read_checkpoint
 from tests.logged import lines_of
 from tests.unit.shards.flush.memory_store import MemoryStore, OneShard
@@ -166,6 +168,41 @@ async def test_a_flusher_that_starts_anew_sends_what_is_in_memory_again_and_answ
     await asyncio.wait_for(waiting, DEADLINE_S)
     [line] = lines_of(caplog, "flusher starts anew")
     assert (line["shard"], line["rows"]) == (0, 2)
+    one.shard.close()
+
+
+async def test_a_flusher_that_ended_is_made_ready_and_sends_all_in_memory_again(tmp_path: Path) -> None:
+    one = OneShard(tmp_path)
+    one.gate._note_opened()
+    task = one.flusher.start(Watch(Observer()))
+    await everybody_had_a_turn()
+    one.flusher.pause()
+    one.accept(2)
+    await one.steps.sender.send_buffered([1, 2])
+    one.steps._sent_seq = 2
+    task._task.cancel()
+    one.flusher.resume()
+    await until(lambda: one.tally.confirmed == 2)
+    assert [batch.number for batch in one.store.direct] == [2], "as a replay, under another number"
+    one.flusher.stop()
+    await task.close(timeout_s=None)
+    one.shard.close()
+
+
+async def test_a_flusher_that_starts_anew_waits_for_the_threads_that_the_one_before_left(tmp_path: Path) -> None:
+    """They write checkpoints and letters."""
+    one = OneShard(tmp_path)
+    may_end = threading.Event()
+    left = asyncio.create_task(one.flusher._threads.run(lambda: may_end.wait(DEADLINE_S)))
+    await everybody_had_a_turn()
+    left.cancel()
+    starting, before = asyncio.create_task(one.flusher.start_anew()), one.steps
+    await everybody_had_a_turn()
+    assert not starting.done()
+    assert one.steps is before
+    may_end.set()
+    await asyncio.wait_for(starting, DEADLINE_S)
+    assert one.steps is not before
     one.shard.close()
 
 

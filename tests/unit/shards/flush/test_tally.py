@@ -55,5 +55,6 @@ def test_a_checkpoint_counts_what_it_covers_and_names_what_was_confirmed_behind_
         assert checkpoint.beyond == runs_of(behind)
         assert checkpoint.confirmed + size(checkpoint.beyond) == tally.confirmed
         assert not any(contains(tally.damaged_beyond, number) for number in covered)
+        assert tally.dead_beyond == {n for n in order[:place] if n > upto and fates[n - 1] == "dead"}
     assert tally.dead == set(numbers(fates, "dead"))
     assert (tally.dead_lettered, tally.damaged) == (len(numbers(fates, "dead")), len(numbers(fates, "damaged")))

@@ -87,6 +87,23 @@ async def test_each_pause_is_longer_until_the_task_has_run_for_a_while(
     await watched.close()
 
 
+async def test_a_task_that_ends_again_and_again_is_told_to_be_away_in_between_too(tries: list[int]) -> None:
+    told: list[bool] = []
+    watch = Watch(Observer())
+
+    async def work() -> None:
+        await asyncio.sleep(0.002)
+        told.append(bool(watch.ended))
+        if len(told) < 4:
+            raise ValueError("again")
+
+    task = watch.keep_running("store-gate", work)
+    assert await task.returned(timeout_s=30)
+    assert told == [False, True, True, True]
+    assert tries == [1, 2, 3]
+    await task.close()
+
+
 async def test_an_end_is_told_since_the_first_of_several(tries: list[int]) -> None:
     life = Life(ValueError(), ValueError())
     watch = Watch(Observer())

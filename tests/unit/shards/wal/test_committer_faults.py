@@ -164,6 +164,19 @@ async def test_a_segment_that_could_not_be_abandoned_is_not_written_to(
     assert read_back(log) == durable.rows == {1: row(1), 2: row(4)}
 
 
+async def test_a_disk_counts_as_writable_only_once_a_new_segment_was_begun(log: FaultyLog) -> None:
+    """The segment that could not be abandoned is still there, and says nothing of the disk."""
+    async with running() as committer:
+        await committer.submit(log, [row(1)], Durable())
+        log.faults["sync", False] = [OSError(5, "Input/output error")]
+        log.faults["abandon", False] = [MemoryError()]
+        with pytest.raises(WalFailed):
+            await committer.submit(log, [row(2)], Durable())
+        assert len(log.segments) == 1
+        await is_sound(committer)
+        assert len(log.segments) == 2
+
+
 async def test_a_disk_is_tried_again_whatever_the_last_try_raised(log: FaultyLog) -> None:
     durable, observer = Durable(), Ends()
     async with running(observer=observer) as committer:

@@ -21,6 +21,7 @@ from shards.wal.record import (
     encode_records,
 )
 from shards.wal.segment import SegmentReader
+from tests.syscalls import Recorder
 from tests.unit.shards.wal.logs import append, old_row, old_segment, open_log, read_all, reopened, row
 
 
@@ -74,6 +75,31 @@ def test_a_log_of_the_release_before_is_read_and_goes_on_in_the_new_format(tmp_p
     assert [event.event_id for event in rows] == ["id-1", "id-2", "id-3", "id-4"]
     assert [stamps_of(payload)[1] for _, payload in read_all(again)][:3] == [1, 2, 3], "it was its order, too"
     assert (tmp_path / "000000000001.wal").read_bytes() == old_segment(1, [old_row(1), old_row(2)])
+
+
+def test_the_last_segment_of_the_release_before_is_written_again_whole_before_it_counts(tmp_path: Path) -> None:
+    """That release synced nothing at its start, and its records tell nothing of each other."""
+    content = old_segment(1, [old_row(1), old_row(2)])
+    (tmp_path / "000000000001.wal").write_bytes(content)
+    with Recorder(tmp_path) as calls:
+        reopened(tmp_path)
+    of_segment = [operation for operation in calls.operations if operation.path == "000000000001.wal"]
+    assert [(one.call, one.offset, one.data) for one in of_segment if one.call == "write"] == [("write", 0, content)]
+    assert [one.call for one in of_segment if one.call in ("write", "fsync")] == ["write", "fsync"]
+
+
+def test_records_tell_only_what_was_synced_where_groups_are_not(tmp_path: Path) -> None:
+    """A number that is acknowledged and not synced may be lost: it is no damage then."""
+    log = open_log(tmp_path)
+    append(log, row(1))
+    for number in (2, 3):
+        log.append([row(number)])
+        log.acknowledge()
+    log.sync()
+    log.append([row(4)])
+    log.close()
+    with SegmentReader(tmp_path / "000000000001.wal") as reader:
+        assert [(record.seq, record.proven) for record in reader.records()] == [(1, 0), (2, 1), (3, 1), (4, 3)]
 
 
 def test_damage_in_a_segment_of_the_release_before_counts_as_it_did(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from shards.runs import union
 from shards.stores.schema import LEDGER_DAYS
@@ -127,6 +128,18 @@ def test_a_rewrite_that_may_not_have_lasted_is_made_durable_before_more_is_noted
         ("write", "confirmed"),  # what was noted
         ("fsync", "confirmed"),
     ]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_attempt_that_another_entry_includes_counts_once(tmp_path: Path, order: int) -> None:
+    """A release before this left whole lines of a write that failed, and joined their attempts to others later."""
+    joined = structs.replace(attempt(1), last_batch=3, rows=30, runs=((1, 30),))
+    noted: list[Entry] = [attempt(1), attempt(3), joined][::order]
+    of_another = [attempt(2, writer="v"), attempt(4)]
+    lines = b"".join(journal._line(entry) for entry in (*noted, *of_another))
+    (tmp_path / journal.FILE_NAME).write_bytes(lines)
+    found = Journal(tmp_path, shard=0).entries()
+    assert sorted(found, key=str) == sorted([joined, *of_another], key=str)
 
 
 def test_a_flipped_bit_costs_its_entry_and_no_other(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from shards.clock import ReceiptClock
 from shards.observer import Observer
 from shards.wal.checkpoint import FILE_NAME as CHECKPOINT
-from shards.wal.checkpoint import Checkpoint, read_checkpoint
+from shards.wal.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from shards.wal.committer import Committer
 from shards.wal.journal import Unprovable
 from shards.wal.log import ShardLog
@@ -157,6 +157,20 @@ def test_an_order_is_given_out_only_once_it_is_reserved_on_the_disk(tmp_path: Pa
         log.save()
     assert clock.reserved_ns == before
     log.close()
+
+
+def test_a_start_gives_out_no_order_that_a_checkpoint_or_a_record_told_of(tmp_path: Path) -> None:
+    """The wall clock may be behind it now."""
+    ahead = ReceiptClock().now_ns() + 3600 * 10**9
+    write_checkpoint(tmp_path, Checkpoint(order_upto=ahead))
+    for newest in (ahead, 2 * ahead):
+        clock = ReceiptClock()
+        log = ShardLog(tmp_path, shard=0, segment_max_bytes=1 << 20, clock=clock)
+        log.recover()
+        assert clock.order_ns() == newest + 1
+        append(log, row(2 * ahead))
+        log.close()
+        write_checkpoint(tmp_path, Checkpoint(order_upto=ahead))
 
 
 def test_what_a_start_finds_behind_the_last_durable_number_is_written_again_before_it_is_read(tmp_path: Path) -> None:

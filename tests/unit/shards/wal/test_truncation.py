@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from shards.wal import log as log_module
-from shards.wal.checkpoint import Checkpoint, read_checkpoint
+from shards.wal.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from shards.wal.log import ShardLog
 from shards.wal.reader import LogReader
 from tests.unit.shards.wal.logs import append, essence, open_log, row
@@ -55,6 +55,42 @@ def test_two_at_once_remove_each_segment_once(tmp_path: Path, monkeypatch: pytes
     assert most == 1
     assert numbers(log) == [2, 3, 4]
     assert sorted(path.name for path in log.directory.glob("*.wal")) == [f"{n:012d}.wal" for n in (2, 3, 4)]
+    log.close()
+
+
+def test_a_checkpoint_is_not_written_again_while_another_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = log_of(tmp_path / "log", 3)
+    both, entered, counting = threading.Barrier(2), threading.Semaphore(0), threading.Lock()
+    inside = most = 0
+
+    def slowly(directory: Path, checkpoint: Checkpoint) -> None:
+        nonlocal inside, most
+        with counting:
+            inside += 1
+            most = max(most, inside)
+        entered.release()
+        entered.acquire(timeout=0.2)  # gives the other one time to come in, if it can
+        entered.acquire(timeout=0.2)
+        write_checkpoint(directory, checkpoint)
+        with counting:
+            inside -= 1
+
+    def truncate() -> None:
+        both.wait()
+        log.truncate(Checkpoint(upto=2))
+
+    def save() -> None:
+        both.wait()
+        log.save()
+
+    monkeypatch.setattr(log_module, "write_checkpoint", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        for done in (pool.submit(truncate), pool.submit(save)):
+            done.result()
+    assert most == 1
+    assert read_checkpoint(log.directory).upto == 2
     log.close()
 
 

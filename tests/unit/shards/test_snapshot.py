@@ -1,0 +1,47 @@
+"""What a snapshot says of the whole."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from shards.snapshot import ShardSnapshot, Snapshot, StoreState
+
+
+def shard(index: int, **figures: Any) -> ShardSnapshot:
+    """A shard of which all is confirmed, but for the figures given."""
+    counts = ("appended", "confirmed", "pending", "dead_lettered", "requeued", "discarded", "damaged", "unaccounted")
+    others = ("depth", "in_flight", "unread", "retries", "wal_bytes", "wal_segments")
+    durations: dict[str, Any] = {"oldest_unconfirmed_s": 0.0, "stalled_s": 0.0}
+    flags = {"paused": False, "retired": False, "last_error": ""}
+    return ShardSnapshot(index=index, **(dict.fromkeys((*counts, *others), 0) | durations | flags | figures))
+
+
+def snapshot(*shards: ShardSnapshot, up: bool = True) -> Snapshot:
+    return Snapshot(
+        shards=shards,
+        store=StoreState(kind="memory", up=up, since=datetime.now(UTC), error=""),
+        recovered=True,
+        recovery_error="",
+        accepting=True,
+        wal_error="",
+        queued_bytes=0,
+        ended=(),
+    )
+
+
+def test_shards_are_stuck_that_fail_or_stand_still_with_rows_the_one_that_waits_longest_first() -> None:
+    shards = (
+        shard(0, pending=1, oldest_unconfirmed_s=5.0, last_error="refused"),
+        shard(1, pending=1, oldest_unconfirmed_s=9.0, stalled_s=9.0),
+        shard(2, pending=1, oldest_unconfirmed_s=99.0),
+        shard(3, oldest_unconfirmed_s=0.0, last_error="the last one was mended"),
+        shard(4, pending=1, oldest_unconfirmed_s=7.0, stalled_s=1.0, last_error="refused"),
+    )
+    assert [one.index for one in snapshot(*shards).stuck] == [1, 4, 0]
+    assert snapshot(*shards, up=False).stuck == (), "an outage is the reason"
+
+
+@pytest.mark.parametrize("name", ["appended", "confirmed", "pending", "unaccounted"])
+def test_figures_of_the_whole_are_sums_of_the_shards(name: str) -> None:
+    assert getattr(snapshot(shard(0, **{name: 2}), shard(1, **{name: 5})), name) == 7
