@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.clock import NoCompiler
-from tests.faults.moving import MATCHES, Moving
+from tests.faults.moving import Moving
 from tests.torture.clocks import summary
 
 
@@ -17,6 +17,6 @@ async def test_no_copy_and_no_match_counts_otherwise_for_a_clocks_sake(tmp_path:
         pytest.skip(f"the clock cannot be moved: {error}")
     moved = await moving.run(seconds=30)
     assert moved.clean, summary(moved)
-    assert moved.steps >= len(MATCHES), "the clock hardly moved"
+    assert moved.steps > 0, "the clock was never moved while it ran"
     assert all(moved.judged.values())
     assert len(moved.judged) == 5, "something was not looked at"
