@@ -145,18 +145,11 @@ def tail_of(path: Path, *, proven: int) -> Tail:
         path: the segment.
         proven: last number that anything else shows to be durable.
     """
-    proven_end = last_whole = 0
-    waiting: deque[tuple[int, Record]] = deque()  # records behind the last durable one, each with the end of its bytes
     with SegmentReader(path) as reader:
-        for record in reader.records():
-            proven, last_whole = max(proven, record.proven), record.seq
-            waiting.append((reader.end, record))
-            while waiting and waiting[0][1].seq <= proven:
-                proven_end = waiting.popleft()[0]
-        tells_proof = reader.header is not None and reader.header.format > 1
-        first_seq = reader.header.first_seq if reader.header is not None else 0
-    size = path.stat().st_size
-    if tells_proof and first_seq <= proven and last_whole < proven:
+        proven, proven_end, last_whole, waiting = _read_to_end(reader, proven)
+        header = reader.header
+    size, tells_proof = path.stat().st_size, header is not None and header.format > 1
+    if header is not None and tells_proof and header.first_seq <= proven and last_whole < proven:
         # What is missing at the end was durable: damage, which stays as it is for whoever looks into it.
         return Tail(path=path, start=size, end=size, size=size, last_seq=proven)
     end, last_seq = max(proven_end, HEADER_BYTES), proven
@@ -171,3 +164,18 @@ def tail_of(path: Path, *, proven: int) -> Tail:
         last_seq=last_seq,
         strays=strays,
     )
+
+
+def _read_to_end(reader: SegmentReader, proven: int) -> tuple[int, int, int, deque[tuple[int, Record]]]:
+    """Return the last durable number, the end of its record, the last number, and the records behind the durable ones.
+
+    Each of these comes with the end of its bytes.
+    """
+    proven_end = last_whole = 0
+    waiting: deque[tuple[int, Record]] = deque()
+    for record in reader.records():
+        proven, last_whole = max(proven, record.proven), record.seq
+        waiting.append((reader.end, record))
+        while waiting and waiting[0][1].seq <= proven:
+            proven_end = waiting.popleft()[0]
+    return proven, proven_end, last_whole, waiting
