@@ -13,6 +13,7 @@ COMMANDS = {
     "status": "Show how a running service is doing.",
     "audit": "Check that ClickHouse holds what the service counts as stored.",
     "deadletters": "See to events that ClickHouse refused: read, repair, requeue, discard.",
+    "downgrade": "Give the data directory of a stopped service back to the release before.",
 }
 
 

@@ -72,6 +72,7 @@ from shards.reads.matches import MatchReads
 from shards.reads.pages.pages import EventPage, EventReads, FoundEvent
 from shards.reads.pages.statements import EventQuery, Position
 from shards.receipts import Receipt
+from shards.recovery import DowngradedShard, downgrade
 from shards.settings import SHARDS_MAX, ShardSettings, WalSync
 from shards.shardset import ShardSet
 from shards.snapshot import ShardSnapshot, Snapshot, StoreState
@@ -96,6 +97,7 @@ __all__ = [
     "Audit",
     "DataDirectoryLocked",
     "Difference",
+    "DowngradedShard",
     "EmbeddedStore",
     "Event",
     "EventPage",
@@ -135,5 +137,6 @@ __all__ = [
     "Watched",
     "canonical_id",
     "decode_row",
+    "downgrade",
     "retracted_id",
 ]

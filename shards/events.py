@@ -3,6 +3,7 @@
 import json
 import uuid
 from collections.abc import Callable, Iterable
+from zlib import crc32
 
 import attrs
 import msgspec
@@ -95,6 +96,20 @@ def current_row(row: bytes) -> bytes:
     """
     end = row.rfind(b",") + 1
     return b'%b,"order_ns":%b' % (row[:-1], row[end + len(_RECEIVED) :]) if row.startswith(_RECEIVED, end) else row
+
+
+def former_row(row: bytes) -> bytes:
+    """Return a row as the release before writes it, whose one stamp is its order: the first received still stands."""
+    order_at = row.rfind(b",") + 1
+    received_at = row.rfind(b",", 0, max(order_at - 1, 0)) + 1
+    if not (row.startswith(_ORDER, order_at) and row.startswith(_RECEIVED, received_at)):
+        return row
+    return b"%b%b%b" % (row[:received_at], _RECEIVED, row[order_at + len(_ORDER) :])
+
+
+def letter_crc(row: bytes) -> int:
+    """Return the CRC-32 by which a dead letter and the record of its row know each other, whatever their formats."""
+    return crc32(former_row(row))
 
 
 head_of: Callable[[bytes], Head] = msgspec.json.Decoder(Head).decode

@@ -1,13 +1,19 @@
-"""Recovery of the logs and shards that a data directory holds at a start."""
+"""Recovery of the logs and shards that a data directory holds: at a start, and to be given to the release before."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
+
+import attrs
 
 from shards.clock import ReceiptClock
+from shards.deadletters.downgrade import downgrade_letters
 from shards.deadletters.file import DIRECTORY as LETTERS_DIRECTORY
-from shards.deadletters.file import letters_index
+from shards.deadletters.file import letters_index, letters_path
 from shards.settings import ShardSettings
 from shards.shard import Shard, wal_directory
+from shards.wal.checkpoint import write_checkpoint
 from shards.wal.directory import ID_FILE, WAL_DIRECTORY, DataDirectory, shard_index, shards_in
+from shards.wal.downgrade import RewrittenLog, downgrade_log
 from shards.wal.files import report_foreign
 from shards.wal.log import ShardLog
 
@@ -42,6 +48,51 @@ def recovered_shards(
 def _segment_max_bytes(settings: ShardSettings) -> int:
     """Return the size that keeps all open segments, which cannot be deleted, to a quarter of what the log may use."""
     return min(settings.segment_max_bytes, settings.wal_max_bytes // (4 * settings.shard_count))
+
+
+@attrs.frozen(kw_only=True)
+class DowngradedShard:
+    """What the release before reads of a shard now.
+
+    Attributes:
+        log: what was written.
+        pending: count of rows that the log still has to store.
+        letters: count of dead letters, settled ones included.
+        order_upto: no order that the shard's events have is above it, ns since the epoch. While the wall clock is not
+            above it, the release before can let a later copy of an event win over the first one.
+    """
+
+    index: int
+    log: RewrittenLog
+    pending: int
+    letters: int
+    order_upto: int
+
+
+def downgrade(settings: ShardSettings) -> list[DowngradedShard]:
+    """Have the release before read the logs and dead letters of a stopped service; this one reads them too. Blocking.
+
+    Done or broken off, it can be called again. Raises :class:`~shards.errors.DataDirectoryLocked` while a service
+    runs, and OSError; then that release must not be started yet.
+    """
+    with closing(DataDirectory(settings.data_dir)) as directory:
+        directory.lock()
+        recovered = recovered_shards(settings, directory, clock=ReceiptClock(), stopping=lambda: False)
+        for log, _ in recovered:
+            log.seal()
+            log.close()
+            # The recovery reserved more orders, and none of them was given out.
+            write_checkpoint(log.directory, attrs.evolve(log.checkpoint, order_upto=log.found_order))
+        return [
+            DowngradedShard(
+                index=shard.index,
+                log=downgrade_log(log),
+                pending=len(shard.pending),
+                letters=downgrade_letters(letters_path(settings.data_dir, shard.index)),
+                order_upto=log.found_order,
+            )
+            for log, shard in recovered
+        ]
 
 
 async def preload(shards: Sequence[Shard], check_stopping: Callable[[], None]) -> None:

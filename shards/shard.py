@@ -182,6 +182,8 @@ class Shard:
         return committer.submit(self._log, rows, partial(self._note_durable, match_ids))
 
     def _note_durable(self, match_ids: Sequence[str], first_seq: int, rows: Sequence[bytes]) -> None:
+        if missed := max(0, first_seq - self.pending.last_seq - 1):
+            _log.error("durable rows missed", shard=self.index, rows=missed, effect="they are read from the log")
         self.pending.add_durable(first_seq, match_ids, rows)
         self.flusher.rows_added(len(rows))
 

@@ -14,7 +14,6 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from zlib import crc32
 
 import attrs
 import msgspec
@@ -30,7 +29,7 @@ from shards.deadletters.lines import (
     letter_at,
     settlement_at,
 )
-from shards.events import current_row
+from shards.events import letter_crc
 from shards.logger import get_logger
 from shards.wal.directory import shard_index, shard_name
 from shards.wal.files import LineFile
@@ -147,7 +146,7 @@ class DeadLetterFile:
                 offset += len(line)
 
     def _enter(self, letter: DeadLetter, offset: int) -> None:
-        row_crc = crc32(current_row(letter.row.encode()))
+        row_crc = letter_crc(letter.row.encode())
         if (known := self._owned.get(letter.seq)) is not None:
             if known.row_crc == row_crc:
                 return  # written again after a failed write that had left a whole line

@@ -17,6 +17,9 @@ from shards.wal.record import Record
 AGE_GRANULARITY_S = 1.0
 AGES_MAX = 4_096
 
+_UNKNOWN = ""
+"""Stands for the matches of rows that were missed; no match has this id."""
+
 
 class PendingRows:
     """Rows by sequence number, and by match for the reads. Used in the event loop only."""
@@ -95,9 +98,10 @@ class PendingRows:
     def add_durable(self, first_seq: int, match_ids: Sequence[str], rows: Sequence[bytes]) -> None:
         """Take rows that have just become durable; those beyond the cap are left to the log.
 
-        Raises InvariantBroken, with nothing taken, if their numbers do not follow the last one.
+        Rows before them that were missed, because taking them failed, are left to the log too: it holds every number.
+        Raises InvariantBroken, with nothing taken, if a number was taken before.
         """
-        if first_seq != self.last_seq + 1:
+        if first_seq <= self.last_seq:
             raise InvariantBroken(f"row {first_seq} became durable after row {self.last_seq}")
         now = monotonic()
         if not len(self):
@@ -106,6 +110,9 @@ class PendingRows:
             self._durable_since.append((first_seq, now))
             if len(self._durable_since) > AGES_MAX:  # in a long outage; the oldest one stays
                 self._durable_since = deque(islice(self._durable_since, 0, None, 2))
+        if missed := first_seq - self.last_seq - 1:
+            self._unread[_UNKNOWN] += missed
+            self._unread_rows += missed
         self.last_seq = first_seq + len(rows) - 1
         for seq, match_id, row in zip(range(first_seq, self.last_seq + 1), match_ids, rows, strict=True):
             if self._unread_rows or not self.has_room:
@@ -122,9 +129,11 @@ class PendingRows:
         for record in records:
             match_id = head_of(record.payload).match_id
             self._unread_rows -= 1
-            self._unread[match_id] -= 1
-            if not self._unread[match_id]:
-                del self._unread[match_id], self._unread_at[match_id]
+            counted_as = match_id if match_id in self._unread else _UNKNOWN
+            self._unread[counted_as] -= 1
+            if not self._unread[counted_as]:
+                del self._unread[counted_as]
+                self._unread_at.pop(counted_as, None)
             self.loaded_seq = record.seq
             self._add(record.seq, match_id, record.payload)
             loaded.append(record.seq)
@@ -208,4 +217,4 @@ class PendingRows:
 
     def matches(self) -> set[str]:
         """Return the matches with rows in memory or on disk only."""
-        return self._by_match.keys() | self._unread.keys()
+        return (self._by_match.keys() | self._unread.keys()) - {_UNKNOWN}

@@ -6,11 +6,10 @@ Every attempt has a batch number of its own, so that the ledger can tell attempt
 import time
 from collections.abc import Iterator, Sequence
 from time import monotonic
-from zlib import crc32
 
 from shards.deadletters.file import DeadLetterFile
 from shards.errors import InvariantBroken, RowsRefused, StoreBusy, StoreError, StoreFailed
-from shards.events import sample_of
+from shards.events import letter_crc, sample_of
 from shards.flush.pending import PendingRows
 from shards.flush.suspicion import Bisection, Failure, Stuck, Suspicions
 from shards.flush.tally import Attempt, Tally
@@ -210,6 +209,6 @@ class Sender:
         A flusher that was cancelled while a letter was written leaves such a row.
         """
         for seq, row_crc in self._dead_letters.rows_after(after):
-            if self._pending.holds(seq) and crc32(self._pending.rows((seq,))[0]) == row_crc:
+            if self._pending.holds(seq) and letter_crc(self._pending.rows((seq,))[0]) == row_crc:
                 _log.error("row put aside", shard=self._shard, seq=seq, reason="its letter was written before")
                 self._note_dead(seq)

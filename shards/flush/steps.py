@@ -230,10 +230,13 @@ class Steps:
             await self._after_missing(len(missing), flush_error)
 
     def _confirm(self, attempt: Attempt) -> bool:
-        """Confirm an attempt; False: that contradicts what is known, so its rows have to be sent again."""
+        """Confirm an attempt; False: that failed, so those of its rows that still are pending have to be sent again.
+
+        They need another number, because the journal may hold this one already, and an audit would find it twice.
+        """
         try:
             self.sender.confirm(attempt)
-        except InvariantBroken as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was, the attempt must not be confirmed again
             self.troubles.note_fault(error)
             return False
         return True

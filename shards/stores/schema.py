@@ -62,7 +62,7 @@ _EVENT_COLUMNS = {
     "batch": "UInt64",
     "version": "UInt64",
 }
-# As the projection "curve", with the momentum of its events, and their newest order.
+# All that the projection "curve" has, which only databases of an older release still hold, and more.
 _TEMPO = (
     f"PROJECTION tempo (SELECT match_id, intDiv(toUnixTimestamp64Milli(timestamp), {CURVE_BUCKET_MS}) AS tick, "
     "event_type, team_id, count(), min(timestamp), max(timestamp), max(received_at), sum(momentum), min(version) "
@@ -149,7 +149,7 @@ EVENTS = Table(
     derived=DERIVED,
     sorting_key="match_id, event_id",
     partition_key="toYYYYMM(received_at)",
-    shortcuts=(_ACTIVITY, _CURVE, _TEMPO, _KINDS, _MATCHES),
+    shortcuts=(_ACTIVITY, _TEMPO, _KINDS, _MATCHES),
     settings=(
         *_DURABLE,
         "deduplicate_merge_projection_mode = 'rebuild'",

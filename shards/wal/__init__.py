@@ -47,6 +47,7 @@ Records at or beyond the first number of the *following* segment were never ackn
     committer.py    one thread for all logs: collects what is queued, writes, syncs, reports
     reports.py      who waits for the committer, and what each is told
     admission.py    whether there is room for more; asked before anything is appended
+    downgrade.py    a stopped log written as the release before reads it
     log.py          one shard's log: append, sync, abandon, truncate; its start
     recovery.py     what a start reads
     reader.py       reads a log in order while it grows

@@ -3,12 +3,11 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
-from zlib import crc32
 
 import attrs
 
 from shards.errors import NotAccepting
-from shards.events import head_of, stamps_of
+from shards.events import head_of, letter_crc, stamps_of
 from shards.runs import Run, contains, minus, runs_of, size, union
 from shards.wal.checkpoint import Checkpoint
 from shards.wal.reader import LogReader, ReadableLog
@@ -57,7 +56,9 @@ class _Found:
 
 def _dead_among(records: Sequence[Record], letters: Collection[tuple[int, int]]) -> set[int]:
     """Return the numbers of the records that are dead letters; the CRC-32 counts because numbers may come again."""
-    return {record.seq for record in records if (record.seq, crc32(record.payload)) in letters} if letters else set()
+    return (
+        {record.seq for record in records if (record.seq, letter_crc(record.payload)) in letters} if letters else set()
+    )
 
 
 def read_through(
@@ -70,7 +71,7 @@ def read_through(
     Args:
         log: its end is durable.
         checkpoint: what is done with.
-        letters: number and CRC-32 of the dead letters behind it.
+        letters: number and CRC-32 (:func:`~shards.events.letter_crc`) of the dead letters behind it.
         stopping: whether to break off.
     """
     durable_seq, beyond = checkpoint.upto, checkpoint.beyond

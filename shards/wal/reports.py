@@ -1,7 +1,8 @@
 """Submissions to the committer, and their reports in the event loop: everybody who waits is answered."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from itertools import takewhile
 from time import monotonic
 
 import attrs
@@ -16,9 +17,9 @@ _log = get_logger(__name__)
 Durable = Callable[[int, Sequence[bytes]], None]
 
 
-@attrs.define(slots=True, eq=False)
+@attrs.define(slots=True, eq=False, repr=False)
 class Submission:
-    """Rows of one request for one shard, ``size`` in bytes.
+    """Rows of one request for one shard, ``size`` in bytes. Not shown by its contents, which must be in no log.
 
     ``durable`` is called in the event loop with the first sequence number and the rows. ``first_seq`` is 0 until they
     are durable.
@@ -31,6 +32,11 @@ class Submission:
     durable: Durable
     first_seq: int = 0
     error: BaseException | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the rows are durable, or have failed."""
+        return self.first_seq > 0 or self.error is not None
 
 
 class Reports:
@@ -66,10 +72,12 @@ class Reports:
         """Answer everybody, because there is no thread: what is not durable by now has failed."""
         self.report(tuple(self._waiting), 0.0)
 
-    def report(self, group: Iterable[Submission], seconds: float) -> None:
-        """Answer a group that took so many seconds to write."""
+    def report(self, group: Sequence[Submission], seconds: float) -> None:
+        """Answer a group that took so many seconds to write, and those before it whose report was lost."""
         records = bytes_ = failed = 0
-        for submission in group:
+        first = next(iter(group), None)
+        lost = takewhile(lambda one: one is not first and one.is_settled, self._waiting)
+        for submission in (*lost, *group):
             if submission not in self._waiting:
                 continue
             if self._answer(submission):

@@ -145,15 +145,20 @@ def tail_of(path: Path, *, proven: int) -> Tail:
         path: the segment.
         proven: last number that anything else shows to be durable.
     """
-    proven_end = 0
+    proven_end = last_whole = 0
     waiting: deque[tuple[int, Record]] = deque()  # records behind the last durable one, each with the end of its bytes
     with SegmentReader(path) as reader:
         for record in reader.records():
-            proven = max(proven, record.proven)
+            proven, last_whole = max(proven, record.proven), record.seq
             waiting.append((reader.end, record))
             while waiting and waiting[0][1].seq <= proven:
                 proven_end = waiting.popleft()[0]
         tells_proof = reader.header is not None and reader.header.format > 1
+        first_seq = reader.header.first_seq if reader.header is not None else 0
+    size = path.stat().st_size
+    if tells_proof and first_seq <= proven and last_whole < proven:
+        # What is missing at the end was durable: damage, which stays as it is for whoever looks into it.
+        return Tail(path=path, start=size, end=size, size=size, last_seq=proven)
     end, last_seq = max(proven_end, HEADER_BYTES), proven
     while waiting and waiting[0][1].seq == last_seq + 1:
         end, last_seq = waiting[0][0], waiting.popleft()[1].seq
@@ -162,7 +167,7 @@ def tail_of(path: Path, *, proven: int) -> Tail:
         path=path,
         start=proven_end if tells_proof else 0,
         end=end,
-        size=path.stat().st_size,
+        size=size,
         last_seq=last_seq,
         strays=strays,
     )

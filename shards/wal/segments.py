@@ -4,7 +4,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -55,6 +55,10 @@ class SegmentList:
 
     def __len__(self) -> int:
         return len(self._segments)
+
+    def __iter__(self) -> Iterator[Segment]:
+        with self._lock:
+            return iter(tuple(self._segments))
 
     @property
     def first(self) -> Segment:

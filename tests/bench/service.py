@@ -1,11 +1,12 @@
 """The real service as a process: started with an environment, waited for, killed, stopped, its exit code checked."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,10 +23,23 @@ STOP_TIMEOUT_S = 30.0
 
 
 class Service:
-    """One service on 127.0.0.1 whose data and port outlive its process. ``async with`` starts and stops it."""
+    """One service on 127.0.0.1 whose data and port outlive its process. ``async with`` starts and stops it.
 
-    def __init__(self, directory: Path, engine: Engine, *, environment: Mapping[str, str] | None = None) -> None:
+    ``code``: root of the code that runs, where it is not this one.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        engine: Engine,
+        *,
+        environment: Mapping[str, str] | None = None,
+        command: Sequence[str] = COMMAND,
+        code: Path | None = None,
+        start_timeout_s: float = START_TIMEOUT_S,
+    ) -> None:
         self.port = free_port()
+        self._command = command
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = directory / "service.log"
         self._environment = {
@@ -37,6 +51,8 @@ class Service:
             "FANFINITY_LOG_FORMAT": "json",
             **(environment or {}),
         }
+        self._code = code
+        self._start_timeout_s = start_timeout_s
         self._process: asyncio.subprocess.Process | None = None
         self._session: aiohttp.ClientSession | None = None
         self._up_s = 0.0
@@ -74,6 +90,12 @@ class Service:
         return self._up_s + (time.monotonic() - self._up_since if self._up_since else 0.0)
 
     @property
+    def log_lines(self) -> list[dict[str, Any]]:
+        """Return every line that the service logged, over all its starts; a kill may have torn one off."""
+        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+
+    @property
     def log(self) -> str:
         """Return the end of what the service logged, over all its starts."""
         return self._log.read_text(encoding="utf-8", errors="replace")[-6000:] if self._log.exists() else ""
@@ -83,14 +105,14 @@ class Service:
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *COMMAND, env=self._environment, stdout=log, stderr=log
+                *self._command, env=self._environment, cwd=self._code, stdout=log, stderr=log
             )
         try:
-            async with asyncio.timeout(START_TIMEOUT_S):
+            async with asyncio.timeout(self._start_timeout_s):
                 while not await self._ready():
                     await asyncio.sleep(0.02)
         except TimeoutError:
-            raise AssertionError(f"the service is not ready after {START_TIMEOUT_S} s:\n{self.log}") from None
+            raise AssertionError(f"the service is not ready after {self._start_timeout_s} s:\n{self.log}") from None
         self._up_since = time.monotonic()
 
     async def _ready(self) -> bool:

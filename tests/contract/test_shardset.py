@@ -338,6 +338,8 @@ def write_log(settings: ShardSettings, *, damaged: Collection[int]) -> None:
     log.recover()
     ids = {seq: str(uuid.UUID(int=seq)) for seq in range(1, 101)}
     log.append([encode_row(Event("m", id_, "pass", 1, "1", "", "{}", seq, seq)) for seq, id_ in ids.items()])
+    log.sync()
+    log.acknowledge()
     log.seal()
     log.close()
     [segment] = log.directory.glob("*.wal")

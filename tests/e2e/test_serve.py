@@ -135,7 +135,7 @@ async def test_a_port_in_use_is_named_in_one_line(start: Start, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("place", "reason"),
     [
-        pytest.param("file", "File exists", id="a file"),
+        pytest.param("file", "Not a directory", id="a file"),
         pytest.param("file/below", "Not a directory", id="below a file"),
         pytest.param("/proc", ".+", id="nobody may write"),  # not even root
     ],

@@ -10,7 +10,7 @@ import json
 import random
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -91,6 +91,9 @@ def event(number: int, *, event_id: str) -> dict[str, object]:
     }
 
 
+MakeEvent = Callable[..., dict[str, object]]
+
+
 @attrs.define(eq=False)
 class Traffic:
     """``async with`` runs the load; leaving it waits until everything sent is acknowledged.
@@ -100,6 +103,7 @@ class Traffic:
         rate: requests a second that are due, whatever becomes of them.
         statuses: replies by status; ``0`` counts requests without a reply.
         unconnected: of those without a reply, the ones that nobody listened to.
+        make_event: makes the event of a number, with the ``event_id`` given.
         refusals: replies with 503, by what they say.
         faults: replies that no service may give.
     """
@@ -108,6 +112,7 @@ class Traffic:
     record: Record
     rate: float
     seed: int
+    make_event: MakeEvent = event
     statuses: Counter[int] = attrs.field(factory=Counter)
     unconnected: int = 0
     refusals: Counter[str] = attrs.field(factory=Counter)
@@ -166,7 +171,9 @@ class Traffic:
         try:
             while not self._ended:
                 numbers = self.record.take(BATCH if self._chance.random() < 0.02 else 1)
-                request = client.request([event(number, event_id=self.record.event_id(number)) for number in numbers])
+                request = client.request(
+                    [self.make_event(number, event_id=self.record.event_id(number)) for number in numbers]
+                )
                 while not (acknowledged := await self._acknowledged(client, request)) and not self._given_up:
                     await self._wait_to_repeat(client)
                 if not acknowledged:

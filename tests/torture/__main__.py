@@ -2,9 +2,11 @@
 
 One service and one ClickHouse as processes, a load over HTTP with a record of its own, a reader. At the end the
 account: events acknowledged and not stored (lost), stored and never sent (extra), counted more than once (twice), and
-answers that showed less than an earlier one (went back). Then the log is recovered from the states that power failures
-leave, so many of them (:mod:`tests.power`). Exits with 1 unless all are 0. A process that ends without
-having been told to ends the run. The same seed gives the same faults in the same order. ``--report`` writes the totals.
+answers that showed less than an earlier one (went back). Then places inside the service fail, its clock is moved (each
+with a service of its own: :mod:`tests.torture.failpoints`, :mod:`tests.torture.clocks`), and the log is recovered from
+the states that power failures leave, so many of them (:mod:`tests.power`). Exits with 1 unless all are 0. A process
+that ends without having been told to ends the run. The same seed gives the same faults in the same order. ``--report``
+writes the totals.
 """
 
 import argparse
@@ -24,11 +26,13 @@ import attrs
 from tests.bench import machine
 from tests.faults.clock import MovedClock, NoCompiler
 from tests.faults.disk import MountRefused, SmallDisk
+from tests.faults.failing import Failures
 from tests.faults.faults import Fault
+from tests.faults.moving import Moved
 from tests.faults.traffic import Traffic
 from tests.faults.world import World
 from tests.power.samples import sampled
-from tests.torture import report
+from tests.torture import clocks, failpoints, report
 from tests.torture.deck import one_round
 from tests.torture.report import Totals
 from tests.torture.watch import Watch
@@ -133,6 +137,23 @@ async def _world(directory: Path, seed: int) -> World:
     return World(directory, seed=seed, small_disk=small_disk, moved_clock=moved_clock, environment=SETTINGS)
 
 
+async def _failures(options: argparse.Namespace) -> Failures:
+    failures = await failpoints.ran(
+        minutes=options.others_minutes, seed=options.seed, rate=options.rate, directory=options.directory
+    )
+    print(failpoints.summary(failures))
+    return failures
+
+
+async def _moved(options: argparse.Namespace) -> Moved | None:
+    try:
+        moved = await clocks.ran(minutes=options.others_minutes, seed=options.seed, directory=options.directory)
+    except NoCompiler:
+        return None
+    print(clocks.summary(moved))
+    return moved
+
+
 async def _main(options: argparse.Namespace) -> bool:
     code_before = machine.code()
     about = machine.describe()
@@ -142,6 +163,8 @@ async def _main(options: argparse.Namespace) -> bool:
             torture = Torture(world, options.minutes, options.rate, options.whole_round)
             totals = await torture.run({"Code": machine.measured(code_before), **about})
     # Leaving the world has checked how both processes ended.
+    if options.others_minutes:
+        totals = attrs.evolve(totals, failures=await _failures(options), moved=await _moved(options))
     if options.power_states:
         print(f"power failures: {options.power_states} states")
         power = await asyncio.to_thread(sampled, options.power_states, options.seed, processes=os.cpu_count() or 1)
@@ -169,6 +192,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=1000.0, help="requests a second (default: 1000)")
     parser.add_argument(
         "--power-states", type=int, default=100_000, help="states of power failures to recover (default: 100000)"
+    )
+    parser.add_argument(
+        "--others-minutes",
+        type=float,
+        default=10.0,
+        help="how long places inside the service fail, and how long its clock is moved (default: 10; 0: not at all)",
     )
     parser.add_argument("--directory", help="where the run's files go (default: the system's temporary directory)")
     return parser.parse_args()

@@ -9,10 +9,13 @@ import attrs
 
 from tests.bench.report import table
 from tests.bench.sender import Account
+from tests.faults.failing import Failures
+from tests.faults.moving import Moved
 from tests.faults.traffic import Traffic
 from tests.paths import ROOT
 from tests.power.explorer import Totals as PowerTotals
 from tests.power.promises import KINDS
+from tests.torture import clocks, failpoints
 from tests.torture.deck import ASKED
 from tests.torture.watch import Watch
 
@@ -26,6 +29,18 @@ INTRODUCTION = (
 EXPLANATION = (
     "Lost: acknowledged and not stored. Extra: stored and never sent. Twice: counted more than once. Went back: an "
     "answer of the metrics that showed less than one before."
+)
+
+FAILURES = (
+    "A service and a load of their own. Every few seconds a place of the core fails that was passed before, one of "
+    "those that have failed least often: an OSError, a MemoryError or a RuntimeError is raised, or the task is "
+    "cancelled, before or after an await, a system call or a call of the committer, the flushers, the gate, the log, "
+    "the journal, the checkpoint or the dead letters. One event in thousands is refused by ClickHouse."
+)
+MOVED = (
+    "A service of its own, whose wall clock is moved by -1 h, +1 h or +30 days, and put right now and then, while it "
+    "runs and between its starts (kills and orderly ones). Each event is sent as a goal and, after a move, as a pass: "
+    "the goal stands. A match is quiet after 4 s in place of 15 minutes; matches are judged by the steady clock."
 )
 
 POWER = (
@@ -47,6 +62,8 @@ class Totals:
         together: how often two were there at once.
         aborts: how often ClickHouse ended by itself at its memory limit, the one fault that allows it.
         power: what power failures left; None: that was left out.
+        failures: what failures inside the service have shown; None: they were left out.
+        moved: what a clock that is moved has shown; None: that was left out.
     """
 
     at: datetime
@@ -63,12 +80,15 @@ class Totals:
     account: Account
     dead_letters: int
     power: PowerTotals | None = None
+    failures: Failures | None = None
+    moved: Moved | None = None
 
     @property
     def clean(self) -> bool:
         """Return whether nothing is amiss."""
         survived = self.power is None or not self.power.wrong
-        return self.account.clean and not self.watch.went_back and not self.watch.wrong and survived
+        others = all(other is None or other.clean for other in (self.failures, self.moved))
+        return self.account.clean and not self.watch.went_back and not self.watch.wrong and survived and others
 
     @property
     def offered(self) -> int:
@@ -108,6 +128,10 @@ def render(totals: Totals) -> str:
         table(("refused with 503", "times"), [(why, f"{n:,}") for why, n in totals.load.refusals.most_common()]),
         table(("reads without an answer", "times", "during"), list(_without(totals.watch))),
     ]
+    if totals.failures is not None:
+        parts += ["## Failures inside", FAILURES, table(("", ""), list(failpoints.lines(totals.failures)))]
+    if totals.moved is not None:
+        parts += ["## A clock that is moved", MOVED, table(("", ""), list(clocks.lines(totals.moved)))]
     if totals.power is not None:
         parts += ["## Power failures", POWER, table(("", ""), list(_power(totals.power)))]
         parts.append(table(("wrong", "states", "meaning"), list(_power_wrong(totals.power))))

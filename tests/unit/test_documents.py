@@ -192,7 +192,7 @@ def test_the_data_directorys_examples_are_what_the_code_reads() -> None:
     assert (record.seq, len(record.payload), decode_row(record.payload).match_id) == (1, 227, "derby")
     assert f"0x{crc32(segment[:20]):08x}" in page
 
-    found = re.findall(r'^\{"upto".*\}$', page, re.MULTILINE)
+    found = re.findall(r'^\{"beyond".*\}$', page, re.MULTILINE)
     assert [msgspec.json.decode(line, type=checkpoint.Checkpoint).confirmed for line in found] == [3]
 
     lines = re.findall(r"^([0-9a-f]{8}) (\{.*\})$", re.sub(r"⏎\n\s*", "", page), re.MULTILINE)

@@ -1,7 +1,7 @@
 # ruff: noqa: S608 (names are constants; text of others enters by heredoc() only)
 """The statements of :mod:`shards.reads.large.matches`: one match that is too large to be read row by row.
 
-Each part of the table carries counts of its own rows (projection "curve"), so a sum over the parts counts every copy
+Each part of the table carries counts of its own rows (projection "tempo"), so a sum over the parts counts every copy
 of every event. An event is *contested* if it may have more than one row, if it may be withdrawn, or if it is a
 highlight. All rows of contested events are taken off the sum again, and for each the row that stands is added.
 
@@ -38,7 +38,7 @@ _STATE = f"""SELECT concat(_part, ':', toString(count())), {Said.PART:d} FROM {{
     {Said.TABLE:d} FROM system.tables WHERE database = {{database}} AND name = {{table}}"""
 _CONTESTED = """CREATE OR REPLACE TEMPORARY TABLE contested ENGINE = Memory AS
   SELECT event_id, named FROM ({sources})"""
-# Written as in the projection "curve", because else ClickHouse does not use it.
+# Written as in the projection "tempo", because else ClickHouse does not use it.
 _SUMS = f"""SELECT intDiv(toUnixTimestamp64Milli(timestamp), {CURVE_BUCKET_MS}) AS tick, event_type, team_id,
     count() AS events, min(timestamp) AS earliest, max(timestamp) AS latest, max(received_at) AS newest
   FROM {{events}} WHERE match_id = {{match}} GROUP BY tick, event_type, team_id"""

@@ -358,7 +358,6 @@ async def test_where_no_version_is_noted_every_step_is_taken(store: Store, lost:
 async def test_rows_of_an_older_release_get_what_makes_reads_fast(store: Store, version: int) -> None:
     await store.insert_direct(batch([event() for _ in range(5)]))
     if version == 1:
-        await alter(store, "DROP PROJECTION curve")
         await alter(store, "DROP INDEX kinds")
     if version <= 2:
         await alter(store, "DROP INDEX matches")
@@ -377,8 +376,6 @@ async def test_rows_of_an_older_release_get_what_makes_reads_fast(store: Store, 
     assert await store.fetch(f"SELECT count(), sum(momentum) FROM events GROUP BY match_id {forced}'tempo'") == [
         (6, 6 * 187)
     ]
-    await alter(store, "DROP PROJECTION tempo")
-    assert await store.fetch(f"SELECT count() FROM events GROUP BY match_id {forced}'curve'") == [(6,)]
 
 
 async def test_highlights_of_an_older_release_are_whole_before_and_after_they_are_rewritten(store: Store) -> None:

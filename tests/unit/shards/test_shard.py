@@ -256,6 +256,43 @@ async def test_no_row_is_confirmed_that_is_not_pending(settings: ShardSettings) 
         assert (now.confirmed, now.pending, now.unaccounted) == (2, 1, 0)
 
 
+async def test_an_attempt_whose_confirmation_failed_in_its_middle_is_not_confirmed_under_its_number_again(
+    settings: ShardSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(_: object) -> int:
+        raise MemoryError
+
+    async with in_an_outage(settings) as shards:
+        await shards.append(events(shards, 3))
+        [shard] = shards._shards
+        steps = shard.flusher._steps
+        with monkeypatch.context() as patch:
+            patch.setattr(shard.pending, "remove", failing)
+            assert not steps._confirm(Attempt(1, [1, 2], shard.pending.rows([1])[0])), "its rows are sent again"
+        assert steps._confirm(Attempt(2, [1, 2], shard.pending.rows([1])[0]))
+        now = shards.snapshot()
+        assert (now.confirmed, now.pending, now.unaccounted) == (2, 1, 0)
+
+
+async def test_durable_rows_that_could_not_be_taken_in_are_read_from_the_log(
+    settings: ShardSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> None:
+        raise MemoryError
+
+    async with in_an_outage(settings) as shards:
+        [shard] = shards._shards
+        with monkeypatch.context() as patch:
+            patch.setattr(shard.pending, "add_durable", failing)
+            with pytest.raises(WalFailed):
+                await shards.append(events(shards, 2))
+        await accepted(shards, events(shards, 1))
+        now = shards.snapshot()
+        assert (now.appended, now.pending, now.unaccounted, now.wal_error) == (3, 3, 0, "")
+        await shard.flusher._steps.load()
+        assert (shard.pending.seqs(), shard.pending.unread) == ([1, 2, 3], 0)
+
+
 async def test_rows_that_do_not_follow_the_last_one_are_refused(settings: ShardSettings) -> None:
     async with in_an_outage(settings) as shards:
         await shards.append(events(shards, 2))

@@ -12,6 +12,7 @@ from zlib import crc32
 import pytest
 
 from shards.deadletters.file import DeadLetterFile, FiledLetter
+from shards.events import letter_crc
 from tests.logged import lines_of
 from tests.unit.shards.wal.disk_calls import Call, calls_below, first
 
@@ -296,7 +297,7 @@ async def test_a_letter_of_the_release_before_is_read_as_a_row_of_this_one(path:
     before, now = b'{"match_id":"m","received_ns":5}', b'{"match_id":"m","received_ns":5,"order_ns":5}'
     await file.put_aside(seq=1, row=before, code=469, error="c")
     await file.settle("3-1", "requeued", row=before, again=(3, 2))
-    assert opened(path).rows_after(0) == {(1, crc32(now))}
+    assert opened(path).rows_after(0) == {(1, letter_crc(now))}
     for one in (file, opened(path)):
         [filed] = everything(one)
         assert filed.settlement is not None

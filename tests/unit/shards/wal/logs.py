@@ -1,6 +1,9 @@
 """Logs of tests: on real files, with rows that tell their number."""
 
+import struct
+from collections.abc import Sequence
 from pathlib import Path
+from zlib import crc32
 
 import attrs
 
@@ -52,3 +55,23 @@ def read_all(log: ShardLog, *, after: int = 0) -> list[tuple[int, bytes]]:
 
 def segment_files(directory: Path) -> list[Path]:
     return sorted(directory.glob("*.wal"))
+
+
+OLD_ROW = (
+    b'{"match_id":"m1","event_id":"id-%d","event_type":"pass","timestamp":1,"team_id":"1","player_id":"",'
+    b'"metadata":"{}","received_ns":%d}'
+)
+
+
+def old_row(number: int) -> bytes:
+    return OLD_ROW % (number, number)
+
+
+def old_segment(first_seq: int, rows: Sequence[bytes]) -> bytes:
+    """Return a segment as the release before wrote it, by the letter of its format."""
+    body = struct.pack("<8sIQ", b"FFWAL01\n", 0, first_seq)
+    content = body + struct.pack("<I", crc32(body))
+    for seq, payload in enumerate(rows, first_seq):
+        body = struct.pack("<IQ", len(payload), seq)
+        content += body + struct.pack("<I", crc32(payload, crc32(body))) + payload
+    return content

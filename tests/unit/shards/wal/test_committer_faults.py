@@ -189,6 +189,30 @@ async def test_a_disk_is_tried_again_whatever_the_last_try_raised(log: FaultyLog
         assert (await committer.submit(log, [row(1)], durable), observer.tasks) == (1, [])
 
 
+async def test_whose_report_was_lost_is_answered_with_the_next(log: FaultyLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    durable = Durable()
+    async with running() as committer:
+        report, failures = committer._reports.report, [MemoryError()]
+
+        def failing(*args: Any) -> None:
+            if failures:
+                raise failures.pop()
+            report(*args)
+
+        monkeypatch.setattr(committer._reports, "report", failing)
+        said: list[str] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(str(context)))
+        lost = committer.submit(log, [row(1), row(2)], durable)
+        async with asyncio.timeout(30):
+            while failures:
+                await asyncio.sleep(0.01)
+            assert await committer.submit(log, [row(3)], durable) == 3
+        assert await lost == 1
+        assert len(said) == 1
+        assert "id-1" not in said[0], "no log may hold a row"
+        assert (durable.rows, committer.queued_bytes) == ({1: row(1), 2: row(2), 3: row(3)}, 0)
+
+
 @pytest.mark.parametrize("error", [SystemExit(1), StopIteration()], ids=repr)
 async def test_what_ends_the_thread_does_not_end_the_event_loop(
     log: FaultyLog, monkeypatch: pytest.MonkeyPatch, error: BaseException

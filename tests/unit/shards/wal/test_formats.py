@@ -2,7 +2,6 @@
 
 import errno
 import struct
-from collections.abc import Sequence
 from pathlib import Path
 from zlib import crc32
 
@@ -23,26 +22,7 @@ from shards.wal.record import (
 )
 from shards.wal.segment import SegmentReader
 from tests.syscalls import Recorder
-from tests.unit.shards.wal.logs import append, open_log, read_all, reopened, row
-
-OLD_ROW = (
-    b'{"match_id":"m1","event_id":"id-%d","event_type":"pass","timestamp":1,"team_id":"1","player_id":"",'
-    b'"metadata":"{}","received_ns":%d}'
-)
-
-
-def old_row(number: int) -> bytes:
-    return OLD_ROW % (number, number)
-
-
-def old_segment(first_seq: int, rows: Sequence[bytes]) -> bytes:
-    """Return a segment as the release before wrote it, by the letter of its format."""
-    body = struct.pack("<8sIQ", b"FFWAL01\n", 0, first_seq)
-    content = body + struct.pack("<I", crc32(body))
-    for seq, payload in enumerate(rows, first_seq):
-        body = struct.pack("<IQ", len(payload), seq)
-        content += body + struct.pack("<I", crc32(payload, crc32(body))) + payload
-    return content
+from tests.unit.shards.wal.logs import append, old_row, old_segment, open_log, read_all, reopened, row
 
 
 def other_record(seq: int, *, kind: int, flags: int) -> bytes:

@@ -8,12 +8,12 @@ import signal
 import threading
 import time
 from pathlib import Path
-from zlib import crc32
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shards.events import letter_crc
 from shards.wal.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from shards.wal.log import ShardLog
 from shards.wal.reader import LogReader
@@ -100,7 +100,7 @@ def test_a_row_that_was_confirmed_after_all_is_no_dead_letter_besides(tmp_path: 
     log.truncate(Checkpoint(beyond=((2, 2),)))
     log.close()
     again = ShardLog(tmp_path, shard=0, segment_max_bytes=1 << 20)
-    recovery = again.recover(letters_after=lambda _: {(2, crc32(row(2))), (3, crc32(row(3)))})
+    recovery = again.recover(letters_after=lambda _: {(2, letter_crc(row(2))), (3, letter_crc(row(3)))})
     assert (recovery.pending.total(), recovery.dead, recovery.damaged) == (1, {3}, ())
 
 

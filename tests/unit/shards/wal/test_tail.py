@@ -218,3 +218,17 @@ def test_files_that_are_not_ours_are_passed_over_and_named(tmp_path: Path, caplo
     [line] = lines_of(caplog, "unknown files passed over")
     assert line["names"] == ["000000000009.wal.bak", "9.wal", "copy.wal", "notes.txt"]
     assert len(list(tmp_path.glob("[0-9]" * 12 + ".wal"))) == 2
+
+
+def test_a_damaged_end_that_is_known_to_have_been_durable_is_no_torn_end_and_stays_as_it_is(tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    append(log, row(1), row(2))
+    log.seal()
+    log.close()
+    [path] = segment_files(tmp_path)
+    spoil(path, 2)
+    content = path.read_bytes()
+    log, recovery = reopened(tmp_path)
+    assert lost(log, recovery) == 1
+    assert path.read_bytes() == content
+    assert append(log, row(3)) == 3
