@@ -49,10 +49,14 @@ class Worker:
 
     def __init__(self, tree: Path, environment: Mapping[str, str]) -> None:
         self._tree = tree
-        self._process = subprocess.Popen(
+        self._environment = environment
+        self._process = self._start()
+
+    def _start(self) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
             [sys.executable, "-m", "tests.mutants.fork"],
-            cwd=tree,
-            env={**os.environ, **environment, "PYTHONPATH": str(tree)},
+            cwd=self._tree,
+            env={**os.environ, **self._environment, "PYTHONPATH": str(self._tree)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -66,14 +70,23 @@ class Worker:
 
     def run(self, limits_s: Mapping[str, float], *, usual_s: float) -> str:
         """Run tests until one fails; return its name, "time" if there was no end, "" if all pass."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps([30 + 4 * usual_s, limits_s]) + "\n")
-        self._process.stdin.flush()
-        code, failed = json.loads(self._process.stdout.readline())
+        request = json.dumps([30 + 4 * usual_s, limits_s])
+        if not (answer := self._asked(request)):  # a test, or somebody else, has killed it
+            self.close()
+            self._process = self._start()
+            answer = self._asked(request)
+        code, failed = json.loads(answer)
         if code == OUT_OF_TIME:
             return "time"
         return failed or (f"the end of pytest with {code}" if code else "")
+
+    def _asked(self, request: str) -> str:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(f"{request}\n")
+            self._process.stdin.flush()
+        return self._process.stdout.readline()
 
     @contextmanager
     def changed(self, mutant: Mutant) -> Iterator[None]:
@@ -89,7 +102,8 @@ class Worker:
     def close(self) -> None:
         """End the process."""
         assert self._process.stdin is not None
-        self._process.stdin.close()
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
         self._process.wait()
 
 

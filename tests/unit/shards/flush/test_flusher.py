@@ -12,6 +12,7 @@ import pytest
 from shards.errors import RowsRefused, SchemaMismatch, StoreError, StoreFailed, StoreUnavailable
 from shards.flush import flusher, gate
 from shards.flush.gate import StoreGate
+from shards.flush.steps import Step
 from shards.observer import Observer
 from shards.tasks.watch import Watch
 from shards.wal.checkpoint import read_checkpoint
@@ -168,6 +169,18 @@ async def test_a_flusher_that_starts_anew_sends_what_is_in_memory_again_and_answ
     await asyncio.wait_for(waiting, DEADLINE_S)
     [line] = lines_of(caplog, "flusher starts anew")
     assert (line["shard"], line["rows"]) == (0, 2)
+    one.shard.close()
+
+
+async def test_a_step_that_is_due_does_not_hurry_the_others(tmp_path: Path) -> None:
+    one = OneShard(tmp_path, flush_interval_ms=900, checkpoint_interval_ms=0)
+    one.accept(1)
+    await one.steps.take(Step.SEND)
+    one.accept(1)
+    one.store.calls.clear()
+    await one.flusher._work()
+    assert one.store.calls == ["flush_buffer", "landed"]
+    assert one.steps.unsent == 1
     one.shard.close()
 
 
