@@ -107,8 +107,12 @@ class ReceiptClock:
         return order_ns
 
     def to_reserve_ns(self) -> int:
-        """Return the order up to which the next checkpoint should reserve orders."""
-        return max(self._last_ns, self._least_ns, self.now_ns()) + RESERVE_AHEAD_NS
+        """Return the order up to which the next checkpoint should reserve orders, never less than is reserved.
+
+        The checkpoint takes the place of one that may hold the present reservation, whose orders may be given out yet.
+        """
+        ahead_ns = max(self._last_ns, self._least_ns, self.now_ns()) + RESERVE_AHEAD_NS
+        return max(ahead_ns, self._reserved_ns)
 
     def reserve(self, upto_ns: int) -> None:
         """Note that no order up to ``upto_ns`` is given out by a later start; a lower one than before has no effect."""

@@ -64,6 +64,20 @@ def test_orders_go_on_within_the_reservation_where_no_other_one_comes(clock: Rec
     assert reserved - RESERVE_AHEAD_NS < last <= reserved - HEADROOM_NS + 2 * RESERVE_AHEAD_NS // S_NS
 
 
+def test_a_checkpoint_reserves_no_less_than_the_one_that_it_replaces(clock: ReceiptClock, clocks: Clocks) -> None:
+    """Between the two the clock was set back. Orders up to the first reservation may come yet, and a start sees one."""
+    clocks.set_wall(HOUR_S)
+    clock.reserve(clock.to_reserve_ns())
+    clocks.set_wall(-HOUR_S)
+    clock.reserve(on_disk := clock.to_reserve_ns())
+    clocks.set_wall(HOUR_S)
+    given = clock.order_ns()
+    again = ReceiptClock()
+    again.raise_to(on_disk)
+    clocks.set_wall(-HOUR_S)
+    assert again.order_ns() > given
+
+
 def test_a_start_gives_out_no_order_of_before(clock: ReceiptClock, clocks: Clocks) -> None:
     clocks.set_wall(HOUR_S)
     clock.reserve(clock.to_reserve_ns())
