@@ -33,13 +33,13 @@ class Tally:
         moved_at: when a row was last counted here, on the monotonic clock; at first, when the tally was made.
     """
 
-    confirmed: int
-    dead_lettered: int
-    damaged: int
-    confirmed_beyond: tuple[Run, ...]
-    dead: set[int]
-    dead_beyond: set[int]
-    damaged_beyond: tuple[Run, ...]
+    confirmed: int = 0
+    dead_lettered: int = 0
+    damaged: int = 0
+    confirmed_beyond: tuple[Run, ...] = ()
+    dead: set[int] = attrs.field(factory=set)
+    dead_beyond: set[int] = attrs.field(factory=set)
+    damaged_beyond: tuple[Run, ...] = ()
     moved_at: float = attrs.field(factory=monotonic, init=False)
 
     def note_confirmed(self, runs: Sequence[Run], *, rows: int) -> None:

@@ -469,15 +469,7 @@ async def test_a_recovery_that_is_cancelled_begins_again(
 
 def test_an_older_checkpoint_counts_only_what_lies_behind_it(settings: ShardSettings) -> None:
     """What it counts already must not be added again, whether or not the tally was told that it was written."""
-    tally = Tally(
-        confirmed=0,
-        dead_lettered=0,
-        damaged=0,
-        confirmed_beyond=(),
-        dead=set(),
-        dead_beyond=set(),
-        damaged_beyond=(),
-    )
+    tally = Tally()
     tally.note_dead(1)
     tally.note_damaged(((2, 3),))
     first = tally.checkpoint(Checkpoint(), upto=3)

@@ -42,15 +42,7 @@ class Restarted:
         log = ShardLog(directory, shard=0, segment_max_bytes=1 << 20)
         log.recover()
         pending = PendingRows(max_rows=max_rows, max_bytes=1 << 20)
-        tally = Tally(
-            confirmed=0,
-            dead_lettered=0,
-            damaged=0,
-            confirmed_beyond=(),
-            dead=set(),
-            dead_beyond=set(),
-            damaged_beyond=(),
-        )
+        tally = Tally()
         made = cls(log, pending, tally, Loader(log, pending, tally, max_rows=ROOM, threads=Threads()))
         made._append(count)
         pending.recover(upto=0, last_seq=count, unread=Counter(m=count), age_s=0.0)

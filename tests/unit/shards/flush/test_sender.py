@@ -238,15 +238,7 @@ async def test_a_search_that_finds_no_row_that_gets_in_is_given_up(one: OneShard
 
 
 def suspicions() -> tuple[Suspicions, Tally]:
-    tally = Tally(
-        confirmed=0,
-        dead_lettered=0,
-        damaged=0,
-        confirmed_beyond=(),
-        dead=set(),
-        dead_beyond=set(),
-        damaged_beyond=(),
-    )
+    tally = Tally()
     return Suspicions(tally), tally
 
 

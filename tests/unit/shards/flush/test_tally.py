@@ -11,18 +11,6 @@ LAST = 30
 FATES = st.lists(st.sampled_from(["confirmed", "dead", "damaged", "waits"]), min_size=LAST, max_size=LAST)
 
 
-def fresh() -> Tally:
-    return Tally(
-        confirmed=0,
-        dead_lettered=0,
-        damaged=0,
-        confirmed_beyond=(),
-        dead=set(),
-        dead_beyond=set(),
-        damaged_beyond=(),
-    )
-
-
 def numbers(fates: list[str], fate: str, *, upto: int = LAST) -> list[int]:
     return [number for number, found in enumerate(fates, 1) if found == fate and number <= upto]
 
@@ -31,7 +19,7 @@ def numbers(fates: list[str], fate: str, *, upto: int = LAST) -> list[int]:
 def test_a_checkpoint_counts_what_it_covers_and_names_what_was_confirmed_behind_it(
     fates: list[str], order: list[int], step: int
 ) -> None:
-    tally, checkpoint = fresh(), Checkpoint(confirmed=0)
+    tally, checkpoint = Tally(), Checkpoint(confirmed=0)
     for place, number in enumerate(order, 1):
         match fates[number - 1]:
             case "confirmed":
