@@ -53,8 +53,9 @@ strace:
 	else echo 'no strace found: install it to hold the recorder of system calls against it' >&2; fi
 
 # Three processes, also on two cores: tests wait more than they work. A file stays with one, for what its tests share.
+# Those that take long begin first (tests/conftest.py), not those with the most tests.
 test: $(INSTALLED) $(CLICKHOUSE) browser proxies strace ## run all tests, against a real ClickHouse, with coverage
-	$(BIN)/python -m pytest -n 3 --dist loadfile --cov --cov-report=term --cov-report=xml
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-report=xml
 	$(BIN)/python -m coverage report --include='shards/*' --fail-under=90
 
 # How long, and what to repeat: make torture MINUTES=30 SEED=1

@@ -14,6 +14,16 @@ from tests.clickhouse import ClickHouseServer
 from tests.statements import drop_database
 
 
+LONG = ("upgrade", "power", "faults")
+"""Folders of few tests that take long. They begin first, so that no process is left with one of them at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of :data:`LONG` first; all others stay in their order."""
+    first = tuple(Path(__file__).parent / folder for folder in LONG)
+    items.sort(key=lambda item: not any(item.path.is_relative_to(folder) for folder in first))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _lines_reach_caplog() -> None:
     """Lines go to `logging`, as in the service: tests/logged.py reads them from there."""
