@@ -13,7 +13,6 @@ from shards.stores.server import ServerStore
 from tests.clickhouse import ClickHouseServer
 from tests.statements import drop_database
 
-
 LONG = ("upgrade", "power", "faults")
 """Folders of few tests that take long. They begin first, so that no process is left with one of them at the end."""
 
