@@ -26,7 +26,12 @@ NO_IDENTIFIER = Identifier("")
 NO_TIMESTAMP = Timestamp(0)
 """The value of an absent time; it lies before any that is allowed."""
 
-CANONICAL_UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
+_CANONICAL = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
+CANONICAL_UUID = re.compile(_CANONICAL)
+NIL_UUID = "00000000-0000-0000-0000-000000000000"
+"""What an id that was never set looks like, so that all events of such a client would be one; where a row has to name
+an event and names none, the store holds it, too.
+"""
 UUID_EXAMPLE = "0190a6e4-7c1e-7d3a-9b5f-2f6f0c4d8e21"
 MATCH_ID_MAX_CHARS = 128
 IDENTIFIER_MAX_CHARS = 64
@@ -35,13 +40,15 @@ FUTURE_MAX = timedelta(hours=24)
 _NULL = b"null"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_SECOND_MS = 1000
+_DAY_MS = 86_400 * _SECOND_MS
 _EARLIEST_MS = (datetime(2000, 1, 1, tzinfo=UTC) - _EPOCH) // _MILLISECOND
 _FUTURE_MAX_MS = FUTURE_MAX // _MILLISECOND
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _INTEGER = re.compile(rb"-?[0-9]+")
-_UUID_OTHER = re.compile(r"(?:urn:uuid:)?(?:\{[0-9a-f-]{36}\}|[0-9a-f-]{36}|[0-9a-f]{32})", re.IGNORECASE)
+_OTHER_UUID = re.compile(rf"(?i:urn:uuid:){_CANONICAL}|\{{{_CANONICAL}\}}|[0-9a-fA-F]{{32}}")
 _ISO_8601 = re.compile(
-    r"[0-9]{4}(-?)[0-9]{2}\1[0-9]{2}[T ][0-9]{2}(:?)[0-9]{2}(?:\2[0-9]{2}(?:[.,][0-9]+)?)?"
+    r"[0-9]{4}(-?)[0-9]{2}\1[0-9]{2}[T ][0-9]{2}(:?)[0-9]{2}(?:\2(?P<second>[0-9]{2})(?:[.,][0-9]+)?)?"
     r"(?P<offset>Z|[+-][0-9]{2}(?::?[0-9]{2})?)?",
     re.IGNORECASE,
 )
@@ -87,13 +94,19 @@ def parse_event_id(raw: msgspec.Raw, _: object = None) -> EventId:
         return NO_EVENT_ID
     text = _string(raw, "a UUID string")
     if CANONICAL_UUID.fullmatch(text):
-        return EventId(text.lower())
-    if _UUID_OTHER.fullmatch(text):
-        try:
-            return EventId(str(uuid.UUID(text.lower())))
-        except ValueError:
-            pass
-    raise FieldError(f"{shown(text)} is not a UUID; send one such as {UUID_EXAMPLE}")
+        event_id = text.lower()
+    elif _OTHER_UUID.fullmatch(text):
+        event_id = str(uuid.UUID(text.lower()))
+    else:
+        raise FieldError(f"{shown(text)} is not a UUID; send one such as {UUID_EXAMPLE}")
+    return EventId(not_nil(event_id))
+
+
+def not_nil(event_id: str) -> str:
+    """Return a canonical UUID unless it is the nil one, for which FieldError is raised."""
+    if event_id == NIL_UUID:
+        raise FieldError("is the nil UUID, as an id that was never set; give each event an id of its own")
+    return event_id
 
 
 def parse_identifier(raw: msgspec.Raw, _: object = None) -> Identifier:
@@ -156,17 +169,27 @@ def raw_is_null(raw: msgspec.Raw) -> bool:
 
 
 def milliseconds_of(text: str) -> int:
-    """Return the moment that an ISO 8601 text names, in ms since the epoch. FieldError: it names none, or no offset."""
+    """Return the moment that an ISO 8601 text names, in ms since the epoch. FieldError: it names none, or no offset.
+
+    A leap second, ``23:59:60`` in UTC, is the second after it, with its fraction, because Unix time has no other.
+    """
     match = _ISO_8601.fullmatch(text)
     if match is None:
         raise FieldError(f"{shown(text)} is not a time; send {_TIMESTAMP_FORM}")
     if match["offset"] is None:
         raise FieldError(f"{shown(text)} has no offset; send {_TIMESTAMP_FORM}")
+    leap = match["second"] == "60"
+    start, end = match.span("second")
     try:
-        moment = datetime.fromisoformat(text.upper())
+        moment = datetime.fromisoformat((f"{text[:start]}59{text[end:]}" if leap else text).upper())
     except ValueError:
         raise FieldError(f"{shown(text)} names no existing date, time or offset; send {_TIMESTAMP_FORM}") from None
-    return (moment - _EPOCH) // _MILLISECOND
+    milliseconds = (moment - _EPOCH) // _MILLISECOND
+    if not leap:
+        return milliseconds
+    if (milliseconds + _SECOND_MS) % _DAY_MS >= _SECOND_MS:
+        raise FieldError(f"{shown(text)} is no leap second: these are at 23:59:60 UTC")
+    return milliseconds + _SECOND_MS
 
 
 def _string(raw: msgspec.Raw, wanted: str) -> str:

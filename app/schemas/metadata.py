@@ -13,7 +13,7 @@ from typing import NewType
 import msgspec
 
 from app.schemas.faults import FieldError, shown
-from app.schemas.fields import CANONICAL_UUID, UUID_EXAMPLE, is_absent, text_of
+from app.schemas.fields import CANONICAL_UUID, UUID_EXAMPLE, is_absent, not_nil, text_of
 
 Metadata = NewType("Metadata", str)
 """JSON text of an object."""
@@ -71,6 +71,7 @@ def check_retraction(fields: Mapping[str, msgspec.Raw]) -> None:
     # It is kept as sent and compared in ClickHouse, so its spelling may differ from ours in case only.
     if not CANONICAL_UUID.fullmatch(text_of(named) or ""):
         raise FieldError(f"must be the eventId of the event that is withdrawn, such as {UUID_EXAMPLE}")
+    not_nil(text_of(named) or "")
 
 
 def check_readable(metadata: Metadata) -> None:

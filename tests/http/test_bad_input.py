@@ -21,6 +21,7 @@ from tests.http.service import Reply, Service
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 NDJSON = "application/x-ndjson"
+NIL = "00000000-0000-0000-0000-000000000000"
 GOOD = {"matchId": "m", "eventType": "view"}
 _matches = (f"bad-input-{number}" for number in count())
 
@@ -60,6 +61,8 @@ BAD_EVENTS = {
     "time before 2000": (event(timestamp="1970-01-01T00:00:00Z"), "before the year 2000"),
     "event id is no UUID": (event(eventId="1"), "$.eventId '1' is not a UUID"),
     "event id is a number": (event(eventId=1), "$.eventId must be a UUID"),
+    "event id is the nil UUID": (event(eventId=NIL), "$.eventId is the nil UUID"),
+    "event id has odd hyphens": (event(eventId="-".join(["0190a6e4"] * 4)), "is not a UUID"),
     "goal without team": (event(eventType="goal"), "$.teamId is required for goal"),
     "team is a boolean": (event(teamId=True), "$.teamId must be a string or an integer"),
     "team is a fraction": (event(teamId=1.5), "$.teamId must be a string or an integer"),
@@ -76,6 +79,11 @@ BAD_EVENTS = {
     "nested without end": (with_metadata(b'{"a":' * 20_000 + b"1" + b"}" * 20_000), "nested too deep"),
     "reserved key": (event(metadata={"_unmapped": {}}), "$.metadata must not have the key _unmapped"),
     "retraction of nothing": (event(eventType="retraction"), "$.metadata.eventId is required"),
+    "retraction of the nil UUID": (
+        event(eventType="retraction", metadata={"eventId": NIL}),
+        "$.metadata.eventId is the nil UUID",
+    ),
+    "second 60 within a day": (event(timestamp="2024-01-15T12:30:60Z"), "is no leap second"),
     "retraction of no UUID": (event(eventType="retraction", metadata={"eventId": "1"}), "$.metadata.eventId must be"),
     "NaN": (with_metadata(b'{"x":NaN}'), "NaN is no JSON number"),
     "Infinity": (with_metadata(b'{"x":-Infinity}'), "Infinity is no JSON number"),
