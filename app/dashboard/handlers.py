@@ -26,6 +26,7 @@ from app.live import Message, UnknownMatch
 from app.schemas.faults import FieldError
 from app.schemas.fields import checked_match_id
 from app.web.event_stream import event_stream
+from app.web.head.checks import check_dates
 from app.web.headers import PAGE_HEADERS
 from app.web.keys import MATCH_ID
 from app.web.problems import Problem
@@ -105,6 +106,7 @@ async def static(request: web.Request) -> web.StreamResponse:
     path = request.app[STATIC_FILES].get(request.match_info["path"])
     if path is None:
         raise web.HTTPNotFound
+    check_dates(request)
     headers = {
         hdrs.CONTENT_TYPE: STATIC_TYPES[path.suffix] + "; charset=utf-8",
         hdrs.CACHE_CONTROL: "no-cache",

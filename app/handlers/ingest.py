@@ -26,6 +26,7 @@ from app.schemas.events import Origin
 from app.schemas.faults import Fault, InvalidEventError
 from app.times import iso_ms
 from app.web.body import NDJSON_TYPES, body_format, open_body, read_body, too_large, unsupported_type
+from app.web.head.checks import IDEMPOTENCY_KEY
 from app.web.keys import MATCH_ID
 from app.web.problems import Problem
 from app.web.refusals import refuse, refused
@@ -36,7 +37,6 @@ ERRORS_MAX = 10_000
 
 BULK_ERRORS_MAX = 100
 KEY_MAX_CHARS = 255
-IDEMPOTENCY_KEY = "Idempotency-Key"
 
 _BLANK = b" \t\r\n"
 
@@ -214,12 +214,14 @@ def _asked(request: web.Request, *, match_in_path: bool) -> tuple[Origin, Acknow
     """Return what path, headers and query ask for; raise Problem 400 that names everything at fault in them."""
     faults = faults_of(request)
     match_id = path_match_id(request, faults) if match_in_path else None
-    key = request.headers.get(IDEMPOTENCY_KEY)
-    if key is not None and not 0 < len(key) <= KEY_MAX_CHARS:
+    key, *more = request.headers.getall(IDEMPOTENCY_KEY, ("",))
+    if more:
+        faults.append(Fault(IDEMPOTENCY_KEY, "must be given once"))
+    elif IDEMPOTENCY_KEY in request.headers and not 0 < len(key) <= KEY_MAX_CHARS:
         faults.append(Fault(IDEMPOTENCY_KEY, f"must have 1 to {KEY_MAX_CHARS} characters; leave it out otherwise"))
     acknowledgement = requested_acknowledgement(request, faults)
     refuse(faults)
-    return Origin(match_id=match_id, idempotency_key=key or ""), acknowledgement
+    return Origin(match_id=match_id, idempotency_key=key), acknowledgement
 
 
 def _none_valid(batch: CheckedEvents, *, empty: str, members: dict[str, Any] | None = None) -> Problem:

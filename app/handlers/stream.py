@@ -9,6 +9,7 @@ from app.context import CONTEXT
 from app.handlers.parameters import faults_of, path_match_id
 from app.live import Subscription, UnknownMatch
 from app.web.event_stream import event_stream
+from app.web.head.checks import LAST_EVENT_ID
 from app.web.refusals import refuse, unknown_match
 
 HEARTBEAT_S = 15.0
@@ -27,7 +28,7 @@ async def match_stream(request: web.Request) -> web.StreamResponse:
     faults = faults_of(request)
     match_id = path_match_id(request, faults)
     refuse(faults)
-    seen = request.headers.get("Last-Event-ID") or request.query.get("lastEventId", "")
+    seen = request.headers.get(LAST_EVENT_ID) or request.query.get("lastEventId", "")
     try:
         async with request.app[CONTEXT].live.subscribe(match_id, last_event_id=seen) as messages:
             return await _send(request, messages)

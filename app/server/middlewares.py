@@ -14,12 +14,12 @@ from app.observability.logs import note_request
 from app.openapi.queries import check_query
 from app.web.compression import compress
 from app.web.conditional import validated
+from app.web.head.checks import REQUEST_ID_HEADER, check_headers
 from app.web.keys import MATCH_ID, REQUEST_ID
 from app.web.problems import Problem, problem_response
 from app.web.refusals import refused
 from shards import StoreError, Unavailable
 
-REQUEST_ID_HEADER = "X-Request-ID"
 SERVER = "fanfinity"
 """The ``Server`` header, in place of the names and versions of what the service is built with."""
 
@@ -45,6 +45,7 @@ async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
     began = time.perf_counter()
     _identify(request)
     try:
+        check_headers(request)
         check_query(request)
         response = await handler(request)
     except Exception as error:

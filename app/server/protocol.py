@@ -1,27 +1,19 @@
-"""The HTTP server below the application: requests that never reach a handler, and clients that hold a connection."""
+"""The HTTP server below the application: where it listens, and how many connections it holds."""
 
 import asyncio
 import resource
 import socket
-import struct
 import sys
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from http import HTTPStatus
-from typing import Any, cast
+from typing import Any
 
-import attrs
-import msgspec
-import structlog
-import uuid_utils
 from aiohttp import hdrs, web
 from aiohttp.http import RawRequestMessage
-from aiohttp.http_exceptions import LineTooLong
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from app.server.middlewares import REQUEST_ID_HEADER, SERVER
-from app.web.problems import CONTENT_TYPE, Problem, problem_response
+from app.server.connection import Server
+from app.web.head.expectation import note_expectation
 from app.web.timeouts import Timeouts
 
 RESERVED_FILES = 512
@@ -35,17 +27,6 @@ LISTENERS = 8
 """Listeners on one socket. libuv, and so uvloop, accepts one connection for each in a round of the event loop
 (libuv#3696), so with one a crowd would wait for seconds while every round has dozens of requests.
 """
-
-FULL_RETRY_AFTER_S = 5
-FULL_LOG_INTERVAL_S = 10.0
-
-_TOO_LONG = "The path with its query, or a header, is longer than the 8190 bytes that are read: shorten it."
-_MALFORMED = "The request is not valid HTTP"
-_MEND = "mend its first line, its headers or its chunks."
-_CONTINUE = "100-continue"
-_LINGER_NOT = struct.pack("ii", 1, 0)
-
-_log = structlog.stdlib.get_logger(__name__)
 
 
 def connections_for(files: int) -> int:
@@ -107,152 +88,11 @@ class ServiceRunner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         plain = await super()._make_server()
-        make_request = _without_odd_expectations(plain.request_factory)
-        server = _Server(plain.request_handler, request_factory=make_request, **self._kwargs)
+        make_request = _without_expectations(plain.request_factory)
+        server = Server(plain.request_handler, request_factory=make_request, **self._kwargs)
         server.timeouts = self._timeouts
         server.connections_max = self._connections_max
         return server
-
-
-class _Server(web.Server):
-    timeouts: Timeouts
-    connections_max: int
-    _full_logged_s = float("-inf")
-
-    def __call__(self) -> web.RequestHandler:
-        return _ClientConnection(self, loop=self._loop, **self._kwargs)
-
-    @property
-    def is_full(self) -> bool:
-        return len(self._connections) >= self.connections_max
-
-    def refuse(self, transport: asyncio.Transport) -> None:
-        """Tell a client that there is no room for it. It may miss that, because its request is not read."""
-        transport.write(_refusal())
-        transport.close()
-        if time.monotonic() - self._full_logged_s >= FULL_LOG_INTERVAL_S:
-            self._full_logged_s = time.monotonic()
-            _log.warning(
-                "connections refused",
-                open=len(self._connections),
-                open_max=self.connections_max,
-                remedy="allow more open files (ulimit -n), or find out who holds the connections",
-            )
-
-
-@attrs.define
-class _Timer:
-    """Calls something once, unless stopped before."""
-
-    _loop: asyncio.AbstractEventLoop
-    _handle: asyncio.TimerHandle | None = None
-
-    @property
-    def is_running(self) -> bool:
-        return self._handle is not None
-
-    def start(self, delay_s: float, call: Callable[[], None]) -> None:
-        self.stop()
-        self._handle = self._loop.call_later(delay_s, call)
-
-    def stop(self) -> None:
-        if self._handle is not None:
-            self._handle.cancel()
-            self._handle = None
-
-
-class _ClientConnection(web.RequestHandler):
-    """One connection.
-
-    aiohttp itself answers malformed HTTP in plain text, quotes it, and logs a traceback. It cuts off a client that
-    sends nothing for long, but waits for ever for one that does not take its answers.
-    """
-
-    __slots__ = ("_close_timer", "_head_timer", "_server", "_transport", "_unread_timer")
-
-    def __init__(self, server: _Server, **options: Any) -> None:
-        super().__init__(server, **options)
-        self._server = server
-        self._transport: asyncio.Transport | None = None  # kept until it is lost; aiohttp drops its own at the close
-        self._head_timer = _Timer(self._loop)
-        self._unread_timer = _Timer(self._loop)
-        self._close_timer = _Timer(self._loop)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        if self._server.is_full:
-            self._force_close = True  # whatever still comes is ignored
-            self._server.refuse(self._transport)
-        else:
-            super().connection_made(transport)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        for timer in (self._head_timer, self._unread_timer, self._close_timer):
-            timer.stop()
-        self._transport = None
-        super().connection_lost(exc)
-
-    async def start(self) -> None:
-        try:
-            await super().start()
-        finally:
-            # A closed transport waits until its last bytes are taken, however long that lasts.
-            if self._transport is not None:
-                self._close_timer.start(self._server.timeouts.unread_s, self._cut_off)
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if not self._awaits_request:
-            self._head_timer.stop()
-        elif data and not self._head_timer.is_running:
-            self._head_timer.start(self._server.timeouts.head_s, self._head_overdue)
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._unread_timer.start(self._server.timeouts.unread_s, self._cut_off)
-
-    def resume_writing(self) -> None:
-        self._unread_timer.stop()
-        super().resume_writing()
-
-    @property
-    def _awaits_request(self) -> bool:
-        return self._waiter is not None and not self._waiter.done()
-
-    def _cut_off(self) -> None:
-        """End the connection at once, and drop what still waits in the kernel, because nobody takes it."""
-        if self._transport is not None:
-            sock = self._transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
-            self._transport.abort()
-
-    def _head_overdue(self) -> None:
-        self._head_timer.stop()
-        if self._awaits_request:
-            self.force_close()
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        if isinstance(exc, ConnectionError):
-            raise exc
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return super().handle_error(request, status, exc, message)
-        _log.info("http malformed", remote=request.remote, error=type(exc).__name__)
-        problem = Problem(
-            status,
-            "Malformed HTTP",
-            _TOO_LONG if isinstance(exc, LineTooLong) else f"{_MALFORMED} ({HTTPStatus(status).phrase}): {_MEND}",
-            headers={REQUEST_ID_HEADER: str(uuid_utils.uuid7()), hdrs.SERVER: SERVER, hdrs.CONNECTION: "close"},
-            kind="malformed-http",
-        )
-        response = problem_response(request, problem)
-        response.force_close()
-        return response
 
 
 def _bound(family: int, address: tuple[Any, ...]) -> socket.socket:
@@ -269,30 +109,16 @@ def _bound(family: int, address: tuple[Any, ...]) -> socket.socket:
     return sock
 
 
-def _without_odd_expectations(make_request: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:
-    """Ignore an unknown ``Expect``, as RFC 9110 (10.1.1) allows, because aiohttp would answer 417 in plain text."""
+def _without_expectations(make_request: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:
+    """Take ``Expect`` out of requests, because aiohttp would answer it before a handler is called."""
 
     def make(message: RawRequestMessage, *others: Any) -> web.BaseRequest:
-        if message.headers.get(hdrs.EXPECT, _CONTINUE).lower() != _CONTINUE:
-            headers = CIMultiDict(message.headers)
-            headers.popall(hdrs.EXPECT)
-            message = message._replace(headers=CIMultiDictProxy(headers))
-        return make_request(message, *others)
+        if (expectation := message.headers.get(hdrs.EXPECT)) is None:
+            return make_request(message, *others)
+        headers = CIMultiDict(message.headers)
+        headers.popall(hdrs.EXPECT)
+        request = make_request(message._replace(headers=CIMultiDictProxy(headers)), *others)
+        note_expectation(request, expectation)
+        return request
 
     return make
-
-
-def _refusal() -> bytes:
-    detail = "The service has no room for another connection. Connect again after Retry-After."
-    problem = Problem(503, "Service unavailable", detail)
-    body = msgspec.json.encode(problem.body("/"))
-    lines = (
-        "HTTP/1.1 503 Service Unavailable",
-        f"{hdrs.CONTENT_TYPE}: {CONTENT_TYPE}",
-        f"{hdrs.CONTENT_LENGTH}: {len(body)}",
-        f"{hdrs.RETRY_AFTER}: {FULL_RETRY_AFTER_S}",
-        f"{hdrs.SERVER}: {SERVER}",
-        f"{REQUEST_ID_HEADER}: {uuid_utils.uuid7()}",
-        f"{hdrs.CONNECTION}: close",
-    )
-    return "\r\n".join([*lines, "", ""]).encode() + body

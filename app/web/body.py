@@ -12,6 +12,8 @@ from typing import Literal
 from aiohttp import StreamReader, hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from app.web.content_type import media_type
+from app.web.head.expectation import ask_for_body
 from app.web.problems import Problem
 from app.web.timeouts import Pace, Waiting
 
@@ -39,11 +41,16 @@ def body_format(request: web.BaseRequest, *, default: Format = "json") -> Format
         if hdrs.ORIGIN in request.headers:
             raise _unsupported("A page that sends events must name the Content-Type, such as application/json.")
         return default
-    if request.charset is not None and request.charset.lower() not in _CHARSETS:
-        raise _unsupported(f"The charset {request.charset[:40]!a} is not accepted; send UTF-8.")
-    if request.content_type in JSON_TYPES:
+    try:
+        type_, parameters = media_type(request.headers[hdrs.CONTENT_TYPE])
+    except ValueError as error:
+        raise _unsupported(f"The Content-Type is {error}; send one such as application/json.") from None
+    charset = parameters.get("charset", "utf-8")
+    if charset.lower() not in _CHARSETS:
+        raise _unsupported(f"The charset {charset[:40]!a} is not accepted; send UTF-8.")
+    if type_ in JSON_TYPES:
         return "json"
-    if request.content_type in NDJSON_TYPES:
+    if type_ in NDJSON_TYPES:
         return "ndjson"
     raise unsupported_type(JSON_TYPES | NDJSON_TYPES)
 
@@ -81,6 +88,7 @@ async def iter_body(
     request: web.BaseRequest, decompressor: "Decompressor | None", *, pace: Pace = PACE
 ) -> AsyncGenerator[bytes, None]:
     """Yield the body as it comes in, through ``decompressor`` if there is one."""
+    await ask_for_body(request)
     content = request.content
     waiting = Waiting(pace)
     try:

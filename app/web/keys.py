@@ -17,5 +17,8 @@ MATCH_ID: web.RequestKey[str] = web.RequestKey("match_id", str)
 FAULTS: "web.RequestKey[list[Fault]]" = web.RequestKey("faults", list)
 """Faults of the query as such; those of its values are added where they are read."""
 
+STREAMED: web.RequestKey[bool] = web.RequestKey("streamed", bool)
+"""Set where the answer is a stream, which has no end while its viewer stays."""
+
 TAG: web.RequestKey[str] = web.RequestKey("tag", str)
 """The ETag of an answer without its quotes, set by a handler whose answer has parts that do not count for it."""

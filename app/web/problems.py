@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -18,6 +18,7 @@ _KINDS = {
     415: "unsupported-media-type",
     429: "rate-limited",
     500: "internal",
+    501: "not-implemented",
     503: "unavailable",
 }
 
@@ -72,10 +73,13 @@ class Problem(Exception):
 
 def problem_response(request: web.BaseRequest, problem: Problem) -> web.Response:
     """Return the response that tells a problem."""
-    return web.Response(
+    response = web.Response(
         # Two slashes in front would name another host (RFC 3986, section 4.2).
         body=msgspec.json.encode(problem.body("/" + request.rel_url.raw_path.lstrip("/"))),
         status=problem.status,
         headers=problem.headers,
         content_type=CONTENT_TYPE,
     )
+    if problem.headers.get(hdrs.CONNECTION) == "close":
+        response.force_close()
+    return response

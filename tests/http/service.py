@@ -164,5 +164,5 @@ async def _read_response(reader: asyncio.StreamReader) -> Reply:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         status, *fields = head.strip().split("\r\n")
         headers = dict(field.split(": ", 1) for field in fields)
-        body = await reader.readexactly(int(headers["Content-Length"]))
+        body = await reader.readexactly(int(headers.get("Content-Length", "0")))
     return Reply(int(status.split(" ")[1]), headers, body.decode())

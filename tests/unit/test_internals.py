@@ -6,15 +6,16 @@ import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
+from types import MemberDescriptorType
 from typing import Any
 
 import click
 import pytest
-from aiohttp import web
+from aiohttp import StreamReader, web
 from asynch.errors import NetworkError, ServerException
 from asynch.proto.connection import Connection
 
-from app.server import protocol
+from app.server import connection as module
 from app.server.monitor_commands import STOCK, console_group
 from app.server.protocol import ServiceRunner
 from app.web.event_stream import event_stream
@@ -80,7 +81,7 @@ async def _come_true(condition: Any) -> None:
 
 
 async def test_aiohttp_has_what_the_server_relies_on() -> None:
-    """An upgrade that fails here is not to be taken before app/server/protocol.py does without what is gone."""
+    """An upgrade that fails here is not to be taken before app/server/connection.py does without what is gone."""
     asked, answer = asyncio.Event(), asyncio.Event()
 
     async def handler(_: web.Request) -> web.Response:
@@ -90,7 +91,7 @@ async def test_aiohttp_has_what_the_server_relies_on() -> None:
 
     async with _served(handler) as (runner, reader, writer):
         server = runner.server
-        assert isinstance(server, protocol._Server), "a runner makes its server elsewhere: give it ours there"
+        assert isinstance(server, module.Server), "a runner makes its server elsewhere: give it ours there"
         assert {"keepalive_timeout", "lingering_time", "auto_decompress"} <= server._kwargs.keys(), (
             "the options of a runner reach a connection another way: hand on _kwargs as Server.__call__ does now"
         )
@@ -98,7 +99,7 @@ async def test_aiohttp_has_what_the_server_relies_on() -> None:
         await _come_true(lambda: server.connections)
         assert list(server._connections) == server.connections, "count the open connections in _Server.full otherwise"
         [connection] = server.connections
-        assert isinstance(connection, protocol._ClientConnection), "connections are made elsewhere: have it make ours"
+        assert isinstance(connection, module._ClientConnection), "connections are made elsewhere: have it make ours"
         assert isinstance(connection._loop, asyncio.AbstractEventLoop), "give the timers their event loop otherwise"
 
         await _come_true(lambda: connection._waiter is not None)
@@ -113,6 +114,10 @@ async def test_aiohttp_has_what_the_server_relies_on() -> None:
         assert await reader.readexactly(8) == b"answered"
 
         await _come_true(lambda: connection._waiter is not None and not connection._waiter.done())
+        assert connection._request_count == connection._answers == 1, "count the requests and the answers otherwise"
+        assert connection._current_request is None, "find the request in progress, and whether it streams, otherwise"
+        assert not connection._messages, "find the requests that wait for their turn otherwise"
+        assert isinstance(StreamReader._buffer, MemberDescriptorType), "find what of a body is not read yet otherwise"
         connection._force_close = True
         connection.data_received(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert not connection._waiter.done(), (
@@ -123,9 +128,12 @@ async def test_aiohttp_has_what_the_server_relies_on() -> None:
 async def test_a_connection_of_aiohttp_has_no_name_that_ours_takes() -> None:
     """An attribute of both would be overwritten: then give ours another name."""
     plain: Any = web.RequestHandler(web.Server(_never), loop=asyncio.get_running_loop())
-    assert [name for name in protocol._ClientConnection.__slots__ if hasattr(plain, name)] == []
-    for method in ("connection_made", "connection_lost", "data_received", "pause_writing", "resume_writing", "start"):
+    assert [name for name in module._ClientConnection.__slots__ if hasattr(plain, name)] == []
+    called = ("connection_made", "connection_lost", "data_received", "eof_received", "finish_response")
+    for method in (*called, "pause_writing", "resume_writing", "start"):
         assert callable(getattr(web.RequestHandler, method)), f"{method} is not called any more: find what is"
+    parameters = list(inspect.signature(web.RequestHandler.finish_response).parameters)
+    assert parameters == ["self", "request", "resp", "start_time"], "finish_response is called otherwise: follow"
     parameters = list(inspect.signature(web.RequestHandler.handle_error).parameters)
     assert parameters == ["self", "request", "status", "exc", "message"], "handle_error is called otherwise: follow"
     for name in ("_full_logged_s", "timeouts", "connections_max", "full", "refuse"):

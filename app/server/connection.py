@@ -1,0 +1,280 @@
+"""One connection of the HTTP server: what it is told of malformed HTTP, when it ends, and who holds it in vain."""
+
+import asyncio
+import socket
+import struct
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, cast
+
+import attrs
+import msgspec
+import structlog
+import uuid_utils
+from aiohttp import EMPTY_PAYLOAD, StreamReader, hdrs, web
+from aiohttp.http import RawRequestMessage
+from aiohttp.http_exceptions import LineTooLong
+
+from app.server.middlewares import SERVER
+from app.web.head.checks import REQUEST_ID_HEADER, unknown_coding
+from app.web.head.expectation import is_body_withheld
+from app.web.keys import STREAMED
+from app.web.problems import CONTENT_TYPE, Problem, problem_response
+from app.web.timeouts import Timeouts
+
+FULL_RETRY_AFTER_S = 5
+FULL_LOG_INTERVAL_S = 10.0
+
+_TOO_LONG = "The path with its query, or a header, is longer than the 8190 bytes that are read: shorten it."
+_MALFORMED = "The request is not valid HTTP"
+_MEND = "mend its first line, its headers or its chunks."
+_ODD_CODING = "`Transfer-Encoding`"
+"""What the parser's reason holds where a coding is not known, or chunked is not the last one."""
+
+_CUT_OFF = "the client sent no more of the body"
+_UNREAD_CHECK_S = 0.01
+"""Seconds between two looks at whether the reader of a body that was cut off has read what came of it."""
+
+_LINGER_NOT = struct.pack("ii", 1, 0)
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class Server(web.Server):
+    """Makes a connection for each client, as long as there is room for it."""
+
+    timeouts: Timeouts
+    connections_max: int
+    _full_logged_s = float("-inf")
+
+    def __call__(self) -> web.RequestHandler:
+        """Return the protocol of a new connection."""
+        return _ClientConnection(self, loop=self._loop, **self._kwargs)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as many connections are open as may be."""
+        return len(self._connections) >= self.connections_max
+
+    def refuse(self, transport: asyncio.Transport) -> None:
+        """Tell a client that there is no room for it. It may miss that, because its request is not read."""
+        transport.write(_refusal())
+        transport.close()
+        if time.monotonic() - self._full_logged_s >= FULL_LOG_INTERVAL_S:
+            self._full_logged_s = time.monotonic()
+            _log.warning(
+                "connections refused",
+                open=len(self._connections),
+                open_max=self.connections_max,
+                remedy="allow more open files (ulimit -n), or find out who holds the connections",
+            )
+
+
+@attrs.define
+class _Timer:
+    """Calls something once, unless stopped before."""
+
+    _loop: asyncio.AbstractEventLoop
+    _handle: asyncio.TimerHandle | None = None
+
+    @property
+    def is_running(self) -> bool:
+        return self._handle is not None
+
+    def start(self, delay_s: float, call: Callable[[], None]) -> None:
+        self.stop()
+        self._handle = self._loop.call_later(delay_s, call)
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+
+class _ClientConnection(web.RequestHandler):
+    """One connection.
+
+    aiohttp itself answers malformed HTTP in plain text, quotes it, and logs a traceback. It cuts off a client that
+    sends nothing for long, but waits for ever for one that does not take its answers. It drops one that sends no more
+    (``shutdown(SHUT_WR)``) without an answer, and lets a body wait whose chunks have turned out to be malformed.
+    """
+
+    __slots__ = (
+        *("_answered", "_answers", "_close_timer", "_head_timer", "_is_read", "_last_body"),
+        *("_server", "_transport", "_unread_timer"),
+    )
+
+    def __init__(self, server: Server, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._server = server
+        self._transport: asyncio.Transport | None = None  # kept until it is lost; aiohttp drops its own at the close
+        self._head_timer = _Timer(self._loop)
+        self._unread_timer = _Timer(self._loop)
+        self._close_timer = _Timer(self._loop)
+        self._is_read = True
+        self._answers = 0
+        self._last_body: StreamReader = EMPTY_PAYLOAD
+        self._answered: StreamReader | None = None
+        """The body of the last request that was answered; what is still read of it is thrown away."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        if self._server.is_full:
+            self._force_close = True  # whatever still comes is ignored
+            self._server.refuse(self._transport)
+        else:
+            super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        for timer in (self._head_timer, self._unread_timer, self._close_timer):
+            timer.stop()
+        self._transport = None
+        super().connection_lost(exc)
+
+    async def start(self) -> None:
+        try:
+            await super().start()
+        finally:
+            # A closed transport waits until its last bytes are taken, however long that lasts.
+            if self._transport is not None:
+                self._close_timer.start(self._server.timeouts.unread_s, self._cut_off)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._is_read:
+            return
+        super().data_received(data)
+        if self._messages:
+            self._look_at_last()
+        if not self._awaits_request:
+            self._head_timer.stop()
+        elif data and not self._head_timer.is_running:
+            self._head_timer.start(self._server.timeouts.head_s, self._head_overdue)
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio allows
+        """Say whether the connection is still needed, because a client that sends no more waits for an answer.
+
+        One that has left looks the same until something is sent to it. A stream would last until its next line, so the
+        viewer of one is taken to have left.
+        """
+        if (
+            self._force_close
+            or self._close
+            or (self._current_request is not None and STREAMED in self._current_request)
+        ):
+            return False
+        self._read_no_more()
+        return self._answers < self._request_count
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        if is_body_withheld(request) or self._is_last:
+            resp.force_close()
+        finished = await super().finish_response(request, resp, start_time)
+        self._answers += 1
+        self._answered = request.content
+        if self._is_last:
+            self._last_body.feed_eof()  # nobody need wait for its rest
+            self.close()
+        return finished
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread_timer.start(self._server.timeouts.unread_s, self._cut_off)
+
+    def resume_writing(self) -> None:
+        self._unread_timer.stop()
+        super().resume_writing()
+
+    @property
+    def _awaits_request(self) -> bool:
+        return self._waiter is not None and not self._waiter.done()
+
+    @property
+    def _is_last(self) -> bool:
+        """Whether the request that is being answered is the last one of the connection."""
+        return not self._is_read and not self._messages
+
+    def _look_at_last(self) -> None:
+        """Note the body of the last request that came; where malformed HTTP came instead, end the one before."""
+        last, body = self._messages[-1]
+        if isinstance(last, RawRequestMessage):
+            self._last_body = body
+            return
+        if not self._last_body.is_eof():  # it is this body's chunks that are malformed, and its answer tells
+            self._messages.pop()
+            self._request_count -= 1
+        self._read_no_more()
+
+    def _read_no_more(self) -> None:
+        self._is_read = False
+        if self._last_body.is_eof():
+            return
+        if self._last_body is self._answered:
+            self._last_body.feed_eof()
+            self.close()
+        else:
+            self._end_body(self._last_body)
+
+    def _end_body(self, body: StreamReader) -> None:
+        """Tell the reader of a body that it will not be whole, once it has read what came, because lines may count."""
+        unread = body._buffer  # noqa: SLF001 (nothing public tells it)
+        if unread and body is not self._answered and self._transport is not None:
+            self._loop.call_later(_UNREAD_CHECK_S, self._end_body, body)
+        else:
+            body.set_exception(web.RequestPayloadError(_CUT_OFF))
+
+    def _cut_off(self) -> None:
+        """End the connection at once, and drop what still waits in the kernel, because nobody takes it."""
+        if self._transport is not None:
+            sock = self._transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+            self._transport.abort()
+
+    def _head_overdue(self) -> None:
+        self._head_timer.stop()
+        if self._awaits_request:
+            self.force_close()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if isinstance(exc, ConnectionError):
+            raise exc
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return super().handle_error(request, status, exc, message)
+        _log.info("http malformed", remote=request.remote, error=type(exc).__name__)
+        problem = Problem(
+            status,
+            "Malformed HTTP",
+            _TOO_LONG if isinstance(exc, LineTooLong) else f"{_MALFORMED} ({HTTPStatus(status).phrase}): {_MEND}",
+            headers={hdrs.CONNECTION: "close"},
+            kind="malformed-http",
+        )
+        if _ODD_CODING in (message or ""):
+            problem = unknown_coding()
+        response = problem_response(request, problem)
+        response.headers[hdrs.SERVER] = SERVER
+        response.headers[REQUEST_ID_HEADER] = str(uuid_utils.uuid7())
+        return response
+
+
+def _refusal() -> bytes:
+    detail = "The service has no room for another connection. Connect again after Retry-After."
+    problem = Problem(503, "Service unavailable", detail)
+    body = msgspec.json.encode(problem.body("/"))
+    lines = (
+        "HTTP/1.1 503 Service Unavailable",
+        f"{hdrs.CONTENT_TYPE}: {CONTENT_TYPE}",
+        f"{hdrs.CONTENT_LENGTH}: {len(body)}",
+        f"{hdrs.RETRY_AFTER}: {FULL_RETRY_AFTER_S}",
+        f"{hdrs.SERVER}: {SERVER}",
+        f"{REQUEST_ID_HEADER}: {uuid_utils.uuid7()}",
+        f"{hdrs.CONNECTION}: close",
+    )
+    return "\r\n".join([*lines, "", ""]).encode() + body
