@@ -1,14 +1,14 @@
 """Pages of other sites may read the matches, and nothing else (Fetch standard, CORS protocol).
 
 Reading is public and needs no cookie, so any origin is allowed and no answer differs by origin. A browser refuses
-everything else to the pages of other sites, because no answer here allows it.
+everything else to the pages of other sites, because no answer here allows it: a preflight names the methods of the
+path, but not the ``Content-Type`` without which nothing is taken in (`app.web.body`).
 """
 
 from functools import cache
 
 from aiohttp import hdrs, web
 
-METHODS = f"{hdrs.METH_GET}, {hdrs.METH_HEAD}"
 REQUEST_HEADERS = "If-None-Match, Last-Event-ID, X-Request-ID"
 EXPOSED_HEADERS = "ETag, Retry-After, X-Request-ID"
 PREFLIGHT_AGE_S = 86_400
@@ -28,17 +28,24 @@ def setup(app: web.Application) -> None:
 
 async def _options(request: web.Request) -> web.Response:
     """Answer a preflight, or any other OPTIONS, with the methods of the path."""
-    router, this = request.app.router, request.match_info.route.resource
-    # GET and POST of one path may be two resources.
-    same_path = (other for other in router.resources() if this is not None and other.canonical == this.canonical)
-    headers = {hdrs.ALLOW: ", ".join(sorted({route.method for other in same_path for route in other}))}
+    methods = _methods(request)
+    headers = {hdrs.ALLOW: ", ".join(methods)}
     if hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
         headers |= {
-            hdrs.ACCESS_CONTROL_ALLOW_METHODS: METHODS,
+            hdrs.ACCESS_CONTROL_ALLOW_METHODS: ", ".join(method for method in methods if method != hdrs.METH_OPTIONS),
             hdrs.ACCESS_CONTROL_ALLOW_HEADERS: REQUEST_HEADERS,
             hdrs.ACCESS_CONTROL_MAX_AGE: str(PREFLIGHT_AGE_S),
         }
     return web.Response(status=204, headers=headers)
+
+
+def _methods(request: web.Request) -> list[str]:
+    """Return the methods of the request's path: those of GET and POST may be two resources."""
+    this = request.match_info.route.resource
+    same_path = (
+        other for other in request.app.router.resources() if this is not None and other.canonical == this.canonical
+    )
+    return sorted({route.method for other in same_path for route in other})
 
 
 def allow_reading(request: web.Request, response: web.StreamResponse) -> None:

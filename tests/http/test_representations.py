@@ -2,11 +2,13 @@
 
 import asyncio
 import gzip
+import re
 import zlib
 from itertools import count
 from typing import Any
 
 import pytest
+from aiohttp import hdrs
 
 from app.live.answers import FRESH_S
 from app.web.compression import LEAST_BYTES, preferred
@@ -183,7 +185,8 @@ async def test_preflights_are_answered(service: Service) -> None:
         reply = await service.request("OPTIONS", path, headers=asked)
         assert (reply.status, reply.text) == (204, "")
         assert reply.headers["Access-Control-Allow-Origin"] == "*"
-        assert set(reply.headers["Access-Control-Allow-Methods"].split(", ")) == {"GET", "HEAD"}
+        methods = {"GET", "HEAD", "POST"} if path.endswith("/events") else {"GET", "HEAD"}
+        assert set(reply.headers["Access-Control-Allow-Methods"].split(", ")) == methods
         assert "If-None-Match" in reply.headers["Access-Control-Allow-Headers"]
         assert int(reply.headers["Access-Control-Max-Age"]) > 0
         plain = await service.request("OPTIONS", path)
@@ -193,12 +196,30 @@ async def test_preflights_are_answered(service: Service) -> None:
         assert "Access-Control-Allow-Methods" not in plain.headers
 
 
+async def test_every_path_tells_all_of_its_methods(service: Service) -> None:
+    router = service.app.router
+    methods: dict[str, set[str]] = {}
+    for resource in router.resources():
+        methods.setdefault(resource.canonical, set()).update(route.method for route in resource)
+    assert len(methods["/api/matches/{matchId}/events"] & {"GET", "POST", "OPTIONS"}) == 3
+    for canonical, allowed in methods.items():
+        path = re.sub(r"\{\w+\}", "x", canonical)
+        for method in sorted(hdrs.METH_ALL - allowed - {"CONNECT"}):
+            refused = await service.request(method, path)
+            assert refused.status == 405, (method, path)
+            assert set(refused.headers["Allow"].split(", ")) == allowed, (method, path)
+        if "OPTIONS" in allowed:
+            told = await service.request("OPTIONS", path, headers={"Access-Control-Request-Method": "POST"})
+            assert set(told.headers["Allow"].split(", ")) == allowed
+            assert set(told.headers["Access-Control-Allow-Methods"].split(", ")) == allowed - {"OPTIONS"}
+
+
 async def test_pages_of_other_sites_may_do_nothing_but_read(service: Service) -> None:
     event = {"matchId": next(_matches), "eventType": "view"}
     for path in ("/api/events", "/api/events/bulk", f"/api/matches/{event['matchId']}/events"):
         asked = {**ORIGIN, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
         preflight = await service.request("OPTIONS", path, headers=asked)
-        assert "POST" not in preflight.headers.get("Access-Control-Allow-Methods", "")
+        assert "content-type" not in preflight.headers.get("Access-Control-Allow-Headers", "").lower()
         reply = await service.post(path, event, **ORIGIN)
         assert "Access-Control-Allow-Origin" not in reply.headers
     for path in ("/api/deadletters", "/api/status", "/api/receipts/none", "/metrics", "/", "/docs", "/none"):
