@@ -32,7 +32,7 @@ Call = Literal[
 ]
 ONE_PATH: dict[str, Call] = {"unlink": "unlink", "remove": "unlink", "rmdir": "rmdir", "mkdir": "mkdir"}
 TWO_PATHS: dict[str, Call] = {"rename": "rename", "replace": "rename", "link": "link"}
-REFUSED = ("writev", "pwritev", "posix_fallocate", "sendfile", "copy_file_range", "splice", "symlink", "mknod", "chmod")
+REFUSED = ("writev", "pwritev", "posix_fallocate", "sendfile", "copy_file_range", "splice", "symlink", "mknod")
 """Functions of `os` that would change a file unseen; the code does not use them."""
 
 
@@ -108,6 +108,7 @@ class Recorder:
             "pwrite": self._os_pwrite,
             "fsync": partial(self._sync, "fsync"),
             "fdatasync": partial(self._sync, "fdatasync"),
+            "chmod": self._os_chmod,
             "truncate": self._os_truncate,
             "ftruncate": self._os_truncate,
             **{name: partial(self._two, name, call) for name, call in TWO_PATHS.items()},
@@ -257,6 +258,12 @@ class Recorder:
             number = file.file if file else self._number_of(path)
             planned = Operation(call="truncate", path=name, file=number, size=length)
             self._do(planned, lambda _: self._real["truncate"](path, length), lambda _: planned)
+
+    def _os_chmod(self, path: Any, *arguments: Any, **options: Any) -> None:
+        """Pass it through unseen, because nothing counts by the rights of a file."""
+        if self.killed and self._path(path) is not None:
+            raise Killed
+        self._real["chmod"](path, *arguments, **options)
 
     def _one(self, function: str, call: Call, path: Any, *arguments: Any, **options: Any) -> None:
         name = self._path(path) if options.get("dir_fd") is None else None

@@ -35,6 +35,9 @@ EXIT_WRONG_SETTING = 2
 
 FILES_MAX = 1 << 20
 
+FOR_THE_OWNER = 0o077
+"""The mask that takes from new files the rights of everybody else."""
+
 SWITCH_INTERVAL_S = 0.001
 """Seconds after which a thread that is busy in Python gives way to another. The event loop lets go of the interpreter
 at every system call, several times a request, and would each time wait for Python's default, which is five times this.
@@ -64,6 +67,7 @@ def serve() -> None:
 
     SIGTERM or SIGINT ends it gracefully, a second one at once: the write-ahead log keeps what was not stored.
     """
+    os.umask(FOR_THE_OWNER)  # also what the embedded engine makes
     try:
         config = Config.from_env(os.environ)
     except ConfigError as error:

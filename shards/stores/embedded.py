@@ -15,6 +15,7 @@ import msgspec
 from shards.errors import StoreError, StoreFailed, StoreUnavailable
 from shards.stores.base import QUERY_MAX_BYTES, Lane, Store
 from shards.stores.error_codes import shorten, store_error
+from shards.wal.files import DIRECTORY_MODE
 
 CLOSE_TIMEOUT_S = 10
 READ_MAX_S = 9
@@ -56,7 +57,7 @@ class EmbeddedStore(Store):
 
     def _start(self) -> list[tuple[Any, ...]]:
         if self._session is None:
-            self._path.mkdir(parents=True, exist_ok=True)
+            self._path.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
             self._session = self._open_session()
             self._session.query(_SETTINGS)
         return []

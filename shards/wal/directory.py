@@ -13,7 +13,8 @@ from pathlib import Path
 from shards.errors import DataDirectoryLocked
 from shards.logger import get_logger
 from shards.settings import SHARDS_MAX
-from shards.wal.files import keep_file, make_directory, replace_file
+from shards.wal.closing import close_to_others
+from shards.wal.files import DIRECTORY_MODE, FILE_MODE, keep_file, make_directory, replace_file
 
 _log = get_logger(__name__)
 
@@ -56,13 +57,17 @@ class DataDirectory:
         self.log_is_another = False
 
     def lock(self) -> None:
-        """Make the directory if it is missing, and lock it; its first use, or another log, gives it a random id.
+        """Make the directory if it is missing, close it to others, and lock it.
+
+        Its first use, or another log, gives it a random id.
 
         Raises :class:`DataDirectoryLocked`, and OSError if it cannot be used.
         """
         logs_path = self._path / WAL_DIRECTORY
+        self._path.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
+        close_to_others(self._path)
         make_directory(logs_path)  # makes the way to both durable
-        self._lock_fd = os.open(self._path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        self._lock_fd = os.open(self._path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         try:
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -18,7 +18,10 @@ from shards.logger import get_logger
 
 _log = get_logger(__name__)
 
-FILE_MODE = 0o640
+FILE_MODE = 0o600
+DIRECTORY_MODE = 0o700
+"""Nobody but the owner gets in, because events hold what fans wrote."""
+
 _PIECE_BYTES = 1 << 20
 _PAGE_BYTES_MAX = 1 << 16
 """Size of the largest pages that Linux is built with."""
@@ -55,7 +58,7 @@ def sync_path(directory: Path) -> None:
 
 def make_directory(path: Path) -> None:
     """Make a directory and its missing parents, and their names durable even if none was missing: :func:`sync_path`."""
-    path.mkdir(parents=True, exist_ok=True)
+    path.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
     sync_path(path)
 
 
