@@ -4,42 +4,52 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from shards.logger import get_logger
 
 _log = get_logger(__name__)
 
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
-_LEVELS = 2
-"""Levels that are looked at on each start: all of ours, and the uppermost ones of the embedded engine."""
+LOG_AND_LETTERS: Final = frozenset({"wal", "deadletters"})
+OURS: Final = LOG_AND_LETTERS | {"clickhouse", "id", "id.new", "lock", "admin-token", "admin-token.new"}
+"""The names that the service gives in its directory."""
+
+_HARMLESS: Final = frozenset({"lost+found", ".gitkeep", ".gitignore"})
+"""Names that may be in a directory which is there for the service alone."""
 
 
 def close_to_others(directory: Path) -> None:
-    """Take all rights from everybody but the owner of a directory, of those in it, and of their files.
+    """Take all rights from everybody but the owner: on a data directory, and on what the service keeps in it.
 
-    Where others could get into the directory until now, everything below it is looked at, however much that is; else
-    the upper levels. What belongs to somebody else is left as it is, and counted in a line of the log.
+    Below a directory that others could get into until now, everything is looked at, however much that is; below one
+    that they could not, its own entries. Where the directory holds what is not the service's (it may be ``/tmp``), only
+    log and dead letters are closed, and what belongs to another user is left as it is: a line of the log says so.
     """
     directory = Path(os.path.realpath(directory))
-    was_open = _is_open(directory)
-    refused = [path for path in (directory, *_below(directory, None if was_open else _LEVELS)) if not _close(path)]
-    if refused:
+    foreign = {path.name for path in directory.iterdir()} - OURS - _HARMLESS
+    closed = [directory / name for name in sorted(LOG_AND_LETTERS if foreign else OURS)]
+    left = [] if foreign else [path for path in (directory,) if not _close(path)]
+    left += [path for top in closed for path in _to_close(top) if not _close(path)]
+    if left or (foreign and _is_open(directory)):
         _log.warning(
             "data directory open to others",
-            path=str(refused[0]),
-            count=len(refused),
-            reason="it belongs to another user",
-            remedy="take the rights of group and others from it (chmod -R go=)",
+            path=str((left or [directory])[0]),
+            reason="it belongs to another user" if left else f"it holds other files, too, as {min(foreign)!a}",
+            remedy="give the service a directory of its own, which it may close (chmod -R go=)",
         )
 
 
-def _below(directory: Path, levels: int | None) -> Iterator[Path]:
-    """Yield directories and files below one, a directory before what is in it."""
-    for root, directories, files in os.walk(directory):
-        at = Path(root)
-        yield from (at / name for name in (*directories, *files))
-        if levels is not None and len(at.relative_to(directory).parts) + 1 >= levels:
+def _to_close(top: Path) -> Iterator[Path]:
+    """Yield what is to be closed of one of the service's directories or files: itself first, then what is in it."""
+    if top.is_symlink() or not top.exists():
+        return
+    was_open = _is_open(top)
+    yield top
+    for root, directories, files in os.walk(top):
+        yield from (Path(root, name) for name in (*directories, *files))
+        if not was_open:
             directories.clear()
 
 

@@ -57,7 +57,7 @@ class DataDirectory:
         self.log_is_another = False
 
     def lock(self) -> None:
-        """Make the directory if it is missing, close it to others, and lock it.
+        """Make the directory if it is missing, lock it, and close it to others.
 
         Its first use, or another log, gives it a random id.
 
@@ -65,7 +65,6 @@ class DataDirectory:
         """
         logs_path = self._path / WAL_DIRECTORY
         self._path.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
-        close_to_others(self._path)
         make_directory(logs_path)  # makes the way to both durable
         self._lock_fd = os.open(self._path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         try:
@@ -73,6 +72,7 @@ class DataDirectory:
         except BlockingIOError:
             self.close()
             raise DataDirectoryLocked(self._path) from None
+        close_to_others(self._path)
         self._identify(logs_path)
 
     def _identify(self, logs_path: Path) -> None:

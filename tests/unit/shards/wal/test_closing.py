@@ -42,11 +42,12 @@ def test_what_was_open_to_others_is_closed_to_the_last_file(tmp_path: Path) -> N
     (tmp_path / "data" / "wal" / "script").touch(0o755)
     outside = tmp_path / "outside"
     outside.mkdir()
-    (tmp_path / "data" / "link").symlink_to(outside)
-    (tmp_path / "data" / "dangling").symlink_to(tmp_path / "none")
+    links = [tmp_path / "data" / "wal" / "link", tmp_path / "data" / "deadletters", tmp_path / "data" / "wal" / "no"]
+    for link, target in zip(links, (outside, outside, tmp_path / "none"), strict=True):
+        link.symlink_to(target)
     close_to_others(tmp_path / "data")
-    (tmp_path / "data" / "link").unlink()
-    (tmp_path / "data" / "dangling").unlink()
+    for link in links:
+        link.unlink()
     assert modes_below(tmp_path / "data") == {"True 700", "False 600", "False 700"}
     assert mode(outside) == 0o777
 
@@ -58,12 +59,31 @@ def test_a_link_to_the_directory_closes_the_directory(tmp_path: Path) -> None:
     assert mode(tmp_path / "real") == 0o700
 
 
-def test_a_closed_directory_is_looked_at_in_its_upper_levels(tmp_path: Path) -> None:
+def test_below_a_directory_that_is_closed_only_its_own_entries_are_looked_at(tmp_path: Path) -> None:
     shard = tmp_path / "data" / "wal" / "shard-000"
     (shard / "deep").mkdir(parents=True)
-    tmp_path.joinpath("data").chmod(0o700)
+    shard.parent.chmod(0o700)
     close_to_others(tmp_path / "data")
-    assert [mode(path) for path in (shard.parent, shard, shard / "deep")] == [0o700, 0o700, 0o777]
+    assert [mode(path) for path in (tmp_path / "data", shard, shard / "deep")] == [0o700, 0o700, 0o777]
+
+
+def test_of_a_directory_that_others_use_too_only_log_and_letters_are_closed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("wal", "deadletters", "clickhouse", "somebody"):
+        (tmp_path / "data" / name / "below").mkdir(parents=True)
+    close_to_others(tmp_path / "data")
+    shared = [mode(tmp_path / "data" / name) for name in (".", "clickhouse", "somebody", "somebody/below")]
+    assert shared == [0o777] * 4
+    assert [mode(tmp_path / "data" / name) for name in ("wal", "wal/below", "deadletters/below")] == [0o700] * 3
+    [line] = lines_of(caplog, "data directory open to others")
+    assert "'somebody'" in line["reason"]
+
+
+def test_a_directory_of_a_volume_is_the_services_own(tmp_path: Path) -> None:
+    (tmp_path / "data" / "lost+found").mkdir(parents=True)
+    close_to_others(tmp_path / "data")
+    assert [mode(tmp_path / "data" / name) for name in (".", "lost+found")] == [0o700, 0o777]
 
 
 def test_what_belongs_to_others_is_told_and_left(
@@ -76,4 +96,4 @@ def test_what_belongs_to_others_is_told_and_left(
     monkeypatch.setattr(Path, "chmod", refuse)
     close_to_others(tmp_path / "data")
     [line] = lines_of(caplog, "data directory open to others")
-    assert (line["path"], line["count"]) == (str(tmp_path / "data"), 1)
+    assert (line["path"], line["reason"]) == (str(tmp_path / "data"), "it belongs to another user")
