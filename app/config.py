@@ -10,6 +10,7 @@ A setting is added in these places, and tests/unit/app/test_config.py fails unti
 """
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -50,6 +51,9 @@ API_KEY_HELP = (
 )
 
 
+_SECRET = re.compile(r"@|://|\bff_")
+
+
 class ConfigError(Exception):
     """The environment cannot be used; the message is one line for the person who starts the service."""
 
@@ -73,8 +77,16 @@ class Setting:
         try:
             return self.kind.parse(text.strip())
         except ValueError:
-            shown = hide_password(text)
-            raise ConfigError(f"{self.variable}={shown!r} is not allowed: it must be {self.kind.allowed}") from None
+            raise self.refusal(text) from None
+
+    def refusal(self, text: str, *, allowed: str = "") -> ConfigError:
+        """Return the error of a value that is not allowed.
+
+        A value is not shown where one of its kind may hold a secret, nor where it looks like one that was meant for
+        such a setting: a URL with a user, or a key.
+        """
+        shown = "***" if self.kind.may_hold_secret or _SECRET.search(text) else repr(text)
+        return ConfigError(f"{self.variable}={shown} is not allowed: it must be {allowed or self.kind.allowed}")
 
 
 def _row(kind: Kind[Any], help_: str) -> dict[str, Any]:
@@ -187,7 +199,12 @@ class Config:
                 values[known[name].field] = known[name].parse(text)
             elif name != API_KEY and (text or name.removeprefix(PREFIX) not in NOT_BUILT):
                 raise ConfigError(_unknown(name, known))
-        return cls(**values)
+        config = cls(**values)
+        if not config.clickhouse_url and not _fits_engine(config.data_dir):
+            setting = known[f"{PREFIX}DATA_DIR"]
+            allowed = "a path in UTF-8 and without a question mark, because the embedded engine takes no other"
+            raise setting.refusal(str(config.data_dir.absolute()), allowed=allowed)
+        return config
 
     def shard_settings(self) -> ShardSettings:
         """Return the settings of the shard set."""
@@ -204,6 +221,15 @@ def settings() -> Iterator[Setting]:
     for field in attrs.fields(Config):
         kind: Kind[Any] = field.metadata["kind"]
         yield Setting(field=field.name, default=kind.show(field.default), kind=kind, help=field.metadata["help"])
+
+
+def _fits_engine(data_dir: Path) -> bool:
+    """Say whether the embedded engine, which takes a path for a URL, can have its files there."""
+    try:
+        path = str(data_dir.absolute())
+    except OSError:  # the working directory is gone, which the start will tell
+        return True
+    return "?" not in path and path.encode(errors="replace") == path.encode(errors="surrogateescape")
 
 
 def _unknown(name: str, known: Mapping[str, Setting]) -> str:

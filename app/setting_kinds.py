@@ -5,7 +5,7 @@ import math
 import re
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 from urllib.parse import urlsplit
 
 import attrs
@@ -20,6 +20,7 @@ _EVENT_TYPE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _DATABASE = re.compile(r"/?|/[A-Za-z_][A-Za-z0-9_]{0,63}")
 # It reaches to the last @, because a password that was not percent-encoded must not be shown in part.
 _PASSWORD = re.compile(r"(?<=://)([^:@]*):.*@", re.DOTALL)
+_HIDDEN = "***"
 
 
 @attrs.frozen
@@ -34,12 +35,17 @@ class Address:
 
 
 def hide_password(url: str) -> str:
-    """Return ``url`` with its password, if it has one, shown as ``***``."""
-    return _PASSWORD.sub(r"\1:***@", url)
+    """Return a ClickHouse URL with its password, if it has one, shown as ``***``; all of it where it is no such URL."""
+    if not url.startswith(("clickhouse://", "clickhouses://")):
+        return _HIDDEN if url else ""
+    return _PASSWORD.sub(rf"\1:{_HIDDEN}@", url)
 
 
 class Kind(ABC, Generic[T]):
     """A kind of value."""
+
+    may_hold_secret: ClassVar[bool] = False
+    """Whether a value may hold what nobody is to read: then no message shows it, not even one about a wrong one."""
 
     @property
     def unit(self) -> str:
@@ -81,7 +87,10 @@ class Directory(Kind[Path]):
         """Return the path, with ``~`` resolved."""
         if not text or "\0" in text:
             raise ValueError(text)
-        return Path(text).expanduser()
+        try:
+            return Path(text).expanduser()
+        except RuntimeError:  # no such user
+            raise ValueError(text) from None
 
     def show(self, value: Path) -> str:
         """Return the path, a relative one with a leading ``./``."""
@@ -186,6 +195,7 @@ class Choice(Kind[str]):
 class ClickHouseUrl(Kind[str]):
     """The address of ClickHouse; empty: the embedded engine."""
 
+    may_hold_secret = True
     allowed = (
         "empty, or clickhouse://user:password@host:9000/database (clickhouses:// for TLS, with ?ca_certs=FILE, "
         "which must exist, for an authority of your own, or ?verify=false to take any certificate)"

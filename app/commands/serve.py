@@ -65,7 +65,8 @@ class StartError(Exception):
 def serve() -> None:
     """Run the service; settings are environment variables, listed in .env.example.
 
-    SIGTERM or SIGINT ends it gracefully, a second one at once: the write-ahead log keeps what was not stored.
+    SIGTERM or SIGINT ends it gracefully, a second one at once: the write-ahead log keeps what was not stored. So does
+    SIGHUP where standard error is a terminal, because that was closed; elsewhere, and under nohup, it ends nothing.
     """
     os.umask(FOR_THE_OWNER)  # also what the embedded engine makes
     try:
@@ -112,7 +113,10 @@ def _fail(error: str, code: int) -> NoReturn:
 
 
 async def _serve(config: Config) -> None:
-    app = create_app(config)
+    try:
+        app = create_app(config)
+    except OSError as error:
+        raise _cannot_use(config, error) from error
     runner = ServiceRunner(
         app,
         handle_signals=False,
@@ -137,9 +141,7 @@ async def _start(runner: ServiceRunner, config: Config) -> None:
     except DataDirectoryLocked as error:
         raise StartError(str(error)) from error
     except OSError as error:
-        reason = error.strerror or str(error)
-        where = config.data_dir.resolve()
-        raise StartError(f"cannot use {where}: {reason}; see FANFINITY_DATA_DIR") from error
+        raise _cannot_use(config, error) from error
     try:
         await runner.listen(config.host, config.port, opening=runner.app[CONTEXT].admin.open)
     except OSError as error:
@@ -148,9 +150,18 @@ async def _start(runner: ServiceRunner, config: Config) -> None:
         raise StartError(f"cannot listen on {wanted}: {reason}; see FANFINITY_HOST and FANFINITY_PORT") from error
 
 
+def _cannot_use(config: Config, error: OSError) -> StartError:
+    reason = error.strerror or str(error)
+    where = repr(str(config.data_dir))
+    with contextlib.suppress(OSError):  # the working directory may be gone
+        where = os.path.realpath(config.data_dir)
+    return StartError(f"cannot use {where}: {reason}; see FANFINITY_DATA_DIR")
+
+
 def _watch_signals(stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     first_s = 0.0
+    on_terminal = sys.stderr.isatty()  # one that was closed does not pass for a terminal any more
 
     def received(number: signal.Signals) -> None:
         nonlocal first_s
@@ -165,8 +176,16 @@ def _watch_signals(stop: asyncio.Event) -> None:
         first_s = loop.time()
         stop.set()
 
+    def hung_up() -> None:
+        if not on_terminal:
+            _log.info("nothing to read again", signal="SIGHUP", reason="no setting is read from a file")
+        elif not stop.is_set():
+            received(signal.SIGHUP)
+
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, received, number)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup asks for that
+        loop.add_signal_handler(signal.SIGHUP, hung_up)
 
 
 def _announce(config: Config, runner: web.AppRunner) -> None:
@@ -177,6 +196,6 @@ def _announce(config: Config, runner: web.AppRunner) -> None:
     _log.info(
         "service ready",
         dashboard=f"http://{Address('localhost' if ip_address(host).is_unspecified else host, port)}/",
-        data_dir=str(config.data_dir.resolve()),
+        data_dir=os.path.realpath(config.data_dir),
         clickhouse=where,
     )

@@ -4,6 +4,7 @@ The token of ``<data dir>/admin-token`` goes to the address that stands in that 
 listens elsewhere could use it against the service.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Self
@@ -43,7 +44,7 @@ class Target:
 
         Raises NoTarget where there is none of these, or FANFINITY_DATA_DIR cannot be one.
         """
-        data_dir = _data_dir(environ).resolve()
+        data_dir = Path(os.path.realpath(_data_dir(environ)))
         try:
             token = AdminToken.read(data_dir)
         except (OSError, ValueError) as error:

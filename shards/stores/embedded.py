@@ -40,9 +40,9 @@ class EmbeddedStore(Store):
             ValueError: ``path`` holds a question mark, which chDB cannot take.
         """
         super().__init__(database=database, shard_count=shard_count, retention_days=retention_days)
-        if "?" in str(path):
-            raise ValueError(f"{path}: the path must not hold a question mark")
         self._path = path.absolute()
+        if "?" in str(self._path):
+            raise ValueError(f"{self._path}: the path must not hold a question mark")
         self._executor: ThreadPoolExecutor | None = None
         self._session: Any = None
         self._decoder = msgspec.json.Decoder(list[Any])

@@ -1,5 +1,6 @@
 import logging
 import textwrap
+import traceback
 from pathlib import Path
 
 import attrs
@@ -102,6 +103,7 @@ def test_values_are_read(variable: str, text: str, field: str, value: object) ->
         ("RETENTION_DAYS", "for ever", "a whole number from 0 to 3650"),
         ("RETENTION_DAYS", "3651", "a whole number from 0 to 3650"),
         ("DATA_DIR", "", "a path"),
+        ("DATA_DIR", "~nobody-of-this-name/data", "a path"),
         ("FLUSH_INTERVAL_MS", "1.5", "a whole number from 1 to 60000"),
         ("WAL_SYNC", "sometimes", "one of always, interval, off"),
         ("WAL_MAX_BYTES", "8GB", "a size of at least 1MiB, in bytes or as 512KiB, 64MiB, 8GiB"),
@@ -129,7 +131,8 @@ def test_a_wrong_value_is_named_with_what_is_allowed(variable: str, text: str, a
     with pytest.raises(ConfigError) as error:
         Config.from_env({PREFIX + variable: text})
     message = str(error.value)
-    assert message.startswith(f"{PREFIX}{variable}={text!r} is not allowed: it must be {allowed}")
+    shown = "***" if variable == "CLICKHOUSE_URL" else repr(text)
+    assert message.startswith(f"{PREFIX}{variable}={shown} is not allowed: it must be {allowed}")
     assert "\n" not in message
 
 
@@ -167,11 +170,48 @@ def test_a_password_is_never_shown(url: str, caplog: pytest.LogCaptureFixture) -
     assert all(part not in text for part in ("S3", "ret/") for text in (shown, repr(config), caplog.text))
 
 
-def test_a_password_is_not_shown_in_the_error_about_its_url() -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(
+            "default:S3cret@db:9000/x",
+            "mysql://me:S3cret@host/x",
+            "clickhouse:me:S3cret@db",
+            "clickhouse:/me:S3cret@db/x",
+        ),
+        *("clickhouse://me:S3cret@db:port/x", "clickhouse://me:S3cret/@db", "clickhouse://me:S3cret?@db", "S3cret"),
+        *("clickhouse://me:S3cret#@db", "clickhouse://[me:S3cret@db", "clickhouse://db/x?password=S3cret"),
+        *("clickhouse://me:9000/S3cret@db", "clickhouse://me:S3cret\u2100@db", "clickhouses://db?ca_certs=/S3cret"),
+    ],
+)
+def test_nothing_of_a_url_is_shown_in_the_error_about_it(url: str) -> None:
     with pytest.raises(ConfigError) as error:
-        Config.from_env({PREFIX + "CLICKHOUSE_URL": "mysql://me:S3cret@host/x"})
-    assert "S3cret" not in str(error.value)
-    assert error.value.__cause__ is None
+        Config.from_env({PREFIX + "CLICKHOUSE_URL": url})
+    assert "S3cret" not in "".join(traceback.format_exception(error.value))
+    assert str(error.value).startswith(
+        "FANFINITY_CLICKHOUSE_URL=*** is not allowed: it must be empty, or clickhouse://"
+    )
+
+
+@pytest.mark.parametrize("variable", [s.variable for s in SETTINGS if s.field not in ("data_dir", "clickhouse_url")])
+@pytest.mark.parametrize("text", ["default:S3cret@db:9000/x", "clickhouse://me:S3cret@db", "ff_ops_S3cret,"])
+def test_a_secret_that_was_given_to_another_setting_is_not_shown(variable: str, text: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        Config.from_env({variable: text})
+    assert "S3cret" not in "".join(traceback.format_exception(error.value))
+
+
+def test_a_url_that_is_none_is_not_shown_at_all() -> None:
+    config = Config(clickhouse_url="default:S3cret@db:9000/x")
+    assert "S3cret" not in f"{config} {config.shown()}"
+
+
+@pytest.mark.parametrize("path", ["./a?b", "/srv/a?b/data", "/srv/\udcff"])
+def test_a_directory_that_the_embedded_engine_cannot_take_is_refused_unless_a_server_stores(path: str) -> None:
+    with pytest.raises(ConfigError, match=r"^FANFINITY_DATA_DIR='.*' is not allowed: it must be .* question mark"):
+        Config.from_env({f"{PREFIX}DATA_DIR": path})
+    config = Config.from_env({f"{PREFIX}DATA_DIR": path, f"{PREFIX}CLICKHOUSE_URL": "clickhouse://db"})
+    assert config.data_dir == Path(path)
 
 
 def test_the_shard_set_gets_every_setting_it_shares() -> None:
