@@ -12,13 +12,11 @@ import os
 import resource
 import signal
 import sys
-from ipaddress import ip_address
 from typing import NoReturn
 
 import click
 import structlog
 import uvloop
-from aiohttp import web
 
 from app.config import PREFIX, Config, ConfigError
 from app.context import CONTEXT
@@ -26,6 +24,7 @@ from app.observability import logs
 from app.server.application import HANDLERS_SHARE, create_app
 from app.server.protocol import ServiceRunner
 from app.setting_kinds import Address, hide_password
+from app.web.admin_token import reachable
 from shards import DataDirectoryLocked
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -188,14 +187,14 @@ def _watch_signals(stop: asyncio.Event) -> None:
         loop.add_signal_handler(signal.SIGHUP, hung_up)
 
 
-def _announce(config: Config, runner: web.AppRunner) -> None:
-    host, port = runner.addresses[0][:2]
+def _announce(config: Config, runner: ServiceRunner) -> None:
+    host, port = runner.listens_at
     where = hide_password(config.clickhouse_url) or "embedded in this process"
     reason = "whoever reaches this address may send and read: there are no API keys yet"
     _log.warning("service open to everyone", reason=reason)
     _log.info(
         "service ready",
-        dashboard=f"http://{Address('localhost' if ip_address(host).is_unspecified else host, port)}/",
+        dashboard=f"http://{Address(reachable(host), port)}/",
         data_dir=os.path.realpath(config.data_dir),
         clickhouse=where,
     )

@@ -1,10 +1,11 @@
 """The HTTP server below the application: where it listens, and how many connections it holds."""
 
 import asyncio
+import errno
 import resource
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -23,10 +24,19 @@ CONNECTIONS_MIN = 64
 CONNECTS_WAITING = 1024
 """Connections that may wait to be accepted, because a crowd that comes within milliseconds must not be turned away."""
 
+ANY_V4 = "0.0.0.0"  # noqa: S104 (it is compared, and taken where the setting says ::)
+ANY_V6 = "::"
+PORT_TRIES = 20
+"""Most free ports that are tried, where one is to be free at several addresses."""
+
 LISTENERS = 8
 """Listeners on one socket. libuv, and so uvloop, accepts one connection for each in a round of the event loop
 (libuv#3696), so with one a crowd would wait for seconds while every round has dozens of requests.
 """
+
+
+_Address = tuple[Any, ...]
+"""Host and port, and what else an address of its family has."""
 
 
 def connections_for(files: int) -> int:
@@ -44,7 +54,7 @@ class ServiceRunner(web.AppRunner):
     ``connections_max`` are open is refused, so that those who are connected go on being served.
     """
 
-    __slots__ = ("_connections_max", "_timeouts")
+    __slots__ = ("_connections_max", "_timeouts", "listens_at")
 
     def __init__(
         self,
@@ -61,17 +71,19 @@ class ServiceRunner(web.AppRunner):
             lingering_time=timeouts.linger_s,
             **options,
         )
+        self.listens_at = ("", 0)
         self._timeouts = timeouts
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._connections_max = connections_for(files) if connections_max is None else connections_max
 
     async def listen(self, host: str, port: int, *, opening: Callable[[str, int], None] = _nothing_to_do) -> None:
-        """Accept connections at an address, or at all addresses of a name.
+        """Accept connections at an address, or at all addresses of a name; at ``::``, at every one of both families.
 
         Args:
             host: the address, or the name.
-            port: 0 takes a free one.
-            opening: called with the first address and its port once these are known, and before anybody can connect.
+            port: 0 takes a free one, the same for all addresses.
+            opening: called with the first address and its port once these are known, and before anybody can connect;
+                for ``::`` with one that answers where a machine has no IPv6 at its loopback, too.
 
         Raises:
             OSError: an address is taken, or not of this machine.
@@ -80,8 +92,11 @@ class ServiceRunner(web.AppRunner):
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         addresses = dict.fromkeys((family, address) for family, *_, address in found)
         with ExitStack() as closing:
-            bound = [closing.enter_context(_bound(family, address)) for family, address in addresses]
-            opening(*bound[0].getsockname()[:2])
+            bound = _all_bound(list(addresses))
+            for one in bound:
+                closing.enter_context(one)
+            self.listens_at = _first_address(bound)
+            opening(*self.listens_at)
             for one in bound:
                 for _ in range(LISTENERS):
                     await web.SockSite(self, one.dup(), backlog=CONNECTS_WAITING).start()
@@ -93,6 +108,42 @@ class ServiceRunner(web.AppRunner):
         server.timeouts = self._timeouts
         server.connections_max = self._connections_max
         return server
+
+
+def _all_bound(addresses: Sequence[tuple[int, _Address]]) -> list[socket.socket]:
+    """Return a bound socket for each address; to ``::`` belongs ``0.0.0.0``, so that clients have their own addresses.
+
+    The port that one address had free may be taken at the next one; then others are tried. Raises OSError.
+    """
+    for tries_left in reversed(range(PORT_TRIES)):
+        bound: list[socket.socket] = []
+        try:
+            for family, address in addresses:
+                port = bound[0].getsockname()[1] if bound else address[1]
+                bound.append(_bound(family, (address[0], port, *address[2:])))
+                if address[0] == ANY_V6 and _has_v4():
+                    bound.append(_bound(socket.AF_INET, (ANY_V4, bound[-1].getsockname()[1])))
+        except OSError as error:
+            for one in bound:
+                one.close()
+            if error.errno != errno.EADDRINUSE or not tries_left or not bound or addresses[0][1][1] != 0:
+                raise
+        else:
+            return bound
+    raise AssertionError("the last try returns or raises")
+
+
+def _has_v4() -> bool:
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM).close()
+    except OSError:
+        return False
+    return True
+
+
+def _first_address(bound: Sequence[socket.socket]) -> tuple[str, int]:
+    (host, port), *others = (one.getsockname()[:2] for one in bound)
+    return (ANY_V4 if host == ANY_V6 and (ANY_V4, port) in others else host), port
 
 
 def _bound(family: int, address: tuple[Any, ...]) -> socket.socket:

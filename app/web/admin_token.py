@@ -101,7 +101,7 @@ class AdminAccess:
 
         Where the file cannot be written, nobody is let in and the log says so. The service goes on without it.
         """
-        token = AdminToken.made_for(f"http://{Address(_reachable(host), port)}")
+        token = AdminToken.made_for(f"http://{Address(reachable(host), port)}")
         try:
             token.write(self._data_dir)
         except OSError as error:
@@ -138,7 +138,7 @@ class AdminAccess:
         return hmac.compare_digest(given.strip(b" "), self._token.secret.encode()) and scheme.lower() == _SCHEME
 
 
-def _reachable(host: str) -> str:
+def reachable(host: str) -> str:
     """Return the address at which this machine reaches a service that listens at ``host``."""
     try:
         address = ip_address(host)

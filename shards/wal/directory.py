@@ -8,6 +8,7 @@ import fcntl
 import os
 import re
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from shards.errors import DataDirectoryLocked
@@ -64,7 +65,8 @@ class DataDirectory:
         Raises :class:`DataDirectoryLocked`, and OSError if it cannot be used.
         """
         logs_path = self._path / WAL_DIRECTORY
-        self._path.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
+        with suppress(FileExistsError):  # what is no directory is told by the next line
+            self._path.mkdir(DIRECTORY_MODE, parents=True)
         make_directory(logs_path)  # makes the way to both durable
         self._lock_fd = os.open(self._path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         try:

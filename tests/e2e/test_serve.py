@@ -50,6 +50,21 @@ async def test_it_says_where_it_is_and_that_it_is_open_to_all(start: Start, tmp_
     assert (await process.event("service open to everyone"))["level"] == "warning"
 
 
+@pytest.mark.parametrize("host", ["::", "0.0.0.0", "::1", "127.0.0.1", "localhost"])
+async def test_the_address_that_it_announces_answers(
+    start: Start, http: aiohttp.ClientSession, tmp_path: Path, host: str
+) -> None:
+    # Nobody waits for a ClickHouse that is not there.
+    process = await start(HOST=host, CLICKHOUSE_URL=f"clickhouse://127.0.0.1:{free_port()}", SHUTDOWN_TIMEOUT_S=1)
+    url = await process.url()
+    assert (await get(http, f"{url}/health"))["status"] == "healthy"
+    assert (tmp_path / "data" / "admin-token").read_text().splitlines()[1] == url
+    port = url.rpartition(":")[2]
+    for family in ("127.0.0.1", "[::1]") if host == "::" else ():
+        assert (await get(http, f"http://{family}:{port}/health"))["status"] == "healthy"
+    assert await process.ends(signal.SIGTERM) == 0
+
+
 async def test_without_a_command_it_serves(http: aiohttp.ClientSession, tmp_path: Path) -> None:
     service = await Process.start(settings={"PORT": 0, "DATA_DIR": tmp_path, "MONITOR": ""})
     try:

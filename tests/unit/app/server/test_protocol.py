@@ -86,3 +86,40 @@ def test_listens_at_all_addresses_of_a_name(host: str) -> None:
 
     found = {str(address[0]) for *_, address in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
     assert uvloop.run(listened_at()) == found
+
+
+@pytest.mark.parametrize("port", [0, None])
+def test_the_address_of_all_serves_both_families_at_one_port(port: int | None) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        wanted = free.getsockname()[1] if port is None else port
+    told: list[tuple[str, int]] = []
+
+    async def asked_at() -> set[str]:
+        runner = ServiceRunner(web.Application())
+        await runner.setup()
+        await runner.listen("::", wanted, opening=lambda *address: told.append(address))
+        [at] = {address[1] for address in runner.addresses}
+        assert told == [("0.0.0.0", at)]
+        for host in ("127.0.0.1", "::1"):
+            with socket.create_connection((host, at)) as client:
+                assert client.getpeername()[0] == host
+        found = {address[0] for address in runner.addresses}
+        await runner.cleanup()
+        return found
+
+    assert uvloop.run(asked_at()) == {"::", "0.0.0.0"}
+
+
+def test_where_one_family_is_taken_nothing_listens() -> None:
+    async def listen() -> None:
+        runner = ServiceRunner(web.Application())
+        await runner.setup()
+        try:
+            with socket.create_server(("0.0.0.0", 0)) as taken:
+                await runner.listen("::", taken.getsockname()[1])
+        finally:
+            assert runner.addresses == []
+            await runner.cleanup()
+
+    with pytest.raises(OSError, match="in use"):
+        uvloop.run(listen())
