@@ -97,11 +97,17 @@ def _row(kind: Kind[Any], help_: str) -> dict[str, Any]:
 class Config:
     """The settings of the service, one field each; the defaults are those of ``.env.example``."""
 
-    host: str = attrs.field(default="127.0.0.1", metadata=_row(Host(), "Address to listen on."))
+    host: str = attrs.field(
+        default="127.0.0.1",
+        metadata=_row(Host(), "Address to listen on; :: is every one of the machine, IPv4 and IPv6."),
+    )
     port: int = attrs.field(default=8080, metadata=_row(Integer(0, 65_535), "Port to listen on; 0 takes a free one."))
     data_dir: Path = attrs.field(
         default=Path("data"),
-        metadata=_row(Directory(), "Directory of the write-ahead log, the dead letters and the embedded engine."),
+        metadata=_row(
+            Directory(),
+            "Directory of the write-ahead log, the dead letters and the embedded engine; for its owner only.",
+        ),
     )
     shards: int = attrs.field(
         default=4,
@@ -200,10 +206,7 @@ class Config:
             elif name != API_KEY and (text or name.removeprefix(PREFIX) not in NOT_BUILT):
                 raise ConfigError(_unknown(name, known))
         config = cls(**values)
-        if not config.clickhouse_url and not _fits_engine(config.data_dir):
-            setting = known[f"{PREFIX}DATA_DIR"]
-            allowed = "a path in UTF-8 and without a question mark, because the embedded engine takes no other"
-            raise setting.refusal(str(config.data_dir.absolute()), allowed=allowed)
+        _check_engine(config, known[f"{PREFIX}DATA_DIR"])
         return config
 
     def shard_settings(self) -> ShardSettings:
@@ -221,6 +224,13 @@ def settings() -> Iterator[Setting]:
     for field in attrs.fields(Config):
         kind: Kind[Any] = field.metadata["kind"]
         yield Setting(field=field.name, default=kind.show(field.default), kind=kind, help=field.metadata["help"])
+
+
+def _check_engine(config: Config, setting: Setting) -> None:
+    """Raise ConfigError where the embedded engine is to be used in a directory that it cannot take."""
+    if not config.clickhouse_url and not _fits_engine(config.data_dir):
+        allowed = "a path in UTF-8 and without a question mark, because the embedded engine takes no other"
+        raise setting.refusal(str(config.data_dir.absolute()), allowed=allowed)
 
 
 def _fits_engine(data_dir: Path) -> bool:

@@ -6,7 +6,7 @@ import resource
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -111,26 +111,38 @@ class ServiceRunner(web.AppRunner):
 
 
 def _all_bound(addresses: Sequence[tuple[int, _Address]]) -> list[socket.socket]:
-    """Return a bound socket for each address; to ``::`` belongs ``0.0.0.0``, so that clients have their own addresses.
+    """Return a bound socket for each address, all of one port: to ``::`` belongs ``0.0.0.0``.
 
-    The port that one address had free may be taken at the next one; then others are tried. Raises OSError.
+    Not one socket for both families, because that would show clients of IPv4 under other addresses. The port that one
+    address had free may be taken at the next one: then others are tried. Raises OSError.
     """
-    for tries_left in reversed(range(PORT_TRIES)):
+    for _ in range(PORT_TRIES - 1):
+        with suppress(_TakenElsewhere):
+            return _bound_once(addresses)
+    return _bound_once(addresses)
+
+
+def _bound_once(addresses: Sequence[tuple[int, _Address]]) -> list[socket.socket]:
+    """Bind each address; :class:`_TakenElsewhere` if only the free port of the first one is taken at another."""
+    with ExitStack() as closing:
         bound: list[socket.socket] = []
-        try:
-            for family, address in addresses:
-                port = bound[0].getsockname()[1] if bound else address[1]
-                bound.append(_bound(family, (address[0], port, *address[2:])))
-                if address[0] == ANY_V6 and _has_v4():
-                    bound.append(_bound(socket.AF_INET, (ANY_V4, bound[-1].getsockname()[1])))
-        except OSError as error:
-            for one in bound:
-                one.close()
-            if error.errno != errno.EADDRINUSE or not tries_left or not bound or addresses[0][1][1] != 0:
+        for family, (host, port, *more) in addresses:
+            try:
+                at = bound[0].getsockname()[1] if bound else port
+                bound.append(closing.enter_context(_bound(family, (host, at, *more))))
+                if host == ANY_V6 and _has_v4():
+                    everywhere = (ANY_V4, bound[-1].getsockname()[1])
+                    bound.append(closing.enter_context(_bound(socket.AF_INET, everywhere)))
+            except OSError as error:
+                if bound and not port and error.errno == errno.EADDRINUSE:
+                    raise _TakenElsewhere(*error.args) from error
                 raise
-        else:
-            return bound
-    raise AssertionError("the last try returns or raises")
+        closing.pop_all()
+    return bound
+
+
+class _TakenElsewhere(OSError):
+    """A free port of one address is taken at another one."""
 
 
 def _has_v4() -> bool:

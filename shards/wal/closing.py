@@ -29,16 +29,19 @@ def close_to_others(directory: Path) -> None:
     """
     directory = Path(os.path.realpath(directory))
     foreign = {path.name for path in directory.iterdir()} - OURS - _HARMLESS
-    closed = [directory / name for name in sorted(LOG_AND_LETTERS if foreign else OURS)]
-    left = [] if foreign else [path for path in (directory,) if not _close(path)]
-    left += [path for top in closed for path in _to_close(top) if not _close(path)]
-    if left or (foreign and _is_open(directory)):
-        _log.warning(
-            "data directory open to others",
-            path=str((left or [directory])[0]),
-            reason="it belongs to another user" if left else f"it holds other files, too, as {min(foreign)!a}",
-            remedy="give the service a directory of its own, which it may close (chmod -R go=)",
-        )
+    paths = [] if foreign else [directory]
+    for name in sorted(LOG_AND_LETTERS if foreign else OURS):
+        paths += _to_close(directory / name)
+    left = [path for path in paths if not _close(path)]
+    if left:
+        _warn(left[0], "it belongs to another user")
+    elif foreign and _is_open(directory):
+        _warn(directory, f"it holds other files, too, as {min(foreign)!a}")
+
+
+def _warn(path: Path, reason: str) -> None:
+    remedy = "give the service a directory of its own, which it may close (chmod -R go=)"
+    _log.warning("data directory open to others", path=str(path), reason=reason, remedy=remedy)
 
 
 def _to_close(top: Path) -> Iterator[Path]:
