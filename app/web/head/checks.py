@@ -13,14 +13,16 @@ REQUEST_ID_HEADER = "X-Request-ID"
 LAST_EVENT_ID = "Last-Event-ID"
 
 READ = (
-    *(IDEMPOTENCY_KEY, REQUEST_ID_HEADER, LAST_EVENT_ID, hdrs.HOST, hdrs.ORIGIN, hdrs.AUTHORIZATION, hdrs.COOKIE),
+    *(IDEMPOTENCY_KEY, REQUEST_ID_HEADER, LAST_EVENT_ID, hdrs.HOST, hdrs.ORIGIN),
     *(hdrs.ACCEPT, hdrs.ACCEPT_CHARSET, hdrs.ACCEPT_ENCODING, hdrs.ACCEPT_LANGUAGE),
     *(hdrs.CONTENT_TYPE, hdrs.CONTENT_ENCODING),
     *(hdrs.IF_MATCH, hdrs.IF_NONE_MATCH, hdrs.IF_MODIFIED_SINCE, hdrs.IF_UNMODIFIED_SINCE, hdrs.IF_RANGE, hdrs.RANGE),
     *(hdrs.ACCESS_CONTROL_REQUEST_METHOD, hdrs.ACCESS_CONTROL_REQUEST_HEADERS),
-    *(hdrs.FORWARDED, hdrs.X_FORWARDED_FOR, hdrs.X_FORWARDED_HOST, hdrs.X_FORWARDED_PROTO),
 )
-"""Headers that the service reads, or that a library reads for it. Others may hold what they like."""
+"""Headers that the service reads, or that a library reads for it. Others may hold what they like.
+
+``Authorization`` is none of them, because it is compared as bytes, and one that is no token is a 401.
+"""
 
 _NOT_TEXT = "holds bytes that are no text in UTF-8; send ASCII"
 _NO_DATE = "holds no date that exists; send one such as Mon, 15 Jan 2024 14:00:00 GMT, or leave it out"
