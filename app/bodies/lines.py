@@ -1,5 +1,6 @@
 """Lines of a stream, in slices that become durable together, soon after they came."""
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable
 from typing import Protocol
@@ -16,6 +17,9 @@ SLICE_LINES = 5_000
 SLICE_BYTES = 512 << 10
 SLICE_S = 0.4
 """Lines are made durable together as soon as they are this many, have this many bytes, or have waited this long."""
+
+STRETCH_BYTES = 32 << 10
+"""Bytes that are taken apart at a stretch: if these are blank lines, that takes a few milliseconds."""
 
 SILENCE_S = 75.0
 """Seconds after which a stream is ended that sends no whole line; a blank line keeps it open."""
@@ -107,7 +111,9 @@ class LineStream:
                 self._end()
                 return
             await self._share.take(len(piece))
-            self._add(piece)
+            for start in range(0, len(piece), STRETCH_BYTES):
+                self._add(piece[start : start + STRETCH_BYTES])
+                await asyncio.sleep(0)
             self._settle()
             if self._slice.pieces and self._left_s() == 0:
                 return

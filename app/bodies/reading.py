@@ -51,21 +51,29 @@ class BodyReader:
         Raises Problem: 400 where the body is cut off or its compression is broken, 408 where it does not keep the pace.
         """
         try:
-            while not (piece := next(self._pieces, b"")):
-                chunk = self._content.read_nowait() or (b"" if self._content.at_eof() else await self._more(within_s))
-                if not chunk:
-                    if chunk is not None and self._decompressor is not None:
-                        self._decompressor.end()
-                    return chunk
-                self.received += len(chunk)
-                if self._waiting is not None:
-                    self._waiting.note_received(len(chunk))
+            if piece := next(self._pieces, b""):
+                await asyncio.sleep(0)  # a few compressed bytes can be gigabytes, so others must get their turn
+                return piece
+            while chunk := await self._chunk(within_s):
                 if self._decompressor is None:
                     return chunk
                 self._pieces = self._decompressor.feed(chunk)
+                if piece := next(self._pieces, b""):
+                    return piece
+            if chunk is not None and self._decompressor is not None:
+                self._decompressor.end()
+            return chunk
         except _FAILURES as error:
             raise _problem_of(error) from error
-        return piece
+
+    async def _chunk(self, within_s: float | None) -> bytes | None:
+        """Return what has come, as it was sent."""
+        chunk = self._content.read_nowait() or (b"" if self._content.at_eof() else await self._more(within_s))
+        if chunk:
+            self.received += len(chunk)
+            if self._waiting is not None:
+                self._waiting.note_received(len(chunk))
+        return chunk
 
     async def _more(self, within_s: float | None) -> bytes | None:
         began = time.monotonic()

@@ -1,5 +1,6 @@
 """`POST /api/events`, `/api/matches/{matchId}/events` and `/api/events/bulk`: events in."""
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
 from functools import partial
@@ -29,6 +30,9 @@ ERRORS_MAX = 1_000
 """Most rejected events of one request whose faults are told; of the others only the numbers are."""
 
 BULK_ERRORS_MAX = 100
+TOLD_AT_ONCE = 5_000
+"""Events that viewers and metrics are told of before others get their turn."""
+
 KEY_MAX_CHARS = 255
 IDEMPOTENCY_KEY = "Idempotency-Key"
 
@@ -155,8 +159,12 @@ async def _append(context: Context, events: list[Event]) -> Receipt:
     except Unavailable:
         context.telemetry.rejected("unavailable", len(events))
         raise
-    context.telemetry.ingested(events)
-    context.live.accepted(events)
+    for start in range(0, len(events), TOLD_AT_ONCE):
+        if start:
+            await asyncio.sleep(0)
+        some = events[start : start + TOLD_AT_ONCE]
+        context.telemetry.ingested(some)
+        context.live.accepted(some)
     return receipt
 
 

@@ -118,11 +118,12 @@ async def validate(
 
 
 def _check(schema: EventSchema, index: int, piece: Piece, origin: Origin, into: CheckedEvents) -> None:
-    if not into.explains and isinstance(piece, bytes) and len(piece) < SHORTEST_BYTES:
+    text = bytes(piece)
+    if len(text) < SHORTEST_BYTES and not into.explains:
         into.count(index)
         return
     try:
-        into.events.append(schema.parse(piece, index=index, origin=origin, explain=into.explains))
+        into.events.append(schema.parse(text, index=index, origin=origin, explain=into.explains))
     except InvalidEventError as error:
         into.reject(index, error)
 

@@ -24,7 +24,11 @@ CUTS_TRIED = 8
 _WHITESPACE = b" \t\r\n"
 _CUT = re.compile(rb"\}[ \t\r\n]*+(?=,)")
 _DEPTH_CHANGES = {b"[": 1, b"{": 1, b"]": -1, b"}": -1}
-_MARKS = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{},"]', re.DOTALL)
+_INSIDE = rb'(?:[^"\\]{1,1000}+|\\.){0,1000}+'
+"""The inside of a string, or its next part, of bounded length, because nothing else runs while this is matched."""
+
+_MARKS = re.compile(rb'"%b"|[\[\]{},"]' % _INSIDE, re.DOTALL)
+_REST = re.compile(_INSIDE, re.DOTALL)
 
 _array = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -105,16 +109,27 @@ def _by_marks(body: bytes) -> list[Piece] | None:
 
 def _element_ends(text: bytes) -> Iterator[re.Match[bytes]]:
     """Yield each comma between elements, and the bracket that closes the array; stop at a string without an end."""
-    depth = 0
-    for mark in _MARKS.finditer(text):
+    depth = at = 0
+    while mark := _MARKS.search(text, at):
         sign = mark[0]
+        at = mark.end()
         if sign == b'"':
-            return
+            at = _string_end(text, at)
+            if not at:
+                return
         depth += _DEPTH_CHANGES.get(sign, 0)
         if depth == 0 or (depth == 1 and sign == b","):
             yield mark
         if depth == 0:
             return
+
+
+def _string_end(text: bytes, start: int) -> int:
+    """Return where a string ends whose inside begins at ``start``, behind its quote; 0 where it does not."""
+    at = start
+    while (part := _REST.match(text, at)) and part.end() > at:
+        at = part.end()
+    return at + 1 if text[at : at + 1] == b'"' else 0
 
 
 def _fault(body: bytes) -> str:
