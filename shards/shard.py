@@ -21,7 +21,6 @@ from shards.flush.tally import Tally
 from shards.flush.troubles import Troubles
 from shards.logger import get_logger
 from shards.observer import Observer
-from shards.receipts import Stretch, joined
 from shards.runs import runs_of, size, union
 from shards.settings import ShardSettings
 from shards.snapshot import ShardSnapshot
@@ -33,9 +32,6 @@ from shards.wal.log import ShardLog
 from shards.wal.recovery import Recovery
 
 _log = get_logger(__name__)
-
-APPEND_STEP = 5_000
-"""Events of one request that are made durable together. To take in so many holds up the event loop for 10 ms."""
 
 
 def wal_directory(data_dir: Path, index: int) -> Path:
@@ -49,38 +45,6 @@ def shard_of(match_id: str, shard_count: int) -> int:
     CRC-32 and not ``hash()``, because the same match has to reach the same shard in every process.
     """
     return crc32(match_id.encode()) % shard_count
-
-
-async def append_to(shards: Sequence["Shard"], committer: Committer, events: Sequence[Event]) -> tuple[Stretch, ...]:
-    """Append events to the shards of their matches; return their numbers once all are durable. Raises WalFailed.
-
-    Between steps of `APPEND_STEP` events others get their turn.
-    """
-    if len(events) <= APPEND_STEP:
-        return await _append_step(shards, committer, events)
-    stretches: list[Stretch] = []
-    for start in range(0, len(events), APPEND_STEP):
-        stretches += await _append_step(shards, committer, events[start : start + APPEND_STEP])
-    return joined(stretches)
-
-
-async def _append_step(shards: Sequence["Shard"], committer: Committer, events: Sequence[Event]) -> tuple[Stretch, ...]:
-    by_shard: dict[int, Sequence[Event]]
-    if len(events) == 1:
-        by_shard = {shard_of(events[0].match_id, len(shards)): events}
-    else:
-        lists: dict[int, list[Event]] = {}
-        for event in events:
-            lists.setdefault(shard_of(event.match_id, len(shards)), []).append(event)
-        by_shard = {**lists}
-    futures = [shards[index].append(part, committer) for index, part in by_shard.items()]
-    if len(futures) > 1:
-        await asyncio.wait(futures)  # even if one fails, so that the fate of the others is known
-    firsts = [await future for future in futures]
-    return tuple(
-        Stretch(index, first, first + len(part) - 1, len(part))
-        for (index, part), first in zip(by_shard.items(), firsts, strict=True)
-    )
 
 
 class Shard:

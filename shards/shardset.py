@@ -19,10 +19,10 @@ from shards.logger import get_logger
 from shards.lookups import outcome_of, pending_of
 from shards.observer import Observer
 from shards.reads.source import Pending
-from shards.receipts import Outcome, Receipt
+from shards.receipts import Outcome, Receipt, Stretch
 from shards.recovery import preload, recovered_shards
 from shards.settings import ShardSettings
-from shards.shard import Shard, append_to
+from shards.shard import Shard, shard_of
 from shards.snapshot import Snapshot
 from shards.stores.base import Store
 from shards.tasks.threads import Threads
@@ -131,15 +131,32 @@ class ShardSet:
             raise NotAccepting(self._refusal)
         self._room.check()
 
-    async def append(self, events: Sequence[Event]) -> Receipt:
-        """Append events; return their receipt once all are durable.
+    async def append(self, events: Sequence[Event], *, admitted: bool = False) -> Receipt:
+        """Append events; return their receipt once all are durable. ``admitted``: as part of a request that had room.
 
         Raises a subclass of :class:`Unavailable`. Nothing was appended then; but after
         :class:`~shards.errors.WalFailed` a part of them may be durable.
         """
-        self.check_room()
-        active = self._shards[: self._settings.shard_count]
-        return Receipt(self._directory.id, await append_to(active, self._committer, events))
+        if not admitted:
+            self.check_room()
+        if len(events) == 1:
+            by_shard = {self._index_of(events[0]): events}
+        else:
+            by_shard = {}
+            for event in events:
+                by_shard.setdefault(self._index_of(event), []).append(event)  # type: ignore[attr-defined]
+        futures = [self._shards[index].append(part, self._committer) for index, part in by_shard.items()]
+        if len(futures) > 1:
+            await asyncio.wait(futures)  # even if one fails, so that the fate of the others is known
+        firsts = [await future for future in futures]
+        stretches = (
+            Stretch(index, first, first + len(part) - 1, len(part))
+            for (index, part), first in zip(by_shard.items(), firsts, strict=True)
+        )
+        return Receipt(self._directory.id, tuple(stretches))
+
+    def _index_of(self, event: Event) -> int:
+        return shard_of(event.match_id, self._settings.shard_count)
 
     def outcome(self, receipt: Receipt) -> Outcome | None:
         """Return what became of a request's events; None for a receipt of another data directory or of no request.

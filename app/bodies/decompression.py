@@ -7,7 +7,7 @@ from typing import Literal
 PIECE_BYTES = 64 * 1024
 """The largest piece that is yielded."""
 
-MEMBERS_FREE = 1_000
+MEMBERS_FREE = 200
 MEMBER_BYTES = 16
 """A body of gzip may have `MEMBERS_FREE` members, and one more for each `MEMBER_BYTES` bytes in them, because to begin
 one takes as long as to work on so much of events."""

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, contextmanager
 import attrs
 from aiohttp import hdrs
 
+from app.bodies.memory import Trimmer
 from app.web.problems import Problem
 
 SMALL_BYTES = 64 << 10
@@ -24,7 +25,7 @@ SMALL_SHARE = 4
 LARGE_BYTES = 1 << 20
 """Size from which a body needs one of `LARGE_MAX` places, and has to keep a pace."""
 
-LARGE_MAX = 16
+LARGE_MAX = 12
 """The most bodies of more than `LARGE_BYTES` that are held at a time."""
 
 DECODED_MAX = 2
@@ -90,6 +91,7 @@ class BodyRoom:
         self._places = asyncio.Semaphore(LARGE_MAX)
         self._decoders = asyncio.Semaphore(DECODED_MAX)
         self._streams = 0
+        self.trimmer = Trimmer()
 
     @property
     def taken(self) -> int:
@@ -103,7 +105,9 @@ class BodyRoom:
         try:
             yield share
         finally:
+            self.trimmer.note(self.taken)
             share.give_back()
+            self.trimmer.note(self.taken)
 
     @contextmanager
     def stream(self) -> "Iterator[BodyShare]":

@@ -6,7 +6,6 @@ signal where a second one cut the shutdown short.
 
 import asyncio
 import contextlib
-import ctypes
 import gc
 import logging
 import os
@@ -36,8 +35,6 @@ EXIT_WRONG_SETTING = 2
 
 FILES_MAX = 1 << 20
 
-_M_TRIM_THRESHOLD = -1
-
 SWITCH_INTERVAL_S = 0.001
 """Seconds after which a thread that is busy in Python gives way to another. The event loop lets go of the interpreter
 at every system call, several times a request, and would each time wait for Python's default, which is five times this.
@@ -51,11 +48,6 @@ that connects has it look at everything several times, which stops all requests 
 COLLECT_OLDER_EVERY = 100
 """Collections of new objects before one of those that outlived them, because all the crowd is among these. Objects in
 cycles, as some 20 of a request that no route matches, mostly go with the new ones; the rest of them wait for longer.
-"""
-
-TRIM_BYTES = 1 << 20
-"""Free memory at the end of the heap beyond which it goes back to the system. Left alone, glibc keeps what a burst of
-large bodies took, because it raises this limit, and that of blocks with pages of their own, with each one it frees.
 """
 
 SAME_REQUEST_S = 0.5
@@ -79,7 +71,6 @@ def serve() -> None:
         _fail(str(error), EXIT_WRONG_SETTING)
     logs.configure(config)
     _raise_file_limit()
-    _give_memory_back()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         uvloop.run(_serve(config))
@@ -101,12 +92,6 @@ def _spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_EVERY, COLLECT_OLDER_EVERY)
-
-
-def _give_memory_back() -> None:
-    """Have the C library return free memory to the system early; one that has no such setting is left alone."""
-    with contextlib.suppress(AttributeError):
-        ctypes.CDLL(None).mallopt(_M_TRIM_THRESHOLD, TRIM_BYTES)
 
 
 def _only_log_format() -> Config:

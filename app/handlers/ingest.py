@@ -1,7 +1,5 @@
 """`POST /api/events`, `/api/matches/{matchId}/events` and `/api/events/bulk`: events in."""
 
-import asyncio
-from collections.abc import Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Any
@@ -15,8 +13,16 @@ from app.bodies.room import BodyShare
 from app.context import CONTEXT, Context
 from app.handlers.acknowledgement import Acknowledgement, acknowledge, requested_acknowledgement
 from app.handlers.parameters import faults_of, path_match_id
-from app.schemas.batch import BOM, WHITESPACE, CheckedEvents, Numbered, lines, validate
-from app.schemas.elements import EVENTS_MAX, NotAnArrayError, TooManyEventsError, array_elements
+from app.schemas.batch import (
+    BOM,
+    WHITESPACE,
+    CheckedEvents,
+    Numbered,
+    element_batches,
+    line_batches,
+    validate,
+)
+from app.schemas.elements import EVENTS_MAX, NotAnArrayError, TooManyEventsError
 from app.schemas.events import Origin
 from app.schemas.faults import Fault, InvalidEventError
 from app.times import iso_ms
@@ -30,8 +36,8 @@ ERRORS_MAX = 1_000
 """Most rejected events of one request whose faults are told; of the others only the numbers are."""
 
 BULK_ERRORS_MAX = 100
-TOLD_AT_ONCE = 5_000
-"""Events that viewers and metrics are told of before others get their turn."""
+APPENDED_TOGETHER = 5_000
+"""Events of a request that are made durable together."""
 
 KEY_MAX_CHARS = 255
 IDEMPOTENCY_KEY = "Idempotency-Key"
@@ -97,27 +103,43 @@ async def _ingest(request: web.Request, *, match_in_path: bool) -> web.Response:
 async def _take_many(
     request: web.Request, context: Context, body: bytes, format_: Format, origin: Origin
 ) -> tuple[Receipt, dict[str, Any]]:
-    batch = CheckedEvents(ERRORS_MAX)
+    batch, taken = CheckedEvents(ERRORS_MAX), _Taken()
     try:
-        pieces = lines(body) if format_ == "ndjson" else await _elements(context, body)
-        await validate(
-            context.events_schema, pieces, origin=origin, into=batch, between_turns=partial(_check_presence, request)
-        )
+        pieces = await line_batches(body) if format_ == "ndjson" else await _elements(context, body)
     except TooManyEventsError:
         context.telemetry.rejected("too_large", 1)
         raise _too_many() from None
+    for some in pieces:
+        presence = partial(_check_presence, request)
+        await validate(context.events_schema, some, origin=origin, into=batch, between_turns=presence)
+        if len(batch.events) >= APPENDED_TOGETHER:
+            await taken.append(context, batch)
+    if batch.events:
+        await taken.append(context, batch)
     if batch.rejected:
         context.telemetry.rejected("invalid", batch.rejected)
-    if not batch.events:
+    if taken.receipt is None:
         raise _none_valid(batch, empty="There is no event in the body; send at least one.")
-    if len({event.match_id for event in batch.events}) == 1:
-        request[MATCH_ID] = batch.events[0].match_id
-    receipt = await _append(context, batch.events)
-    return receipt, {
-        "accepted": len(batch.events),
-        "eventIds": [event.event_id for event in batch.events],
-        **batch.view(),
-    }
+    if len(taken.match_ids) == 1:
+        request[MATCH_ID], *_ = taken.match_ids
+    return taken.receipt, {"accepted": len(taken.event_ids), "eventIds": taken.event_ids, **batch.view()}
+
+
+@attrs.define
+class _Taken:
+    """The events of a request that are durable. They are appended some at a time, so that few are held in memory."""
+
+    receipt: Receipt | None = None
+    event_ids: list[str] = attrs.field(factory=list)
+    match_ids: set[str] = attrs.field(factory=set)
+
+    async def append(self, context: Context, batch: CheckedEvents) -> None:
+        """Make the events of a batch durable. Only the first ones may be refused for want of room."""
+        events, batch.events = batch.events, []
+        receipt = await _append(context, events, admitted=self.receipt is not None)
+        self.receipt = self.receipt.joined(receipt) if self.receipt else receipt
+        self.event_ids += [event.event_id for event in events]
+        self.match_ids.update(event.match_id for event in events)
 
 
 async def _take_one(
@@ -137,13 +159,13 @@ async def _take_one(
     }
 
 
-async def _elements(context: Context, body: bytes) -> list[Sequence[Numbered]]:
+async def _elements(context: Context, body: bytes) -> list[list[Numbered]]:
     if not body:
         context.telemetry.rejected("empty", 1)
         raise Problem(400, "Empty body", "There is no event in the body; send at least one.", kind="empty")
     if body[:1] == b"[":
         try:
-            return [list(enumerate(await array_elements(body)))]
+            return await element_batches(body)
         except NotAnArrayError as error:
             fault = Fault("$", str(error))
     else:
@@ -152,19 +174,15 @@ async def _elements(context: Context, body: bytes) -> list[Sequence[Numbered]]:
     raise Problem(400, "Not JSON", "The body cannot be read as JSON.", [fault.view()], kind="not-json")
 
 
-async def _append(context: Context, events: list[Event]) -> Receipt:
+async def _append(context: Context, events: list[Event], *, admitted: bool = False) -> Receipt:
     """Make events durable, and only then tell the viewers."""
     try:
-        receipt = await context.shards.append(events)
+        receipt = await context.shards.append(events, admitted=admitted)
     except Unavailable:
         context.telemetry.rejected("unavailable", len(events))
         raise
-    for start in range(0, len(events), TOLD_AT_ONCE):
-        if start:
-            await asyncio.sleep(0)
-        some = events[start : start + TOLD_AT_ONCE]
-        context.telemetry.ingested(some)
-        context.live.accepted(some)
+    context.telemetry.ingested(events)
+    context.live.accepted(events)
     return receipt
 
 
@@ -190,7 +208,7 @@ async def _take_slices(
         async for part in slices:
             rejected = batch.rejected
             async with share.decoding():
-                await validate(context.events_schema, [part.pieces], origin=origin, into=batch)
+                await validate(context.events_schema, part.pieces, origin=origin, into=batch)
                 context.telemetry.rejected("invalid", batch.rejected - rejected)
                 if batch.events:
                     receipt = await _append(context, batch.events)

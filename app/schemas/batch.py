@@ -2,13 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
 
-from app.schemas.elements import EVENTS_MAX, Piece, TooManyEventsError
+from app.schemas.elements import EVENTS_MAX, Piece, TooManyEventsError, array_elements
 from app.schemas.events import SHORTEST_BYTES, EventSchema, Origin
 from app.schemas.faults import Fault, InvalidEventError
 from shards import Event
@@ -22,6 +21,9 @@ TURN_S = 0.005
 CHUNK_BYTES = 64 << 10
 """Bytes of a body that are taken apart into lines at a stretch."""
 
+BATCH_EVENTS = 1_000
+"""Elements of an array in each batch."""
+
 RUNS_MAX = 10_000
 """The most runs of rejected events that one reply names; the last one of these spans all that follow."""
 
@@ -29,8 +31,6 @@ BOM = b"\xef\xbb\xbf"
 """Byte order mark, which some programs put before UTF-8."""
 
 WHITESPACE = b" \t\r\n"
-
-_END_OF_BATCH: tuple[Numbered] = ((0, b""),)
 
 
 @attrs.frozen
@@ -91,7 +91,7 @@ class CheckedEvents:
 
 async def validate(
     schema: EventSchema,
-    batches: Iterable[Sequence[Numbered]],
+    batch: Iterable[Numbered],
     *,
     origin: Origin,
     into: CheckedEvents,
@@ -101,20 +101,18 @@ async def validate(
 
     Args:
         schema: the rules.
-        batches: the pieces, so many at a time as take little to take apart.
+        batch: the pieces.
         origin: what the request gives to each of its events.
         into: where the outcome is kept.
         between_turns: called after each turn of others; what it raises ends the validation.
     """
     until = time.perf_counter() + TURN_S
-    for batch in batches:
-        for index, piece in chain(batch, _END_OF_BATCH):
-            if piece:
-                _check(schema, index, piece, origin, into)
-            if time.perf_counter() > until:
-                await asyncio.sleep(0)
-                between_turns()
-                until = time.perf_counter() + TURN_S
+    for index, piece in batch:
+        _check(schema, index, piece, origin, into)
+        if time.perf_counter() > until:
+            await asyncio.sleep(0)
+            between_turns()
+            until = time.perf_counter() + TURN_S
 
 
 def _check(schema: EventSchema, index: int, piece: Piece, origin: Origin, into: CheckedEvents) -> None:
@@ -128,20 +126,29 @@ def _check(schema: EventSchema, index: int, piece: Piece, origin: Origin, into: 
         into.reject(index, error)
 
 
-def lines(body: bytes) -> Iterator[list[Numbered]]:
-    """Yield the lines that are not blank, numbered without the blank ones, some at a time.
+async def line_batches(body: bytes) -> list[list[Numbered]]:
+    """Return the lines that are not blank, numbered without the blank ones, some in each list.
 
     Raises TooManyEventsError as soon as there are more than `EVENTS_MAX`.
     """
+    batches = []
     start = number = 0
     while start < len(body):
         end = body.find(b"\n", start + CHUNK_BYTES) + 1 or len(body)
-        batch = numbered(body[start:end].split(b"\n"), number, blank=False)
+        if batch := numbered(body[start:end].split(b"\n"), number, blank=False):
+            batches.append(batch)
         number += len(batch)
         if number > EVENTS_MAX:
             raise TooManyEventsError
-        yield batch
         start = end
+        await asyncio.sleep(0)
+    return batches
+
+
+async def element_batches(body: bytes) -> list[list[Numbered]]:
+    """Return the elements of an array, numbered, some in each list; raises as `app.schemas.elements.array_elements`."""
+    elements = list(enumerate(await array_elements(body)))
+    return [elements[start : start + BATCH_EVENTS] for start in range(0, len(elements), BATCH_EVENTS)]
 
 
 def numbered(some: Iterable[bytes], start: int, *, blank: bool) -> list[Numbered]:

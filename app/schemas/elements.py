@@ -23,11 +23,12 @@ CUTS_TRIED = 8
 
 _WHITESPACE = b" \t\r\n"
 _CUT = re.compile(rb"\}[ \t\r\n]*+(?=,)")
-_DEPTH_CHANGES = {b"[": 1, b"{": 1, b"]": -1, b"}": -1}
+_OPENING = b"[{"
+_CLOSING = b"]}"
 _INSIDE = rb'(?:[^"\\]{1,1000}+|\\.){0,1000}+'
 """The inside of a string, or its next part, of bounded length, because nothing else runs while this is matched."""
 
-_MARKS = re.compile(rb'"%b"|[\[\]{},"]' % _INSIDE, re.DOTALL)
+_MARKS = re.compile(rb'"%b"|[\[{]++|[\]},"]' % _INSIDE, re.DOTALL)
 _REST = re.compile(_INSIDE, re.DOTALL)
 
 _array = msgspec.json.Decoder(list[msgspec.Raw])
@@ -117,7 +118,10 @@ def _element_ends(text: bytes) -> Iterator[re.Match[bytes]]:
             at = _string_end(text, at)
             if not at:
                 return
-        depth += _DEPTH_CHANGES.get(sign, 0)
+        elif sign[:1] in _OPENING:
+            depth += len(sign)
+        elif sign in _CLOSING:
+            depth -= 1
         if depth == 0 or (depth == 1 and sign == b","):
             yield mark
         if depth == 0:

@@ -7,27 +7,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.schemas.batch import CHUNK_BYTES, RUNS_MAX, CheckedEvents, lines, validate
+from app.schemas.batch import CHUNK_BYTES, RUNS_MAX, CheckedEvents, line_batches, validate
 from app.schemas.elements import EVENTS_MAX, TooManyEventsError
 from app.schemas.events import EventSchema, Origin
 from app.schemas.faults import InvalidEventError
 from shards.clock import ReceiptClock
 
 
-def test_lines_are_numbered_without_blank_ones() -> None:
-    assert list(chain(*lines(b"\n{}\r\n \n{}"))) == [(0, b"{}"), (1, b"{}")]
+async def lines(body: bytes) -> list[tuple[int, object]]:
+    return list(chain(*await line_batches(body)))
+
+
+async def test_lines_are_numbered_without_blank_ones() -> None:
+    assert await lines(b"\n{}\r\n \n{}") == [(0, b"{}"), (1, b"{}")]
 
 
 @given(st.lists(st.sampled_from([b"", b" ", b"{}", b"x" * 40_000, b"\n" * 40_000]), max_size=12))
-def test_lines_do_not_depend_on_where_they_are_taken_apart(rows: list[bytes]) -> None:
+async def test_lines_do_not_depend_on_where_they_are_taken_apart(rows: list[bytes]) -> None:
     whole = [row for row in rows if row.strip()]
-    assert list(chain(*lines(b"\n".join(rows)))) == list(enumerate(whole))
+    assert await lines(b"\n".join(rows)) == list(enumerate(whole))
 
 
-def test_of_too_many_lines_no_more_are_read_than_may_be() -> None:
-    assert sum(map(len, lines(b"{}\n" * EVENTS_MAX + b"\n" * CHUNK_BYTES))) == EVENTS_MAX
+async def test_of_too_many_lines_no_more_are_read_than_may_be() -> None:
+    assert len(await lines(b"{}\n" * EVENTS_MAX + b"\n" * CHUNK_BYTES)) == EVENTS_MAX
     with pytest.raises(TooManyEventsError):
-        list(lines(b"{}\n" * (EVENTS_MAX + 1)))
+        await lines(b"{}\n" * (EVENTS_MAX + 1))
 
 
 async def test_valid_events_are_kept_and_others_counted_up_to_a_limit() -> None:
@@ -35,7 +39,7 @@ async def test_valid_events_are_kept_and_others_counted_up_to_a_limit() -> None:
     batch = CheckedEvents(errors_max=2)
     good, bad = b'{"matchId":"m","eventType":"view"}', b"{}"
     pieces = list(enumerate([good, bad, good, bad, bad] * 100))
-    await validate(schema, [pieces], origin=Origin(), into=batch)
+    await validate(schema, pieces, origin=Origin(), into=batch)
     assert (len(batch.events), batch.rejected) == (200, 300)
     assert [rejection.index for rejection in batch.rejections] == [1, 3]
     view = batch.view()
