@@ -155,6 +155,14 @@ class Config:
         default=10 << 20,
         metadata=_row(Bytes(1 << 10), "The largest body of a request, or line of /bulk, counted after decompression."),
     )
+    bodies_max_bytes: int = attrs.field(
+        default=256 << 20,
+        metadata=_row(
+            Bytes(1 << 20),
+            "The memory that bodies of requests may hold together; those that find no room in time are refused "
+            "with 503.",
+        ),
+    )
     retention_days: int = attrs.field(
         default=0,
         metadata=_row(

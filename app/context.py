@@ -6,6 +6,7 @@ import attrs
 import structlog
 from aiohttp import web
 
+from app.bodies.room import BodyRoom
 from app.config import Config
 from app.engagement.rendered import RenderedMetrics
 from app.live import Live
@@ -61,6 +62,7 @@ class Context:
     response_times: ResponseTimes
     rendered: RenderedMetrics
     events_schema: EventSchema
+    room: BodyRoom
     shutdown: Shutdown
 
     @classmethod
@@ -87,6 +89,7 @@ class Context:
             response_times=response_times,
             rendered=rendered,
             events_schema=EventSchema(clock=shards.clock, extra_types=config.event_types),
+            room=BodyRoom(config.bodies_max_bytes),
             shutdown=Shutdown(config.shutdown_timeout_s),
         )
 

@@ -131,13 +131,14 @@ class ShardSet:
             raise NotAccepting(self._refusal)
         self._room.check()
 
-    async def append(self, events: Sequence[Event]) -> Receipt:
-        """Append events; return their receipt once all are durable.
+    async def append(self, events: Sequence[Event], *, admitted: bool = False) -> Receipt:
+        """Append events; return their receipt once all are durable. ``admitted``: as part of a request that had room.
 
         Raises a subclass of :class:`Unavailable`. Nothing was appended then; but after
         :class:`~shards.errors.WalFailed` a part of them may be durable.
         """
-        self.check_room()
+        if not admitted:
+            self.check_room()
         if len(events) == 1:
             by_shard = {self._index_of(events[0]): events}
         else:

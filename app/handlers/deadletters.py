@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import msgspec
 from aiohttp import hdrs, web
 
+from app.bodies.reading import read_body
 from app.context import CONTEXT, Context
 from app.handlers.admin import require_admin
 from app.handlers.parameters import letters_cursor, letters_page_of
@@ -16,7 +17,7 @@ from app.schemas.fields import is_absent, parse_event_id, text_of
 from app.schemas.outgoing import as_sent
 from app.times import iso_ms
 from app.web.answers import json_answer
-from app.web.body import JSON_TYPES, body_format, read_body, unsupported_type
+from app.web.body import JSON_TYPES, body_format, unsupported_type
 from app.web.problems import Problem
 from shards import Event, FiledLetter, LetterSettled, UnknownLetter, decode_row
 
@@ -57,11 +58,13 @@ async def retry_letter(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     context.shards.check_room()
     filed = await _letter(request)
-    body = (await read_body(request, limit=context.config.max_body_bytes)).removeprefix(BOM).strip(_BLANK)
+    if request.body_exists and body_format(request) != "json":
+        raise unsupported_type(JSON_TYPES)
+    with context.room.body() as share:
+        body = await read_body(request, limit=context.config.max_body_bytes, share=share)
+    body = body.removeprefix(BOM).strip(_BLANK)
     event = None
     if body:
-        if body_format(request) != "json":
-            raise unsupported_type(JSON_TYPES)
         event = _repaired(context, body, decode_row(filed.letter.row.encode()))
     return json_answer(_view(await _settling(context.shards.requeue(filed.id, event))), status=202)
 

@@ -1,44 +1,46 @@
 """`POST /api/events`, `/api/matches/{matchId}/events` and `/api/events/bulk`: events in."""
 
-from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 import attrs
 from aiohttp import web
 
+from app.bodies.lines import LineStream, LineTooLong
+from app.bodies.reading import BodyReader, read_body
+from app.bodies.room import BodyShare
 from app.context import CONTEXT, Context
 from app.handlers.acknowledgement import Acknowledgement, acknowledge, requested_acknowledgement
 from app.handlers.parameters import faults_of, path_match_id
 from app.schemas.batch import (
     BOM,
+    WHITESPACE,
     CheckedEvents,
-    Lines,
-    LineTooLongError,
-    NotAnArrayError,
     Numbered,
-    array_elements,
-    lines,
-    slices,
+    element_batches,
+    line_batches,
     validate,
 )
+from app.schemas.elements import EVENTS_MAX, NotAnArrayError, TooManyEventsError
 from app.schemas.events import Origin
 from app.schemas.faults import Fault, InvalidEventError
 from app.times import iso_ms
-from app.web.body import NDJSON_TYPES, body_format, open_body, read_body, too_large, unsupported_type
+from app.web.body import NDJSON_TYPES, Format, body_format, unsupported_type
 from app.web.head.checks import IDEMPOTENCY_KEY
 from app.web.keys import MATCH_ID
 from app.web.problems import Problem
 from app.web.refusals import refuse, refused
 from shards import Event, Receipt, Unavailable
 
-ERRORS_MAX = 10_000
-"""Most rejected events that one reply lists."""
+ERRORS_MAX = 1_000
+"""Most rejected events of one request whose faults are told; of the others only the numbers are."""
 
 BULK_ERRORS_MAX = 100
-KEY_MAX_CHARS = 255
+APPENDED_TOGETHER = 5_000
+"""Events of a request that are made durable together."""
 
-_BLANK = b" \t\r\n"
+KEY_MAX_CHARS = 255
 
 routes = web.RouteTableDef()
 
@@ -63,18 +65,18 @@ async def post_bulk(request: web.Request) -> web.Response:
     origin, acknowledgement = _asked(request, match_in_path=False)
     if body_format(request, default="ndjson") != "ndjson":
         raise unsupported_type(NDJSON_TYPES)
-    limit = context.config.max_body_bytes
     done = _BulkProgress()
-    try:
-        async with aclosing(open_body(request)) as stream:
-            await _take_slices(context, slices(stream, line_max_bytes=limit), origin, done)
-    except Problem as problem:
-        raise _stopped(problem, done, origin) from None
-    except Unavailable as error:
-        raise _stopped(refused(error), done, origin) from error
-    except LineTooLongError as error:
-        context.telemetry.rejected("too_large", 1)
-        raise _stopped(too_large(limit), done, origin) from error
+    reader = BodyReader(request, pace=None)
+    with context.room.stream() as share:
+        stream = LineStream(reader.read, share, line_max_bytes=context.config.max_body_bytes)
+        try:
+            await _take_slices(request, stream, share, origin, done)
+        except Problem as problem:
+            if isinstance(problem, LineTooLong):
+                context.telemetry.rejected("too_large", 1)
+            raise _stopped(problem, done, origin) from None
+        except Unavailable as error:
+            raise _stopped(refused(error), done, origin) from error
     if done.receipt is None:
         raise _none_valid(done.batch, empty="The body has no lines; send at least one event.", members=done.view())
     return await acknowledge(context, done.receipt, acknowledgement, done.view())
@@ -87,42 +89,62 @@ async def _ingest(request: web.Request, *, match_in_path: bool) -> web.Response:
     if origin.match_id is not None:
         request[MATCH_ID] = origin.match_id
     format_ = body_format(request)
-    body = await read_body(request, limit=context.config.max_body_bytes)
-    body = body.removeprefix(BOM).strip(_BLANK)
-    if format_ == "json" and body[:1] == b"{":
-        return await _ingest_one(request, context, body, origin, acknowledgement)
-    pieces = lines(body) if format_ == "ndjson" else enumerate(await _elements(context, body))
-    return await _ingest_many(request, context, pieces, origin, acknowledgement)
-
-
-async def _ingest_many(
-    request: web.Request,
-    context: Context,
-    pieces: Iterable[Numbered],
-    origin: Origin,
-    acknowledgement: Acknowledgement,
-) -> web.Response:
-    batch = CheckedEvents(ERRORS_MAX)
-    await validate(context.events_schema, pieces, origin=origin, into=batch)
-    if batch.rejected:
-        context.telemetry.rejected("invalid", batch.rejected)
-    if not batch.events:
-        raise _none_valid(batch, empty="There is no event in the body; send at least one.")
-    if len({event.match_id for event in batch.events}) == 1:
-        request[MATCH_ID] = batch.events[0].match_id
-    receipt = await _append(context, batch.events)
-    view = {
-        "accepted": len(batch.events),
-        "rejected": batch.rejected,
-        "eventIds": [event.event_id for event in batch.events],
-        "errors": [rejection.view() for rejection in batch.rejections],
-    }
+    with context.room.body() as share:
+        body = await read_body(request, limit=context.config.max_body_bytes, share=share)
+        body = body.removeprefix(BOM).strip(WHITESPACE)
+        async with share.decoding():
+            if format_ == "json" and body[:1] == b"{":
+                receipt, view = await _take_one(request, context, body, origin)
+            else:
+                receipt, view = await _take_many(request, context, body, format_, origin)
     return await acknowledge(context, receipt, acknowledgement, view)
 
 
-async def _ingest_one(
-    request: web.Request, context: Context, body: bytes, origin: Origin, acknowledgement: Acknowledgement
-) -> web.Response:
+async def _take_many(
+    request: web.Request, context: Context, body: bytes, format_: Format, origin: Origin
+) -> tuple[Receipt, dict[str, Any]]:
+    batch, taken = CheckedEvents(ERRORS_MAX), _Taken()
+    try:
+        pieces = await line_batches(body) if format_ == "ndjson" else await _elements(context, body)
+    except TooManyEventsError:
+        context.telemetry.rejected("too_large", 1)
+        raise _too_many() from None
+    for some in pieces:
+        presence = partial(_check_presence, request)
+        await validate(context.events_schema, some, origin=origin, into=batch, between_turns=presence)
+        if len(batch.events) >= APPENDED_TOGETHER:
+            await taken.append(context, batch)
+    if batch.events:
+        await taken.append(context, batch)
+    if batch.rejected:
+        context.telemetry.rejected("invalid", batch.rejected)
+    if taken.receipt is None:
+        raise _none_valid(batch, empty="There is no event in the body; send at least one.")
+    if len(taken.match_ids) == 1:
+        request[MATCH_ID], *_ = taken.match_ids
+    return taken.receipt, {"accepted": len(taken.event_ids), "eventIds": taken.event_ids, **batch.view()}
+
+
+@attrs.define
+class _Taken:
+    """The events of a request that are durable. They are appended some at a time, so that few are held in memory."""
+
+    receipt: Receipt | None = None
+    event_ids: list[str] = attrs.field(factory=list)
+    match_ids: set[str] = attrs.field(factory=set)
+
+    async def append(self, context: Context, batch: CheckedEvents) -> None:
+        """Make the events of a batch durable. Only the first ones may be refused for want of room."""
+        events, batch.events = batch.events, []
+        receipt = await _append(context, events, admitted=self.receipt is not None)
+        self.receipt = self.receipt.joined(receipt) if self.receipt else receipt
+        self.event_ids += [event.event_id for event in events]
+        self.match_ids.update(event.match_id for event in events)
+
+
+async def _take_one(
+    request: web.Request, context: Context, body: bytes, origin: Origin
+) -> tuple[Receipt, dict[str, Any]]:
     try:
         event = context.events_schema.parse(body, origin=origin)
     except InvalidEventError as error:
@@ -130,17 +152,20 @@ async def _ingest_one(
         raise _invalid("The event breaks the rules below.", [fault.view() for fault in error.faults]) from None
     request[MATCH_ID] = event.match_id
     receipt = await _append(context, [event])
-    view = {"eventId": event.event_id, "status": "accepted", "timestamp": iso_ms(event.received_ns // 1_000_000)}
-    return await acknowledge(context, receipt, acknowledgement, view)
+    return receipt, {
+        "eventId": event.event_id,
+        "status": "accepted",
+        "timestamp": iso_ms(event.received_ns // 1_000_000),
+    }
 
 
-async def _elements(context: Context, body: bytes) -> list[Any]:
+async def _elements(context: Context, body: bytes) -> list[list[Numbered]]:
     if not body:
         context.telemetry.rejected("empty", 1)
         raise Problem(400, "Empty body", "There is no event in the body; send at least one.", kind="empty")
     if body[:1] == b"[":
         try:
-            return await array_elements(body)
+            return await element_batches(body)
         except NotAnArrayError as error:
             fault = Fault("$", str(error))
     else:
@@ -149,10 +174,10 @@ async def _elements(context: Context, body: bytes) -> list[Any]:
     raise Problem(400, "Not JSON", "The body cannot be read as JSON.", [fault.view()], kind="not-json")
 
 
-async def _append(context: Context, events: list[Event]) -> Receipt:
+async def _append(context: Context, events: list[Event], *, admitted: bool = False) -> Receipt:
     """Make events durable, and only then tell the viewers."""
     try:
-        receipt = await context.shards.append(events)
+        receipt = await context.shards.append(events, admitted=admitted)
     except Unavailable:
         context.telemetry.rejected("unavailable", len(events))
         raise
@@ -171,25 +196,32 @@ class _BulkProgress:
     receipt: Receipt | None = None
 
     def view(self) -> dict[str, Any]:
-        return {
-            "accepted": self.accepted,
-            "rejected": self.batch.rejected,
-            "durableLines": self.durable_lines,
-            "errors": [rejection.view() for rejection in self.batch.rejections],
-        }
+        return {"accepted": self.accepted, "durableLines": self.durable_lines, **self.batch.view()}
 
 
-async def _take_slices(context: Context, parts: AsyncIterator[Lines], origin: Origin, done: _BulkProgress) -> None:
-    async for part in parts:
-        rejected = done.batch.rejected
-        await validate(context.events_schema, part.pieces, origin=origin, into=done.batch)
-        context.telemetry.rejected("invalid", done.batch.rejected - rejected)
-        if done.batch.events:
-            receipt = await _append(context, done.batch.events)
-            done.receipt = done.receipt.joined(receipt) if done.receipt else receipt
-        done.accepted += len(done.batch.events)
-        done.batch.events = []
-        done.durable_lines = part.end
+async def _take_slices(
+    request: web.Request, stream: LineStream, share: BodyShare, origin: Origin, done: _BulkProgress
+) -> None:
+    context = request.app[CONTEXT]
+    batch = done.batch
+    async with aclosing(stream.slices()) as slices:
+        async for part in slices:
+            rejected = batch.rejected
+            async with share.decoding():
+                await validate(context.events_schema, part.pieces, origin=origin, into=batch)
+                context.telemetry.rejected("invalid", batch.rejected - rejected)
+                if batch.events:
+                    receipt = await _append(context, batch.events)
+                    done.receipt = done.receipt.joined(receipt) if done.receipt else receipt
+            done.accepted += len(batch.events)
+            batch.events = []
+            done.durable_lines = part.end
+
+
+def _check_presence(request: web.Request) -> None:
+    """Raise ConnectionError where the client has left: nothing of its request is durable yet, so the work may end."""
+    if request.transport is None:
+        raise ConnectionResetError("the client has left")
 
 
 def _stopped(problem: Problem, done: _BulkProgress, origin: Origin) -> Problem:
@@ -227,8 +259,19 @@ def _asked(request: web.Request, *, match_in_path: bool) -> tuple[Origin, Acknow
 def _none_valid(batch: CheckedEvents, *, empty: str, members: dict[str, Any] | None = None) -> Problem:
     if not batch.rejected:
         return Problem(400, "Empty body", empty, kind="empty")
-    errors = [rejection.view() for rejection in batch.rejections]
-    return _invalid("No event of the body is valid.", errors, members)
+    view = batch.view() | (members or {})
+    errors = view.pop("errors")
+    if members is None:
+        del view["rejected"]
+    return _invalid("No event of the body is valid.", errors, view)
+
+
+def _too_many() -> Problem:
+    detail = (
+        f"At most {EVENTS_MAX} events are accepted in one request, and nothing of this one was taken;"
+        " split it, or send NDJSON to /api/events/bulk."
+    )
+    return Problem(413, "Too many events", detail)
 
 
 def _invalid(detail: str, errors: list[dict[str, Any]], members: dict[str, Any] | None = None) -> Problem:

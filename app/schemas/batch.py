@@ -1,41 +1,36 @@
-"""Many events in one body: taking an array or lines apart, and validating without blocking the event loop."""
+"""Many events in one body: validating them without blocking the event loop, and telling which were not taken."""
 
 import asyncio
-import io
-import re
-from collections.abc import AsyncIterator, Iterable, Iterator
-from itertools import islice
+import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
-import msgspec
 
-from app.schemas.events import EventSchema, Origin, json_fault
+from app.schemas.elements import EVENTS_MAX, Piece, TooManyEventsError, array_elements
+from app.schemas.events import SHORTEST_BYTES, EventSchema, Origin
 from app.schemas.faults import Fault, InvalidEventError
 from shards import Event
 
-Piece = bytes | msgspec.Raw
 Numbered = tuple[int, Piece]
 """The text of one event, with its index in the request."""
 
-SLICE_EVENTS = 250
-"""Events validated at a stretch, which takes a few milliseconds."""
+TURN_S = 0.005
+"""Seconds of validation after which other requests get their turn."""
 
-SLICE_LINES = 5_000
-SLICE_BYTES = 1 << 20
-"""Lines of a stream that are made durable together: as soon as they are this many, or have this many bytes."""
+CHUNK_BYTES = 64 << 10
+"""Bytes of a body that are taken apart into lines at a stretch."""
+
+BATCH_EVENTS = 1_000
+"""Elements of an array in each batch."""
+
+RUNS_MAX = 10_000
+"""The most runs of rejected events that one reply names; the last one of these spans all that follow."""
 
 BOM = b"\xef\xbb\xbf"
 """Byte order mark, which some programs put before UTF-8."""
 
-_array = msgspec.json.Decoder(list[msgspec.Raw])
-_DEPTH_CHANGES = {b"[": 1, b"{": 1, b"]": -1, b"}": -1}
-_MARKS = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{},"]', re.DOTALL)
-_WHITESPACE = b" \t\r\n"
-
-
-class NotAnArrayError(ValueError):
-    """The body cannot be taken apart into the elements of an array; the message says what to mend."""
+WHITESPACE = b" \t\r\n"
 
 
 @attrs.frozen
@@ -54,134 +49,110 @@ class RejectedEvent:
 
 @attrs.define
 class CheckedEvents:
-    """The outcome of a body: the events taken, how many were not, and the first ``errors_max`` of these."""
+    """The outcome of a body: the events taken, and those not taken, the first ``errors_max`` with their faults."""
 
     errors_max: int
     events: list[Event] = attrs.field(factory=list)
     rejections: list[RejectedEvent] = attrs.field(factory=list)
     rejected: int = 0
-
-    def reject(self, index: int, error: InvalidEventError) -> None:
-        """Count an event as not taken."""
-        self.rejected += 1
-        if len(self.rejections) < self.errors_max:
-            self.rejections.append(RejectedEvent(index, error.event_id, error.faults))
-
-
-async def validate(schema: EventSchema, pieces: Iterable[Numbered], *, origin: Origin, into: CheckedEvents) -> None:
-    """Validate every piece; between slices of `SLICE_EVENTS` other requests get their turn."""
-    remaining = iter(pieces)
-    while some := list(islice(remaining, SLICE_EVENTS)):
-        for index, piece in some:
-            try:
-                into.events.append(schema.parse(piece, index=index, origin=origin))
-            except InvalidEventError as error:
-                into.reject(index, error)
-        if len(some) == SLICE_EVENTS:
-            await asyncio.sleep(0)
-
-
-async def array_elements(body: bytes) -> list[Piece]:
-    """Return the text of each element of a JSON array.
-
-    An element that is not valid JSON on its own (NaN, half a surrogate pair, nested without end) does not
-    take its neighbours with it: as long as brackets and strings show where elements end, all are returned.
-    Raises NotAnArrayError where they do not.
-    """
-    try:
-        return list(_array.decode(body))
-    except RecursionError:
-        fault = "is nested too deep to be read"
-    except msgspec.DecodeError as error:
-        fault = json_fault(body, error)
-    # Rare and slow (about 100 ns a byte at worst), so not in the event loop.
-    elements = await asyncio.to_thread(_split, body)
-    if elements is None:
-        raise NotAnArrayError(fault)
-    return elements
-
-
-def lines(body: bytes) -> Iterator[Numbered]:
-    """Yield the lines that are not blank, numbered without the blank ones."""
-    return enumerate(text for line in io.BytesIO(body) if (text := line.strip(_WHITESPACE)))
-
-
-@attrs.define
-class Lines:
-    """Some lines of a stream, in order, without blank ones. ``end``: lines of the stream up to here, blank ones too."""
-
-    end: int
-    pieces: list[Numbered] = attrs.field(factory=list)
-    size_bytes: int = 0
-
-    def add(self, line: bytes) -> None:
-        """Append one line."""
-        if self.end == 0:
-            line = line.removeprefix(BOM)
-        if text := line.strip(_WHITESPACE):
-            self.pieces.append((self.end, text))
-        self.size_bytes += len(line) + 1
-        self.end += 1
+    _runs: list[list[int]] = attrs.field(factory=list, init=False)
 
     @property
-    def full(self) -> bool:
-        """Whether there are enough lines to be worked on."""
-        return self.size_bytes >= SLICE_BYTES or len(self.pieces) >= SLICE_LINES
+    def explains(self) -> bool:
+        """Whether the faults of the next event that is not taken are told."""
+        return len(self.rejections) < self.errors_max
+
+    def reject(self, index: int, error: InvalidEventError) -> None:
+        """Count an event as not taken, and keep its faults while there are not too many."""
+        if self.explains:
+            self.rejected += 1
+            self.rejections.append(RejectedEvent(index, error.event_id, error.faults))
+        else:
+            self.count(index)
+
+    def count(self, index: int) -> None:
+        """Count an event as not taken whose faults are not told."""
+        self.rejected += 1
+        if self._runs and (self._runs[-1][1] == index - 1 or len(self._runs) == RUNS_MAX):
+            self._runs[-1][1] = index
+        else:
+            self._runs.append([index, index])
+
+    def view(self) -> dict[str, Any]:
+        """Return what was not taken as it is sent."""
+        view: dict[str, Any] = {
+            "rejected": self.rejected,
+            "errors": [rejection.view() for rejection in self.rejections],
+        }
+        if self._runs:
+            view |= {"errorsTruncated": True, "rejectedIndexes": self._runs}
+        return view
 
 
-class LineTooLongError(ValueError):
-    """A line of a stream is longer than a whole body may be."""
+async def validate(
+    schema: EventSchema,
+    batch: Iterable[Numbered],
+    *,
+    origin: Origin,
+    into: CheckedEvents,
+    between_turns: Callable[[], None] = lambda: None,
+) -> None:
+    """Validate every piece; after each `TURN_S` other requests get their turn.
 
-
-async def slices(stream: AsyncIterator[bytes], *, line_max_bytes: int) -> AsyncIterator[Lines]:
-    """Yield a stream of lines in slices; holds one slice, one piece of the stream and one unfinished line.
-
-    The last line needs no newline. Raises LineTooLongError after every line before it was yielded.
+    Args:
+        schema: the rules.
+        batch: the pieces.
+        origin: what the request gives to each of its events.
+        into: where the outcome is kept.
+        between_turns: called after each turn of others; what it raises ends the validation.
     """
-    held = Lines(0)
-    tail = bytearray()
-    async for piece in stream:
-        first, *others = piece.split(b"\n")
-        tail += first
-        for following in others:
-            if len(tail) > line_max_bytes:
-                break
-            held.add(bytes(tail))
-            tail = bytearray(following)
-            if held.full:
-                yield held
-                held = Lines(held.end)
-        if len(tail) > line_max_bytes:
-            yield held
-            raise LineTooLongError
-        # A few compressed bytes can be gigabytes of lines, so other requests must get their turn.
+    until = time.perf_counter() + TURN_S
+    for index, piece in batch:
+        _check(schema, index, piece, origin, into)
+        if time.perf_counter() > until:
+            await asyncio.sleep(0)
+            between_turns()
+            until = time.perf_counter() + TURN_S
+
+
+def _check(schema: EventSchema, index: int, piece: Piece, origin: Origin, into: CheckedEvents) -> None:
+    text = bytes(piece)
+    if len(text) < SHORTEST_BYTES and not into.explains:
+        into.count(index)
+        return
+    try:
+        into.events.append(schema.parse(text, index=index, origin=origin, explain=into.explains))
+    except InvalidEventError as error:
+        into.reject(index, error)
+
+
+async def line_batches(body: bytes) -> list[list[Numbered]]:
+    """Return the lines that are not blank, numbered without the blank ones, some in each list.
+
+    Raises TooManyEventsError as soon as there are more than `EVENTS_MAX`.
+    """
+    batches = []
+    start = number = 0
+    while start < len(body):
+        end = body.find(b"\n", start + CHUNK_BYTES) + 1 or len(body)
+        if batch := numbered(body[start:end].split(b"\n"), number, blank=False):
+            batches.append(batch)
+        number += len(batch)
+        if number > EVENTS_MAX:
+            raise TooManyEventsError
+        start = end
         await asyncio.sleep(0)
-    if tail:
-        held.add(bytes(tail))
-    yield held
+    return batches
 
 
-def _split(body: bytes) -> list[Piece] | None:
-    """Return an array's elements by brackets, commas and strings alone; None where these do not add up."""
-    text = body.strip(_WHITESPACE)
-    elements: list[Piece] = []
-    start = 1
-    for mark in _element_ends(text):
-        elements.append(text[start : mark.start()].strip(_WHITESPACE))
-        start = mark.end()
-    whole = text[:1] == b"[" and text[-1:] == b"]" and start == len(text)
-    return elements if whole and all(elements) else None
+async def element_batches(body: bytes) -> list[list[Numbered]]:
+    """Return the elements of an array, numbered, some in each list; raises as `app.schemas.elements.array_elements`."""
+    elements = list(enumerate(await array_elements(body)))
+    return [elements[start : start + BATCH_EVENTS] for start in range(0, len(elements), BATCH_EVENTS)]
 
 
-def _element_ends(text: bytes) -> Iterator[re.Match[bytes]]:
-    """Yield each comma between elements, and the bracket that closes the array; stop at a string without an end."""
-    depth = 0
-    for mark in _MARKS.finditer(text):
-        sign = mark[0]
-        if sign == b'"':
-            return
-        depth += _DEPTH_CHANGES.get(sign, 0)
-        if depth == 0 or (depth == 1 and sign == b","):
-            yield mark
-        if depth == 0:
-            return
+def numbered(some: Iterable[bytes], start: int, *, blank: bool) -> list[Numbered]:
+    """Return the lines that are not blank, stripped, with their numbers; ``blank``: blank ones have numbers, too."""
+    if blank:
+        return [(number, text) for number, line in enumerate(some, start) if (text := line.strip(WHITESPACE))]
+    return list(enumerate((text for line in some if (text := line.strip(WHITESPACE))), start))

@@ -22,9 +22,12 @@ class FieldError(ValueError):
 
 
 class InvalidEventError(ValueError):
-    """An event that breaks rules of the API: all of its faults, and its id where that could be read."""
+    """An event that breaks rules of the API: all of its faults, and its id where that could be read.
 
-    def __init__(self, faults: Sequence[Fault], *, event_id: str | None = None) -> None:
+    There are no faults where nobody is told of them, because there are too many such events in the request.
+    """
+
+    def __init__(self, faults: Sequence[Fault] = (), *, event_id: str | None = None) -> None:
         super().__init__("; ".join(f"{fault.field} {fault.message}" for fault in faults))
         self.faults = tuple(faults)
         self.event_id = event_id

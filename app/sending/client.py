@@ -8,7 +8,7 @@ restarted service, until ``give_up_after_s`` have passed without a final answer.
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -219,12 +219,19 @@ class _Answer:
             return None
         errors = self.json.get("errors") or []
         if by_index := _with_index(errors):
-            return tuple(self._rejection(events[error["index"]], error.get("errors", ())) for error in by_index)
+            told = [self._rejection(events[error["index"]], error.get("errors", ())) for error in by_index]
+            return (*told, *self._not_told(events))
         if self.status != 400:
             return ()
         if len(events) > 1:
             return None
         return (self._rejection(events[0], errors),)
+
+    def _not_told(self, events: Sequence[Outgoing]) -> Iterator[Rejection]:
+        """Yield those beyond the number whose faults one answer tells."""
+        for first, last in self.json.get("rejectedIndexes") or ():
+            for event in events[first : last + 1]:
+                yield self._rejection(event, ())
 
     def _rejection(self, event: Outgoing, errors: Sequence[Any]) -> Rejection:
         """Return the event with its faults: those of the errors, or else what the answer says as a whole."""

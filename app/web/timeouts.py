@@ -32,7 +32,7 @@ class Waiting:
     """The wait for one body, without the time that the service itself takes."""
 
     def __init__(self, pace: Pace) -> None:
-        self._pace = pace
+        self.pace = pace
         self._missing = pace.min_bytes
         self.left_s = pace.within_s
         """Seconds that the next wait may last."""
@@ -45,5 +45,5 @@ class Waiting:
         """Count ``size`` bytes that came; the time begins anew after every ``min_bytes``."""
         self._missing -= size
         if self._missing <= 0:
-            self._missing = self._pace.min_bytes
-            self.left_s = self._pace.within_s
+            self._missing = self.pace.min_bytes
+            self.left_s = self.pace.within_s

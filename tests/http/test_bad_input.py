@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from app.web.body import read_body
+from app.bodies.reading import read_body
 from app.web.problems import Problem, problem_response
 from app.web.timeouts import Pace
 from tests.http.problem import assert_problem

@@ -217,7 +217,8 @@ async def test_a_line_too_long_stops_the_stream_where_it_can_go_on(
 
 async def test_a_damaged_stream_says_how_far_it_came(service: Service, match_id: str) -> None:
     whole = as_lines([view(match_id)] * 18_000)
-    damaged = gzip.compress(whole)[:-4]
+    damaged = gzip.compress(whole)
+    damaged = damaged[: len(damaged) // 2]
     reply = await service.post("/api/events/bulk", damaged, content_type=NDJSON, Content_Encoding="gzip")
     problem = assert_problem(reply, 400, says="too early")
     durable = problem["durableLines"]

@@ -19,10 +19,10 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
+from app.bodies.reading import read_body
 from app.config import Config
 from app.dashboard import handlers as pages
 from app.handlers import stream
-from app.web.body import read_body
 from app.web.timeouts import Pace, Timeouts
 from tests.e2e.process import ROOT, Process
 from tests.http.problem import assert_problem

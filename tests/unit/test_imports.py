@@ -19,7 +19,7 @@ APP_LAYERS = (
     {"app/context"},
     {"app/live"},
     {"app/engagement"},
-    {"app/observability", "app/openapi"},
+    {"app/observability", "app/openapi", "app/bodies"},
     {"app/web"},
     {"app/schemas"},
     {"app/config"},

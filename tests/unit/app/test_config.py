@@ -53,6 +53,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "WAL_MAX_BYTES": "8GiB",
         "WAL_MIN_FREE_BYTES": "512MiB",
         "MAX_BODY_BYTES": "10MiB",
+        "BODIES_MAX_BYTES": "256MiB",
         "RETENTION_DAYS": "0",
         "EVENT_TYPES": "",
         "MONITOR": "127.0.0.1:20101",

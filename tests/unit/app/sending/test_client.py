@@ -143,6 +143,18 @@ async def test_rejected_events_are_named_with_their_faults():
     assert rejection.faults == ("$.teamId: is required",)
 
 
+async def test_events_whose_faults_are_not_told_are_rejected_too():
+    view = {"accepted": 3, "rejected": 4, "errorsTruncated": True, "rejectedIndexes": [[2, 3], [5, 5]]}
+    errors = [{"index": 1, "errors": [{"field": "$.teamId", "message": "is required"}]}]
+    service = Service(answer(202, view | {"errors": errors}))
+    async with service.running() as url, ServiceClient(url) as client:
+        delivery = await client.send(events(7))
+
+    assert [event.event_id for event in delivery.accepted] == ["e0", "e4", "e6"]
+    assert [rejection.event.event_id for rejection in delivery.rejected] == ["e1", "e2", "e3", "e5"]
+    assert all(rejection.faults for rejection in delivery.rejected)
+
+
 async def test_a_single_faulty_event_is_rejected():
     errors = [{"field": "$.timestamp", "message": "has no offset"}]
     service = Service(answer(400, {"title": "Bad Request", "errors": errors}))

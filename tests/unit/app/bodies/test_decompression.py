@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from app.web.body import Decompressor
+from app.bodies.decompression import MEMBERS_FREE, BadCompression, Decompressor
 
 TEXT = b'{"matchId":"m"}\n' * 20_000
 
@@ -21,7 +21,15 @@ def run(encoding: Literal["gzip", "deflate"], data: bytes, size: int) -> tuple[b
     chunks = (data[at : at + size] for at in range(0, len(data), size))
     pieces = [piece for chunk in chunks for piece in decompressor.feed(chunk)]
     assert all(0 < len(piece) <= 64 * 1024 for piece in pieces)
-    return b"".join(pieces), decompressor.complete
+    return b"".join(pieces), _is_complete(decompressor)
+
+
+def _is_complete(decompressor: Decompressor) -> bool:
+    try:
+        decompressor.end()
+    except BadCompression:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("size", [1, 7, 1 << 20])
@@ -54,15 +62,39 @@ def test_streams_cut_anywhere_are_not_complete(encoding: Literal["gzip", "deflat
     [
         ("gzip", b"not compressed at all"),
         ("gzip", gzip.compress(TEXT)[:-8] + b"\0" * 8),
-        ("gzip", gzip.compress(TEXT) + b"garbage"),
         ("deflate", deflated(TEXT)[:-4] + b"\0" * 4),
-        ("deflate", deflated(TEXT) + b"x"),
         ("deflate", b"\xff" * 30),
     ],
 )
 def test_damaged_streams(encoding: Literal["gzip", "deflate"], data: bytes) -> None:
-    with pytest.raises(zlib.error):
+    with pytest.raises(BadCompression, match="is damaged"):
         run(encoding, data, 1 << 20)
+
+
+@pytest.mark.parametrize("size", [1, 1 << 20])
+@pytest.mark.parametrize("more", [b"garbage", b"x", b"\x1f", b"\0\0\x1f", b"\0x"])
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_bytes_after_the_end_are_called_what_they_are(
+    encoding: Literal["gzip", "deflate"], more: bytes, size: int
+) -> None:
+    data = (gzip.compress(TEXT) if encoding == "gzip" else deflated(TEXT)) + more
+
+    def read() -> None:
+        decompressor = Decompressor(encoding)
+        for at in range(0, len(data), size):
+            list(decompressor.feed(data[at : at + size]))
+        decompressor.end()
+
+    with pytest.raises(BadCompression, match=f"is followed by bytes that are no {encoding}"):
+        read()
+
+
+def test_members_with_hardly_anything_in_them_are_refused_and_others_taken() -> None:
+    few, full = gzip.compress(b"") * MEMBERS_FREE, gzip.compress(TEXT[:100]) * (2 * MEMBERS_FREE)
+    assert run("gzip", few, 1 << 20) == (b"", True)
+    assert run("gzip", few + full, 1 << 20) == (TEXT[:100] * (2 * MEMBERS_FREE), True)
+    with pytest.raises(BadCompression, match="members with hardly anything"):
+        run("gzip", gzip.compress(b"") * (MEMBERS_FREE + 2), 1 << 20)
 
 
 def test_bare_deflate_of_any_length_is_complete() -> None:
