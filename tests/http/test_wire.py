@@ -174,6 +174,18 @@ async def test_what_came_of_a_body_is_read_before_its_reader_hears_that_it_was_c
     assert b"".join(came) == b"line\n" * 24
 
 
+async def test_whole_lines_count_that_came_before_the_end(service: Service) -> None:
+    match_id = next(_matches)
+    async with wire(service) as client:
+        await client.send(head("Content-Length: 100000", path="/api/events/bulk", type_="application/x-ndjson"))
+        await client.send((event(match_id) + b"\n") * 24 + event(match_id)[:-1])
+        client.send_no_more()
+        problem = assert_problem(await client.reply(), 400, says="before its announced length")
+        assert (problem["accepted"], problem["durableLines"]) == (24, 24)
+        assert await client.is_ended()
+    await service.metrics(match_id, total=24)
+
+
 async def test_a_viewer_that_sends_no_more_is_taken_to_have_left(service: Service) -> None:
     match_id = next(_matches)
     assert (await service.post("/api/events", event(match_id))).status == 202
