@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 from asynch.errors import ServerException
 from asynch.proto.connection import Connection
 
-from shards.errors import StoreUnavailable
+from shards.errors import StoreUnavailable, public_text
 from shards.stores.address import ServerAddress
 from shards.stores.base import QUERY_MAX_BYTES, Lane, Store
-from shards.stores.error_codes import shorten, store_error
+from shards.stores.error_codes import store_error
 
 CONNECT_TIMEOUT_S = 5
 TRUSTED_S = 5
@@ -125,7 +125,7 @@ class _LaneConnection:
                 raise store_error(error.code or 0, f"{self._address}: {error.message}") from None
             # asynch raises whatever a broken stream leads to: IndexError, struct.error, OSError, …
             except Exception as error:
-                raise StoreUnavailable(shorten(f"{self._address}: {_reason(error)}")) from error
+                raise StoreUnavailable(f"{self._address}: {_reason(error)}") from error
             finally:
                 if not _reusable(task):
                     self._connection = None
@@ -193,6 +193,10 @@ async def _drop(connection: Connection, task: "asyncio.Task[Any] | None") -> Non
 
 def _reason(error: BaseException) -> str:
     """Return why the connection failed, from the cause, because asynch itself says only that no host was reached."""
-    cause = error.__cause__ or error
-    text = str(cause) or type(cause).__name__
+    text = _public(error.__cause__ or error)
     return f"not reachable: {text}" if error.__cause__ else f"connection lost: {text}"
+
+
+def _public(cause: BaseException) -> str:
+    """Return the text of a failure of the network; of others, which may quote what was read, only the type."""
+    return str(cause) if isinstance(cause, OSError) and str(cause) else public_text(cause)
