@@ -16,6 +16,7 @@
     ├── InvariantBroken        the service contradicts itself: a fault of ours
     └── StoreError             ClickHouse did not do what was asked
         ├── StoreUnavailable   not reachable, or it went away; retry
+        │   └── TooManyReads   it was not asked, because too many others wait to ask; ask again
         ├── SchemaMismatch     a database object is not as needed; mend it, then retry
         ├── RowsRefused        these rows cannot be stored, however often they are sent
         └── StoreFailed        any other error of the server; retry with an alarm
@@ -116,6 +117,10 @@ class StoreError(ShardsError):
 
 class StoreUnavailable(StoreError):
     """ClickHouse cannot be reached, or the connection was lost; whether an INSERT took effect is unknown."""
+
+
+class TooManyReads(StoreUnavailable):
+    """ClickHouse was not asked, because too many others wait to ask it; that says nothing about ClickHouse."""
 
 
 class SchemaMismatch(StoreError):

@@ -15,7 +15,7 @@ from app.live.answers import Answers
 from app.live.overview import Overview, Overviews
 from app.live.topic import Topic
 from app.live.viewers import Subscription
-from app.live.waiting import Patience
+from app.live.waiting import Line, Patience
 from app.web.shared import Shared
 from shards import (
     CURVE_BUCKET_MS,
@@ -49,6 +49,9 @@ FINE_MAX = 4_096
 PAGES_AGE_S = 0.5
 PAGES_KEPT = 256
 """Age in s up to which a page of matches or of events is given to all who ask for it, and the most that are kept."""
+
+LISTS_WAITING_MAX = 64
+"""Pages of the list of matches that may wait for their turn; more are refused."""
 
 _Page = tuple[int, tuple[int, str] | None]
 """The limit, and the position after which the page begins."""
@@ -84,11 +87,12 @@ class Live:
         self._clock = clock
         self._answers = Answers(self._load, patience=patience)
         self._recent: Shared[_Page, list[tuple[str, int]]] = Shared(
-            max_age_s=PAGES_AGE_S, keys_max=PAGES_KEPT, wait=patience.wait_for
+            max_age_s=PAGES_AGE_S, keys_max=PAGES_KEPT, wait=patience.wait_for, for_readers=True
         )
         self._pages: Shared[EventQuery, EventPage | None] = Shared(
-            max_age_s=PAGES_AGE_S, keys_max=PAGES_KEPT, wait=patience.wait_for
+            max_age_s=PAGES_AGE_S, keys_max=PAGES_KEPT, wait=patience.wait_for, for_readers=True
         )
+        self._lists = Line(LISTS_WAITING_MAX)
         self._overviews = Overviews(reads, self._answers, patience)
         self._topics: dict[str, Topic] = {}
         self._fine: TTLCache[str, None] = TTLCache(FINE_MAX, FINE_S)
@@ -136,8 +140,12 @@ class Live:
 
     async def recent_matches(self, *, limit: int, before: tuple[int, str] | None) -> list[tuple[str, int]]:
         """Return a page of (match id, last receipt in ms), at most 0.5 s old, newest activity first."""
-        load = partial(self._reads.recent_matches, limit=limit, before=before)
+        load = partial(self._list, limit=limit, before=before)
         return await self._recent.get((limit, before), load)
+
+    async def _list(self, *, limit: int, before: tuple[int, str] | None) -> list[tuple[str, int]]:
+        async with self._lists.turn():
+            return await self._reads.recent_matches(limit=limit, before=before)
 
     async def events(self, query: EventQuery) -> EventPage | None:
         """Return a page of a match's events, at most 0.5 s old; None if nothing was received of the match."""

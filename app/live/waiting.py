@@ -1,12 +1,14 @@
 """Time limits of readers that wait for ClickHouse, so that each is told something promptly, whatever it does."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import attrs
 
-from shards import StoreUnavailable
+from shards import StoreUnavailable, TooManyReads
 
 T = TypeVar("T")
 
@@ -47,3 +49,67 @@ class Patience:
     async def wait_for(self, load: "asyncio.Future[T]") -> None:
         """Return when a load is done; raise StoreUnavailable as :meth:`wait` without an answer at hand."""
         await self.wait({load}, at_hand=False)
+
+
+class Line:
+    """Readers who come one after the other; whoever finds too many waiting is refused.
+
+    Args:
+        waiting_max: most that wait, or are served, at a time.
+    """
+
+    def __init__(self, waiting_max: int) -> None:
+        self._waiting_max = waiting_max
+        self._turn = asyncio.Lock()
+        self._there = 0
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for the turn, and hold it for as long as the block runs. Raises TooManyReads."""
+        if self._there >= self._waiting_max:
+            raise TooManyReads("too many lists of matches are being read")
+        self._there += 1
+        try:
+            async with self._turn:
+                yield
+        finally:
+            self._there -= 1
+
+
+class Rounds:
+    """Lets few readers begin in one round of the event loop, so that senders are served in between.
+
+    A crowd of ten thousand readers would hold it up for seconds, although each takes a fraction of a millisecond.
+
+    Args:
+        at_once: how many begin in a round.
+    """
+
+    def __init__(self, at_once: int) -> None:
+        self._at_once = at_once
+        self._left = at_once
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._counting = False
+
+    async def turn(self) -> None:
+        """Return in this round if there is room in it, else in a later one, in the order of arrival."""
+        if not self._counting:
+            self._counting = True
+            asyncio.get_running_loop().call_soon(self._next)
+        if self._left and not self._waiting:
+            self._left -= 1
+            return
+        place = asyncio.get_running_loop().create_future()
+        self._waiting.append(place)
+        await place
+
+    def _next(self) -> None:
+        self._left = self._at_once
+        while self._waiting and self._left:
+            place = self._waiting.popleft()
+            if not place.done():  # else its reader has left
+                place.set_result(None)
+                self._left -= 1
+        self._counting = bool(self._waiting) or self._left < self._at_once
+        if self._counting:
+            asyncio.get_running_loop().call_soon(self._next)

@@ -16,8 +16,8 @@ from app.web.compression import compress
 from app.web.conditional import validated
 from app.web.keys import MATCH_ID, REQUEST_ID
 from app.web.problems import Problem, problem_response
-from app.web.refusals import refused
-from shards import StoreError, Unavailable
+from app.web.refusals import refused, too_many_reads
+from shards import StoreError, TooManyReads, Unavailable
 
 REQUEST_ID_HEADER = "X-Request-ID"
 SERVER = "fanfinity"
@@ -115,6 +115,8 @@ def _explanation(request: web.Request, error: Exception) -> tuple[Problem, str]:
         return error, error.kind
     if isinstance(error, Unavailable):
         return refused(error), "unavailable"
+    if isinstance(error, TooManyReads):
+        return too_many_reads(), "too_many_reads"
     if isinstance(error, StoreError):
         route = path_template(request)
         _log.warning("store failed", method=request.method, route=route, code=error.code, error=error.message)

@@ -27,8 +27,7 @@ from app.web.timeouts import Timeouts
 RESERVED_FILES = 512
 """Open files that are kept for the log, for ClickHouse and for what is at hand; the others may be connections."""
 
-CONNECTIONS_MIN = 64
-CONNECTS_WAITING = 1024
+CONNECTIONS_MIN, CONNECTS_WAITING = 64, 1024
 """Connections that may wait to be accepted, because a crowd that comes within milliseconds must not be turned away."""
 
 LISTENERS = 8
@@ -36,13 +35,13 @@ LISTENERS = 8
 (libuv#3696), so with one a crowd would wait for seconds while every round has dozens of requests.
 """
 
-FULL_RETRY_AFTER_S = 5
-FULL_LOG_INTERVAL_S = 10.0
+FULL_RETRY_AFTER_S, FULL_LOG_INTERVAL_S = 5, 10.0
 
 _TOO_LONG = "The path with its query, or a header, is longer than the 8190 bytes that are read: shorten it."
 _MALFORMED = "The request is not valid HTTP"
 _MEND = "mend its first line, its headers or its chunks."
 _CONTINUE = "100-continue"
+_READING = ("GET", "HEAD")
 _LINGER_NOT = struct.pack("ii", 1, 0)
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -187,6 +186,9 @@ class _ClientConnection(web.RequestHandler):
             super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        request = self._current_request
+        if self._task_handler and request and request.method in _READING and not request.writer.output_size:
+            self._task_handler.cancel()  # it keeps no place
         for timer in (self._head_timer, self._unread_timer, self._close_timer):
             timer.stop()
         self._transport = None

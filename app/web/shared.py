@@ -15,13 +15,14 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class _Call(Generic[V]):
-    """One call: when it began on the monotonic clock, the version it is made from, and its task."""
+    """One call: when it began on the monotonic clock, the version it is made from, its task, and who waits for it."""
 
     began: float
     version: object
     task: "asyncio.Task[V]"
+    readers: int = 0
 
 
 async def to_its_end(call: "asyncio.Future[V]") -> None:
@@ -34,7 +35,7 @@ class Shared(Generic[K, V]):
 
     A result is given to those who ask within ``max_age_s`` after its call began. One key and version never has more
     than one call under way: whoever comes later waits for its end, and shares the next one. A call goes on when those
-    who wait for it have gone.
+    who wait for it have gone, unless it is ``for_readers``.
 
     Attributes:
         max_age_s: age up to which a result is given, in s; infinite: until there is another version.
@@ -46,6 +47,7 @@ class Shared(Generic[K, V]):
         max_age_s: float = math.inf,
         keys_max: int,
         wait: "Callable[[asyncio.Future[V]], Awaitable[None]]" = to_its_end,
+        for_readers: bool = False,
     ) -> None:
         """Remember nothing yet.
 
@@ -53,9 +55,11 @@ class Shared(Generic[K, V]):
             max_age_s: see above.
             keys_max: most results that are kept; the least recently used one goes first.
             wait: waits for a call; may raise where that takes too long.
+            for_readers: a call ends when the last of those who wait for it goes away.
         """
         self.max_age_s = max_age_s
         self._wait = wait
+        self._for_readers = for_readers
         self._calls: LRUCache[K, _Call[V]] = LRUCache(keys_max)
 
     async def get(self, key: K, make: Callable[[], Awaitable[V]], *, version: object = None) -> V:
@@ -70,7 +74,7 @@ class Shared(Generic[K, V]):
                 return await self._result(call)
             if call.task.done():
                 break
-            await self._wait(call.task)
+            await self._waited(call)
         return await self._result(self._start(key, make, version))
 
     async def close(self) -> None:
@@ -82,10 +86,21 @@ class Shared(Generic[K, V]):
 
     async def _result(self, call: _Call[V]) -> V:
         if not call.task.done():
-            await self._wait(call.task)
+            await self._waited(call)
         if call.task.cancelled():
             raise StoreUnavailable("the service is shutting down")
         return call.task.result()
+
+    async def _waited(self, call: _Call[V]) -> None:
+        call.readers += 1
+        try:
+            await self._wait(call.task)
+        except asyncio.CancelledError:
+            if self._for_readers and call.readers == 1:
+                call.task.cancel()
+            raise
+        finally:
+            call.readers -= 1
 
     def _start(self, key: K, make: Callable[[], Awaitable[V]], version: object) -> _Call[V]:
         async def made() -> V:

@@ -12,14 +12,13 @@ from asynch.proto.connection import Connection
 
 from shards.errors import StoreUnavailable, public_text
 from shards.stores.address import ServerAddress
-from shards.stores.base import QUERY_MAX_BYTES, Lane, Store
+from shards.stores.base import QUERY_MAX_BYTES, READS_AT_ONCE, Lane, Store
 from shards.stores.error_codes import store_error
 
 CONNECT_TIMEOUT_S = 5
 TRUSTED_S = 5
 """Seconds after an answer in which a connection is reused without a ping, unless its end was noticed."""
 
-READ_CONNECTIONS = 2
 _OWN_SETTINGS = {
     "max_query_size": str(QUERY_MAX_BYTES),
     # Without this each answer brings figures of its run, which nobody looks at and which asynch takes time to read.
@@ -45,7 +44,7 @@ class ServerStore(Store):
         super().__init__(database=self.address.database, shard_count=shard_count, retention_days=retention_days)
         self._lanes: dict[Lane, _LaneConnection] = {}
         # Reads come after open(), so their connections can start in the database; the others name it in each statement.
-        reads = [self._connection(database=self.database, max_execution_time="15") for _ in range(READ_CONNECTIONS)]
+        reads = [self._connection(database=self.database, max_execution_time="15") for _ in range(READS_AT_ONCE)]
         self._reads: asyncio.LifoQueue[_LaneConnection] = asyncio.LifoQueue()
         self._connections = list(reads)
         for connection in reads:

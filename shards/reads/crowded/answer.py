@@ -22,7 +22,7 @@ class Version(NamedTuple):
     version: int
 
 
-class Line(NamedTuple):
+class FoundLine(NamedTuple):
     """A highlight without its texts; moments in ms."""
 
     event_type: str
@@ -45,8 +45,8 @@ class Parts:
     last_ms: int = 0
     received_ms: int = 0
     line_counts: tuple[int, int] = (0, 0)
-    lines: list[Line] = attrs.Factory(list)
-    start: Line | None = None
+    lines: list[FoundLine] = attrs.Factory(list)
+    start: FoundLine | None = None
 
     def take(self, kind: Told, values: list[Any]) -> None:
         """Take a row of the answer."""
@@ -59,9 +59,9 @@ class Parts:
         elif kind is Told.LINES:
             self.line_counts = values[0], values[1]
         elif kind is Told.LINE:
-            self.lines.append(Line(*values))
+            self.lines.append(FoundLine(*values))
         else:
-            self.start = Line(*values)
+            self.start = FoundLine(*values)
 
     def versions(self, match_id: str) -> Iterable[Version]:
         """Yield the versions whose texts are needed."""
@@ -116,7 +116,7 @@ def start_metadata_of(match_id: str, parts: Parts, texts: Mapping[Version, str])
     return texts_of(texts.get(Version(match_id, start.event_id, start.version), ""))[0] if start else ""
 
 
-def _highlight(line: Line, texts: str) -> Highlight:
+def _highlight(line: FoundLine, texts: str) -> Highlight:
     metadata, player_id = texts_of(texts)
     return Highlight(
         event_id=line.event_id,
