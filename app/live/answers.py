@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 import attrs
 from cachetools import LRUCache
@@ -21,8 +22,15 @@ FRESH_S = 0.95
 """Age in seconds up to which the answer at hand is given during a load, because all that was acknowledged a second ago
 is in it. So of many readers only the first waits, unless a load takes longer than the rest of that time."""
 
+ANSWERS_MAX_BYTES = 128 << 20
+"""Most bytes of the answers that are kept, about; there are at most 1,024 of them besides."""
+
 UNKNOWN_FACTOR = 4
 """Outcomes that are remembered for each answer that is kept, so that asking about made-up ids evicts no answer."""
+
+
+COUNT_BYTES, HIGHLIGHT_BYTES = 150, 800
+"""Bytes that a count, and a highlight without its metadata, take in memory."""
 
 
 @attrs.frozen
@@ -46,12 +54,14 @@ class Answers:
         *,
         patience: Patience | None = None,
         max_matches: int = 1024,
+        max_bytes: int = ANSWERS_MAX_BYTES,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._load = load
         self._patience = patience or Patience()
         self._monotonic = monotonic
-        self._answers: LRUCache[str, MatchAggregates] = LRUCache(max_matches)
+        self._max_matches = max_matches
+        self._answers: LRUCache[str, MatchAggregates] = LRUCache(max_bytes, getsizeof=partial(_kept_size, max_bytes))
         self._outcomes: LRUCache[str, _LastLoad] = LRUCache(max_matches * UNKNOWN_FACTOR)
         self._flights = Flights(self._fly)
 
@@ -161,6 +171,8 @@ class Answers:
         self._outcomes[match_id] = outcome
         if answer is not None:
             self._answers[match_id] = answer
+            if len(self._answers) > self._max_matches:
+                self._answers.popitem()
         elif outcome.error is None:
             self._answers.pop(match_id, None)  # its last event has expired
 
@@ -172,6 +184,13 @@ class Answers:
         if outcome is not None and outcome.error is not None:
             raise outcome.error
         return None
+
+
+def _kept_size(max_bytes: int, answer: MatchAggregates) -> int:
+    """Return the size of an answer in bytes, measured roughly; one that is larger than the cache has it for itself."""
+    texts = sum(len(highlight.metadata) + HIGHLIGHT_BYTES for highlight in answer.highlights)
+    counts = len(answer.curve) + len(answer.by_minute) + len(answer.by_type_team)
+    return min(max_bytes, texts + counts * COUNT_BYTES + len(answer.start_metadata) + HIGHLIGHT_BYTES)
 
 
 def _raise_faults(loads: Iterable[asyncio.Future[None]]) -> None:

@@ -50,6 +50,9 @@ PAGES_AGE_S = 0.5
 PAGES_KEPT = 256
 """Age in s up to which a page of matches or of events is given to all who ask for it, and the most that are kept."""
 
+EVENT_BYTES = 800
+"""Bytes that an event of a page takes in memory without its metadata."""
+
 LISTS_WAITING_MAX = 64
 """Pages of the list of matches that may wait for their turn; more are refused."""
 
@@ -90,7 +93,7 @@ class Live:
             max_age_s=PAGES_AGE_S, keys_max=PAGES_KEPT, wait=patience.wait_for, for_readers=True
         )
         self._pages: Shared[EventQuery, EventPage | None] = Shared(
-            max_age_s=PAGES_AGE_S, keys_max=PAGES_KEPT, wait=patience.wait_for, for_readers=True
+            max_age_s=PAGES_AGE_S, keys_max=PAGES_KEPT, wait=patience.wait_for, size_of=_page_size, for_readers=True
         )
         self._lists = Line(LISTS_WAITING_MAX)
         self._overviews = Overviews(reads, self._answers, patience)
@@ -264,3 +267,7 @@ class Live:
 
     async def _render(self, aggregates: MatchAggregates) -> bytes:
         return (await self._rendered.get(aggregates)).body
+
+
+def _page_size(page: EventPage | None) -> int:
+    return sum(len(found.event.metadata) + EVENT_BYTES for found in page.events) if page is not None else 0

@@ -42,8 +42,9 @@ LONG_ANSWER = 1 << 20
 MANY_TEAMS = 500
 """Characters of an answer about one match, and other teams, from which on the match is counted as a crowded one."""
 
-NAMED_KEPT = 16_384
-"""Most intricate matches for which the events that their retractions name are remembered."""
+NAMED_KEPT = 500_000
+"""Most events that are remembered because retractions of intricate matches name them, each match counted as one more.
+"""
 
 TEXT_AT_ONCE = 1 << 16
 SIZE_AT_ONCE = 1_000
@@ -66,7 +67,9 @@ class MatchReads:
         self._source = source
         self._large = LargeMatches(store, large_events=large_events)
         self._crowded = CrowdedMatches(store)
-        self._named: LRUCache[str, Set[str]] = LRUCache(NAMED_KEPT)
+        self._named: LRUCache[str, Set[str]] = LRUCache(
+            NAMED_KEPT, getsizeof=lambda named: min(NAMED_KEPT, len(named) + 1)
+        )
 
     async def aggregates(self, match_ids: Sequence[str], *, bucket_ms: int = MINUTE_MS) -> dict[str, MatchAggregates]:
         """Return the aggregates of each match; matches of which nothing was ever received are absent.

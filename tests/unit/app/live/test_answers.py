@@ -310,3 +310,14 @@ async def test_the_end_ends_those_who_wait_for_their_turn(answers: Answers, load
     await answers.close()
     told = await asyncio.gather(*crowd, return_exceptions=True)
     assert {type(error) for error in told} == {StoreUnavailable}
+
+
+async def test_answers_are_kept_by_their_bytes(load: Load, clock: Clock) -> None:
+    answers = Answers(load, max_bytes=2_000, monotonic=clock)
+    for match_id in ("m1", "m2", "m1", "m3", "m1"):
+        assert match_id in await answers.get([match_id])
+    assert answers.last("m1") is not None
+    assert answers.last("m2") is None
+    alone = Answers(load, max_bytes=10, monotonic=clock)
+    assert "m1" in await alone.get(["m1"])
+    assert alone.last("m1") is not None
