@@ -50,6 +50,9 @@ PAGES_AGE_S = 0.5
 PAGES_KEPT = 256
 """Age in s up to which a page of matches or of events is given to all who ask for it, and the most that are kept."""
 
+CROWDED_AGE_S = 30.0
+"""Seconds after which a crowded match is counted again although nothing of it was accepted here: others may have."""
+
 EVENT_BYTES = 800
 """Bytes that an event of a page takes in memory without its metadata."""
 
@@ -192,13 +195,28 @@ class Live:
     async def _load(self, match_ids: Sequence[str]) -> dict[str, MatchAggregates]:
         """Load matches, with short buckets where somebody asked for these lately."""
         counted_at = time.monotonic()
+        unchanged = {match_id: same for match_id in match_ids if (same := self._unchanged(match_id, counted_at))}
+        match_ids = [match_id for match_id in match_ids if match_id not in unchanged]
         fine = [match_id for match_id in match_ids if match_id in self._fine]
         found = await self._reads.aggregates([match_id for match_id in match_ids if match_id not in fine])
         found |= await self._reads.aggregates(fine, bucket_ms=CURVE_BUCKET_MS)
-        return {
+        return unchanged | {
             match_id: attrs.evolve(answer, counted_at=counted_at, quiet_ms=self._quiet_ms(answer))
             for match_id, answer in found.items()
         }
+
+    def _unchanged(self, match_id: str, now: float) -> MatchAggregates | None:
+        """Return the last answer of a crowded match of which nothing was accepted here since, because it is dear."""
+        last = self._answers.last(match_id)
+        if last is None or not last.is_crowded or last.pending_events or match_id in self._fine:
+            return None
+        if now - last.counted_at >= CROWDED_AGE_S or self._heard_at(match_id) >= last.counted_at:
+            return None
+        age_ms = round((now - last.counted_at) * 1000)
+        return attrs.evolve(last, as_of_ms=last.as_of_ms + age_ms, quiet_ms=self._quiet_ms(last))
+
+    def _heard_at(self, match_id: str) -> float:
+        return max(self._active.get(match_id, 0.0), self._ended.get(match_id, 0.0))
 
     def _quiet_ms(self, answer: MatchAggregates) -> int:
         """Return how long nothing was received of a match.

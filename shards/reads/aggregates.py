@@ -64,6 +64,11 @@ class MatchAggregates:
     quiet_ms: int = attrs.field(default=0, eq=False)
 
     @property
+    def is_crowded(self) -> bool:
+        """Whether it has more teams or highlights than an answer tells one by one."""
+        return self.other_teams > 0 or sum(self.earlier) > 0
+
+    @property
     def latest_ms(self) -> int:
         """Time of the latest event, ms; not beyond the last receipt, because clients' clocks may be ahead."""
         return min(self.last_ms, self.last_received_ms)
