@@ -9,7 +9,7 @@ from aiohttp import web
 from app.config import Config
 from app.engagement.rendered import RenderedMetrics
 from app.live import Live
-from app.live.waiting import Patience, Rounds
+from app.live.waiting import Patience
 from app.observability.prometheus import Telemetry
 from app.observability.response_times import ResponseTimes
 from app.schemas.events import EventSchema
@@ -20,9 +20,6 @@ _log = structlog.stdlib.get_logger(__name__)
 
 EMBEDDED_DIRECTORY = "clickhouse"
 """Directory of the embedded engine, inside the data directory."""
-
-READS_A_ROUND = 8
-"""Reads that begin in one round of the event loop: some 2 ms of it."""
 
 DRAIN_SHARE = 0.85
 """Part of the remaining time that draining may take, because closing the stores needs some too."""
@@ -62,7 +59,6 @@ class Context:
     reads: MatchReads
     live: Live
     response_times: ResponseTimes
-    rounds: Rounds
     rendered: RenderedMetrics
     events_schema: EventSchema
     shutdown: Shutdown
@@ -89,7 +85,6 @@ class Context:
             reads=reads,
             live=live,
             response_times=response_times,
-            rounds=Rounds(READS_A_ROUND),
             rendered=rendered,
             events_schema=EventSchema(clock=shards.clock, extra_types=config.event_types),
             shutdown=Shutdown(config.shutdown_timeout_s),

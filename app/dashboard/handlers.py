@@ -67,7 +67,6 @@ async def overview(request: web.Request) -> web.Response:
 async def match(request: web.Request) -> web.Response:
     """Show one match."""
     match_id, context = request.match_info["matchId"], request.app[CONTEXT]
-    await context.rounds.turn()
     try:
         aggregates = await context.live.aggregates(checked_match_id(match_id))
     except (FieldError, UnknownMatch):

@@ -38,7 +38,6 @@ async def match_events(request: web.Request) -> web.Response:
     match_id = path_match_id(request, faults)
     query = events_query_of(match_id, request.query, context.events_schema.types, faults)
     refuse(faults)
-    await context.rounds.turn()
     page = await context.live.events(query)
     if page is None:
         raise unknown_match()

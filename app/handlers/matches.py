@@ -33,7 +33,6 @@ routes = web.RouteTableDef()
 async def list_matches(request: web.Request) -> web.Response:
     """List matches, newest activity first."""
     page = page_of(request)
-    await request.app[CONTEXT].rounds.turn()
     matches, last = await _page_of_matches(request.app[CONTEXT], page)
     view = {
         "matches": [match_summary(match) for match in matches],
@@ -48,7 +47,6 @@ async def match_metrics(request: web.Request) -> web.Response:
     context, faults = request.app[CONTEXT], faults_of(request)
     match_id, curve = path_match_id(request, faults), curve_of(request.query, faults)
     refuse(faults)
-    await context.rounds.turn()
     try:
         aggregates = await context.live.aggregates(match_id, bucket_ms=curve.bucket_ms if curve else MINUTE_MS)
     except UnknownMatch:

@@ -1,7 +1,6 @@
 """Time limits of readers that wait for ClickHouse, so that each is told something promptly, whatever it does."""
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -74,42 +73,3 @@ class Line:
                 yield
         finally:
             self._there -= 1
-
-
-class Rounds:
-    """Lets few readers begin in one round of the event loop, so that senders are served in between.
-
-    A crowd of ten thousand readers would hold it up for seconds, although each takes a fraction of a millisecond.
-
-    Args:
-        at_once: how many begin in a round.
-    """
-
-    def __init__(self, at_once: int) -> None:
-        self._at_once = at_once
-        self._left = at_once
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._counting = False
-
-    async def turn(self) -> None:
-        """Return in this round if there is room in it, else in a later one, in the order of arrival."""
-        if not self._counting:
-            self._counting = True
-            asyncio.get_running_loop().call_soon(self._next)
-        if self._left and not self._waiting:
-            self._left -= 1
-            return
-        place = asyncio.get_running_loop().create_future()
-        self._waiting.append(place)
-        await place
-
-    def _next(self) -> None:
-        self._left = self._at_once
-        while self._waiting and self._left:
-            place = self._waiting.popleft()
-            if not place.done():  # else its reader has left
-                place.set_result(None)
-                self._left -= 1
-        self._counting = bool(self._waiting) or self._left < self._at_once
-        if self._counting:
-            asyncio.get_running_loop().call_soon(self._next)

@@ -11,7 +11,6 @@ from contextlib import ExitStack
 from http import HTTPStatus
 from typing import Any, cast
 
-import attrs
 import msgspec
 import structlog
 import uuid_utils
@@ -21,6 +20,8 @@ from aiohttp.http_exceptions import LineTooLong
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from app.server.middlewares import REQUEST_ID_HEADER, SERVER
+from app.server.timer import Timer
+from app.server.turns import ReadTurns
 from app.web.problems import CONTENT_TYPE, Problem, problem_response
 from app.web.timeouts import Timeouts
 
@@ -109,6 +110,7 @@ class ServiceRunner(web.AppRunner):
         make_request = _without_odd_expectations(plain.request_factory)
         server = _Server(plain.request_handler, request_factory=make_request, **self._kwargs)
         server.timeouts = self._timeouts
+        server.turns = ReadTurns()
         server.connections_max = self._connections_max
         return server
 
@@ -117,6 +119,7 @@ class _Server(web.Server):
     timeouts: Timeouts
     connections_max: int
     _full_logged_s = float("-inf")
+    turns: ReadTurns
 
     def __call__(self) -> web.RequestHandler:
         return _ClientConnection(self, loop=self._loop, **self._kwargs)
@@ -139,27 +142,6 @@ class _Server(web.Server):
             )
 
 
-@attrs.define
-class _Timer:
-    """Calls something once, unless stopped before."""
-
-    _loop: asyncio.AbstractEventLoop
-    _handle: asyncio.TimerHandle | None = None
-
-    @property
-    def is_running(self) -> bool:
-        return self._handle is not None
-
-    def start(self, delay_s: float, call: Callable[[], None]) -> None:
-        self.stop()
-        self._handle = self._loop.call_later(delay_s, call)
-
-    def stop(self) -> None:
-        if self._handle is not None:
-            self._handle.cancel()
-            self._handle = None
-
-
 class _ClientConnection(web.RequestHandler):
     """One connection.
 
@@ -173,9 +155,9 @@ class _ClientConnection(web.RequestHandler):
         super().__init__(server, **options)
         self._server = server
         self._transport: asyncio.Transport | None = None  # kept until it is lost; aiohttp drops its own at the close
-        self._head_timer = _Timer(self._loop)
-        self._unread_timer = _Timer(self._loop)
-        self._close_timer = _Timer(self._loop)
+        self._head_timer = Timer(self._loop)
+        self._unread_timer = Timer(self._loop)
+        self._close_timer = Timer(self._loop)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -189,6 +171,7 @@ class _ClientConnection(web.RequestHandler):
         request = self._current_request
         if self._task_handler and request and request.method in _READING and not request.writer.output_size:
             self._task_handler.cancel()  # it keeps no place
+        self._server.turns.forget(self)
         for timer in (self._head_timer, self._unread_timer, self._close_timer):
             timer.stop()
         self._transport = None
@@ -202,7 +185,20 @@ class _ClientConnection(web.RequestHandler):
             if self._transport is not None:
                 self._close_timer.start(self._server.timeouts.unread_s, self._cut_off)
 
+    def hold(self) -> None:
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def go_on(self, data: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+            self._take(data)
+
     def data_received(self, data: bytes) -> None:
+        if not self._awaits_request or not self._server.turns.defers(self, data):
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
         super().data_received(data)
         if not self._awaits_request:
             self._head_timer.stop()
