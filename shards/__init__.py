@@ -60,6 +60,7 @@ from shards.errors import (
     ShardsError,
     StoreError,
     StoreUnavailable,
+    TooManyReads,
     Unavailable,
     UnknownLetter,
     WalFailed,
@@ -67,10 +68,14 @@ from shards.errors import (
 )
 from shards.events import HIGHLIGHT_TYPES, RETRACTION, Event, canonical_id, decode_row, retracted_id
 from shards.observer import TASKS, Observer, Task
-from shards.reads.aggregates import HIGHLIGHTS, MINUTE_MS, NOBODY, Highlight, MatchAggregates
+from shards.reads.aggregates import MINUTE_MS, NOBODY, MatchAggregates
+from shards.reads.highlights import HIGHLIGHTS, Highlight
 from shards.reads.matches import MatchReads
 from shards.reads.pages.pages import EventPage, EventReads, FoundEvent
 from shards.reads.pages.statements import EventQuery, Position
+from shards.reads.sides import Side, Sides, match_sides, metadata_of, text_in
+from shards.reads.teams import OTHERS
+from shards.reads.texts import shortened
 from shards.receipts import Receipt
 from shards.recovery import DowngradedShard, downgrade
 from shards.settings import SHARDS_MAX, ShardSettings, WalSync
@@ -91,6 +96,7 @@ __all__ = [
     "HIGHLIGHT_TYPES",
     "MINUTE_MS",
     "NOBODY",
+    "OTHERS",
     "RETRACTION",
     "SHARDS_MAX",
     "TASKS",
@@ -122,12 +128,15 @@ __all__ = [
     "ShardSettings",
     "ShardSnapshot",
     "ShardsError",
+    "Side",
+    "Sides",
     "Snapshot",
     "Store",
     "StoreError",
     "StoreState",
     "StoreUnavailable",
     "Task",
+    "TooManyReads",
     "Unavailable",
     "UnknownLetter",
     "WalFailed",
@@ -138,5 +147,9 @@ __all__ = [
     "canonical_id",
     "decode_row",
     "downgrade",
+    "match_sides",
+    "metadata_of",
     "retracted_id",
+    "shortened",
+    "text_in",
 ]

@@ -16,20 +16,15 @@
     ├── InvariantBroken        the service contradicts itself: a fault of ours
     └── StoreError             ClickHouse did not do what was asked
         ├── StoreUnavailable   not reachable, or it went away; retry
+        │   └── TooManyReads   it was not asked, because too many others wait to ask; ask again
         ├── SchemaMismatch     a database object is not as needed; mend it, then retry
         ├── RowsRefused        these rows cannot be stored, however often they are sent
         └── StoreFailed        any other error of the server; retry with an alarm
             └── StoreBusy      the server's state is at fault, never the rows: read-only, out of memory, too many parts
 """
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
-
-_ROW_VALUES = "Column values:"
-"""Text that ClickHouse puts before the row that violates a constraint."""
-
-_QUOTED = re.compile(r"'(?:[^'\\]|\\.)*(?:'|\\?$)")
 
 
 class ShardsError(Exception):
@@ -108,8 +103,9 @@ class KeyChanged(LetterError):
 class StoreError(ShardsError):
     """ClickHouse did not do what was asked. ``code`` is ClickHouse's error code, 0 if there is none.
 
-    ``message`` quotes no event, because logs hold it and everybody who may ask for the status sees it.
-    ``full_message`` is all that ClickHouse said, for those who may read events.
+    ``message`` is for everybody: a sentence of ours, or code and name of ClickHouse's error. ``full_message`` is all
+    that ClickHouse said. It may quote rows, whatever the error is, because a view may put their texts into any. So only
+    dead letters hold it, which are for those who may read events.
     """
 
     def __init__(self, message: str, *, code: int = 0, full_message: str = "") -> None:
@@ -123,19 +119,20 @@ class StoreUnavailable(StoreError):
     """ClickHouse cannot be reached, or the connection was lost; whether an INSERT took effect is unknown."""
 
 
+class TooManyReads(StoreUnavailable):
+    """ClickHouse was not asked, because too many others wait to ask it; that says nothing about ClickHouse."""
+
+
 class SchemaMismatch(StoreError):
     """Database objects differ from what is needed; each difference is one sentence that names the object."""
 
-    def __init__(self, differences: Sequence[str], *, code: int = 0) -> None:
-        super().__init__("; ".join(differences), code=code)
+    def __init__(self, differences: Sequence[str], *, code: int = 0, full_message: str = "") -> None:
+        super().__init__("; ".join(differences), code=code, full_message=full_message)
         self.differences = tuple(differences)
 
 
 class RowsRefused(StoreError):
     """ClickHouse refuses the rows themselves; sending them again cannot help."""
-
-    def __init__(self, message: str, *, code: int = 0) -> None:
-        super().__init__(_without_values(message), code=code, full_message=message)
 
 
 class StoreFailed(StoreError):
@@ -146,7 +143,11 @@ class StoreBusy(StoreFailed):
     """The server cannot store anything now: read-only, too many parts, memory limit. No row is at fault."""
 
 
-def _without_values(message: str) -> str:
-    """Return ClickHouse's refusal without the values it quotes of rows; a constraint's own text stays."""
-    reason, quotes_row, _ = message.partition(_ROW_VALUES)
-    return reason.rstrip() if quotes_row else _QUOTED.sub("'…'", message)
+def public_text(error: BaseException) -> str:
+    """Return what everybody may know of an error: the text of one of ours, the system's reason, else only its type.
+
+    Texts of other exceptions may quote what they failed on.
+    """
+    if isinstance(error, ShardsError):
+        return str(error)
+    return (isinstance(error, OSError) and error.strerror) or type(error).__name__

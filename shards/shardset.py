@@ -11,7 +11,7 @@ from shards.audit.evidence import gather
 from shards.clock import ReceiptClock
 from shards.deadletters.file import FiledLetter, Place
 from shards.deadletters.settling import DeadLetters
-from shards.errors import NotAccepting
+from shards.errors import NotAccepting, public_text
 from shards.events import Event
 from shards.flush.gate import StoreGate
 from shards.flush.order import OrderStart
@@ -95,9 +95,8 @@ class ShardSet:
             _log.info("write-ahead log recovery broken off", reason="the service is shutting down")
         except Exception as error:  # noqa: BLE001 - of any kind: nobody may be waiting for this task any more
             self._recovery_error = error
-            reason = getattr(error, "strerror", "") or type(error).__name__
-            self._refusal = f"the write-ahead log cannot be read: {reason}"
-            _log.critical("write-ahead log not readable", error=str(error), exc_info=error)
+            self._refusal = f"the write-ahead log cannot be read: {public_text(error)}"
+            _log.critical("write-ahead log not readable", error=public_text(error), exc_info=error)
 
     async def _recover_shards(self) -> None:
         recover = partial(recovered_shards, self._settings, self._directory, clock=self.clock)

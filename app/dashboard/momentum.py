@@ -43,11 +43,12 @@ class Momentum:
 
 def momentum_of(metrics: Mapping[str, Any], sides: Sides | None) -> Momentum | None:
     """Return what the metrics API says under ``momentum``; None while no team has done anything in the match."""
-    if not metrics["engagementByTeam"]:
+    if not metrics["engagementByTeam"] and not metrics["otherTeams"]["events"]:
         return None
     found = metrics["momentum"]
     began, ended = _time(found["from"]), _time(found["to"])
-    parts = tuple(_parts(found, sides)) if found["teams"] else ()
+    others = found.get("otherTeams", {"events": 0})["events"]
+    parts = tuple(_parts(found, sides, others)) if found["teams"] or others else ()
     return Momentum(
         span=f"{began}\u2013{ended}",
         named=sides is None,
@@ -56,7 +57,8 @@ def momentum_of(metrics: Mapping[str, Any], sides: Sides | None) -> Momentum | N
     )
 
 
-def _parts(found: Mapping[str, Any], sides: Sides | None) -> Iterator[Part]:
+def _parts(found: Mapping[str, Any], sides: Sides | None, others: int) -> Iterator[Part]:
+    """Yield the parts; ``others`` are the events of the teams that are not named."""
     shares = {team["teamId"]: team["share"] for team in found["teams"]}
     if sides is not None:
         shown = {side.id: side.name for side in (sides.home, sides.away)}
@@ -68,8 +70,9 @@ def _parts(found: Mapping[str, Any], sides: Sides | None) -> Iterator[Part]:
         share = shares.pop(team_id, 0.0)
         yield _part(name, share, x=x, leads=team_id == found["leader"])
         x += share
-    if shares:
-        yield _part("others", sum(shares.values()), x=x, leads=found["leader"] in shares)
+    if shares or others:
+        unnamed = others / (others + sum(team["eventCount"] for team in found["teams"]))
+        yield _part("others", sum(shares.values()) + unnamed, x=x, leads=found["leader"] in shares)
 
 
 def _part(name: str, share: float, *, x: float, leads: bool) -> Part:

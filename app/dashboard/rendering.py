@@ -71,7 +71,9 @@ class MatchRegions:
 
     def __init__(self, environment: jinja2.Environment) -> None:
         self._environment = environment
-        self._latest: Shared[str, Regions] = Shared(keys_max=MATCHES_REMEMBERED)
+        self._latest: Shared[str, Regions] = Shared(
+            keys_max=MATCHES_REMEMBERED, size_of=lambda regions: sum(map(len, regions.values()))
+        )
 
     async def render(self, message: Message) -> Regions:
         """Return the regions of a ``metrics`` message."""

@@ -15,6 +15,7 @@ from shards import MatchAggregates
 
 TYPES_SHOWN = 12
 TEAMS_SHOWN = 6
+NO_OTHERS: Mapping[str, int] = {"teams": 0, "events": 0}
 STATUS_LABELS = {"live": "Live", "finished": "Finished"}
 
 
@@ -61,7 +62,10 @@ class Share:
 
 @attrs.frozen(kw_only=True)
 class MatchPage:
-    """The page of one match. ``as_of_ms``: when the figures were counted, ms since the epoch."""
+    """The page of one match.
+
+    ``as_of_ms``: when the figures were counted, ms since the epoch. ``earlier``: highlights before those of the feed.
+    """
 
     match_id: str
     url: str
@@ -78,6 +82,7 @@ class MatchPage:
     types: tuple[Share, ...]
     teams: tuple[Share, ...]
     feed: tuple[FeedItem, ...]
+    earlier: str
     response_times: tuple[Figure, ...]
 
 
@@ -119,8 +124,11 @@ def match_page(aggregates: MatchAggregates, metrics: Mapping[str, Any]) -> Match
         curve_summary=_curve_summary(timeline),
         marks=marks(aggregates.highlights, timeline),
         types=_shares({label(name): n for name, n in metrics["eventsByType"].items()}, limit=TYPES_SHOWN),
-        teams=_shares(_by_team_name(metrics["eventsByTeam"], sides), limit=TEAMS_SHOWN, parts=True),
+        teams=_shares(
+            _by_team_name(metrics["eventsByTeam"], sides), limit=TEAMS_SHOWN, parts=True, others=metrics["otherTeams"]
+        ),
         feed=feed_items(aggregates, sides),
+        earlier=_earlier(sum(aggregates.earlier)),
         response_times=_response_times(metrics["responseTimePercentiles"]),
     )
 
@@ -222,13 +230,19 @@ def _by_team_name(counts: Mapping[str, int], sides: Sides | None) -> dict[str, i
     return shown
 
 
-def _shares(counts: Mapping[str, int], *, limit: int, parts: bool = False) -> tuple[Share, ...]:
+def _earlier(count: int) -> str:
+    return f"and {number(count)} earlier" if count else ""
+
+
+def _shares(
+    counts: Mapping[str, int], *, limit: int, parts: bool = False, others: Mapping[str, int] = NO_OTHERS
+) -> tuple[Share, ...]:
     """Return the largest ``limit`` counts, then what the others add up to; with ``parts``, each one's part of all."""
     ordered = sorted(counts.items(), key=lambda entry: -entry[1])
     shown, rest = ordered[:limit], ordered[limit:]
-    if rest:
-        shown.append((f"{len(rest)} others", sum(count for _, count in rest)))
-    largest, total = max((count for _, count in shown), default=1), sum(counts.values())
+    if more := len(rest) + others["teams"]:
+        shown.append((f"{number(more)} others", sum(count for _, count in rest) + others["events"]))
+    largest, total = max((count for _, count in shown), default=1), sum(counts.values()) + others["events"]
     return tuple(
         Share(
             name=name,

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import attrs
 
-from shards import MINUTE_MS, MatchAggregates
+from shards import MINUTE_MS, OTHERS, MatchAggregates
 
 BUCKETS_MS: Final = {"10s": 10_000, "1m": MINUTE_MS, "5m": 5 * MINUTE_MS}
 """Lengths in ms of the buckets that can be asked for, by name."""
@@ -15,6 +15,9 @@ PEAK_PERIODS = 5
 """Most periods that are named."""
 
 MOMENTUM_MS = 5 * MINUTE_MS
+
+NOT_ONE = ("", OTHERS)
+"""What stands in place of a team where there is none, and where there are many."""
 
 
 @attrs.frozen
@@ -39,11 +42,12 @@ class CurveWanted:
 
 @attrs.frozen
 class Point:
-    """One bucket of a curve: its start, its events, and those of each team."""
+    """One bucket of a curve: its start, its events, and those of each team, and of all other teams together."""
 
     start_ms: int
     count: int
     by_team: Mapping[str, int]
+    others: int = 0
 
 
 @attrs.frozen
@@ -88,7 +92,12 @@ def points_of(aggregates: MatchAggregates, wanted: CurveWanted) -> list[Point]:
         by_team = found.setdefault(bucket, {})
         by_team[team_id] = by_team.get(team_id, 0) + count
     return [
-        Point(start_ms, sum(teams.values()), {team: n for team, n in sorted(teams.items()) if team})
+        Point(
+            start_ms,
+            sum(teams.values()),
+            {team: n for team, n in sorted(teams.items()) if team not in NOT_ONE},
+            teams.get(OTHERS, 0),
+        )
         for start_ms, teams in sorted(found.items())
     ]
 
@@ -124,7 +133,10 @@ def momentum_start_ms(aggregates: MatchAggregates) -> int:
 
 
 def team_shares(aggregates: MatchAggregates, *, from_ms: float = -math.inf, to_ms: float = math.inf) -> list[TeamShare]:
-    """Return the teams' shares of the events in buckets from ``from_ms`` on and before ``to_ms``, largest first."""
+    """Return the teams' shares of the events in buckets from ``from_ms`` on and before ``to_ms``, largest first.
+
+    Teams that are counted together have one, as ``OTHERS``.
+    """
     counts: dict[str, int] = {}
     for start_ms, team_id, count in aggregates.curve:
         if team_id and from_ms <= start_ms < to_ms:

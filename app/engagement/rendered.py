@@ -18,7 +18,7 @@ MAX_AGE_S = 0.75
 """Seconds after which an answer is made anew even from the same figures, because response times go on."""
 
 KEPT = 256
-"""Most answers that are kept, because each can have megabytes, and anybody can ask for many ranges."""
+"""Most answers that are kept, because anybody can ask for many ranges; their bytes are bounded, too."""
 
 BUCKETS_AT_ONCE = 1_000
 """Buckets of a curve above which its answer is made in a thread, because it would hold up the event loop."""
@@ -41,7 +41,9 @@ class RenderedMetrics:
 
     def __init__(self, response_times: ResponseTimes) -> None:
         self._response_times = response_times
-        self._answers: Shared[tuple[str, CurveWanted | None], Rendered] = Shared(max_age_s=MAX_AGE_S, keys_max=KEPT)
+        self._answers: Shared[tuple[str, CurveWanted | None], Rendered] = Shared(
+            max_age_s=MAX_AGE_S, keys_max=KEPT, size_of=lambda rendered: len(rendered.body)
+        )
 
     async def get(self, aggregates: MatchAggregates, curve: CurveWanted | None = None) -> Rendered:
         """Return the answer that shows these aggregates, at most :data:`MAX_AGE_S` seconds old."""

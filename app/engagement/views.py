@@ -9,6 +9,7 @@ import msgspec
 
 from app.engagement.curves import (
     MOMENTUM_MS,
+    NOT_ONE,
     CurveWanted,
     leader_of,
     momentum_start_ms,
@@ -19,7 +20,7 @@ from app.engagement.curves import (
 )
 from app.engagement.sides import match_details, match_sides, team_names
 from app.times import iso_ms, iso_s
-from shards import Highlight, MatchAggregates
+from shards import OTHERS, Highlight, MatchAggregates
 
 Status = Literal["live", "finished"]
 Percentiles = Mapping[str, float | None]
@@ -90,6 +91,7 @@ def metrics_view(
         "totalEvents": aggregates.total,
         "eventsByType": _largest_first(by_type),
         "eventsByTeam": _largest_first(by_team),
+        "otherTeams": {"teams": aggregates.other_teams, "events": _events_of_others(aggregates)},
         "goals": by_type["goal"] + by_type["own_goal"],
         "score": match_score(aggregates),
         "yellowCards": by_type["yellow_card"],
@@ -100,8 +102,12 @@ def metrics_view(
         "peakMinute": _period("minute", *busiest[0]) if busiest else None,
         "peakEngagementPeriods": [_period("timestamp", start, count) for start, count in busiest],
         "peakPeriods": _peak_periods(aggregates),
-        "engagementByTeam": view_of_shares(team_shares(aggregates), names),
+        "engagementByTeam": view_of_shares(
+            [share for share in team_shares(aggregates) if share.team_id != OTHERS], names
+        ),
         "momentum": _momentum(aggregates, names),
+        "earlierHighlights": aggregates.earlier[0],
+        "earlierRetractions": aggregates.earlier[1],
         "responseTimePercentiles": dict(percentiles),
     }
     return view if curve is None else view | {"curve": _curve(aggregates, curve)}
@@ -145,8 +151,12 @@ def _counts_by_type(aggregates: MatchAggregates) -> Counter[str]:
 
 
 def _counts_by_team(aggregates: MatchAggregates) -> Counter[str]:
-    """Return the events of each team; those that belong to no team are left out."""
-    return _sum((team_id, count) for _, team_id, count in aggregates.by_type_team if team_id)
+    """Return the events of each team that has a place of its own; those that belong to no team are left out."""
+    return _sum((team_id, count) for _, team_id, count in aggregates.by_type_team if team_id not in NOT_ONE)
+
+
+def _events_of_others(aggregates: MatchAggregates) -> int:
+    return sum(count for _, team_id, count in aggregates.by_type_team if team_id == OTHERS)
 
 
 def _sum(counts: Iterable[tuple[str, int]]) -> Counter[str]:
@@ -181,12 +191,20 @@ def _momentum(aggregates: MatchAggregates, names: Mapping[str, str]) -> dict[str
         return None
     start_ms = momentum_start_ms(aggregates)
     shares = team_shares(aggregates, from_ms=start_ms, to_ms=start_ms + MOMENTUM_MS)
+    others = next((share.count for share in shares if share.team_id == OTHERS), 0)
+    shares = [share for share in shares if share.team_id != OTHERS]
     return {
         "from": iso_s(start_ms),
         "to": iso_s(start_ms + MOMENTUM_MS),
         "teams": view_of_shares(shares, names),
         "leader": leader_of(shares),
+        **_others(others),
     }
+
+
+def _others(events: int) -> dict[str, Any]:
+    """Return the member for the teams without a place of their own; none where they did nothing."""
+    return {"otherTeams": {"events": events}} if events else {}
 
 
 def _curve(aggregates: MatchAggregates, wanted: CurveWanted) -> dict[str, Any]:
@@ -196,6 +214,7 @@ def _curve(aggregates: MatchAggregates, wanted: CurveWanted) -> dict[str, Any]:
         "to": None if wanted.to_ms is None else iso_ms(wanted.to_ms),
         "points": [
             {"timestamp": iso_s(point.start_ms), "eventCount": point.count, "eventsByTeam": point.by_team}
+            | _others(point.others)
             for point in points_of(aggregates, wanted)
         ],
     }

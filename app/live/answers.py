@@ -2,14 +2,15 @@
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 import attrs
 from cachetools import LRUCache
 
+from app.live.flights import Flight, Flights
 from app.live.waiting import Patience
-from shards import MatchAggregates, StoreError, StoreUnavailable
+from shards import MatchAggregates, StoreError, StoreUnavailable, TooManyReads
 
 Load = Callable[[Sequence[str]], Awaitable[dict[str, MatchAggregates]]]
 
@@ -21,12 +22,15 @@ FRESH_S = 0.95
 """Age in seconds up to which the answer at hand is given during a load, because all that was acknowledged a second ago
 is in it. So of many readers only the first waits, unless a load takes longer than the rest of that time."""
 
-WOKEN_AT_ONCE = 32
-"""Readers of one load that are told in one round of the event loop, because a crowd of thousands at once would hold up
-everything else, first of all the next load, for which the next crowd would wait."""
+ANSWERS_MAX_BYTES = 128 << 20
+"""Most bytes of the answers that are kept, about; there are at most 1,024 of them besides."""
 
 UNKNOWN_FACTOR = 4
 """Outcomes that are remembered for each answer that is kept, so that asking about made-up ids evicts no answer."""
+
+
+COUNT_BYTES, HIGHLIGHT_BYTES = 150, 800
+"""Bytes that a count, and a highlight without its metadata, take in memory."""
 
 
 @attrs.frozen
@@ -36,30 +40,6 @@ class _LastLoad:
     began: float
     error: StoreError | None = None
     known: bool = False
-
-
-class _Flight:
-    """A load under way, and those who wait for it."""
-
-    def __init__(self, load: Coroutine[None, None, None]) -> None:
-        self.task = asyncio.create_task(load, name="load matches")
-        self.task.add_done_callback(self._wake_next)
-        self._groups: deque[asyncio.Future[None]] = deque()
-        self._waiting = 0
-
-    def turn(self) -> asyncio.Future[None]:
-        """Return a future that is done when the load is, and the caller's turn has come."""
-        if self.task.done():
-            return self.task
-        if self._waiting % WOKEN_AT_ONCE == 0:
-            self._groups.append(asyncio.get_running_loop().create_future())
-        self._waiting += 1
-        return self._groups[-1]
-
-    def _wake_next(self, _: object = None) -> None:
-        if self._groups:
-            self._groups.popleft().set_result(None)
-            asyncio.get_running_loop().call_soon(self._wake_next)
 
 
 class Answers:
@@ -74,14 +54,16 @@ class Answers:
         *,
         patience: Patience | None = None,
         max_matches: int = 1024,
+        max_bytes: int = ANSWERS_MAX_BYTES,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._load = load
         self._patience = patience or Patience()
         self._monotonic = monotonic
-        self._answers: LRUCache[str, MatchAggregates] = LRUCache(max_matches)
+        self._max_matches = max_matches
+        self._answers: LRUCache[str, MatchAggregates] = LRUCache(max_bytes, getsizeof=partial(_kept_size, max_bytes))
         self._outcomes: LRUCache[str, _LastLoad] = LRUCache(max_matches * UNKNOWN_FACTOR)
-        self._flights: dict[str, _Flight] = {}
+        self._flights = Flights(self._fly)
 
     async def get(self, match_ids: Sequence[str]) -> dict[str, MatchAggregates]:
         """Return the answers of those matches that are known.
@@ -100,14 +82,24 @@ class Answers:
             self._start(due)
         flights = self._awaited(match_ids, fresh_s)
         at_hand = all(match_id in self._answers for match_id in match_ids)
-        await self._patience.wait({flight.turn() for flight in flights}, at_hand=at_hand)
-        _raise_faults(flight.task for flight in flights if flight.task.done())
+        with self._flights.reading(flights):
+            await self._wait(flights, at_hand=at_hand)
+        _raise_faults(flight.done for flight in flights if flight.done.done())
         return {match_id: answer for match_id in match_ids if (answer := self._last(match_id)) is not None}
 
-    def _awaited(self, match_ids: Sequence[str], fresh_s: float) -> set[_Flight]:
+    async def _wait(self, flights: Sequence[Flight], *, at_hand: bool) -> None:
+        try:
+            await self._patience.wait({flight.turn() for flight in flights}, at_hand=at_hand)
+        except StoreUnavailable:
+            if self._patience.is_away() or all(flight.began for flight in flights):
+                raise
+            # That says nothing about ClickHouse, which was not asked yet.
+            raise TooManyReads("too many matches are being read") from None
+
+    def _awaited(self, match_ids: Sequence[str], fresh_s: float) -> list[Flight]:
         """Return the loads of those matches whose answer at hand is not fresh."""
         old = [match_id for match_id in match_ids if not self._is_fresh(match_id, fresh_s)]
-        return {self._flights[match_id] for match_id in old if match_id in self._flights}
+        return list({flight for match_id in old if (flight := self._flights.of(match_id)) is not None})
 
     async def get_newer(self, match_id: str, than: float) -> MatchAggregates | None:
         """Return an answer whose counting began after a moment of the monotonic clock; None: unknown match.
@@ -115,8 +107,9 @@ class Answers:
         Waits as long as that takes. Where counting fails it returns the last good answer; :meth:`counted_since` tells.
         """
         while True:
-            if (flight := self._flights.get(match_id)) is not None:
-                await asyncio.wait({flight.task})
+            if (flight := self._flights.of(match_id)) is not None:
+                with self._flights.reading([flight]):
+                    await asyncio.wait({flight.done})
                 continue
             outcome = self._outcomes.get(match_id)
             early_s = outcome.began + MAX_AGE_S - self._monotonic() if outcome and outcome.began < than else 0.0
@@ -139,14 +132,11 @@ class Answers:
 
     async def close(self) -> None:
         """Cancel what is being loaded."""
-        loads = {flight.task for flight in self._flights.values()}
-        for load in loads:
-            load.cancel()
-        await asyncio.gather(*loads, return_exceptions=True)
+        await self._flights.close()
 
     def _is_due(self, match_id: str) -> bool:
         outcome = self._outcomes.get(match_id)
-        if match_id in self._flights:
+        if self._flights.of(match_id) is not None:
             return False
         evicted = outcome is not None and outcome.known and match_id not in self._answers
         return outcome is None or evicted or self._monotonic() - outcome.began >= MAX_AGE_S
@@ -158,17 +148,13 @@ class Answers:
         return self._monotonic() - outcome.began < fresh_s
 
     def _start(self, match_ids: Sequence[str]) -> None:
-        """Start a load as a task of its own, so that it goes on when those who wait for it are gone."""
-        flight = _Flight(self._fly(tuple(dict.fromkeys(match_ids))))
-        flight.task.add_done_callback(lambda _: self._forget(match_ids, flight))
-        for match_id in match_ids:
-            self._flights[match_id] = flight
+        """Start a load, for which a single match of which nothing is known has to wait where many are asked for."""
+        known = len(match_ids) > 1 or any(map(self._is_known, match_ids))
+        self._flights.start(match_ids, known=known)
 
-    def _forget(self, match_ids: Sequence[str], flight: _Flight) -> None:
-        """Forget a load that was cancelled before it began; any other has forgotten itself."""
-        for match_id in match_ids:
-            if self._flights.get(match_id) is flight:
-                del self._flights[match_id]
+    def _is_known(self, match_id: str) -> bool:
+        outcome = self._outcomes.get(match_id)
+        return match_id in self._answers or (outcome is not None and outcome.known)
 
     async def _fly(self, match_ids: Sequence[str]) -> None:
         began = self._monotonic()
@@ -178,9 +164,6 @@ class Answers:
             found = await self._load(match_ids)
         except StoreError as failure:
             error = failure
-        finally:
-            for match_id in match_ids:
-                del self._flights[match_id]
         for match_id in match_ids:
             self._keep(match_id, found.get(match_id), _LastLoad(began, error, match_id in found))
 
@@ -188,6 +171,8 @@ class Answers:
         self._outcomes[match_id] = outcome
         if answer is not None:
             self._answers[match_id] = answer
+            if len(self._answers) > self._max_matches:
+                self._answers.popitem()
         elif outcome.error is None:
             self._answers.pop(match_id, None)  # its last event has expired
 
@@ -199,6 +184,13 @@ class Answers:
         if outcome is not None and outcome.error is not None:
             raise outcome.error
         return None
+
+
+def _kept_size(max_bytes: int, answer: MatchAggregates) -> int:
+    """Return the size of an answer in bytes, measured roughly; one that is larger than the cache has it for itself."""
+    texts = sum(len(highlight.metadata) + HIGHLIGHT_BYTES for highlight in answer.highlights)
+    counts = len(answer.curve) + len(answer.by_minute) + len(answer.by_type_team)
+    return min(max_bytes, texts + counts * COUNT_BYTES + len(answer.start_metadata) + HIGHLIGHT_BYTES)
 
 
 def _raise_faults(loads: Iterable[asyncio.Future[None]]) -> None:

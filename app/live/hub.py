@@ -15,7 +15,7 @@ from app.live.answers import Answers
 from app.live.overview import Overview, Overviews
 from app.live.topic import Topic
 from app.live.viewers import Subscription
-from app.live.waiting import Patience
+from app.live.waiting import Line, Patience
 from app.web.shared import Shared
 from shards import (
     CURVE_BUCKET_MS,
@@ -49,6 +49,15 @@ FINE_MAX = 4_096
 PAGES_AGE_S = 0.5
 PAGES_KEPT = 256
 """Age in s up to which a page of matches or of events is given to all who ask for it, and the most that are kept."""
+
+CROWDED_AGE_S = 30.0
+"""Seconds after which a crowded match is counted again although nothing of it was accepted here: others may have."""
+
+EVENT_BYTES = 800
+"""Bytes that an event of a page takes in memory without its metadata."""
+
+LISTS_WAITING_MAX = 64
+"""Pages of the list of matches that may wait for their turn; more are refused."""
 
 _Page = tuple[int, tuple[int, str] | None]
 """The limit, and the position after which the page begins."""
@@ -84,11 +93,12 @@ class Live:
         self._clock = clock
         self._answers = Answers(self._load, patience=patience)
         self._recent: Shared[_Page, list[tuple[str, int]]] = Shared(
-            max_age_s=PAGES_AGE_S, keys_max=PAGES_KEPT, wait=patience.wait_for
+            max_age_s=PAGES_AGE_S, keys_max=PAGES_KEPT, wait=patience.wait_for, for_readers=True
         )
         self._pages: Shared[EventQuery, EventPage | None] = Shared(
-            max_age_s=PAGES_AGE_S, keys_max=PAGES_KEPT, wait=patience.wait_for
+            max_age_s=PAGES_AGE_S, keys_max=PAGES_KEPT, wait=patience.wait_for, size_of=_page_size, for_readers=True
         )
+        self._lists = Line(LISTS_WAITING_MAX)
         self._overviews = Overviews(reads, self._answers, patience)
         self._topics: dict[str, Topic] = {}
         self._fine: TTLCache[str, None] = TTLCache(FINE_MAX, FINE_S)
@@ -136,8 +146,12 @@ class Live:
 
     async def recent_matches(self, *, limit: int, before: tuple[int, str] | None) -> list[tuple[str, int]]:
         """Return a page of (match id, last receipt in ms), at most 0.5 s old, newest activity first."""
-        load = partial(self._reads.recent_matches, limit=limit, before=before)
+        load = partial(self._list, limit=limit, before=before)
         return await self._recent.get((limit, before), load)
+
+    async def _list(self, *, limit: int, before: tuple[int, str] | None) -> list[tuple[str, int]]:
+        async with self._lists.turn():
+            return await self._reads.recent_matches(limit=limit, before=before)
 
     async def events(self, query: EventQuery) -> EventPage | None:
         """Return a page of a match's events, at most 0.5 s old; None if nothing was received of the match."""
@@ -181,13 +195,28 @@ class Live:
     async def _load(self, match_ids: Sequence[str]) -> dict[str, MatchAggregates]:
         """Load matches, with short buckets where somebody asked for these lately."""
         counted_at = time.monotonic()
+        unchanged = {match_id: same for match_id in match_ids if (same := self._unchanged(match_id, counted_at))}
+        match_ids = [match_id for match_id in match_ids if match_id not in unchanged]
         fine = [match_id for match_id in match_ids if match_id in self._fine]
         found = await self._reads.aggregates([match_id for match_id in match_ids if match_id not in fine])
         found |= await self._reads.aggregates(fine, bucket_ms=CURVE_BUCKET_MS)
-        return {
+        return unchanged | {
             match_id: attrs.evolve(answer, counted_at=counted_at, quiet_ms=self._quiet_ms(answer))
             for match_id, answer in found.items()
         }
+
+    def _unchanged(self, match_id: str, now: float) -> MatchAggregates | None:
+        """Return the last answer of a crowded match of which nothing was accepted here since, because it is dear."""
+        last = self._answers.last(match_id)
+        if last is None or not last.is_crowded or last.pending_events or match_id in self._fine:
+            return None
+        if now - last.counted_at >= CROWDED_AGE_S or self._heard_at(match_id) >= last.counted_at:
+            return None
+        age_ms = round((now - last.counted_at) * 1000)
+        return attrs.evolve(last, as_of_ms=last.as_of_ms + age_ms, quiet_ms=self._quiet_ms(last))
+
+    def _heard_at(self, match_id: str) -> float:
+        return max(self._active.get(match_id, 0.0), self._ended.get(match_id, 0.0))
 
     def _quiet_ms(self, answer: MatchAggregates) -> int:
         """Return how long nothing was received of a match.
@@ -256,3 +285,7 @@ class Live:
 
     async def _render(self, aggregates: MatchAggregates) -> bytes:
         return (await self._rendered.get(aggregates)).body
+
+
+def _page_size(page: EventPage | None) -> int:
+    return sum(len(found.event.metadata) + EVENT_BYTES for found in page.events) if page is not None else 0

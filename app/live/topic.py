@@ -26,6 +26,7 @@ from shards import (
     Watched,
     canonical_id,
     retracted_id,
+    shortened,
 )
 
 INTERVAL_S = 1.0
@@ -271,7 +272,7 @@ def _highlight_of(event: Event, *, retracted: bool) -> Highlight:
         timestamp=event.timestamp,
         team_id=event.team_id,
         player_id=event.player_id,
-        metadata=event.metadata,
+        metadata=shortened(event.metadata),
         retracted=retracted,
         received_ms=event.received_ns // 1_000_000,
         order_ms=event.order_ns // 1_000_000,

@@ -1,12 +1,13 @@
 """Time limits of readers that wait for ClickHouse, so that each is told something promptly, whatever it does."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import attrs
 
-from shards import StoreUnavailable
+from shards import StoreUnavailable, TooManyReads
 
 T = TypeVar("T")
 
@@ -47,3 +48,28 @@ class Patience:
     async def wait_for(self, load: "asyncio.Future[T]") -> None:
         """Return when a load is done; raise StoreUnavailable as :meth:`wait` without an answer at hand."""
         await self.wait({load}, at_hand=False)
+
+
+class Line:
+    """Readers who come one after the other; whoever finds too many waiting is refused.
+
+    Args:
+        waiting_max: most that wait, or are served, at a time.
+    """
+
+    def __init__(self, waiting_max: int) -> None:
+        self._waiting_max = waiting_max
+        self._turn = asyncio.Lock()
+        self._there = 0
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for the turn, and hold it for as long as the block runs. Raises TooManyReads."""
+        if self._there >= self._waiting_max:
+            raise TooManyReads("too many lists of matches are being read")
+        self._there += 1
+        try:
+            async with self._turn:
+                yield
+        finally:
+            self._there -= 1

@@ -4,11 +4,9 @@ import asyncio
 import socket
 import struct
 import time
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, cast
 
-import attrs
 import msgspec
 import structlog
 import uuid_utils
@@ -17,6 +15,8 @@ from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import LineTooLong
 
 from app.server.middlewares import SERVER
+from app.server.timer import Timer
+from app.server.turns import ReadTurns
 from app.web.head.checks import REQUEST_ID_HEADER, unknown_coding
 from app.web.head.expectation import is_body_withheld
 from app.web.keys import STREAMED
@@ -36,6 +36,12 @@ _CUT_OFF = "the client sent no more of the body"
 _UNREAD_CHECK_S = 0.01
 """Seconds between two looks at whether the reader of a body that was cut off has read what came of it."""
 
+_READING = ("GET", "HEAD")
+_ROUND_BYTES = 64 << 10
+"""Bytes after which nothing more is read from a connection in this round of the event loop. libuv would go on with what
+has come, up to 8 MB, which as chunks of one byte each takes half a second.
+"""
+
 _LINGER_NOT = struct.pack("ii", 1, 0)
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -46,6 +52,7 @@ class Server(web.Server):
 
     timeouts: Timeouts
     connections_max: int
+    turns: ReadTurns
     _full_logged_s = float("-inf")
 
     def __call__(self) -> web.RequestHandler:
@@ -71,27 +78,6 @@ class Server(web.Server):
             )
 
 
-@attrs.define
-class _Timer:
-    """Calls something once, unless stopped before."""
-
-    _loop: asyncio.AbstractEventLoop
-    _handle: asyncio.TimerHandle | None = None
-
-    @property
-    def is_running(self) -> bool:
-        return self._handle is not None
-
-    def start(self, delay_s: float, call: Callable[[], None]) -> None:
-        self.stop()
-        self._handle = self._loop.call_later(delay_s, call)
-
-    def stop(self) -> None:
-        if self._handle is not None:
-            self._handle.cancel()
-            self._handle = None
-
-
 class _ClientConnection(web.RequestHandler):
     """One connection.
 
@@ -109,9 +95,9 @@ class _ClientConnection(web.RequestHandler):
         super().__init__(server, **options)
         self._server = server
         self._transport: asyncio.Transport | None = None  # kept until it is lost; aiohttp drops its own at the close
-        self._head_timer = _Timer(self._loop)
-        self._unread_timer = _Timer(self._loop)
-        self._close_timer = _Timer(self._loop)
+        self._head_timer = Timer(self._loop)
+        self._unread_timer = Timer(self._loop)
+        self._close_timer = Timer(self._loop)
         self._is_read = True
         self._answers = 0
         self._last_body: StreamReader = EMPTY_PAYLOAD
@@ -127,6 +113,10 @@ class _ClientConnection(web.RequestHandler):
             super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        request = self._current_request
+        if self._task_handler and request and request.method in _READING and not request.writer.output_size:
+            self._task_handler.cancel()  # it keeps no place
+        self._server.turns.forget(self)
         for timer in (self._head_timer, self._unread_timer, self._close_timer):
             timer.stop()
         self._transport = None
@@ -140,9 +130,23 @@ class _ClientConnection(web.RequestHandler):
             if self._transport is not None:
                 self._close_timer.start(self._server.timeouts.unread_s, self._cut_off)
 
+    def hold(self) -> None:
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def go_on(self, data: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+            self._take(data)
+
     def data_received(self, data: bytes) -> None:
-        if not self._is_read:
-            return
+        if self._is_read and not (self._awaits_request and self._server.turns.defers(self, data)):
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        if len(data) >= _ROUND_BYTES and not self._reading_paused:
+            self.hold()
+            self._loop.call_soon(self._read_on)
         super().data_received(data)
         if self._messages:
             self._look_at_last()
@@ -150,6 +154,10 @@ class _ClientConnection(web.RequestHandler):
             self._head_timer.stop()
         elif data and not self._head_timer.is_running:
             self._head_timer.start(self._server.timeouts.head_s, self._head_overdue)
+
+    def _read_on(self) -> None:
+        if self._transport is not None and not self._transport.is_closing() and not self._reading_paused:
+            self._transport.resume_reading()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio allows
         """Say whether the connection is still needed, because a client that sends no more waits for an answer.

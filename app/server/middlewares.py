@@ -17,8 +17,8 @@ from app.web.conditional import validated
 from app.web.head.checks import REQUEST_ID_HEADER, check_headers
 from app.web.keys import MATCH_ID, REQUEST_ID
 from app.web.problems import Problem, problem_response
-from app.web.refusals import refused
-from shards import StoreError, Unavailable
+from app.web.refusals import refused, too_many_reads
+from shards import StoreError, TooManyReads, Unavailable
 
 SERVER = "fanfinity"
 """The ``Server`` header, in place of the names and versions of what the service is built with."""
@@ -116,6 +116,8 @@ def _explanation(request: web.Request, error: Exception) -> tuple[Problem, str]:
         return error, error.kind
     if isinstance(error, Unavailable):
         return refused(error), "unavailable"
+    if isinstance(error, TooManyReads):
+        return too_many_reads(), "too_many_reads"
     if isinstance(error, StoreError):
         route = path_template(request)
         _log.warning("store failed", method=request.method, route=route, code=error.code, error=error.message)

@@ -14,6 +14,7 @@ from aiohttp.http import RawRequestMessage
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from app.server.connection import Server
+from app.server.turns import ReadTurns
 from app.web.head.expectation import note_expectation
 from app.web.timeouts import Timeouts
 
@@ -106,6 +107,7 @@ class ServiceRunner(web.AppRunner):
         make_request = _without_expectations(plain.request_factory)
         server = Server(plain.request_handler, request_factory=make_request, **self._kwargs)
         server.timeouts = self._timeouts
+        server.turns = ReadTurns()
         server.connections_max = self._connections_max
         return server
 

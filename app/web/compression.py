@@ -10,7 +10,9 @@ import zlib
 from functools import lru_cache
 from typing import Literal
 
+import attrs
 from aiohttp import hdrs, web
+from cachetools import LRUCache, cached
 
 Coding = Literal["gzip", "deflate"]
 
@@ -21,7 +23,10 @@ THREAD_BYTES = 1 << 17
 """Size above which answers are compressed in a thread, because that takes longer than a millisecond."""
 
 KEPT = 64
-"""Compressed answers, and readings of ``Accept-Encoding``, that are kept for those who ask for the same."""
+"""Readings of ``Accept-Encoding`` that are kept for those who ask for the same."""
+
+KEPT_BYTES = 8 << 20
+"""Bytes of compressed answers, and of those they were made from, that are kept for those who ask for the same."""
 
 TYPES = frozenset(
     {"application/json", "application/problem+json", "text/html", "text/plain", "application/openmetrics-text"}
@@ -62,13 +67,22 @@ def preferred(headers: tuple[str, ...]) -> Coding | None:
 async def _compressed(body: bytes, coding: Coding) -> bytes:
     if len(body) > THREAD_BYTES:
         return await asyncio.to_thread(_deflate, body, coding)
-    return _deflated(body, coding)
+    return _deflated(body, coding).deflated
 
 
-@lru_cache(KEPT)
-def _deflated(body: bytes, coding: Coding) -> bytes:
+@attrs.frozen
+class _Kept:
+    """A compressed body; ``size`` is that of both."""
+
+    deflated: bytes
+    size: int
+
+
+@cached(LRUCache(KEPT_BYTES, getsizeof=lambda kept: kept.size))
+def _deflated(body: bytes, coding: Coding) -> _Kept:
     """Compress a body once for all who ask for it, which is cheap to find: it is one object that keeps its hash."""
-    return _deflate(body, coding)
+    deflated = _deflate(body, coding)
+    return _Kept(deflated, len(body) + len(deflated))
 
 
 def _deflate(body: bytes, coding: Coding) -> bytes:

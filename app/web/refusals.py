@@ -23,6 +23,12 @@ def unknown_match() -> Problem:
     return Problem(404, "Unknown match", detail, kind="unknown-match")
 
 
+def too_many_reads() -> Problem:
+    """Return the problem of a read that found too many others waiting."""
+    detail = "Too many different matches or pages are being read at the moment. Ask again after Retry-After."
+    return Problem(503, "Too many reads", detail, headers={hdrs.RETRY_AFTER: "1"}, kind="unavailable")
+
+
 _REFUSALS: dict[type[Unavailable], str] = {
     NotAccepting: "The service is starting or shutting down.",
     Saturated: "Too many events wait for the disk already.",

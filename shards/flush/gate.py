@@ -4,7 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 from time import monotonic
 
-from shards.errors import StoreError, StoreFailed, StoreUnavailable
+from shards.errors import StoreError, StoreFailed, StoreUnavailable, public_text
 from shards.logger import get_logger
 from shards.observer import Observer
 from shards.snapshot import StoreState
@@ -86,8 +86,8 @@ class StoreGate:
             except StoreError as error:
                 self.report(error)
             except Exception as error:  # noqa: BLE001 - a watcher that ends would keep the gate closed for ever
-                _log.exception("clickhouse watch failed", error=str(error))
-                self.report(StoreFailed(f"{type(error).__name__}: {error}"))
+                _log.exception("clickhouse watch failed", error=public_text(error))
+                self.report(StoreFailed(public_text(error)))
             await self._wait(self._down, CHECK_INTERVAL_S)
             if self._down.is_set():
                 await self._wait(self._stopped, backoff_s(tries))

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from shards.clock import ReceiptClock
-from shards.errors import StoreError
+from shards.errors import StoreError, public_text
 from shards.flush.gate import StoreGate
 from shards.logger import get_logger
 from shards.stores.base import Store
@@ -46,7 +46,7 @@ class OrderStart:
             except (OSError, StoreError) as error:
                 tries += 1
                 if tries == 1:
-                    _log.warning("order of receipts not settled", error=str(error), effect="it is tried again")
+                    _log.warning("order of receipts not settled", error=public_text(error), effect="it is tried again")
                 await asyncio.sleep(backoff_s(tries))
 
     async def _reserve(self) -> None:

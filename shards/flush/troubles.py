@@ -1,6 +1,6 @@
 """Failures in flushing one shard: counted, logged once, and kept for whoever asks."""
 
-from shards.errors import StoreError
+from shards.errors import StoreError, public_text
 from shards.logger import get_logger
 from shards.observer import Observer
 
@@ -30,8 +30,8 @@ class Troubles:
 
     def note_fault(self, error: Exception) -> None:
         """Take any other error: of a disk that takes no dead letter, or by a fault of ours."""
-        _log.error("flusher failed", shard=self._shard, error=str(error), exc_info=error)
-        self.last_error = str(error)
+        self.last_error = public_text(error)
+        _log.error("flusher failed", shard=self._shard, error=self.last_error, exc_info=error)
 
     def note_success(self) -> None:
         """Forget the last error."""

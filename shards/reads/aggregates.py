@@ -5,42 +5,16 @@ from typing import NamedTuple, TypeVar
 
 import attrs
 
-from shards.events import RETRACTION, canonical_id
-
-HIGHLIGHTS = 100
-"""Most highlights of an answer, and as many retractions besides, so that fans' retracted words hide no goal."""
+from shards.events import HIGHLIGHT_TYPES, RETRACTION, canonical_id
+from shards.reads.highlights import HIGHLIGHTS, Highlight, earlier_than
+from shards.reads.sides import match_sides
+from shards.reads.teams import count_teams, folded_curve, folded_types, kept_teams
+from shards.reads.texts import shortened, texts_of
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
 """Id in rows of an answer that are not about one event."""
 
 MINUTE_MS = 60_000
-
-
-@attrs.frozen
-class Highlight:
-    """An event worth a line in the feed.
-
-    Attributes:
-        event_id: canonical UUID.
-        event_type: one of :data:`HIGHLIGHT_TYPES`.
-        timestamp: when it happened, ms since the epoch.
-        team_id: empty where absent.
-        player_id: empty where absent.
-        metadata: JSON text as it was sent.
-        retracted: withdrawn by a retraction; shown struck out.
-        received_ms: when it was received, ms since the epoch, by the wall clock.
-        order_ms: its place in the order of receipts, which rises whatever clocks do; as a rule the same.
-    """
-
-    event_id: str
-    event_type: str
-    timestamp: int
-    team_id: str
-    player_id: str
-    metadata: str
-    retracted: bool
-    received_ms: int = 0
-    order_ms: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -53,13 +27,15 @@ class MatchAggregates:
         first_ms: earliest ``timestamp``, ms since the epoch; 0 if ``total`` is.
         last_ms: latest ``timestamp``; 0 if ``total`` is.
         last_received_ms: when an event of the match was last received, retracted ones included.
-        by_type_team: (event type, team id or "", count), sorted.
+        by_type_team: (event type, team id, "" or :data:`shards.reads.teams.OTHERS`, count), sorted.
         by_minute: (start of the UTC minute in ms, count), sorted.
-        curve: (start of the bucket in ms, team id or "", count), sorted.
+        curve: (start of the bucket in ms, team as above, count), sorted.
         bucket_ms: length of a bucket of ``curve``; divides a minute.
         start_metadata: metadata of the earliest ``match_start``, "" if there is none.
         ended: there is a ``match_end``.
         highlights: newest first, at most 100 besides at most 100 retractions; retracted ones are kept and marked.
+        other_teams: teams that are counted together, as ``OTHERS``.
+        earlier: highlights before those, and retractions before those.
         pending_events: accepted, but on disk only, and not in these figures yet.
         as_of_ms: when counting began, by the wall clock; every event acknowledged before is in. Not part of equality,
             as the next two.
@@ -80,10 +56,17 @@ class MatchAggregates:
     start_metadata: str = ""
     ended: bool = False
     highlights: tuple[Highlight, ...] = ()
+    other_teams: int = 0
+    earlier: tuple[int, int] = (0, 0)
     pending_events: int = 0
     as_of_ms: int = attrs.field(default=0, eq=False)
     counted_at: float = attrs.field(default=0.0, eq=False)
     quiet_ms: int = attrs.field(default=0, eq=False)
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether it has more teams or highlights than an answer tells one by one."""
+        return self.other_teams > 0 or sum(self.earlier) > 0
 
     @property
     def latest_ms(self) -> int:
@@ -127,18 +110,20 @@ class Counted:
         groups: by type and team.
         curve: events by (start of the bucket in ms, team), without withdrawn ones.
         withdrawn: ids of the events that retractions name.
+        lines: highlights, and retractions, withdrawn ones included.
     """
 
     groups: Sequence[Group] = ()
     curve: Mapping[tuple[int, str], int] = attrs.field(factory=dict)
     withdrawn: Set[str] = frozenset()
+    lines: tuple[int, int] = (0, 0)
 
     @classmethod
     def of(cls, groups: Sequence[Group], buckets: Iterable[tuple[str, int, str, int]]) -> "Counted":
         """Return the counts; ``buckets`` are (named event or NOBODY, start of the bucket in ms, team, events)."""
         withdrawn = withdrawn_by(groups)
         standing = (((start, team), events) for named, start, team, events in buckets if named not in withdrawn)
-        return cls(groups, _sums(standing), withdrawn)
+        return cls(groups, _sums(standing), withdrawn, lines_of(groups))
 
 
 @attrs.frozen
@@ -175,7 +160,8 @@ def aggregates_of(
     typed = [group for group in counted.groups if group.events and group.named not in counted.withdrawn]
     if extremes is None:
         extremes = _extremes(typed, counted.groups)
-    return MatchAggregates(
+    highlights = _highlights(counted.groups, counted.withdrawn)
+    aggregates = MatchAggregates(
         match_id=match_id,
         total=sum(group.events for group in typed),
         first_ms=extremes.first_ms,
@@ -187,21 +173,43 @@ def aggregates_of(
         bucket_ms=bucket_ms,
         start_metadata=_start_metadata(typed),
         ended=any(group.event_type == "match_end" for group in typed),
-        highlights=_highlights(counted.groups, counted.withdrawn),
+        highlights=highlights,
+        earlier=earlier_than(highlights, counted.lines),
         pending_events=unread,
         as_of_ms=as_of_ms,
     )
+    return bounded(aggregates)
+
+
+def bounded(aggregates: MatchAggregates, *, teams: int | None = None) -> MatchAggregates:
+    """Return aggregates with at most 50 teams, the sides always among them.
+
+    Args:
+        aggregates: of a match.
+        teams: how many it has, if some of them are added up already.
+    """
+    by_type_team, curve = aggregates.by_type_team, aggregates.curve
+    sides = match_sides(aggregates.start_metadata)
+    kept = kept_teams(by_type_team, (sides.home.id, sides.away.id) if sides else ())
+    teams = count_teams(by_type_team) if teams is None else teams
+    if kept is not None:
+        by_type_team, curve = folded_types(by_type_team, kept), folded_curve(curve, kept)
+    others = teams - count_teams(by_type_team)
+    return attrs.evolve(aggregates, by_type_team=by_type_team, curve=curve, other_teams=others)
+
+
+def lines_of(groups: Iterable[Group]) -> tuple[int, int]:
+    """Return how many highlights there are, and how many retractions."""
+    found = [0, 0]
+    for group in groups:
+        if group.event_type in HIGHLIGHT_TYPES:
+            found[group.event_type == RETRACTION] += group.events
+    return found[0], found[1]
 
 
 def withdrawn_by(groups: Iterable[Group]) -> set[str]:
     """Return the ids of the events that retractions name."""
     return {canonical_id(target) for group in groups for target in group.targets} - {"", NOBODY}
-
-
-def texts_of(highlight: str) -> tuple[str, str]:
-    """Return metadata and player id from a row's column "highlight"."""
-    metadata, _, player_id = highlight.partition("\0")
-    return metadata, player_id
 
 
 def _extremes(counted: Sequence[Group], groups: Sequence[Group]) -> Extremes:
@@ -262,7 +270,7 @@ def _highlight(
         timestamp=-negative_at,
         team_id=team_id,
         player_id=player_id,
-        metadata=metadata,
+        metadata=shortened(metadata),
         retracted=event_id in withdrawn,
         received_ms=received_ms,
         order_ms=(LAST_VERSION - version) // 1_000_000,

@@ -25,22 +25,26 @@ from cachetools import LRUCache
 from shards.errors import StoreError
 from shards.events import head_of, withdrawn_by_rows
 from shards.reads.aggregates import MINUTE_MS, Counted, Group, MatchAggregates, aggregates_of
+from shards.reads.crowded.matches import CrowdedMatches
 from shards.reads.large.matches import LARGE_EVENTS, LargeMatches
 from shards.reads.plain_answer import CutShort, plain_groups
 from shards.reads.source import PendingSource
-from shards.reads.statements import aggregates_statements, plain_statements, recent_statement
+from shards.reads.statements import TOO_LONG, aggregates_statements, plain_statements, recent_statement
 from shards.stores.base import Store
 
 SMALL_MAX_ROWS = 1_000_000
 """Most rows read of a match of unknown size, including rows that share granules with it."""
 
-TOO_MANY_ROWS = 158
-
 LISTED_EVENTS = 20_000
 """Most events whose buckets an answer lists one by one, to be counted here; of more that would be a long text."""
 
-NAMED_KEPT = 16_384
-"""Most intricate matches for which the events that their retractions name are remembered."""
+LONG_ANSWER = 1 << 20
+MANY_TEAMS = 500
+"""Characters of an answer about one match, and other teams, from which on the match is counted as a crowded one."""
+
+NAMED_KEPT = 500_000
+"""Most events that are remembered because retractions of intricate matches name them, each match counted as one more.
+"""
 
 TEXT_AT_ONCE = 1 << 16
 SIZE_AT_ONCE = 1_000
@@ -62,7 +66,10 @@ class MatchReads:
         self._store = store
         self._source = source
         self._large = LargeMatches(store, large_events=large_events)
-        self._named: LRUCache[str, Set[str]] = LRUCache(NAMED_KEPT)
+        self._crowded = CrowdedMatches(store)
+        self._named: LRUCache[str, Set[str]] = LRUCache(
+            NAMED_KEPT, getsizeof=lambda named: min(NAMED_KEPT, len(named) + 1)
+        )
 
     async def aggregates(self, match_ids: Sequence[str], *, bucket_ms: int = MINUTE_MS) -> dict[str, MatchAggregates]:
         """Return the aggregates of each match; matches of which nothing was ever received are absent.
@@ -72,15 +79,32 @@ class MatchReads:
             bucket_ms: length of the buckets of the curve: 10,000, or a multiple of it that divides a minute.
         """
         wanted = list(dict.fromkeys(match_ids))
-        if not wanted:
-            return {}
-        if (found := await self._if_small(wanted, bucket_ms)) is not None:
-            return found
-        found = {}
-        for match_id in await self._large.among(wanted):
-            found |= await self._large_one(match_id, bucket_ms)
-        found |= await self._row_by_row([match_id for match_id in wanted if match_id not in found], bucket_ms)
+        crowded = self._crowded.among(wanted)
+        found = await self._crowded_ones(crowded, bucket_ms)
+        others = [match_id for match_id in wanted if match_id not in crowded] if crowded else wanted
+        try:
+            await self._add_others(found, others, bucket_ms)
+        except StoreError as error:
+            if error.code not in TOO_LONG:
+                raise
+            found |= await self._crowded_ones([match_id for match_id in others if match_id not in found], bucket_ms)
         return {match_id: found[match_id] for match_id in wanted if match_id in found}
+
+    async def _add_others(self, found: dict[str, MatchAggregates], match_ids: Sequence[str], bucket_ms: int) -> None:
+        """Add the aggregates of matches that are not known to be crowded to those found."""
+        if (small := await self._if_small(match_ids, bucket_ms)) is not None:
+            found |= small
+            return
+        for match_id in await self._large.among(match_ids):
+            found |= await self._large_one(match_id, bucket_ms)
+        found |= await self._row_by_row([match_id for match_id in match_ids if match_id not in found], bucket_ms)
+
+    async def _crowded_ones(self, match_ids: Sequence[str], bucket_ms: int) -> dict[str, MatchAggregates]:
+        if not match_ids:
+            return {}
+        as_of_ms = time.time_ns() // 1_000_000
+        pending = self._source.pending(match_ids)
+        return await self._crowded.aggregates(match_ids, pending, bucket_ms=bucket_ms, as_of_ms=as_of_ms)
 
     async def _if_small(self, match_ids: Sequence[str], bucket_ms: int) -> dict[str, MatchAggregates] | None:
         """Count a single match of unknown size, if few rows have to be read, as for nearly all; else return None."""
@@ -89,7 +113,7 @@ class MatchReads:
         try:
             return await self._row_by_row(match_ids, bucket_ms, max_rows=SMALL_MAX_ROWS)
         except StoreError as error:
-            if error.code != TOO_MANY_ROWS:
+            if error.code not in TOO_LONG:
                 raise
             return None
 
@@ -122,6 +146,8 @@ class MatchReads:
         found = await _work_out(put_together, size <= SIZE_AT_ONCE)
         for match_id in match_ids:
             self._large.note(match_id, found[match_id].total if match_id in found else 0)
+            if match_id in found and found[match_id].other_teams >= MANY_TEAMS:
+                self._crowded.note(match_id)
         return found
 
     async def _counted(
@@ -157,7 +183,10 @@ class MatchReads:
             self._store.database, match_ids, pending, bucket_ms=bucket_ms, listed=listed, max_rows=max_rows
         )
         rows = await self._store.fetch(*statements)
-        short = sum(len(text) for (text,) in rows) <= TEXT_AT_ONCE
+        size = sum(len(text) for (text,) in rows)
+        if size > LONG_ANSWER and len(match_ids) == 1:
+            self._crowded.note(match_ids[0])
+        short = size <= TEXT_AT_ONCE
         return await _work_out(partial(plain_groups, rows, bucket_ms=bucket_ms), short)
 
     async def _intricate(

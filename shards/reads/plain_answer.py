@@ -12,15 +12,16 @@ import msgspec
 
 from shards.events import RETRACTION, retracted_id
 from shards.reads.aggregates import (
-    HIGHLIGHTS,
     LAST_VERSION,
     NO_START,
     Counted,
     Group,
     GroupHighlight,
-    texts_of,
+    lines_of,
     withdrawn_by,
 )
+from shards.reads.highlights import HIGHLIGHTS
+from shards.reads.texts import texts_of
 
 MATCH_START = "match_start"
 _ONE_DECIDES = (MATCH_START, "match_end")
@@ -113,7 +114,7 @@ def _without_withdrawn(
     if _is_cut(groups):
         return None
     if not withdrawn:
-        return Counted(groups, curve, withdrawn)
+        return Counted(groups, curve, withdrawn, lines_of(groups))
     places = _places(groups)
     if not withdrawn <= places.keys():
         return None
@@ -126,7 +127,7 @@ def _without_withdrawn(
         key = event_type, team_id
         by_key[key] = by_key[key]._replace(events=by_key[key].events - 1)
         curve[at_ms // bucket_ms * bucket_ms, team_id] -= 1
-    return Counted(list(by_key.values()), curve, withdrawn)
+    return Counted(list(by_key.values()), curve, withdrawn, lines_of(groups))
 
 
 def _is_cut(groups: Iterable[Group]) -> bool:

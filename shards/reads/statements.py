@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 import msgspec
 
 from shards.events import HIGHLIGHT_TYPES
-from shards.reads.aggregates import HIGHLIGHTS, NOBODY
+from shards.reads.aggregates import NOBODY
+from shards.reads.highlights import HIGHLIGHTS
 from shards.stores.derived import HIGHLIGHT_TEXTS
 from shards.stores.schema import ROW_STRUCTURE
 from shards.stores.sql import heredoc, rows_source
@@ -78,6 +79,17 @@ SETTINGS = "SETTINGS do_not_merge_across_partitions_select_final = 0, enable_sha
 Copies of an event may lie in two partitions, and every part of a statement has to see the same parts of the table.
 """
 
+TOO_LONG = frozenset({158, 396})
+"""Codes with which an answer fails that would have too many rows, or too many bytes: see :func:`limits`."""
+
+GROUPS_MAX = 1_000
+ANSWER_MAX_BYTES = 2 << 20
+"""Most types and teams of a match, and most bytes of its answer; a match with more is counted another way."""
+
+GROUPS_MAX_MATCHES = 16
+ANSWER_MAX_MATCHES = 2
+"""Matches whose allowances of either an answer about many has at most."""
+
 # Answered from the projection "activity".
 _ACTIVITY = """SELECT match_id, toUnixTimestamp64Milli(newest) AS last
   FROM (SELECT match_id, max(received_at) AS newest FROM {database}.events GROUP BY match_id)"""
@@ -114,7 +126,8 @@ def plain_statements(
         source, time, received = f"({_united(names)})", "happened", "received"
     curve = (_LISTED_BUCKETS if listed else _COUNTED_BUCKETS).format(time=time, bucket_ms=bucket_ms, listed=listed)
     counts = _PLAIN_COUNTS.format(time=time, received=received, curve=curve)
-    return _with_pending(pending, f"{counts} FROM {source} {_PLAIN_GROUPING} {_settings(max_rows)}, {JSON_SETTINGS}")
+    settings = f"{_settings(max_rows)}, {limits(len(match_ids), groups=GROUPS_MAX)}, {JSON_SETTINGS}"
+    return _with_pending(pending, f"{counts} FROM {source} {_PLAIN_GROUPING} {settings}")
 
 
 def aggregates_statements(
@@ -144,7 +157,23 @@ def aggregates_statements(
     ids = _NAMED.format(ids=heredoc("\n".join(named))) if named else ""
     units = (_WITH_NAMED if named else _WITHOUT_NAMED).format(rows=rows, named=ids)
     counts = _COUNTS.format(bucket_ms=bucket_ms)
-    return _with_pending(pending, f"{counts} FROM ({units}) AS units {_GROUPING} {_settings(max_rows)}")
+    settings = f"{_settings(max_rows)}, {limits(len(match_ids))}"
+    return _with_pending(pending, f"{counts} FROM ({units}) AS units {_GROUPING} {settings}")
+
+
+def limits(matches: int, *, groups: int = 0) -> str:
+    """Return the settings that break off an answer that would be too long, with a code of :data:`TOO_LONG`.
+
+    Args:
+        matches: how many it is about.
+        groups: most groups of one match; 0: any number.
+    """
+    max_bytes, max_groups = (
+        min(matches, ANSWER_MAX_MATCHES) * ANSWER_MAX_BYTES,
+        min(matches, GROUPS_MAX_MATCHES) * groups,
+    )
+    grouped = f", max_rows_to_group_by = {max_groups:d}, group_by_overflow_mode = 'throw'" if groups else ""
+    return f"max_result_rows = 0, max_result_bytes = {max_bytes:d}, result_overflow_mode = 'throw'{grouped}"
 
 
 def _names(database: str, match_ids: Sequence[str]) -> dict[str, str]:

@@ -22,6 +22,9 @@ _log = get_logger(__name__)
 
 INSERT_TIMEOUT_S = 30
 READ_TIMEOUT_S = 15
+READS_AT_ONCE = 2
+"""Most reads that are given to ClickHouse at a time; others wait for their turn here."""
+
 QUERY_MAX_BYTES = 1 << 30
 ROWS_AT_ONCE = 1_000
 """Most rows of an answer that are converted in the event loop, because more would hold it up."""
@@ -97,6 +100,7 @@ class Store(ABC):
         self._shard_count = shard_count
         self._retention_days = retention_days
         self._opening = asyncio.Lock()
+        self._reading = asyncio.Semaphore(READS_AT_ONCE)
         self._beside_newer = False
 
     @abstractmethod
@@ -271,7 +275,8 @@ class Store(ABC):
         Its columns may only be integers, floats, strings, booleans, and arrays and tuples of these, both returned as
         tuples. Names without a database mean this one. Text from outside enters by :func:`heredoc`.
         """
-        rows = await self._run(*statements, lane="read", timeout_s=READ_TIMEOUT_S)
+        async with self._reading:  # not within the time of the statement: to wait here says nothing about ClickHouse
+            rows = await self._run(*statements, lane="read", timeout_s=READ_TIMEOUT_S)
         return await asyncio.to_thread(_all_plain, rows) if len(rows) > ROWS_AT_ONCE else _all_plain(rows)
 
     async def _schema(self, sql: str) -> list[tuple[Any, ...]]:

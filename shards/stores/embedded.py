@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from shards.errors import StoreError, StoreFailed, StoreUnavailable
+from shards.errors import StoreError, StoreFailed, StoreUnavailable, public_text
 from shards.stores.base import QUERY_MAX_BYTES, Lane, Store
 from shards.stores.error_codes import shorten, store_error
 from shards.wal.files import DIRECTORY_MODE
@@ -69,7 +69,8 @@ class EmbeddedStore(Store):
             return Session(str(self._path))  # type: ignore[no-untyped-call]
         except RuntimeError as error:
             sentence = f"{self._path} cannot be opened by the embedded engine; does another process use it?"
-            raise StoreFailed(f"{sentence} {shorten(str(error))}") from None
+            cause = _store_error(str(error))
+            raise StoreFailed(f"{sentence} {cause.message}", code=cause.code, full_message=cause.full_message) from None
 
     async def close(self) -> None:
         """Stop the engine after the statements it was given. Rows in Buffer tables are lost with it."""
@@ -102,7 +103,7 @@ class EmbeddedStore(Store):
         except RuntimeError as error:
             raise _store_error(str(error)) from None
         except OSError as error:
-            raise StoreFailed(str(error)) from error
+            raise StoreFailed(public_text(error), full_message=str(error)) from error
 
     def _query_in_time(self, *statements: str) -> list[tuple[Any, ...]]:
         self._query(f"SET max_execution_time = {READ_MAX_S}")
@@ -121,4 +122,6 @@ class EmbeddedStore(Store):
 
 def _store_error(text: str) -> StoreError:
     found = _ERROR.search(text)
-    return store_error(int(found[1]), found[2]) if found else StoreFailed(text)
+    if found:
+        return store_error(int(found[1]), found[2])
+    return StoreFailed("the embedded engine failed", full_message=shorten(text))

@@ -1,6 +1,7 @@
 """Exceptions by ClickHouse's error code. Names and numbers: ``system.errors``, or ErrorCodes.cpp."""
 
 from shards.errors import RowsRefused, SchemaMismatch, StoreBusy, StoreError, StoreFailed, StoreUnavailable
+from shards.stores.error_names import public_form
 
 MESSAGE_MAX_CHARS = 1_000
 
@@ -83,17 +84,17 @@ _AWAY = frozenset(
 
 
 def store_error(code: int, message: str) -> StoreError:
-    """Return the exception for an error that ClickHouse answered with."""
-    text = shorten(message)
+    """Return the exception for an error that ClickHouse answered with; ``message`` is for its dead letters only."""
+    public, full = public_form(code), shorten(message)
     if code in _SCHEMA:
-        return SchemaMismatch([text], code=code)
+        return SchemaMismatch([public], code=code, full_message=full)
     if code in _ROWS:
-        return RowsRefused(text, code=code)
+        return RowsRefused(public, code=code, full_message=full)
     if code in _AWAY:
-        return StoreUnavailable(text, code=code)
+        return StoreUnavailable(public, code=code, full_message=full)
     if code in _BUSY:
-        return StoreBusy(text, code=code)
-    return StoreFailed(text, code=code)
+        return StoreBusy(public, code=code, full_message=full)
+    return StoreFailed(public, code=code, full_message=full)
 
 
 def shorten(message: str) -> str:

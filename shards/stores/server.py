@@ -10,16 +10,15 @@ from typing import Any, ClassVar
 from asynch.errors import ServerException
 from asynch.proto.connection import Connection
 
-from shards.errors import StoreUnavailable
+from shards.errors import StoreUnavailable, public_text
 from shards.stores.address import ServerAddress
-from shards.stores.base import QUERY_MAX_BYTES, Lane, Store
-from shards.stores.error_codes import shorten, store_error
+from shards.stores.base import QUERY_MAX_BYTES, READS_AT_ONCE, Lane, Store
+from shards.stores.error_codes import store_error
 
 CONNECT_TIMEOUT_S = 5
 TRUSTED_S = 5
 """Seconds after an answer in which a connection is reused without a ping, unless its end was noticed."""
 
-READ_CONNECTIONS = 2
 _OWN_SETTINGS = {
     "max_query_size": str(QUERY_MAX_BYTES),
     # Without this each answer brings figures of its run, which nobody looks at and which asynch takes time to read.
@@ -45,7 +44,7 @@ class ServerStore(Store):
         super().__init__(database=self.address.database, shard_count=shard_count, retention_days=retention_days)
         self._lanes: dict[Lane, _LaneConnection] = {}
         # Reads come after open(), so their connections can start in the database; the others name it in each statement.
-        reads = [self._connection(database=self.database, max_execution_time="15") for _ in range(READ_CONNECTIONS)]
+        reads = [self._connection(database=self.database, max_execution_time="15") for _ in range(READS_AT_ONCE)]
         self._reads: asyncio.LifoQueue[_LaneConnection] = asyncio.LifoQueue()
         self._connections = list(reads)
         for connection in reads:
@@ -125,7 +124,7 @@ class _LaneConnection:
                 raise store_error(error.code or 0, f"{self._address}: {error.message}") from None
             # asynch raises whatever a broken stream leads to: IndexError, struct.error, OSError, …
             except Exception as error:
-                raise StoreUnavailable(shorten(f"{self._address}: {_reason(error)}")) from error
+                raise StoreUnavailable(f"{self._address}: {_reason(error)}") from error
             finally:
                 if not _reusable(task):
                     self._connection = None
@@ -193,6 +192,10 @@ async def _drop(connection: Connection, task: "asyncio.Task[Any] | None") -> Non
 
 def _reason(error: BaseException) -> str:
     """Return why the connection failed, from the cause, because asynch itself says only that no host was reached."""
-    cause = error.__cause__ or error
-    text = str(cause) or type(cause).__name__
+    text = _public(error.__cause__ or error)
     return f"not reachable: {text}" if error.__cause__ else f"connection lost: {text}"
+
+
+def _public(cause: BaseException) -> str:
+    """Return the text of a failure of the network; of others, which may quote what was read, only the type."""
+    return str(cause) if isinstance(cause, OSError) and str(cause) else public_text(cause)

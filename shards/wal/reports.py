@@ -7,7 +7,7 @@ from time import monotonic
 
 import attrs
 
-from shards.errors import WalFailed
+from shards.errors import WalFailed, public_text
 from shards.logger import get_logger
 from shards.observer import Observer
 from shards.wal.log import ShardLog
@@ -113,8 +113,8 @@ class Reports:
 
     def _fail(self, submission: Submission, error: BaseException) -> None:
         if not self.error:
-            _log.error("write-ahead log not writable", shard=submission.log.shard, error=str(error))
-        self.error = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            _log.error("write-ahead log not writable", shard=submission.log.shard, error=public_text(error))
+        self.error = public_text(error)
         self.failed_at = monotonic()
         self._refuse(submission)
 

@@ -12,6 +12,7 @@ import attrs
 import uvloop
 
 from tests.bench import (
+    crowds,
     freshness,
     machine,
     outage,
@@ -98,6 +99,16 @@ BENCHMARKS: dict[str, Benchmark] = {
         "never used well, and while those are cut off.",
         slow_clients.run,
         SERVER,
+    ),
+    "crowd": Benchmark(
+        "10,000 reads of unknown matches at once",
+        "Each over a connection of its own, beside a sender of 100 events a second (open loop).",
+        crowds.unknown_matches,
+    ),
+    "teams": Benchmark(
+        "A match of 100,000 teams, and of 24,800 goals with 16 kB of metadata",
+        "Answers about it, and what an overview of the service takes with it and without.",
+        crowds.very_many_teams,
     ),
     "poison": Benchmark(
         "A row that only ClickHouse refuses",

@@ -32,7 +32,8 @@ COPIES_MAX = 200_000
 """Most events in several rows; a match with more is read row by row until merges have removed some."""
 
 COPIES_KEPT = 1_000_000
-"""Most such events remembered for all matches together; matches asked for longest ago are forgotten first."""
+"""Most such events, and events that retractions name, remembered for all matches together; those of matches
+asked for longest ago are forgotten first."""
 
 NEW_ROWS_MAX = 300_000
 """Most new rows to be looked for among the others; with more a look at all ids is cheaper."""
@@ -208,13 +209,14 @@ class LargeMatches:
         return state, counted, extremes
 
     def _forget_oldest(self, latest: _Known) -> None:
-        excess = sum(len(known.copied) for known in self._known.values()) - COPIES_KEPT
+        excess = sum(len(known.copied) + len(known.named) for known in self._known.values()) - COPIES_KEPT
         for known in sorted(self._known.values(), key=lambda known: known.asked_at):
             if excess <= 0:
                 return
             if known is not latest:
-                excess -= len(known.copied)
+                excess -= len(known.copied) + len(known.named)
                 known.drop()
+                known.named = set()
 
     async def _learn(self, match_id: str, known: _Known, state: TableState) -> bool:
         """Find the copies among the rows of parts that are not known yet. False: there are too many copies."""

@@ -11,7 +11,7 @@ its answer is left to :mod:`shards.reads.large.answer`.
 
 from collections.abc import Collection, Sequence
 
-from shards.reads.aggregates import HIGHLIGHTS
+from shards.reads.highlights import HIGHLIGHTS
 from shards.reads.large.answer import RowKind, Said
 from shards.reads.statements import (
     COLUMNS,
@@ -23,6 +23,7 @@ from shards.reads.statements import (
     SETTINGS,
     STORED_COLUMNS,
     TARGET_OF_HIGHLIGHT,
+    limits,
     pending_statement,
 )
 from shards.stores.schema import CURVE_BUCKET_MS, EVENTS
@@ -165,7 +166,7 @@ def count_statements(
     union = " UNION ALL ".join(unit.format(**names) for unit in units)
     limit = f", max_threads = {threads:d}" if threads else ""
     counts = f"{_COUNTS}, {Said.ANSWER:d} FROM ({union}) AS units GROUP BY about, kind, event_type, team_id"
-    return (*statements, f"{counts} UNION ALL {_STATE.format(**names)} {SETTINGS}, {JSON_SETTINGS}{limit}")
+    return (*statements, f"{counts} UNION ALL {_STATE.format(**names)} {SETTINGS}, {JSON_SETTINGS}, {limits(1)}{limit}")
 
 
 def _contested_statement(copied: Collection[str], named: Collection[str], *, pending: bool) -> str:

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import attrs
 
-from shards.errors import StoreUnavailable
+from shards.errors import TooManyReads
 from shards.events import Event, decode_row, retracted_id
 from shards.reads.pages.statements import (
     EventQuery,
@@ -77,7 +77,7 @@ class EventReads:
         Raises :class:`shards.errors.StoreError` when ClickHouse fails or is away, or too many pages are being read.
         """
         if self._waiting >= WAITING_MAX:
-            raise StoreUnavailable("too many pages of events are being read")
+            raise TooManyReads("too many pages of events are being read")
         self._waiting += 1
         try:
             async with self._turn:

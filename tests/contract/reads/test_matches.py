@@ -6,50 +6,32 @@ import random
 import time
 import uuid
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import count
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import attrs
 import pytest
 
 from shards.errors import StoreError
-from shards.events import HIGHLIGHT_TYPES, Event, encode_row
+from shards.events import HIGHLIGHT_TYPES, Event
 from shards.reads.aggregates import MatchAggregates
 from shards.reads.matches import MatchReads
 from shards.settings import ShardSettings
 from shards.shardset import ShardSet
-from shards.stores.base import Batch, Store
+from shards.stores.base import Store
+from tests.contract.reads.counting import (
+    MINUTE,
+    SECONDS,
+    Unconfirmed,
+    count_of,
+    event,
+    insert,
+    receipts,
+    retraction,
+)
 from tests.contract.rows import receipt
 from tests.contract.shardsets import DEADLINE_S, up
 from tests.statements import execute
-
-KICKOFF_MS = 1_705_327_200_000
-SECONDS = 1_000
-MINUTE = 60 * SECONDS
-
-receipts = count(1_705_330_000_000_000_000, 1_000_000)
-batches = count(1)
-
-
-@attrs.define
-class Unconfirmed:
-    """Pending rows as a test needs them: a real shard set would not hold still."""
-
-    rows: tuple[bytes, ...] = ()
-    unread: Mapping[str, int] = attrs.field(factory=dict)
-    unread_at: Mapping[str, int] = attrs.field(factory=dict)
-
-    def pending(self, match_ids: Collection[str]) -> "Unconfirmed":
-        rows = tuple(row for row in self.rows if json.loads(row)["match_id"] in match_ids)
-        unread = {match: n for match, n in self.unread.items() if match in match_ids}
-        return Unconfirmed(rows, unread, self.unread_at)
-
-    def pending_matches(self) -> frozenset[str]:
-        return frozenset({json.loads(row)["match_id"] for row in self.rows} | self.unread.keys())
-
-    def hold(self, *events: Event) -> None:
-        self.rows += tuple(encode_row(event) for event in events)
 
 
 @pytest.fixture
@@ -73,17 +55,21 @@ class ByParts(MatchReads):
         return await super()._row_by_row(match_ids, bucket_ms, max_rows=max_rows)
 
 
-class BothWays(MatchReads):
-    """Reads each match row by row, and as a large one: the answers must be equal."""
+class EveryWay(MatchReads):
+    """Reads each match row by row, as a large one, and as a crowded one: the answers must be equal."""
 
     def __init__(self, store: Store, unconfirmed: Unconfirmed) -> None:
         super().__init__(store, unconfirmed)
         self.by_parts = ByParts(store, unconfirmed)
+        self.crowded = MatchReads(store, unconfirmed)
 
     async def aggregates(self, match_ids: Sequence[str], **options: Any) -> dict[str, MatchAggregates]:
         by_parts = await self.by_parts.aggregates(match_ids, **options)
         by_rows = await super().aggregates(match_ids, **options)
         assert by_rows.keys() == by_parts.keys()
+        crowded = await self.crowded._crowded_ones(list(dict.fromkeys(match_ids)), options.get("bucket_ms", MINUTE))
+        assert by_rows.keys() == crowded.keys()
+        assert all(answer == crowded[match_id] for match_id, answer in by_rows.items() if answer.total)
         assert [answer for answer in by_rows.values() if answer.total] == [
             answer for answer in by_parts.values() if answer.total
         ]
@@ -106,25 +92,7 @@ async def test_a_match_that_nothing_is_known_of_is_counted_whatever_its_size(
 
 @pytest.fixture
 def reads(store: Store, unconfirmed: Unconfirmed) -> MatchReads:
-    return BothWays(store, unconfirmed)
-
-
-def event(event_type: str = "pass", at: int = 0, *, match: str = "m", team: str = "", **fields: Any) -> Event:
-    made = Event(match, str(uuid.uuid4()), event_type, KICKOFF_MS + at, team, "", "{}", **receipt(next(receipts)))
-    return attrs.evolve(made, **fields)
-
-
-def retraction(of: str, at: int = 0, *, match: str = "m", **fields: Any) -> Event:
-    return event("retraction", at, match=match, metadata=json.dumps({"eventId": of}), **fields)
-
-
-async def insert(store: Store, *events: Event) -> None:
-    rows = [encode_row(row) for row in events]
-    await store.insert_direct(Batch(writer="test", shard=0, number=next(batches), rows=rows))
-
-
-async def count_of(reads: MatchReads, match_id: str = "m") -> MatchAggregates:
-    return (await reads.aggregates([match_id]))[match_id]
+    return EveryWay(store, unconfirmed)
 
 
 def types(aggregates: MatchAggregates) -> dict[str, int]:
@@ -629,7 +597,7 @@ async def test_in_a_catch_up_what_is_shown_and_what_is_pending_are_all_that_was_
         assert (after.total, after.pending_events) == (acknowledged, 0)
 
 
-@pytest.mark.parametrize("way", [MatchReads, ByParts, BothWays])
+@pytest.mark.parametrize("way", [MatchReads, ByParts, EveryWay])
 async def test_text_of_others_does_not_keep_a_match_from_being_counted(store: Store, way: type[MatchReads]) -> None:
     """The service stores no such thing; what others write into the public table may be anything."""
     await execute(

@@ -5,6 +5,7 @@ import pytest
 from shards.errors import RowsRefused, SchemaMismatch, StoreBusy, StoreError, StoreFailed, StoreUnavailable
 from shards.stores.base import Store
 from shards.stores.error_codes import MESSAGE_MAX_CHARS, shorten, store_error
+from shards.stores.error_names import public_form
 
 MEANING: dict[type[StoreError], str] = {
     SchemaMismatch: "THERE_IS_NO_COLUMN NOT_FOUND_COLUMN_IN_BLOCK NO_SUCH_COLUMN_IN_TABLE"
@@ -29,6 +30,10 @@ async def test_each_error_means_what_its_name_says_and_every_other_one_may_be_ou
     shown = "SELECT name, code FROM system.errors SETTINGS system_events_show_zero_values = 1"
     codes = {str(name): int(code) for name, code in await store.fetch(shown)}
     assert len(codes) > 500
+    assert {code: public_form(code) for code in codes.values() if code} == {
+        code: f"code {code} {name}" for name, code in codes.items() if code
+    }
+    assert public_form(99_999) == "code 99999"
     named = {name: kind for kind, names in MEANING.items() for name in names.split()}
     assert {name: type(store_error(code, "")) for name, code in codes.items()} == {
         name: named.get(name, StoreFailed) for name in codes
@@ -41,4 +46,4 @@ def test_a_message_is_one_line_of_bounded_length_without_what_may_quote_the_stat
     assert shorten("a\n  b c\n\nINSERT of an event") == "a b c"
     assert shorten("x" * length) == "x" * MESSAGE_MAX_CHARS + ("…" if length > MESSAGE_MAX_CHARS else "")
     error = store_error(469, "a constraint\n\nand the row")
-    assert (error.code, error.message) == (469, "a constraint")
+    assert (error.code, error.message, error.full_message) == (469, "code 469 VIOLATED_CONSTRAINT", "a constraint")

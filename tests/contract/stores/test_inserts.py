@@ -1,5 +1,6 @@
 """What goes in comes out, once, exactly: over both ways to ClickHouse."""
 
+import re
 from datetime import UTC, datetime
 
 import attrs
@@ -183,11 +184,10 @@ async def test_a_poison_row_is_refused_and_takes_nothing_in(store: Store) -> Non
     await alter(store, "ADD CONSTRAINT no_poison CHECK player_id != 'poison'")
     events = [event() for _ in range(50)]
     events[20] = event(player_id="poison")
-    with pytest.raises(RowsRefused, match="no_poison") as refused:
+    with pytest.raises(RowsRefused, match="VIOLATED_CONSTRAINT") as refused:
         await store.insert_direct(batch(events, number=1))
-    # What the log is told names the constraint and quotes no event; the dead letter is told all.
-    assert "player_id != 'poison'" in refused.value.message
-    assert "Column values" not in f"{refused.value.message} {refused.value}"
+    # What the log is told names the error and quotes no event; the dead letter is told all.
+    assert refused.value.message == str(refused.value) == "code 469 VIOLATED_CONSTRAINT"
     assert "Column values: player_id = 'poison'" in refused.value.full_message
     assert await store.landed("w1", 0, [1]) == {}
     assert await count(store) == 0
@@ -198,7 +198,7 @@ async def test_a_poison_row_is_refused_and_takes_nothing_in(store: Store) -> Non
 async def test_a_poison_row_in_the_buffer_never_shows_as_landed(store: Store) -> None:
     await alter(store, "ADD CONSTRAINT no_poison CHECK player_id != 'poison'")
     await store.insert_buffered(batch([event(), event(player_id="poison")], number=1))
-    with pytest.raises(RowsRefused, match="no_poison"):
+    with pytest.raises(RowsRefused, match="VIOLATED_CONSTRAINT"):
         await store.flush_buffer(0)
     assert await store.landed("w1", 0, [1]) == {}
     await store.reset_buffer(0)
@@ -234,8 +234,8 @@ async def test_what_is_told_of_a_row_that_cannot_be_read_does_not_quote_it(store
     with pytest.raises(RowsRefused) as refused:
         await store.insert_direct(Batch(writer="w1", shard=0, number=1, rows=[b'{"timestamp":"it\'s private"}']))
     assert "private" in refused.value.full_message
-    assert "private" not in f"{refused.value.message} {refused.value}"
-    assert "Cannot parse" in refused.value.message
+    assert refused.value.message == str(refused.value)
+    assert re.fullmatch(r"code \d+ [A-Z_]+", refused.value.message)
 
 
 async def test_a_failed_insert_leaves_its_lane_usable(store: Store) -> None:

@@ -24,7 +24,8 @@ from app.dashboard.views import MatchPage, cards, match_card, match_page, match_
 from app.engagement.sides import match_sides
 from app.engagement.views import metrics_view
 from app.live import Message
-from shards.reads.aggregates import Highlight, MatchAggregates
+from shards.reads.aggregates import MatchAggregates
+from shards.reads.highlights import Highlight
 from shards.snapshot import EndedTask, ShardSnapshot, Snapshot, StoreState
 
 KICK_OFF = 1_705_327_200_000  # 2024-01-15T14:00:00Z

@@ -9,7 +9,8 @@ import pytest
 from app.engagement.sides import match_sides
 from app.engagement.views import highlight_view, match_summary, metrics_view
 from app.times import iso_ms
-from shards.reads.aggregates import Highlight, MatchAggregates
+from shards.reads.aggregates import MatchAggregates
+from shards.reads.highlights import Highlight
 
 START = datetime(2024, 1, 15, 14, tzinfo=UTC)
 START_MS = int(START.timestamp()) * 1000

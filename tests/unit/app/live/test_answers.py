@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import attrs
 import pytest
 
-from app.live.answers import FRESH_S, MAX_AGE_S, WOKEN_AT_ONCE, Answers
-from shards.errors import StoreUnavailable
+from app.live.answers import FRESH_S, MAX_AGE_S, Answers
+from app.live.flights import JOINED_MAX, LOADS_MAX, WAITING_MAX, WOKEN_AT_ONCE
+from shards.errors import StoreUnavailable, TooManyReads
 from shards.reads.aggregates import MatchAggregates
 
 
@@ -235,3 +236,88 @@ async def test_a_load_that_somebody_cancelled_is_followed_by_another(
     async with asyncio.timeout(30):
         assert await answers.get_newer("m1", clock.now) is not None
         assert "m1" in await answers.get(["m1"])
+
+
+def _unknown(answers: Answers, count: int, *, first: int = 0) -> list["asyncio.Task[dict[str, MatchAggregates]]"]:
+    return [asyncio.create_task(answers.get([f"unknown{n}"])) for n in range(first, first + count)]
+
+
+async def _rounds(count: int = 5) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_unknown_matches_that_wait_are_joined_in_the_next_load(answers: Answers, load: Load) -> None:
+    load.gate.clear()
+    crowd = _unknown(answers, LOADS_MAX + JOINED_MAX + 10)
+    await _rounds()
+    assert load.asked == [(f"unknown{n}",) for n in range(LOADS_MAX)]
+    load.gate.set()
+    assert await asyncio.gather(*crowd) == [{}] * len(crowd)
+    assert [len(asked) for asked in load.asked] == [*[1] * LOADS_MAX, JOINED_MAX, 10]
+    assert sorted(match_id for asked in load.asked for match_id in asked) == sorted(
+        f"unknown{n}" for n in range(len(crowd))
+    )
+
+
+async def test_a_crowd_is_refused_at_once_and_known_matches_are_not(answers: Answers, load: Load, clock: Clock) -> None:
+    assert "m1" in await answers.get(["m1"])
+    clock.now += FRESH_S
+    load.gate.clear()
+    crowd = _unknown(answers, LOADS_MAX + WAITING_MAX)
+    await _rounds()
+    with pytest.raises(TooManyReads):
+        await answers.get(["one-too-many"])
+    sharing, known = asyncio.create_task(answers.get(["unknown7"])), asyncio.create_task(answers.get(["m1"]))
+    await _rounds()
+    load.gate.set()
+    assert (await known)["m1"].total > 1
+    assert await sharing == {}
+    await asyncio.gather(*crowd)
+    assert load.asked[1 + LOADS_MAX] == ("m1",), "a known match comes before the crowd"
+    assert await answers.get(["one-too-many"]) == {}
+
+
+async def test_a_reader_who_left_keeps_no_place_unless_others_wait_for_the_same(answers: Answers, load: Load) -> None:
+    load.gate.clear()
+    crowd = _unknown(answers, LOADS_MAX + 20)
+    other = asyncio.create_task(answers.get([f"unknown{LOADS_MAX}"]))
+    await _rounds()
+    for reader in crowd:
+        reader.cancel()
+    await asyncio.gather(*crowd, return_exceptions=True)
+    load.gate.set()
+    assert await other == {}
+    await _rounds()
+    assert load.asked == [*[(f"unknown{n}",) for n in range(LOADS_MAX)], (f"unknown{LOADS_MAX}",)]
+
+
+async def test_the_time_in_our_own_line_says_nothing_about_clickhouse(
+    answers: Answers, load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.live.waiting.WITHOUT_ANSWER_S", 0.05)
+    load.gate.clear()
+    crowd = await asyncio.gather(*_unknown(answers, LOADS_MAX + 1), return_exceptions=True)
+    assert [type(error) for error in crowd] == [*[StoreUnavailable] * LOADS_MAX, TooManyReads]
+    load.gate.set()
+    assert await answers.get(["unknown-later"]) == {}
+
+
+async def test_the_end_ends_those_who_wait_for_their_turn(answers: Answers, load: Load) -> None:
+    load.gate.clear()
+    crowd = _unknown(answers, LOADS_MAX + 5)
+    await _rounds()
+    await answers.close()
+    told = await asyncio.gather(*crowd, return_exceptions=True)
+    assert {type(error) for error in told} == {StoreUnavailable}
+
+
+async def test_answers_are_kept_by_their_bytes(load: Load, clock: Clock) -> None:
+    answers = Answers(load, max_bytes=2_000, monotonic=clock)
+    for match_id in ("m1", "m2", "m1", "m3", "m1"):
+        assert match_id in await answers.get([match_id])
+    assert answers.last("m1") is not None
+    assert answers.last("m2") is None
+    alone = Answers(load, max_bytes=10, monotonic=clock)
+    assert "m1" in await alone.get(["m1"])
+    assert alone.last("m1") is not None

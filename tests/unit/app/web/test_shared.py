@@ -110,3 +110,51 @@ async def test_a_call_that_somebody_cancelled_is_made_anew_for_who_asks_next() -
         await asking
     gate.set()
     assert await answers.get("key", make) == 1
+
+
+@pytest.mark.parametrize("for_readers", [True, False])
+async def test_a_call_for_readers_ends_when_the_last_of_them_goes_away(for_readers: bool) -> None:
+    ended = asyncio.Event()
+    shared: Shared[str, int] = Shared(max_age_s=10, keys_max=1, for_readers=for_readers)
+
+    async def make() -> int:
+        try:
+            await asyncio.sleep(30)
+        finally:
+            ended.set()
+        return 1
+
+    readers = [asyncio.create_task(shared.get("key", make)) for _ in range(2)]
+    await asyncio.sleep(0.01)
+    for reader in readers:
+        assert not ended.is_set()
+        reader.cancel()
+        await asyncio.gather(reader, return_exceptions=True)
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.01)
+    assert ended.is_set() is for_readers
+    await shared.close()
+
+
+async def test_results_are_kept_by_their_bytes_the_least_recently_used_goes_first() -> None:
+    shared: Shared[int, bytes] = Shared(keys_max=1_000, bytes_max=1_000, size_of=len)
+    made: list[int] = []
+
+    async def get(key: int, size: int = 300) -> bytes:
+        async def make() -> bytes:
+            made.append(key)
+            return bytes(size)
+
+        found = await shared.get(key, make)
+        await asyncio.sleep(0)
+        return found
+
+    for key in (1, 2, 3, 1, 4, 1):
+        await get(key)
+    assert made == [1, 2, 3, 4]
+    await get(2)
+    assert made == [1, 2, 3, 4, 2], "the one used longest ago had gone"
+    assert len(await get(5, size=5_000)) == len(await get(5)) == 5_000
+    assert made == [1, 2, 3, 4, 2, 5], "one that is too large is kept alone"
+    await get(1)
+    assert made[-1] == 1

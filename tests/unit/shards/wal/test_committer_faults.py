@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shards.errors import InvariantBroken, WalFailed
+from shards.errors import InvariantBroken, WalFailed, public_text
 from shards.observer import Observer, Task
 from shards.settings import WalSync
 from shards.tasks import watch
@@ -135,7 +135,7 @@ async def test_whatever_a_step_raises_abandons_the_segment_and_fails_the_group(
         with pytest.raises(WalFailed):
             await failing
         assert await sound == 1
-        assert committer.problem == (str(error) or type(error).__name__)
+        assert committer.problem == public_text(error)
         assert await committer.submit(log, [row(5)], durable) == 2
         assert (committer.problem, committer.queued_bytes, observer.tasks) == ("", 0, [])
     assert read_back(log) == durable.rows == {1: row(1), 2: row(5)}
