@@ -4,6 +4,7 @@ import socket
 import time
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import groupby
 from typing import Literal
 
 import attrs
@@ -21,7 +22,7 @@ NEXT = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 _MIB = 1 << 20
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class Chunks:
     """How a body is cut into chunks.
 
@@ -37,6 +38,13 @@ class Chunks:
     trailers: bytes = b""
     broken_after: int | None = None
     broken: bytes = b""
+
+    def __repr__(self) -> str:
+        parts = [f"in chunks of {self.size_bytes}"]
+        parts += [f"with {told(self.extension)}"] if self.extension else []
+        parts += [f"then {told(self.trailers)}"] if self.trailers else []
+        parts += [] if self.broken_after is None else [f"after {self.broken_after} of them {told(self.broken)}"]
+        return ", ".join(parts)
 
     def cut(self, body: bytes) -> Iterator[bytes]:
         """Yield the body as it is sent."""
@@ -71,7 +79,7 @@ class Manner:
         return self.end in ("cut", "left")
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class Sent:
     """A request: what it aims at, and what is really sent.
 
@@ -105,10 +113,12 @@ class Sent:
         unpacked = self.body.unpacked_bytes if isinstance(self.body, Made) else 0
         return max(unpacked, len(self.payload)) / _MIB
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         """The request on one line, short, from which it can be made again."""
         parts = [self.method, told(self.target)]
-        parts += [f"{told(name)}: {told(value)}" for name, value in self.headers]
+        for (name, value), same in groupby(self.headers):
+            times = len(list(same))
+            parts.append(f"{f'{times} * ' if times > 1 else ''}({told(name)}: {told(value)})")
         parts += ["body", told(self.body) if isinstance(self.body, bytes) else repr(self.body)] if self.body else []
         parts += [repr(part) for part in (self.chunks, self.manner) if part not in (None, Manner())]
         return " ".join(parts)
