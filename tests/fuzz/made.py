@@ -75,7 +75,7 @@ class Packing:
     level: int = 9
     members: int = 1
     empty: int = 0
-    tail: bytes = b""
+    tail: bytes = attrs.field(default=b"", repr=told)
     cut_bytes: int = 0
     flipped: int | None = None
 

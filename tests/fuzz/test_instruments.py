@@ -140,7 +140,7 @@ def test_limits_are_those_of_the_contract() -> None:
     assert list(beyond.faults(Limits(factor=2))) == []
 
 
-@settings(max_examples=300, deadline=None, database=None)
+@settings(max_examples=100, deadline=None, database=None)
 @given(st.one_of(*kinds(Scale(body_bytes=3_000, bulk_bytes=3_000, bomb_bytes=30_000, chunked_bytes=3_000)).values()))
 def test_requests_are_told_in_short_and_are_as_large_as_they_say(sent: Sent) -> None:
     assert len(str(sent)) < 6_000

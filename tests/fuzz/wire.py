@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Literal
 
 import attrs
+from hypothesis.vendor.pretty import RepresentationPrinter
 from multidict import CIMultiDict
 
 from tests.fuzz.made import Made, told
@@ -122,6 +123,9 @@ class Sent:
         parts += ["body", told(self.body) if isinstance(self.body, bytes) else repr(self.body)] if self.body else []
         parts += [repr(part) for part in (self.chunks, self.manner) if part not in (None, Manner())]
         return " ".join(parts)
+
+    def _repr_pretty_(self, printer: RepresentationPrinter, _cycle: bool) -> None:
+        printer.text(repr(self))  # hypothesis would tell every byte
 
     def encode(self, host: str) -> Iterator[bytes]:
         """Return the bytes of the request, in two pieces, or as many as its manner wants."""
