@@ -123,11 +123,8 @@ class Campaign:
                 self._harm(wire, kind, strategy, each, seed=self.seed * 1_000_003 + turn * 1_009 + number)
                 self._check_memory(kind)
                 self.say(f"round {turn}: {kind}: {self.worst[kind]}, {len(self.findings)} findings")
-                if turn and until():
-                    break
-            if until():
-                break
-        wire.close()
+                if until() and (turn or number + 1 == len(strategies)):
+                    return
 
     def _harm(self, wire: Wire, kind: str, strategy: SearchStrategy[Sent], examples: int, *, seed: int) -> None:
         known = frozenset(self.findings)

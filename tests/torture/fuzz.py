@@ -12,6 +12,7 @@ import random
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,6 +74,8 @@ async def run(options: Options) -> int:
         data = Path(directory) / "data"
         settings = {"PORT": 0, "DATA_DIR": data, "MONITOR": "", "CHECKPOINT_INTERVAL_MS": 200, "CLICKHOUSE_URL": url}
         process = await Process.start("serve", settings=settings, environment=standing.environment)
+        stopped = threading.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _stop, process, stopped)
         try:
             campaign = Campaign(
                 await process.url(),
@@ -82,7 +85,7 @@ async def run(options: Options) -> int:
                 limits=Limits(factor=options.factor),
                 say=click.echo,
             )
-            await asyncio.to_thread(_send, campaign, options)
+            await asyncio.to_thread(_send, campaign, options, stopped)
             appended = await asyncio.to_thread(campaign.appended)
             code = await process.ends(signal.SIGTERM)
         finally:
@@ -107,7 +110,13 @@ def _clickhouse(options: Options, directory: str) -> Iterator[str]:
     server.stop()
 
 
-def _send(campaign: Campaign, options: Options) -> None:
+def _stop(process: Process, stopped: threading.Event) -> None:
+    """Leave no service behind when the run is ended from outside."""
+    stopped.set()
+    process.send(signal.SIGKILL)
+
+
+def _send(campaign: Campaign, options: Options, stopped: threading.Event) -> None:
     began = time.monotonic()
     if options.requests:
         campaign.run(options.requests)
@@ -116,7 +125,7 @@ def _send(campaign: Campaign, options: Options) -> None:
         size = int(options.most_mib * _MIB)
         until = time.monotonic() + options.minutes * 60
         scale = Scale(body_bytes=size, bulk_bytes=4 * size, bomb_bytes=26 * size, chunked_bytes=size // 5)
-        campaign.harm(scale, each=EACH, until=lambda: time.monotonic() > until)
+        campaign.harm(scale, each=EACH, until=lambda: stopped.is_set() or time.monotonic() > until)
 
 
 def _faults(campaign: Campaign, appended: int, code: int) -> Iterator[str]:
