@@ -76,8 +76,8 @@ async def run(bench: Bench) -> None:
         async with health.watched():
             bench.say(f"{clients} bodies of {size:,} bytes at once")
             statuses = await crowd(service, clients, size)
-        most_mb = _most_mb(service)
         await _stored(service)
+        most_mb = _most_mb(service)
         await asyncio.sleep(bench.pick(GIVEN_BACK_S, 5))
         _report(bench, health, statuses, before_mb, most_mb, service.resident_mb())
 
