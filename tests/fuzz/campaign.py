@@ -20,6 +20,7 @@ from yarl import URL
 from app.openapi.document import document
 from tests.fuzz.cost import TRIES, Cost, Limits, Meter, Worst
 from tests.fuzz.hostile import kinds
+from tests.fuzz.known import KNOWN
 from tests.fuzz.made import Made
 from tests.fuzz.shapes import Scale
 from tests.fuzz.strategies import KNOWN_MATCH, requests
@@ -126,6 +127,22 @@ class Campaign:
                 if until() and (turn or number + 1 == len(strategies)):
                     return
 
+    def known(self) -> None:
+        """Send the worst requests that are known."""
+        wire = _wire(self.url)
+        self._prepare(wire)
+        for name, sent in KNOWN.items():
+            try:
+                self._measured(wire, name, attrs.evolve(sent))  # a copy, so that its bytes are not kept
+            except AssertionError as error:
+                self._found((name, "known"), error, sent, self.seed)
+            self.say(f"{name}: {self.worst[name]}")
+        self._check_memory("the worst that are known")
+
+    def _found(self, finding: tuple[str, str], error: AssertionError, sent: Sent, seed: int) -> None:
+        what = str(error).partition("\n")[0]
+        self._note(finding, Finding(sent.mib, f"{what[:600]}\n  {sent}"[:4000], seed))
+
     def _harm(self, wire: Wire, kind: str, strategy: SearchStrategy[Sent], examples: int, *, seed: int) -> None:
         known = frozenset(self.findings)
         found_at: list[float] = []
@@ -139,9 +156,8 @@ class Campaign:
             try:
                 self._measured(wire, kind, sent)
             except AssertionError as error:
-                what = str(error).partition("\n")[0]
-                finding = kind, _FIGURES.sub("N", what)[:80]
-                self._note(finding, Finding(sent.mib, f"{what[:600]}\n  {sent}"[:4000], seed))
+                finding = kind, _FIGURES.sub("N", str(error).partition("\n")[0])[:80]
+                self._found(finding, error, sent, seed)
                 if finding not in known:
                     found_at.append(time.monotonic())
                     raise
@@ -176,14 +192,13 @@ class Campaign:
         assert self.meter is not None
         self.meter.settle()
         resident_mb = self.meter.resident_mb()
-        before_mb = self.resident_mb or resident_mb
+        before_mb = self.resident_mb
         deadline = time.monotonic() + GIVEN_BACK_S
         while resident_mb > before_mb + KEPT_MAX_MB * self.limits.factor and time.monotonic() < deadline:
             time.sleep(0.5)
             resident_mb = self.meter.resident_mb()
         kept_mb = resident_mb - before_mb
         self.worst[kind].kept_mb = max(self.worst[kind].kept_mb, kept_mb)
-        self.resident_mb = self.resident_mb or resident_mb
         if kept_mb > KEPT_MAX_MB * self.limits.factor:
             what = f"{kept_mb:.0f} MB more than before are resident {GIVEN_BACK_S:g} s after requests of this kind"
             self._note((kind, "memory kept"), Finding(0.0, what, self.seed))
@@ -231,10 +246,13 @@ class Campaign:
             assert after.status == 200, f"the next request over this connection: {after.status} {after.text}"
 
     def _prepare(self, wire: Wire) -> None:
-        """Make the match exist that requests are about."""
+        """Make the match exist that requests are about, and note how much memory the service has before them."""
         event = {"matchId": KNOWN_MATCH, "eventType": "match_start", "metadata": {"home": "A", "away": "B"}}
         sent = Sent(method="POST", template="/api/events", target=b"/api/events", body=json.dumps(event).encode())
         self._exchange(wire, sent)
+        if self.meter is not None and not self.resident_mb:
+            self.meter.settle()
+            self.resident_mb = self.meter.resident_mb()
 
 
 def assert_as_documented(sent: Sent, reply: Reply) -> None:

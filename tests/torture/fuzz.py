@@ -48,6 +48,7 @@ class Options:
     engine: str
     factor: float
     most_mib: float
+    known: bool
     report: bool
 
 
@@ -58,6 +59,7 @@ class Options:
 @click.option("--engine", type=click.Choice(("server", "embedded")), default="server", show_default=True)
 @click.option("--factor", type=float, default=1.0, show_default=True, help="So many times the limits are allowed.")
 @click.option("--most-mib", type=float, default=10.0, show_default=True, help="The largest body; /bulk: four times.")
+@click.option("--known/--no-known", default=True, show_default=True, help="The worst that are known, at full size.")
 @click.option("--report", is_flag=True, help=f"Write the worst of each kind into {costs.REPORT.name}.")
 def main(seed: int | None, **options: object) -> None:
     """Send requests of every kind, check every reply against the OpenAPI document, and measure those that mean harm."""
@@ -121,6 +123,8 @@ def _send(campaign: Campaign, options: Options, stopped: threading.Event) -> Non
     if options.requests:
         campaign.run(options.requests)
         click.echo(f"{campaign.sent:,} requests of the document in {time.monotonic() - began:.0f} s")
+    if options.known:
+        campaign.known()
     if options.minutes:
         size = int(options.most_mib * _MIB)
         until = time.monotonic() + options.minutes * 60
