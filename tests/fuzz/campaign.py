@@ -136,8 +136,8 @@ class Campaign:
                 self._measured(wire, name, attrs.evolve(sent))  # a copy, so that its bytes are not kept
             except AssertionError as error:
                 self._found((name, "known"), error, sent, self.seed)
+            self._check_memory(name)
             self.say(f"{name}: {self.worst[name]}")
-        self._check_memory("the worst that are known")
 
     def _found(self, finding: tuple[str, str], error: AssertionError, sent: Sent, seed: int) -> None:
         what = str(error).partition("\n")[0]
@@ -170,6 +170,7 @@ class Campaign:
 
     def _measured(self, wire: Wire, kind: str, sent: Sent) -> None:
         """Send a request, and again where it was beyond a limit; check its reply and its cost."""
+        self.worst[kind].requests += 1
         cost = self._cost(wire, sent)
         for _ in range(TRIES - 1):
             if not any(cost.faults(self.limits)):

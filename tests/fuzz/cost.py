@@ -52,7 +52,7 @@ class Limits:
 
     @property
     def stand_ms(self) -> float:
-        """The longest stand that a request may cause."""
+        """The longest stand that a request may cause, by itself or by a thread that keeps the interpreter to itself."""
         return self.factor * STAND_MAX_MS
 
 
@@ -76,6 +76,8 @@ class Cost:
         """Yield what is beyond a limit."""
         if self.stand.cpu_ms > limits.stand_ms:
             yield f"the event loop stood for {self.stand.cpu_ms:.0f} ms of processor time, not {limits.stand_ms:.0f}"
+        elif self.stand.held_ms > limits.stand_ms:
+            yield f"a thread held up the event loop for {self.stand.held_ms:.0f} ms, not {limits.stand_ms:.0f}"
         if self.memory_mb > limits.memory_mb:
             yield f"{self.memory_mb:.0f} MB of memory were taken, not {limits.memory_mb:.0f}"
         if self.cpu_s > (allowed := limits.cpu_s(self.mib)):
@@ -155,8 +157,7 @@ class Worst:
         return f"{self.requests} requests, {stand}, {paid}, {self.memory_mb:.0f} MB, kept {self.kept_mb:.0f}"
 
     def note(self, cost: Cost, limits: Limits, told: str) -> None:
-        """Take in another request."""
-        self.requests += 1
+        """Take in what another request cost."""
         self.held_ms = max(self.held_ms, cost.stand.held_ms)
         self.memory_mb = max(self.memory_mb, cost.memory_mb)
         if cost.stand.cpu_ms > self.stand_ms:

@@ -68,7 +68,7 @@ KNOWN: dict[str, Sent] = {
     "10,000 members of gzip": _post(_array(b"1", 500_000, Packing(encoding="gzip", members=10_000))),
     "10 MiB of zeros behind gzip": _post(Made((Part(EVENT),), Packing(encoding="gzip", tail=bytes(10 * _MIB)))),
     "256 MiB of zeros as gzip": _post(Made((Part(b"\0", 256 * _MIB),), _GZIP)),
-    "256 MiB of newlines as gzip to /bulk": _lines(Made((Part(b"\n", 256 * _MIB), Part(EVENT)), _GZIP), bulk=True),
+    "64 MiB of newlines as gzip to /bulk": _lines(Made((Part(b"\n", 64 * _MIB), Part(EVENT)), _GZIP), bulk=True),
     "1 MiB in chunks of a byte": _post(_array(b"1", 500_000), chunks=Chunks(size_bytes=1)),
     "1 MiB in chunks of a byte to /bulk": _post(
         Made.of(Part(b"{}\n", 350_000)), kind=_LINES, path="/api/events/bulk", chunks=Chunks(size_bytes=1)

@@ -132,10 +132,11 @@ def test_limits_are_those_of_the_contract() -> None:
     assert limits.cpu_s(10) == pytest.approx(7.05)
     assert limits.charged_mib(40, bulk=True) == 40
     assert limits.charged_mib(40, bulk=False) < 11, "what is not read does not pay"
-    within = Cost(Stand(cpu_ms=50, held_ms=500), cpu_s=0.75, mib=1.0, memory_mb=256)
+    within = Cost(Stand(cpu_ms=50, held_ms=50), cpu_s=0.75, mib=1.0, memory_mb=256)
     assert list(within.faults(limits)) == []
     beyond = Cost(Stand(cpu_ms=51, held_ms=51), cpu_s=0.76, mib=1.0, memory_mb=257)
     assert len(list(beyond.faults(limits))) == 3
+    assert len(list(attrs.evolve(within, stand=Stand(cpu_ms=5, held_ms=60)).faults(limits))) == 1
     assert list(beyond.least(within).faults(limits)) == []
     assert list(beyond.faults(Limits(factor=2))) == []
 
@@ -175,11 +176,11 @@ def test_requests_leave_in_their_manner() -> None:
 
 
 def test_the_worst_of_a_kind_is_written_between_the_marks(tmp_path: Path) -> None:
-    worst = Worst()
+    worst = Worst(requests=2)
     limits = Limits()
     worst.note(Cost(Stand(12, 14), 0.2, 1.0, 3), limits, "small")
     worst.note(Cost(Stand(40, 41), 0.3, 10.0, 30), limits, "large")
-    assert (worst.stood_for, worst.paid_for, worst.requests) == ("large", "small", 2)
+    assert (worst.stood_for, worst.paid_for) == ("large", "small")
     run = costs.Run(
         at=datetime(2026, 1, 1, tzinfo=UTC),
         seed=7,

@@ -15,7 +15,8 @@ from tests.fuzz.made import Made, told
 from tests.http.service import Reply
 
 ANSWER_S = 20.0
-"""A request that is not answered for so long is a failure."""
+ANSWER_S_PER_MIB = 1.5
+"""A request that is not answered for so long is a failure; one with a large body may take longer."""
 
 NEXT = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 """What is sent behind a request that is not the last of its connection."""
@@ -163,7 +164,7 @@ class Wire:
     def exchange(self, sent: Sent) -> Reply:
         """Send a request and read its reply; of a stream, the first message."""
         try:
-            reply = self._exchange(self._connect(), sent)
+            reply = self._exchange(self._connect(sent.mib), sent)
         except (OSError, ValueError, NoReplyError) as error:
             self.close()
             raise NoReplyError(f"{type(error).__name__}: {error}") from error
@@ -183,7 +184,7 @@ class Wire:
     def send_and_leave(self, sent: Sent) -> None:
         """Send a request, as far as its manner wants, and close the connection without waiting for an answer."""
         try:
-            self._send(self._connect(), sent)
+            self._send(self._connect(sent.mib), sent)
         finally:
             self.close()
 
@@ -198,10 +199,11 @@ class Wire:
             self._socket.close()
             self._socket = None
 
-    def _connect(self) -> socket.socket:
+    def _connect(self, mib: float) -> socket.socket:
         if self._socket is None:
             self._socket = socket.create_connection(self._address, timeout=ANSWER_S)
             self._received = b""
+        self._socket.settimeout(ANSWER_S + ANSWER_S_PER_MIB * mib)
         return self._socket
 
     def _exchange(self, sock: socket.socket, sent: Sent) -> Reply:
