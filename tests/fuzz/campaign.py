@@ -4,6 +4,7 @@ Those that mean harm (:mod:`tests.fuzz.hostile`) are measured too: :mod:`tests.f
 """
 
 import json
+import math
 import re
 import time
 from collections import Counter, defaultdict
@@ -127,11 +128,13 @@ class Campaign:
                 if until() and (turn or number + 1 == len(strategies)):
                     return
 
-    def known(self) -> None:
-        """Send the worst requests that are known."""
+    def known(self, *, most_mib: float = math.inf) -> None:
+        """Send the worst requests that are known, but those of more than ``most_mib``."""
         wire = _wire(self.url)
         self._prepare(wire)
         for name, sent in KNOWN.items():
+            if isinstance(sent.body, Made) and sent.body.unpacked_bytes > most_mib * (1 << 20):
+                continue
             try:
                 self._measured(wire, name, attrs.evolve(sent))  # a copy, so that its bytes are not kept
             except AssertionError as error:

@@ -16,7 +16,7 @@ _HEAD = (
     "kind of request",
     "requests",
     "longest stand",
-    "the same by the clock",
+    "held up",
     "most processor time, of what is allowed",
     "most memory",
     "kept",
@@ -75,6 +75,6 @@ def render(run: Run) -> str:
     total = sum(one.requests for one in run.worst.values())
     about = (
         f"{run.at:%Y-%m-%d %H:%M} UTC, seed {run.seed}, {run.minutes:g} minutes, {total:,} requests, ClickHouse "
-        f"as {run.engine}. {machine}. Beyond a limit: {run.findings}."
+        f"as {run.engine}; {machine}.\n{run.findings} of them or of their kind were beyond a limit."
     )
     return f"{about}\n\n{table(_HEAD, list(rows(run.worst)))}"
