@@ -23,7 +23,7 @@ def kinds(scale: Scale) -> dict[str, SearchStrategy[Sent]]:
         "headers": _odd_headers(),
         "chunks": _chunked(st.one_of(small, _some(of_bodies, scale))),
         "compression": _posts(st.builds(packed, st.one_of(*of_bodies.values()), packings())),
-        "bombs": _posts(bombs(scale)),
+        "bombs": _posts(bombs(scale.bomb_bytes), _WHOLE_PATHS) | _posts(bombs(scale.bulk_bytes), st.just(_BULK)),
         "timing": _timed(small),
         "queries and cursors": _queries(),
     }
@@ -34,21 +34,23 @@ def _some(of_bodies: dict[str, SearchStrategy[Text]], scale: Scale) -> SearchStr
     return st.one_of(*of_bodies.values()).filter(lambda text: text.made.unpacked_bytes <= scale.chunked_bytes)
 
 
+_BULK = "/api/events/bulk"
+_WHOLE_PATHS = st.sampled_from(("/api/events", "/api/matches/{matchId}/events"))
+_POST_PATHS = _WHOLE_PATHS | st.just(_BULK)
+
+
 @st.composite
-def _posts(draw: st.DrawFn, texts: SearchStrategy[Text]) -> Sent:
+def _posts(draw: st.DrawFn, texts: SearchStrategy[Text], paths: SearchStrategy[str] = _POST_PATHS) -> Sent:
     """A request with such a body, to any path that takes events."""
     text = draw(texts)
-    template = draw(_POST_PATHS)
-    lines = text.lines or template.endswith("/bulk")
+    template = draw(paths)
+    lines = text.lines or template == _BULK
     headers = [(b"Content-Type", _LINES if lines else _JSON)]
     if text.made.packing is not None:
         headers.append((b"Content-Encoding", text.made.packing.encoding.split()[-1].encode()))
     if draw(st.integers(0, 9)) == 9:
         headers.append((b"Idempotency-Key", b"key"))
     return Sent(method="POST", template=template, target=_target(template), headers=tuple(headers), body=text.made)
-
-
-_POST_PATHS = st.sampled_from(("/api/events", "/api/events/bulk", "/api/matches/{matchId}/events"))
 
 
 @st.composite
@@ -96,7 +98,7 @@ def _odd_headers(draw: st.DrawFn) -> Sent:
         value = start + piece * draw(counts(len(piece), room)) + end
         fields += [(name, value)] * draw(st.sampled_from((1, 1, 1, 2, 60)))
     if method == "POST" and draw(st.booleans()):
-        fields.insert(0, (b"Content-Type", _LINES if template.endswith("/bulk") else _JSON))
+        fields.insert(0, (b"Content-Type", _LINES if template == _BULK else _JSON))
     body = EVENT if method == "POST" else b""
     return Sent(method=method, template=template, target=_target(template), headers=tuple(fields), body=body)
 
