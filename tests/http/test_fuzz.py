@@ -23,7 +23,7 @@ REQUESTS = 500
 FACTOR = 3.0
 SMALL = Scale(body_bytes=1 << 20, bulk_bytes=2 << 20, bomb_bytes=16 << 20, chunked_bytes=1 << 17, events=5_000)
 KNOWN_MIB = 10.1
-EACH = 6
+EACH = 4
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 
 
