@@ -14,12 +14,14 @@ import uvloop
 from tests.bench import (
     crowds,
     freshness,
+    large_bodies,
     machine,
     outage,
     poison,
     readers,
     replay,
     report,
+    slow_bodies,
     slow_clients,
     spike,
     start,
@@ -109,6 +111,19 @@ BENCHMARKS: dict[str, Benchmark] = {
         "A match of 100,000 teams, and of 24,800 goals with 16 kB of metadata",
         "Answers about it, and what an overview of the service takes with it and without.",
         crowds.very_many_teams,
+    ),
+    "slow-bodies": Benchmark(
+        "Large bodies that come slowly",
+        "300 clients announce 10 MiB each and send a KiB a second. 200 single events a second of others (open loop), "
+        "without them and with them.",
+        slow_bodies.run,
+        SERVER,
+    ),
+    "large-bodies": Benchmark(
+        "200 large bodies at once",
+        "Clients that are fast send 9 MB each, all at the same moment, from a process of their own. `/health` is asked "
+        "20 times a second meanwhile. Memory a minute later is that after everything was stored.",
+        large_bodies.run,
     ),
     "poison": Benchmark(
         "A row that only ClickHouse refuses",

@@ -18,10 +18,13 @@ class Process:
     """One `python -m app serve` on a free port of 127.0.0.1, its log read line by line."""
 
     @classmethod
-    async def start(cls, *arguments: str, settings: Mapping[str, object]) -> "Process":
-        """Start `python -m app` with these arguments, and these settings and no others."""
+    async def start(
+        cls, *arguments: str, settings: Mapping[str, object], environment: Mapping[str, str] | None = None
+    ) -> "Process":
+        """Start `python -m app` with these arguments, and these settings and no others; ``environment``: besides."""
         environ = {name: value for name, value in os.environ.items() if not name.startswith("FANFINITY_")}
         environ |= {f"FANFINITY_{name}": str(value) for name, value in settings.items()}
+        environ |= environment or {}
         return cls(
             await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "app", *arguments, cwd=ROOT, env=environ, stderr=asyncio.subprocess.PIPE
@@ -37,6 +40,11 @@ class Process:
         assert self._process.stderr is not None
         async for line in self._process.stderr:
             self.lines.append(line.decode().rstrip())
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
 
     async def url(self) -> str:
         """The service's address, from the line that says it is ready."""

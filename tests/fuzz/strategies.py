@@ -13,7 +13,7 @@ from hypothesis.strategies import SearchStrategy
 
 from app.openapi.document import document
 from app.schemas.event_types import MATCH_TYPES, TEAM_TYPES
-from tests.fuzz.wire import Sent
+from tests.fuzz.wire import Chunks, Sent
 from tests.http.documented import resolve
 
 KNOWN_MATCH = "fuzzed"
@@ -147,13 +147,14 @@ def requests(draw: st.DrawFn, method: str, template: str, *, token: str) -> Sent
         target=target,
         headers=headers,
         body=body,
-        chunk_bytes=draw(st.sampled_from((0, 0, 0, 1, 7, 1000))) if body else 0,
+        chunks=draw(_chunks) if body else None,
         odd=odd or method == "CONNECT",  # whose target is no path
     )
 
 
 _seldom = st.integers(0, 19).map(lambda number: number == 19)
 _often = st.integers(0, 9).map(lambda number: number < 8)
+_chunks = st.sampled_from((0, 0, 0, 1, 7, 1000)).map(lambda size: Chunks(size_bytes=size) if size else None)
 
 
 @st.composite
