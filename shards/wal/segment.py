@@ -17,7 +17,8 @@ READ_BYTES = 1 << 20
 class SegmentWriter:
     """Appends to one new segment file. Any OSError leaves it unusable: close it and start another.
 
-    A file whose header or name could not be made durable may be left; nothing in it counts.
+    A file whose name could not be made durable may be left; nothing in it counts. The header becomes durable with the
+    first records: until then it does not matter.
     """
 
     def __init__(self, path: Path, *, shard: int, first_seq: int) -> None:
@@ -27,7 +28,6 @@ class SegmentWriter:
         self.next_seq = first_seq
         try:
             self._write(encode_header(shard, first_seq))
-            os.fsync(self._fd)
             sync_directory(path.parent)
         except OSError:
             self.close()

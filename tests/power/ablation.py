@@ -19,6 +19,7 @@ SYNC = re.compile("fsync|fdatasync|sync_[a-z_]+|rewrite_[a-z_]+")
 
 SHORT = ("--until-wrong", "--short", "log", "--short", "letters", "--short", "twice")
 SAMPLES = ("--states", "3000", "--seed", "1", "--processes", "1")
+MORE = ("--states", "40000", "--seed", "2", "--processes", "1")
 DEADLINE_S = 1800.0
 
 
@@ -63,7 +64,7 @@ def _name_of(call: ast.Call) -> str:
 def noticed(sync: Sync | None) -> str:
     """Explore a copy of the code without a sync (None: the code as it is); return what is noticed, empty: nothing.
 
-    First all short histories, then samples of long ones.
+    First all short histories, then samples of long ones, then many more of these.
     """
     with tempfile.TemporaryDirectory(prefix="ablation-") as directory:
         copy = Path(directory)
@@ -74,7 +75,7 @@ def noticed(sync: Sync | None) -> str:
         if sync is not None:
             changed = copy / sync.path
             changed.write_text(sync.taken_out_of(changed.read_text(encoding="utf-8")), encoding="utf-8")
-        return _wrong_in(copy, SHORT) or _wrong_in(copy, SAMPLES)
+        return _wrong_in(copy, SHORT) or _wrong_in(copy, SAMPLES) or (_wrong_in(copy, MORE) if sync is not None else "")
 
 
 def _wrong_in(code: Path, options: Sequence[str]) -> str:
