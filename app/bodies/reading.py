@@ -12,6 +12,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from app.bodies.decompression import BadCompression, Decompressor
 from app.bodies.room import BodyShare
+from app.web.body import TinyChunks
 from app.web.head.expectation import ask_for_body
 from app.web.problems import Problem
 from app.web.timeouts import Pace, Waiting
@@ -165,14 +166,18 @@ def _problem_of(failure: Exception) -> Problem:
         return silent("")
     if isinstance(failure, BadCompression):
         return _bad_compression(str(failure))
+    if isinstance(failure, TinyChunks):
+        return _cut_off("The body comes in chunks of a byte or two; send larger ones.")
     return _cut_off()
 
 
-def _cut_off() -> Problem:
+def _cut_off(
+    detail: str = "The body ended before its announced length, or its chunks are malformed; send it whole.",
+) -> Problem:
     return Problem(
         400,
         "Body cut off",
-        "The body ended before its announced length, or its chunks are malformed; send it whole.",
+        detail,
         headers={hdrs.CONNECTION: "close"},
         kind="cut-off",
     )

@@ -17,6 +17,7 @@ from aiohttp.http_exceptions import LineTooLong
 from app.server.middlewares import SERVER
 from app.server.timer import Timer
 from app.server.turns import ReadTurns
+from app.web.body import TinyChunks
 from app.web.head.checks import REQUEST_ID_HEADER, unknown_coding
 from app.web.head.expectation import is_body_withheld
 from app.web.keys import STREAMED
@@ -41,6 +42,9 @@ _ROUND_BYTES = 64 << 10
 """Bytes after which nothing more is read from a connection in this round of the event loop. libuv would go on with what
 has come, up to 8 MB, which as chunks of one byte each takes half a second.
 """
+
+_CHUNKS_FREE, _CHUNKS_RATIO = 256 << 10, 3
+"""Bytes that a body may take on the wire: so many, and three times those that are in it."""
 
 _LINGER_NOT = struct.pack("ii", 1, 0)
 
@@ -87,7 +91,7 @@ class _ClientConnection(web.RequestHandler):
     """
 
     __slots__ = (
-        *("_answered", "_answers", "_close_timer", "_head_timer", "_is_read", "_last_body"),
+        *("_answered", "_answers", "_body_sent", "_close_timer", "_head_timer", "_is_read", "_last_body"),
         *("_server", "_transport", "_unread_timer"),
     )
 
@@ -100,6 +104,7 @@ class _ClientConnection(web.RequestHandler):
         self._close_timer = Timer(self._loop)
         self._is_read = True
         self._answers = 0
+        self._body_sent = 0
         self._last_body: StreamReader = EMPTY_PAYLOAD
         self._answered: StreamReader | None = None
         """The body of the last request that was answered; what is still read of it is thrown away."""
@@ -150,6 +155,7 @@ class _ClientConnection(web.RequestHandler):
         super().data_received(data)
         if self._messages:
             self._look_at_last()
+        self._look_at_chunks(len(data))
         if not self._awaits_request:
             self._head_timer.stop()
         elif data and not self._head_timer.is_running:
@@ -209,11 +215,21 @@ class _ClientConnection(web.RequestHandler):
         last, body = self._messages[-1]
         if isinstance(last, RawRequestMessage):
             self._last_body = body
+            self._body_sent = 0
             return
         if not self._last_body.is_eof():  # it is this body's chunks that are malformed, and its answer tells
             self._messages.pop()
             self._request_count -= 1
         self._read_no_more()
+
+    def _look_at_chunks(self, size: int) -> None:
+        """Refuse a body that comes in chunks of a byte or two: to parse one takes as long as to work on many bytes."""
+        if self._last_body.is_eof():
+            return
+        self._body_sent += size
+        if self._body_sent > _CHUNKS_FREE + self._last_body.total_bytes * _CHUNKS_RATIO:
+            self._last_body.set_exception(TinyChunks("a byte or two each"))
+            self._is_read = False
 
     def _read_no_more(self) -> None:
         self._is_read = False

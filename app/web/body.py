@@ -12,6 +12,11 @@ Format = Literal["json", "ndjson"]
 JSON_TYPES = frozenset({"application/json"})
 NDJSON_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 
+
+class TinyChunks(web.RequestPayloadError):
+    """A body comes in chunks that are so small that to parse them is most of the work."""
+
+
 _CHARSETS = frozenset({"utf-8", "utf8", "us-ascii"})
 
 

@@ -30,6 +30,10 @@ def match_id() -> str:
     return next(_matches)
 
 
+def pieces_of(body: bytes, size: int) -> list[bytes]:
+    return [body[start : start + size] for start in range(0, len(body), size)]
+
+
 async def appended(service: Service, number: int) -> None:
     """Return when the service has made so many events durable."""
 
@@ -149,6 +153,26 @@ async def test_of_a_stream_that_breaks_off_whole_lines_are_kept(service: Service
     fields = f"Content-Type: {NDJSON}\r\nContent-Encoding: {encoding}\r\nContent-Length: {len(data) + 9}"
     await service.send_and_leave(f"POST /api/events/bulk HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\n".encode(), data)
     await service.metrics(match_id, total=24)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+async def test_chunks_of_a_byte_or_two_are_refused(service: Service, match_id: str, size: int) -> None:
+    body = b"[" + b" " * 1_000_000 + lines_of(match_id, 1).strip() + b"]"
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces_of(body, size)) + b"0\r\n\r\n"
+    head = f"POST /api/events HTTP/1.1\r\nHost: x\r\nContent-Type: {JSON}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    reply = await service.send_raw(head.encode(), chunks)
+    if size > 2:
+        assert reply.status == 202
+    else:
+        assert_problem(reply, 400, says="send larger ones")
+
+
+async def test_a_short_body_may_come_in_any_chunks(service: Service, match_id: str) -> None:
+    body = lines_of(match_id, 1_000)
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
+    head = "POST /api/events/bulk HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    reply = await service.send_raw(head.encode(), chunks)
+    assert (reply.status, reply.json["accepted"]) == (202, 1_000)
 
 
 async def test_a_byte_order_mark_within_a_stream_is_named(service: Service, match_id: str) -> None:
