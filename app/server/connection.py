@@ -7,7 +7,6 @@ import time
 from http import HTTPStatus
 from typing import Any, cast
 
-import msgspec
 import structlog
 import uuid_utils
 from aiohttp import EMPTY_PAYLOAD, StreamReader, hdrs, web
@@ -15,16 +14,16 @@ from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import LineTooLong
 
 from app.server.middlewares import SERVER
+from app.server.refusal import refusal
 from app.server.timer import Timer
 from app.server.turns import ReadTurns
 from app.web.body import TinyChunks
 from app.web.head.checks import REQUEST_ID_HEADER, unknown_coding
 from app.web.head.expectation import is_body_withheld
 from app.web.keys import STREAMED
-from app.web.problems import CONTENT_TYPE, Problem, problem_response
+from app.web.problems import Problem, problem_response
 from app.web.timeouts import Timeouts
 
-FULL_RETRY_AFTER_S = 5
 FULL_LOG_INTERVAL_S = 10.0
 
 _TOO_LONG = "The path with its query, or a header, is longer than the 8190 bytes that are read: shorten it."
@@ -70,7 +69,7 @@ class Server(web.Server):
 
     def refuse(self, transport: asyncio.Transport) -> None:
         """Tell a client that there is no room for it. It may miss that, because its request is not read."""
-        transport.write(_refusal())
+        transport.write(refusal())
         transport.close()
         if time.monotonic() - self._full_logged_s >= FULL_LOG_INTERVAL_S:
             self._full_logged_s = time.monotonic()
@@ -286,19 +285,3 @@ class _ClientConnection(web.RequestHandler):
         response.headers[hdrs.SERVER] = SERVER
         response.headers[REQUEST_ID_HEADER] = str(uuid_utils.uuid7())
         return response
-
-
-def _refusal() -> bytes:
-    detail = "The service has no room for another connection. Connect again after Retry-After."
-    problem = Problem(503, "Service unavailable", detail)
-    body = msgspec.json.encode(problem.body("/"))
-    lines = (
-        "HTTP/1.1 503 Service Unavailable",
-        f"{hdrs.CONTENT_TYPE}: {CONTENT_TYPE}",
-        f"{hdrs.CONTENT_LENGTH}: {len(body)}",
-        f"{hdrs.RETRY_AFTER}: {FULL_RETRY_AFTER_S}",
-        f"{hdrs.SERVER}: {SERVER}",
-        f"{REQUEST_ID_HEADER}: {uuid_utils.uuid7()}",
-        f"{hdrs.CONNECTION}: close",
-    )
-    return "\r\n".join([*lines, "", ""]).encode() + body
