@@ -221,7 +221,7 @@ class MemoryLimit(Fault):
     name = "ClickHouse at its memory limit"
     touches = frozenset({"clickhouse", "network"})
     check = "clickhouse"
-    says = "(?i)memory limit|not reachable|connection lost"
+    says = "(?i)MEMORY_LIMIT_EXCEEDED|not reachable|connection lost"
 
     async def inject(self, world: World) -> None:
         world.server.clickhouse.may_abort = True
@@ -239,7 +239,7 @@ class WrongPassword(Fault):
     name = "wrong password"
     touches = frozenset({"service"})
     check = "clickhouse"
-    says = "(?i)authentication failed"
+    says = "(?i)AUTHENTICATION_FAILED"
 
     async def inject(self, world: World) -> None:
         if WRONG not in world.proxy.refusals:
@@ -307,21 +307,21 @@ class ClockMoved(Fault):
 READ_ONLY = Statements(
     name="destination read-only",
     check="flush",
-    says="(?i)readonly mode",
+    says="(?i)READ_?ONLY",
     damage=("ALTER TABLE {db}.events MODIFY SETTING table_readonly = 1",),
     mend=("ALTER TABLE {db}.events RESET SETTING table_readonly",),
 )
 TOO_MANY_PARTS = Statements(
     name="too many parts",
     check="flush",
-    says="(?i)too many parts",
+    says="(?i)TOO_MANY_PARTS",
     damage=("ALTER TABLE {db}.events MODIFY SETTING parts_to_throw_insert = 1, parts_to_delay_insert = 1",),
     mend=("ALTER TABLE {db}.events RESET SETTING parts_to_throw_insert, parts_to_delay_insert",),
 )
 VIEW_FAILS = Statements(
     name="view fails",
     check="flush",
-    says="(?i)constraint",
+    says="(?i)VIOLATED_CONSTRAINT",
     damage=("ALTER TABLE {db}.ingest_ledger ADD CONSTRAINT nothing CHECK rows > 1000000",),
     mend=("ALTER TABLE {db}.ingest_ledger DROP CONSTRAINT nothing",),
 )
