@@ -93,7 +93,7 @@ async def test_a_user_who_may_create_nothing_can_open_what_exists(clickhouse_url
     guest._lanes["schema"] = guest._connection(allow_ddl="0")
     await guest.open()
     await drop(store, "events_buffer_1")
-    with pytest.raises(StoreFailed, match="DDL"):
+    with pytest.raises(StoreFailed, match="QUERY_IS_PROHIBITED"):
         await guest.open()
     await drop_database(store)
     await guest._lanes["schema"].close()
@@ -152,8 +152,9 @@ async def test_an_altered_table_is_named_and_left_alone(store: Store, alteration
 
 async def test_clickhouse_refuses_to_drop_any_column_of_events(store: Store) -> None:
     for column in schema.EVENTS.columns:
-        with pytest.raises(StoreError, match=column):
+        with pytest.raises(StoreError, match="^code ") as raised:
             await alter(store, f"DROP COLUMN {column}")
+        assert column in raised.value.full_message
 
 
 async def test_foreign_columns_and_tables_are_no_difference(store: Store) -> None:
@@ -218,15 +219,15 @@ async def test_a_buffer_table_of_another_form_is_named(store: Store) -> None:
 @pytest.mark.parametrize("gone", ["DROP TABLE {db}.events SYNC", "DROP DATABASE {db} SYNC"])
 async def test_inserts_into_nothing_are_a_schema_mismatch(store: Store, gone: str) -> None:
     await execute(store, gone)
-    with pytest.raises(SchemaMismatch, match=r"events|does not exist"):
+    with pytest.raises(SchemaMismatch, match=r"UNKNOWN_(TABLE|DATABASE)"):
         await store.insert_direct(batch([event()]))
 
 
 async def test_without_its_ledger_no_insert_passes_for_landed(store: Store) -> None:
     await drop(store, "ingest_ledger")
-    with pytest.raises(SchemaMismatch, match="ingest_ledger"):
+    with pytest.raises(SchemaMismatch, match="UNKNOWN_TABLE"):
         await store.insert_direct(batch([event()]))
-    with pytest.raises(SchemaMismatch, match="ingest_ledger"):
+    with pytest.raises(SchemaMismatch, match="UNKNOWN_TABLE"):
         await store.landed("w1", 0, [1])
 
 
@@ -258,7 +259,7 @@ async def test_resetting_a_buffer_makes_an_empty_one(store: Store) -> None:
 
 async def test_a_missing_buffer_can_be_reset(store: Store) -> None:
     await drop(store, "events_buffer_0")
-    with pytest.raises(SchemaMismatch, match="events_buffer_0"):
+    with pytest.raises(SchemaMismatch, match="UNKNOWN_TABLE"):
         await store.insert_buffered(batch([event()]))
     await store.reset_buffer(0)
     await store.insert_buffered(batch([event()]))
