@@ -152,7 +152,7 @@ async def test_an_altered_table_is_named_and_left_alone(store: Store, alteration
 
 async def test_clickhouse_refuses_to_drop_any_column_of_events(store: Store) -> None:
     for column in schema.EVENTS.columns:
-        with pytest.raises(StoreError, match="^code ") as raised:
+        with pytest.raises(StoreError, match=r"^code ") as raised:
             await alter(store, f"DROP COLUMN {column}")
         assert column in raised.value.full_message
 
