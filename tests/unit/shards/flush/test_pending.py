@@ -210,3 +210,10 @@ def test_rows_between_two_numbers_are_counted_alike_in_memory_and_on_disk() -> N
     assert pending.count_between(4, 9) == 2, "nothing lies behind the last number"
     pending.remove([1, 3])
     assert (pending.count_between(1, 3), pending.count_between(1, 4)) == (0, 1)
+
+
+@pytest.mark.parametrize(("first", "last", "pending_rows"), [(1, 1000, 3), (2, 1000, 2), (1, 2, 2), (4, 1000, 0)])
+def test_rows_between_numbers_far_apart_are_counted(first: int, last: int, pending_rows: int) -> None:
+    pending = PendingRows(max_rows=100, max_bytes=1 << 20)
+    add(pending, 1, "a", "b", "a")
+    assert pending.count_between(first, last) == pending_rows

@@ -585,3 +585,18 @@ def test_a_segment_whose_end_is_lost_is_kept_although_it_was_the_last(tmp_path: 
     append(again, row(4))
     again.truncate(Checkpoint(upto=4))
     assert [path.read_bytes() for path in (tmp_path / "damaged").iterdir()] == [content]
+
+
+def test_after_a_segment_that_could_not_be_begun_the_next_append_begins_another(tmp_path: Path) -> None:
+    log = open_log(tmp_path, segment_max_bytes=1)
+    assert append(log, row(1)) == 1
+    names = [tmp_path / f"{number:012d}.wal" for number in range(2, 6)]
+    for name in names:
+        name.mkdir()
+    with pytest.raises(OSError):  # noqa: PT011 (it depends on the system which)
+        log.append([row(2)])
+    for name in names:
+        name.rmdir()
+    assert append(log, row(2)) == 2
+    assert read_all(log) == [(1, row(1)), (2, row(2))]
+    log.close()
