@@ -60,5 +60,6 @@ class OrderStart:
         if newest >= self._clock.last_ns:
             self._clock.raise_to(newest)
             await self._reserve()
-            _log.info("order of receipts raised", to_ns=newest, reason="the database holds newer ones")
+            if newest:
+                _log.info("order of receipts raised", to_ns=newest, reason="the database holds newer ones")
         self._is_raised = True
