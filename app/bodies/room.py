@@ -7,8 +7,8 @@ not wait for files. Numbers are bytes after decompression; what asyncio and the 
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 
 import attrs
 from aiohttp import hdrs
@@ -39,6 +39,8 @@ PATIENCE_S = 5.0
 """Seconds that a body may wait for room."""
 
 RETRY_AFTER_S = 5
+
+_AT_ONCE = nullcontext()
 
 
 class _Pool:
@@ -91,23 +93,20 @@ class BodyRoom:
         self._places = asyncio.Semaphore(LARGE_MAX)
         self._decoders = asyncio.Semaphore(DECODED_MAX)
         self._streams = 0
-        self.trimmer = Trimmer()
+        self._trimmer = Trimmer()
 
     @property
     def taken(self) -> int:
         """Bytes that are held now."""
         return self._small.taken + self._large.taken
 
-    @contextmanager
-    def body(self) -> "Iterator[BodyShare]":
-        """Yield the share of one body, which is empty, and give it back at the end."""
-        share = BodyShare(self._small, self._large, self._places, self._decoders)
-        try:
-            yield share
-        finally:
-            self.trimmer.note(self.taken)
-            share.give_back()
-            self.trimmer.note(self.taken)
+    def note_held(self) -> None:
+        """Tell the trimmer how much is held now."""
+        self._trimmer.note(self.taken)
+
+    def body(self) -> "BodyShare":
+        """Return the share of one body, which is empty. Use it in a ``with``, which gives it back at the end."""
+        return BodyShare(self, self._small, self._large, self._places, self._decoders)
 
     @contextmanager
     def stream(self) -> "Iterator[BodyShare]":
@@ -126,6 +125,7 @@ class BodyRoom:
 class BodyShare:
     """What one body holds. It begins among the small ones, and moves to the large ones as it grows."""
 
+    _room: BodyRoom
     _small: _Pool
     _large: _Pool
     _places: asyncio.Semaphore
@@ -133,6 +133,14 @@ class BodyShare:
     held: int = 0
     _pool: _Pool | None = None
     _has_place: bool = False
+
+    def __enter__(self) -> "BodyShare":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._room.note_held()
+        self.give_back()
+        self._room.note_held()
 
     @property
     def is_large(self) -> bool:
@@ -167,14 +175,9 @@ class BodyShare:
             self._has_place = False
             self._places.release()
 
-    @asynccontextmanager
-    async def decoding(self) -> AsyncIterator[None]:
-        """Wait for the turn to take the body apart; small ones need not wait."""
-        if self.held <= SMALL_BYTES:
-            yield
-            return
-        async with self._decoders:
-            yield
+    def decoding(self) -> AbstractAsyncContextManager[None]:
+        """Return what to hold while the body is taken apart: large ones wait for their turn, small ones need not."""
+        return self._decoders if self.held > SMALL_BYTES else _AT_ONCE
 
 
 def no_room(reason: str) -> Problem:

@@ -29,4 +29,4 @@ async def test_bodies_that_are_many_are_a_burst(monkeypatch: pytest.MonkeyPatch)
         await one.take(BURST_BYTES // 2)
         await other.take(BURST_BYTES // 2)
     await asyncio.sleep(0.05)
-    assert room.trimmer.times == 1
+    assert room._trimmer.times == 1
