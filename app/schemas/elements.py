@@ -23,8 +23,8 @@ CUTS_TRIED = 8
 
 _WHITESPACE = b" \t\r\n"
 _CUT = re.compile(rb"\}[ \t\r\n]*+(?=,)")
-_OPENING = b"[{"
-_CLOSING = b"]}"
+_OPENING = (b"[", b"{")
+_CLOSING = (b"]", b"}")
 _INSIDE = rb'(?:[^"\\]{1,1000}+|\\.){0,1000}+'
 """The inside of a string, or its next part, of bounded length, because nothing else runs while this is matched."""
 
@@ -110,15 +110,10 @@ def _by_marks(body: bytes) -> list[Piece] | None:
 
 def _element_ends(text: bytes) -> Iterator[re.Match[bytes]]:
     """Yield each comma between elements, and the bracket that closes the array; stop at a string without an end."""
-    depth = at = 0
-    while mark := _MARKS.search(text, at):
+    depth = 0
+    for mark in _marks(text):
         sign = mark[0]
-        at = mark.end()
-        if sign == b'"':
-            at = _string_end(text, at)
-            if not at:
-                return
-        elif sign[:1] in _OPENING:
+        if sign[:1] in _OPENING:
             depth += len(sign)
         elif sign in _CLOSING:
             depth -= 1
@@ -126,6 +121,20 @@ def _element_ends(text: bytes) -> Iterator[re.Match[bytes]]:
             yield mark
         if depth == 0:
             return
+
+
+def _marks(text: bytes) -> Iterator[re.Match[bytes]]:
+    """Yield brackets, runs of opening ones as one, and commas, all outside strings; stop at a string without an end."""
+    at = 0
+    while at < len(text):
+        mark = _MARKS.search(text, at, at + CHUNK_BYTES)
+        if mark is None:
+            at += CHUNK_BYTES  # a string that the end of the chunk cuts is found by its quote
+        elif mark[0] == b'"':
+            at = _string_end(text, mark.end()) or len(text)
+        else:
+            at = mark.end()
+            yield mark
 
 
 def _string_end(text: bytes, start: int) -> int:

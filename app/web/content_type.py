@@ -8,9 +8,8 @@ import re
 
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _TYPE = re.compile(rf"({_NAME}/{_NAME})[ \t]*+")
-_PARAMETER = re.compile(
-    rf';[ \t]*+(?:({_NAME})=(?:({_NAME})|"((?:[\t !#-\[\]-~\x80-\U0010ffff]|\\[\t -~\x80-\U0010ffff])*+)")[ \t]*+)?+'
-)
+_QUOTED = r'"((?:[\t !#-\[\]-~\x80-\U0010ffff]|\\[\t -~\x80-\U0010ffff])*+)"'
+_PARAMETER = re.compile(rf"(?:;[ \t]*+)++(?:({_NAME})=(?:({_NAME})|{_QUOTED})[ \t]*+)?+")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 

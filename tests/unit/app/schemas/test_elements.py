@@ -59,6 +59,14 @@ async def test_long_arrays_are_taken_apart_as_short_ones(some: list[bytes], spac
         assert await elements(b"[" + (b" ,\n" if spaced else b",").join(order) + b"]") == order
 
 
+@pytest.mark.parametrize("before", [0, 1, 2, 3, 5, 9])
+@pytest.mark.parametrize("element", [b'"a, b"', b'{"a":[1,"]"]}', b"nope", b'"\\"]"', b"[[[1]]]"])
+async def test_blanks_and_strings_of_any_length_are_passed_over(element: bytes, before: int) -> None:
+    blanks = b" " * (CHUNK_BYTES - before)
+    texts = [element, b'"' + blanks + b'"', element, b"[" + blanks + element + b"]"]
+    assert await elements(b"[" + (blanks + b",").join(texts) + blanks + b"]") == texts
+
+
 @pytest.mark.parametrize("at", [0, 500, -1])
 @pytest.mark.parametrize("bad", [b'{"a": NaN}', b"nope", b'{"a":"\xff"}'])
 async def test_in_a_long_array_too_a_bad_element_leaves_its_neighbours_whole(bad: bytes, at: int) -> None:

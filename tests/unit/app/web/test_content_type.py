@@ -70,4 +70,4 @@ def test_the_longest_header_takes_no_time(start: str, unit: str) -> None:
     for _ in range(10):
         with suppress(ValueError):
             media_type(text)
-    assert (time.thread_time() - began) / 10 < 0.01
+    assert (time.thread_time() - began) / 10 < 0.05
