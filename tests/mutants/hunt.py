@@ -21,7 +21,7 @@ import attrs
 from tests.clickhouse import ClickHouseServer
 from tests.mutants.fork import OUT_OF_TIME
 from tests.mutants.operators import Mutant
-from tests.mutants.reach import QUICK, SLOW, Reach, known_reach
+from tests.mutants.reach import KNOWN, QUICK, SLOW, Reach, known_reach
 from tests.paths import ROOT
 
 COPIED = ("app", "shards", "templates", "tests", "docs", "pyproject.toml", "README.md")
@@ -30,6 +30,8 @@ SLOW_MAX_S = 20.0
 AIMED_MAX_S = 120.0
 """The same for one that is aimed at a promise."""
 MEMORY = Path("/dev/shm")
+NOTICED = KNOWN / "noticed.json"
+"""The test that noticed each change last time: it is tried first the next time. Not in the repository."""
 
 
 @attrs.frozen
@@ -123,6 +125,7 @@ class Hunt:
             (tree / "tests/node_modules").symlink_to((ROOT / "tests/node_modules").resolve())
         self._environment = {"TEST_CLICKHOUSE_URL": ""}
         self._quick = self._slow = Reach({}, {})
+        self._noticed: dict[str, str] = json.loads(NOTICED.read_text()) if NOTICED.exists() else {}
 
     def prepare(self) -> None:
         """Find out what each test reaches, unless it is known from a run on the same files."""
@@ -150,10 +153,14 @@ class Hunt:
                     while time.monotonic() < deadline:
                         number = todo.get_nowait()
                         fates[number] = self._fate(worker, mutants[number])
+                        self._noticed[_key(mutants[number])] = fates[number].by
                         tell(fates[number])
 
-        with ThreadPoolExecutor(len(self._trees)) as threads:
-            list(threads.map(work, self._trees))  # raises what a worker has raised
+        try:
+            with ThreadPoolExecutor(len(self._trees)) as threads:
+                list(threads.map(work, self._trees))  # raises what a worker has raised
+        finally:
+            NOTICED.write_text(json.dumps(self._noticed))
         return [fates[number] for number in sorted(fates)]
 
     def _check_unchanged(self, worker: Worker) -> None:
@@ -165,8 +172,10 @@ class Hunt:
     def _fate(self, worker: Worker, mutant: Mutant) -> Fate:
         quick, slow = self._quick.tests_of(mutant), _on_one_store(self._slow.tests_of(mutant))
         near = [test for test in quick if is_near(test, mutant.module)]
+        last = self._noticed.get(_key(mutant), "")
         with worker.changed(mutant):
-            by = _run(worker, self._quick, near) if near else ""
+            by = _run(worker, self._quick if last in quick else self._slow, [last]) if last in {*quick, *slow} else ""
+            by = by or (_run(worker, self._quick, near) if near else "")
             by = by or (_run(worker, self._quick, quick) if len(quick) > len(near) else "")
             if not by and slow:
                 self._revive()
@@ -190,6 +199,10 @@ class Hunt:
 def is_near(test: str, module: str) -> bool:
     """Say whether a test is in the folder of the module's own tests, which notice most changes and are quickly read."""
     return test.startswith(f"tests/unit/{module.rpartition('/')[0]}/")
+
+
+def _key(mutant: Mutant) -> str:
+    return f"{mutant.module} {mutant.operator} {mutant.start} {mutant.change}"
 
 
 def _write_source(path: Path, source: bytes) -> None:
