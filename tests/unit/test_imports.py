@@ -24,6 +24,7 @@ APP_LAYERS = (
     {"app/schemas"},
     {"app/config"},
     {"app/setting_kinds", "app/times"},
+    {"app/access"},
     {"app"},
     {"shards"},
 )

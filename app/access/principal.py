@@ -1,0 +1,57 @@
+"""Who asks: what a request has proved, and what that allows."""
+
+from enum import StrEnum
+
+import attrs
+from aiohttp import web
+
+
+class Scope(StrEnum):
+    """What a key is for.
+
+    Attributes:
+        REACT: to send fans' events, and no others.
+        INGEST: to send events, and to read the receipts of what this key sent.
+        READ: to read events with what fans wrote, receipts, metrics and the status.
+        EDGE: what edges ask of cores.
+        ADMIN: dead letters, audit, shards, and whatever else is the operator's; includes `READ`.
+    """
+
+    REACT = "react"
+    INGEST = "ingest"
+    READ = "read"
+    EDGE = "edge"
+    ADMIN = "admin"
+
+
+@attrs.frozen
+class Principal:
+    """Somebody who asks.
+
+    Attributes:
+        name: of the key; "admin-token", "anybody" and "origin" are no names of keys.
+        scopes: what it may do.
+        prefixes: beginnings of the match ids that it is limited to; empty: of all.
+    """
+
+    name: str
+    scopes: frozenset[Scope]
+    prefixes: tuple[str, ...] = ()
+
+    def may(self, *scopes: Scope) -> bool:
+        """Say whether it has one of some scopes."""
+        return not self.scopes.isdisjoint(scopes)
+
+    def reaches(self, match_id: str) -> bool:
+        """Say whether a match is among those that it is limited to."""
+        return not self.prefixes or match_id.startswith(self.prefixes)
+
+
+ANYBODY = Principal("anybody", frozenset((Scope.REACT, Scope.INGEST, Scope.READ)))
+"""Who asks where no key is configured."""
+
+NOBODY = Principal("anybody", frozenset())
+"""Who has proved nothing where keys are configured."""
+
+PRINCIPAL: web.RequestKey[Principal] = web.RequestKey("principal", Principal)
+"""Who asks; set before the handler of every request runs."""
