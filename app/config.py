@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import attrs
 
+from app.access.keys import ApiKey, KeyLineError
 from app.setting_kinds import (
     Address,
     Bytes,
@@ -31,13 +32,12 @@ from app.setting_kinds import (
     Seconds,
     hide_password,
 )
+from app.setting_kinds.access import ApiKeys, Boolean, File
 from shards import DAYS_MAX, SHARDS_MAX, ShardSettings, WalSync
 
 PREFIX = "FANFINITY_"
 
 NOT_BUILT = (
-    "API_KEYS",
-    "PUBLIC_READ",
     "RATE_LIMIT",
     "TRUSTED_PROXIES",
     "CLICKHOUSE_CLUSTER",
@@ -76,6 +76,8 @@ class Setting:
         """Return the value of ``text``; raise ConfigError where it is not allowed."""
         try:
             return self.kind.parse(text.strip())
+        except KeyLineError as error:
+            raise self.refusal(text, allowed=f"{self.kind.allowed}; {error}") from None
         except ValueError:
             raise self.refusal(text) from None
 
@@ -175,6 +177,26 @@ class Config:
         default=frozenset(),
         metadata=_row(EventTypeNames(), "Event types taken beside the built-in ones, comma separated."),
     )
+    api_keys: tuple[ApiKey, ...] = attrs.field(
+        default=(),
+        repr=False,
+        metadata=_row(
+            ApiKeys(),
+            "Keys of those who may send and read, as fanfinity keys new prints them, comma separated; "
+            "empty: whoever reaches the service may send and read.",
+        ),
+    )
+    api_keys_file: Path | None = attrs.field(
+        default=None,
+        metadata=_row(
+            File(),
+            "File of keys, a line each, in place of the setting above; looked at every 10 s and at SIGHUP.",
+        ),
+    )
+    public_read: bool = attrs.field(
+        default=True,
+        metadata=_row(Boolean(), "Whether pages, streams, metrics and lists of matches need no key."),
+    )
     monitor: Address | None = attrs.field(
         default=Address("127.0.0.1", 20_101),
         metadata=_row(
@@ -214,6 +236,9 @@ class Config:
             elif name != API_KEY and (text or name.removeprefix(PREFIX) not in NOT_BUILT):
                 raise ConfigError(_unknown(name, known))
         config = cls(**values)
+        if config.api_keys and config.api_keys_file:
+            both = f"{PREFIX}API_KEYS", f"{PREFIX}API_KEYS_FILE"
+            raise ConfigError(f"{' and '.join(both)} are both set: put all keys into the one, and unset the other")
         _check_engine(config, known[f"{PREFIX}DATA_DIR"])
         return config
 

@@ -6,6 +6,8 @@ import attrs
 import structlog
 from aiohttp import web
 
+from app.access.keyring import Keyring
+from app.access.seals import Seals
 from app.bodies.room import BodyRoom
 from app.config import Config
 from app.engagement.rendered import RenderedMetrics
@@ -54,6 +56,8 @@ class Context:
 
     config: Config
     admin: AdminAccess
+    keyring: Keyring
+    seals: Seals
     telemetry: Telemetry
     store: Store
     shards: ShardSet
@@ -67,7 +71,7 @@ class Context:
 
     @classmethod
     def create(cls, config: Config) -> "Context":
-        """Wire everything; nothing is opened, connected or started yet."""
+        """Wire everything; nothing is opened, connected or started yet. Raises KeysFileError."""
         telemetry = Telemetry()
         store = _store(config)
         shards = ShardSet(config.shard_settings(), store, observer=telemetry)
@@ -81,6 +85,8 @@ class Context:
         return cls(
             config=config,
             admin=AdminAccess(config.data_dir),
+            keyring=Keyring(config.api_keys, config.api_keys_file),
+            seals=Seals(),
             telemetry=telemetry,
             store=store,
             shards=shards,
@@ -104,6 +110,8 @@ class Context:
         Raises DataDirectoryLocked, or OSError where the data directory cannot be used.
         """
         await self.shards.start()
+        self.seals.open(self.config.data_dir)
+        self.keyring.start(self.shards.watch)
 
     async def end_streams(self) -> None:
         """Say that the service is not ready any more, and end every stream of a viewer."""
@@ -114,6 +122,7 @@ class Context:
         """Close the admin access, drain the shards within the shutdown's time, then close them, then the store."""
         self.shutdown.begin()
         self.admin.close()  # while the directory is locked, because later the file may be another process's
+        await self.keyring.close()
         began = time.monotonic()
         drained = await self.shards.drain(timeout_s=self.shutdown.left_s() * DRAIN_SHARE)
         left = self.shards.snapshot()

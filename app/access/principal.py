@@ -32,11 +32,13 @@ class Principal:
         name: of the key; "admin-token", "anybody" and "origin" are no names of keys.
         scopes: what it may do.
         prefixes: beginnings of the match ids that it is limited to; empty: of all.
+        is_key: whether it is the holder of a key.
     """
 
     name: str
     scopes: frozenset[Scope]
     prefixes: tuple[str, ...] = ()
+    is_key: bool = False
 
     def may(self, *scopes: Scope) -> bool:
         """Say whether it has one of some scopes."""
@@ -50,8 +52,8 @@ class Principal:
 ANYBODY = Principal("anybody", frozenset((Scope.REACT, Scope.INGEST, Scope.READ)))
 """Who asks where no key is configured."""
 
-NOBODY = Principal("anybody", frozenset())
-"""Who has proved nothing where keys are configured."""
+OPERATOR = Principal("admin-token", frozenset(Scope))
+"""Who has shown the token of the data directory."""
 
 PRINCIPAL: web.RequestKey[Principal] = web.RequestKey("principal", Principal)
 """Who asks; set before the handler of every request runs."""

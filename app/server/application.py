@@ -21,6 +21,7 @@ from app.handlers import (
     status,
     stream,
 )
+from app.server import authorization
 from app.server.middlewares import around, send_identity
 from app.server.monitor import monitor_context
 from app.web import cors
@@ -57,6 +58,7 @@ def create_app(config: Config) -> web.Application:
     app.cleanup_ctx.extend((_context, monitor_context))
     dashboard.setup(app)
     cors.setup(app)
+    authorization.setup(app)
     return app
 
 
