@@ -10,13 +10,13 @@ A setting is added in these places, and tests/unit/app/test_config.py fails unti
 """
 
 import difflib
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import attrs
 
+from app.access.addresses import Network
 from app.setting_kinds import (
     Address,
     Bytes,
@@ -31,15 +31,16 @@ from app.setting_kinds import (
     Seconds,
     hide_password,
 )
+from app.setting_kinds.network import Networks, Origins
 from shards import DAYS_MAX, SHARDS_MAX, ShardSettings, WalSync
 
 PREFIX = "FANFINITY_"
 
+RATE_MAX = 10_000_000
+
 NOT_BUILT = (
     "API_KEYS",
     "PUBLIC_READ",
-    "RATE_LIMIT",
-    "TRUSTED_PROXIES",
     "CLICKHOUSE_CLUSTER",
 )
 """Settings to come that are refused, because this version does not act on them and nobody may rely on them."""
@@ -49,9 +50,6 @@ API_KEY_HELP = (
     "Bearer token that commands of operators send to a --url other than that of the service on this data directory."
     " To that service they send the token in its file admin-token. The service does not read this variable."
 )
-
-
-_SECRET = re.compile(r"@|://|\bff_")
 
 
 class ConfigError(Exception):
@@ -80,12 +78,8 @@ class Setting:
             raise self.refusal(text) from None
 
     def refusal(self, text: str, *, allowed: str = "") -> ConfigError:
-        """Return the error of a value that is not allowed.
-
-        A value is not shown where one of its kind may hold a secret, nor where it looks like one that was meant for
-        such a setting: a URL with a user, or a key.
-        """
-        shown = "***" if self.kind.may_hold_secret or _SECRET.search(text) else repr(text)
+        """Return the error of a value that is not allowed, which shows it only where it cannot hold a secret."""
+        shown = "***" if self.kind.hides(text) else repr(text)
         return ConfigError(f"{self.variable}={shown} is not allowed: it must be {allowed or self.kind.allowed}")
 
 
@@ -174,6 +168,37 @@ class Config:
     event_types: frozenset[str] = attrs.field(
         default=frozenset(),
         metadata=_row(EventTypeNames(), "Event types taken beside the built-in ones, comma separated."),
+    )
+    rate_limit: int = attrs.field(
+        default=0,
+        metadata=_row(
+            Integer(0, RATE_MAX, unit="events/s"),
+            "Events a second that each key may send, in bursts of 2 s; beyond, requests are refused with 429. 0: any.",
+        ),
+    )
+    address_rate_limit: int = attrs.field(
+        default=0,
+        metadata=_row(
+            Integer(0, RATE_MAX, unit="events/s"),
+            "The same for each address that sends without a key, in IPv6 for each /64. Behind a proxy it needs the "
+            "setting of trusted proxies: what others forward is refused with 403. 0: any.",
+        ),
+    )
+    cors_origins: frozenset[str] = attrs.field(
+        default=frozenset(),
+        metadata=_row(
+            Origins(),
+            "Origins whose pages may send fans' events from browsers, as https://fans.example, comma separated; "
+            "empty: none.",
+        ),
+    )
+    trusted_proxies: tuple[Network, ...] = attrs.field(
+        default=(),
+        metadata=_row(
+            Networks(),
+            "Addresses and networks of the proxies in front, comma separated: X-Forwarded-For and Forwarded are "
+            "believed from these alone; empty: from nobody.",
+        ),
     )
     monitor: Address | None = attrs.field(
         default=Address("127.0.0.1", 20_101),

@@ -6,6 +6,8 @@ import attrs
 import structlog
 from aiohttp import web
 
+from app.access.addresses import TrustedProxies
+from app.access.limits import Limits
 from app.bodies.room import BodyRoom
 from app.config import Config
 from app.engagement.rendered import RenderedMetrics
@@ -54,6 +56,8 @@ class Context:
 
     config: Config
     admin: AdminAccess
+    proxies: TrustedProxies
+    limits: Limits
     telemetry: Telemetry
     store: Store
     shards: ShardSet
@@ -81,6 +85,8 @@ class Context:
         return cls(
             config=config,
             admin=AdminAccess(config.data_dir),
+            proxies=TrustedProxies(config.trusted_proxies),
+            limits=Limits.of_rates(config.rate_limit, config.address_rate_limit),
             telemetry=telemetry,
             store=store,
             shards=shards,

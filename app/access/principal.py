@@ -32,11 +32,13 @@ class Principal:
         name: of the key; "admin-token", "anybody" and "origin" are no names of keys.
         scopes: what it may do.
         prefixes: beginnings of the match ids that it is limited to; empty: of all.
+        is_key: whether it is the holder of a key.
     """
 
     name: str
     scopes: frozenset[Scope]
     prefixes: tuple[str, ...] = ()
+    is_key: bool = False
 
     def may(self, *scopes: Scope) -> bool:
         """Say whether it has one of some scopes."""
