@@ -17,6 +17,7 @@ from typing import Any, Literal
 import attrs
 
 from app.access.addresses import Network
+from app.access.keys import ApiKey, KeyLineError
 from app.setting_kinds import (
     Address,
     Bytes,
@@ -29,8 +30,10 @@ from app.setting_kinds import (
     Kind,
     LoopbackAddress,
     Seconds,
+    fits_engine,
     hide_password,
 )
+from app.setting_kinds.access import ApiKeys, Boolean, File
 from app.setting_kinds.network import Networks, Origins
 from shards import DAYS_MAX, SHARDS_MAX, ShardSettings, WalSync
 
@@ -38,11 +41,7 @@ PREFIX = "FANFINITY_"
 
 RATE_MAX = 10_000_000
 
-NOT_BUILT = (
-    "API_KEYS",
-    "PUBLIC_READ",
-    "CLICKHOUSE_CLUSTER",
-)
+NOT_BUILT = ("CLICKHOUSE_CLUSTER",)
 """Settings to come that are refused, because this version does not act on them and nobody may rely on them."""
 
 API_KEY = f"{PREFIX}API_KEY"
@@ -74,6 +73,8 @@ class Setting:
         """Return the value of ``text``; raise ConfigError where it is not allowed."""
         try:
             return self.kind.parse(text.strip())
+        except KeyLineError as error:
+            raise self.refusal(text, allowed=f"{self.kind.allowed}; {error}") from None
         except ValueError:
             raise self.refusal(text) from None
 
@@ -169,6 +170,26 @@ class Config:
         default=frozenset(),
         metadata=_row(EventTypeNames(), "Event types taken beside the built-in ones, comma separated."),
     )
+    api_keys: tuple[ApiKey, ...] = attrs.field(
+        default=(),
+        repr=False,
+        metadata=_row(
+            ApiKeys(),
+            "Keys of those who may send and read, as fanfinity keys new prints them, comma separated; "
+            "empty: whoever reaches the service may send and read.",
+        ),
+    )
+    api_keys_file: Path | None = attrs.field(
+        default=None,
+        metadata=_row(
+            File(),
+            "File of keys, a line each, in place of the setting above; looked at every 10 s and at SIGHUP.",
+        ),
+    )
+    public_read: bool = attrs.field(
+        default=True,
+        metadata=_row(Boolean(), "Whether pages, streams, metrics and lists of matches need no key."),
+    )
     rate_limit: int = attrs.field(
         default=0,
         metadata=_row(
@@ -239,6 +260,9 @@ class Config:
             elif name != API_KEY and (text or name.removeprefix(PREFIX) not in NOT_BUILT):
                 raise ConfigError(_unknown(name, known))
         config = cls(**values)
+        if config.api_keys and config.api_keys_file:
+            both = f"{PREFIX}API_KEYS", f"{PREFIX}API_KEYS_FILE"
+            raise ConfigError(f"{' and '.join(both)} are both set: put all keys into the one, and unset the other")
         _check_engine(config, known[f"{PREFIX}DATA_DIR"])
         return config
 
@@ -261,18 +285,9 @@ def settings() -> Iterator[Setting]:
 
 def _check_engine(config: Config, setting: Setting) -> None:
     """Raise ConfigError where the embedded engine is to be used in a directory that it cannot take."""
-    if not config.clickhouse_url and not _fits_engine(config.data_dir):
+    if not config.clickhouse_url and not fits_engine(config.data_dir):
         allowed = "a path in UTF-8 and without a question mark, because the embedded engine takes no other"
         raise setting.refusal(str(config.data_dir.absolute()), allowed=allowed)
-
-
-def _fits_engine(data_dir: Path) -> bool:
-    """Say whether the embedded engine, which takes a path for a URL, can have its files there."""
-    try:
-        path = str(data_dir.absolute())
-    except OSError:  # the working directory is gone, which the start will tell
-        return True
-    return "?" not in path and path.encode(errors="replace") == path.encode(errors="surrogateescape")
 
 
 def _unknown(name: str, known: Mapping[str, Setting]) -> str:

@@ -7,7 +7,9 @@ import structlog
 from aiohttp import web
 
 from app.access.addresses import TrustedProxies
+from app.access.keyring import Keyring
 from app.access.limits import Limits
+from app.access.seals import Seals
 from app.bodies.room import BodyRoom
 from app.config import Config
 from app.engagement.rendered import RenderedMetrics
@@ -56,6 +58,8 @@ class Context:
 
     config: Config
     admin: AdminAccess
+    keyring: Keyring
+    seals: Seals
     proxies: TrustedProxies
     limits: Limits
     telemetry: Telemetry
@@ -71,7 +75,7 @@ class Context:
 
     @classmethod
     def create(cls, config: Config) -> "Context":
-        """Wire everything; nothing is opened, connected or started yet."""
+        """Wire everything; nothing is opened, connected or started yet. Raises KeysFileError."""
         telemetry = Telemetry()
         store = _store(config)
         shards = ShardSet(config.shard_settings(), store, observer=telemetry)
@@ -85,6 +89,8 @@ class Context:
         return cls(
             config=config,
             admin=AdminAccess(config.data_dir),
+            keyring=Keyring(config.api_keys, config.api_keys_file),
+            seals=Seals(),
             proxies=TrustedProxies(config.trusted_proxies),
             limits=Limits.of_rates(config.rate_limit, config.address_rate_limit),
             telemetry=telemetry,
@@ -110,6 +116,8 @@ class Context:
         Raises DataDirectoryLocked, or OSError where the data directory cannot be used.
         """
         await self.shards.start()
+        self.seals.open(self.config.data_dir)
+        self.keyring.start(self.shards.watch)
 
     async def end_streams(self) -> None:
         """Say that the service is not ready any more, and end every stream of a viewer."""
@@ -120,6 +128,7 @@ class Context:
         """Close the admin access, drain the shards within the shutdown's time, then close them, then the store."""
         self.shutdown.begin()
         self.admin.close()  # while the directory is locked, because later the file may be another process's
+        await self.keyring.close()
         began = time.monotonic()
         drained = await self.shards.drain(timeout_s=self.shutdown.left_s() * DRAIN_SHARE)
         left = self.shards.snapshot()

@@ -2,8 +2,17 @@
 
 from typing import Final, Literal, get_args
 
-Task = Literal["flusher", "match-poller", "order-start", "store-gate", "throughput", "wal-committer", "wal-recovery"]
-"""Tasks that are started anew when they end: two of them are the application's, the others of this package."""
+Task = Literal[
+    "flusher",
+    "keys",
+    "match-poller",
+    "order-start",
+    "store-gate",
+    "throughput",
+    "wal-committer",
+    "wal-recovery",
+]
+"""Tasks that are started anew when they end: three of them are the application's, the others of this package."""
 
 TASKS: Final[tuple[Task, ...]] = get_args(Task)
 

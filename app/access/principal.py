@@ -52,8 +52,8 @@ class Principal:
 ANYBODY = Principal("anybody", frozenset((Scope.REACT, Scope.INGEST, Scope.READ)))
 """Who asks where no key is configured."""
 
-NOBODY = Principal("anybody", frozenset())
-"""Who has proved nothing where keys are configured."""
+OPERATOR = Principal("admin-token", frozenset(Scope))
+"""Who has shown the token of the data directory."""
 
 PRINCIPAL: web.RequestKey[Principal] = web.RequestKey("principal", Principal)
 """Who asks; set before the handler of every request runs."""

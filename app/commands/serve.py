@@ -18,6 +18,7 @@ import click
 import structlog
 import uvloop
 
+from app.access.keyring import Keyring, KeysFileError
 from app.config import PREFIX, Config, ConfigError
 from app.context import CONTEXT
 from app.observability import logs
@@ -116,6 +117,8 @@ async def _serve(config: Config) -> None:
         app = create_app(config)
     except OSError as error:
         raise _cannot_use(config, error) from error
+    except KeysFileError as error:
+        raise StartError(f"{error}; see FANFINITY_API_KEYS_FILE") from error
     runner = ServiceRunner(
         app,
         handle_signals=False,
@@ -124,7 +127,7 @@ async def _serve(config: Config) -> None:
     )
     stop = asyncio.Event()
     try:
-        _watch_signals(stop)
+        _watch_signals(stop, app[CONTEXT].keyring)
         await _start(runner, config)
         _spare_the_collector()
         _announce(config, runner)
@@ -157,7 +160,7 @@ def _cannot_use(config: Config, error: OSError) -> StartError:
     return StartError(f"cannot use {where}: {reason}; see FANFINITY_DATA_DIR")
 
 
-def _watch_signals(stop: asyncio.Event) -> None:
+def _watch_signals(stop: asyncio.Event, keyring: Keyring) -> None:
     loop = asyncio.get_running_loop()
     first_s = 0.0
     on_terminal = sys.stderr.isatty()  # one that was closed does not pass for a terminal any more
@@ -177,7 +180,8 @@ def _watch_signals(stop: asyncio.Event) -> None:
 
     def hung_up() -> None:
         if not on_terminal:
-            _log.info("nothing to read again", signal="SIGHUP", reason="no setting is read from a file")
+            if not keyring.look():
+                _log.info("nothing to read again", signal="SIGHUP", reason="no setting is read from a file")
         elif not stop.is_set():
             received(signal.SIGHUP)
 
@@ -190,8 +194,9 @@ def _watch_signals(stop: asyncio.Event) -> None:
 def _announce(config: Config, runner: ServiceRunner) -> None:
     host, port = runner.listens_at
     where = hide_password(config.clickhouse_url) or "embedded in this process"
-    reason = "whoever reaches this address may send and read: there are no API keys yet"
-    _log.warning("service open to everyone", reason=reason)
+    if not runner.app[CONTEXT].keyring.required:
+        reason = "whoever reaches this address may send and read: there are no API keys, see fanfinity keys new"
+        _log.warning("service open to everyone", reason=reason)
     _log.info(
         "service ready",
         dashboard=f"http://{Address(reachable(host), port)}/",

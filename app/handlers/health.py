@@ -11,6 +11,8 @@ from shards import Snapshot, StoreState
 
 HEALTHY = "healthy"
 
+KEYS_UNREAD = "the file of keys cannot be read, those of before stay in force; the log says why"
+
 TASKS_NAMED = 8
 """Most tasks that the check names, because there may be a poller for each match."""
 
@@ -56,6 +58,7 @@ def readiness(context: Context) -> tuple[str, dict[str, str]]:
         "flush": _flush(snapshot),
         "tasks": _tasks(snapshot),
         "accounting": _accounting(snapshot),
+        "keys": KEYS_UNREAD if context.keyring.trouble else HEALTHY,
     }
     if stopping or checks["recovery"] != HEALTHY or checks["wal"] != HEALTHY:
         return "not ready", checks

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 from aiohttp import web
 
+from app.access.principal import PRINCIPAL
 from app.bodies.lines import LineStream, LineTooLong
 from app.bodies.reading import BodyReader, read_body
 from app.bodies.room import BodyShare
@@ -33,7 +34,7 @@ from app.web.cors import is_page_allowed
 from app.web.head.checks import IDEMPOTENCY_KEY
 from app.web.keys import MATCH_ID
 from app.web.problems import Problem
-from app.web.refusals import refuse, refused
+from app.web.refusals import not_for_this, refuse, refused
 from shards import Event, Receipt, Unavailable
 
 ERRORS_MAX = 1_000
@@ -85,7 +86,7 @@ async def post_bulk(request: web.Request) -> web.Response:
             raise _stopped(refused(error), done, origin) from error
     if done.receipt is None:
         raise _none_valid(done.batch, empty="The body has no lines; send at least one event.", members=done.view())
-    return await acknowledge(context, done.receipt, acknowledgement, done.view())
+    return await acknowledge(request, done.receipt, acknowledgement, done.view())
 
 
 async def _ingest(request: web.Request, *, match_in_path: bool) -> web.Response:
@@ -104,7 +105,7 @@ async def _ingest(request: web.Request, *, match_in_path: bool) -> web.Response:
                 receipt, view = await _take_one(request, context, body, origin)
             else:
                 receipt, view = await _take_many(request, context, body, format_, origin)
-    return await acknowledge(context, receipt, acknowledgement, view)
+    return await acknowledge(request, receipt, acknowledgement, view)
 
 
 async def _take_many(
@@ -158,7 +159,10 @@ async def _take_one(
         event = context.events_schema.parse(body, origin=origin)
     except InvalidEventError as error:
         context.telemetry.rejected("invalid", 1)
-        raise _invalid("The event breaks the rules below.", [fault.view() for fault in error.faults]) from None
+        faults = [fault.view() for fault in error.faults]
+        if all(fault.forbids for fault in error.faults):
+            raise not_for_this(faults) from None
+        raise _invalid("The event breaks the rules below.", faults) from None
     request[MATCH_ID] = event.match_id
     receipt = await _append(context, [event])
     return receipt, {
@@ -269,7 +273,7 @@ def _asked(request: web.Request, *, match_in_path: bool) -> tuple[Origin, Acknow
         faults.append(Fault(IDEMPOTENCY_KEY, f"must have 1 to {KEY_MAX_CHARS} characters; leave it out otherwise"))
     acknowledgement = requested_acknowledgement(request, faults)
     refuse(faults)
-    return Origin(match_id=match_id, idempotency_key=key), acknowledgement
+    return Origin(match_id=match_id, idempotency_key=key, sender=request[PRINCIPAL]), acknowledgement
 
 
 def _none_valid(batch: CheckedEvents, *, empty: str, members: dict[str, Any] | None = None) -> Problem:
@@ -279,6 +283,8 @@ def _none_valid(batch: CheckedEvents, *, empty: str, members: dict[str, Any] | N
     errors = view.pop("errors")
     if members is None:
         del view["rejected"]
+    if all(fault.forbids for rejection in batch.rejections for fault in rejection.faults):
+        return not_for_this(errors, view)
     return _invalid("No event of the body is valid.", errors, view)
 
 

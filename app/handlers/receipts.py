@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from app.access.principal import PRINCIPAL, Scope
 from app.context import CONTEXT
 from app.web.answers import json_answer
 from app.web.problems import Problem
@@ -16,8 +17,13 @@ async def receipt_outcome(request: web.Request) -> web.Response:
     shards = request.app[CONTEXT].shards
     shards.require_recovered()
     text = request.match_info["receipt"]
+    principal = request[PRINCIPAL]
+    plain, is_own = request.app[CONTEXT].seals.opened(text, principal)
+    if not is_own and (principal.prefixes or not principal.may(Scope.READ)):
+        detail = "This key reads the receipts of what it sent itself; ask with that key, or with one of scope read."
+        raise Problem(403, "Forbidden", detail)
     try:
-        receipt = Receipt.parse(text)
+        receipt = Receipt.parse(plain)
         outcome = shards.outcome(receipt)
     except ValueError:
         outcome = None

@@ -10,6 +10,7 @@ import uuid_utils
 from cattrs import ClassValidationError, Converter
 from cattrs.gen import make_dict_structure_fn, override
 
+from app.access.principal import ANYBODY, Principal
 from app.schemas.event_types import EventTypes
 from app.schemas.faults import Fault, FieldError, InvalidEventError
 from app.schemas.fields import (
@@ -30,6 +31,7 @@ from app.schemas.fields import (
     timestamp_parser,
 )
 from app.schemas.metadata import EMPTY, Metadata, check_readable, check_retraction, parse_metadata, with_unmapped
+from app.schemas.senders import forbidden
 from shards import RETRACTION, Event, ReceiptClock
 
 ID_NAMESPACE = uuid_utils.UUID("7f1f7f0e-5a6b-5c0e-9d57-0c4b8f3e9a11")
@@ -63,8 +65,8 @@ _NAMES = {
     "metadata": "metadata",
 }
 _KNOWN = frozenset(_NAMES.values())
-EVENT_MAX_BYTES = 256 << 10
-"""The longest text of one event: what may be kept of it is an eighth of that, the rest can only be whitespace and
+EVENT_MAX_BYTES = 64 << 10
+"""The longest text of one event: what may be kept of it is a quarter of that, the rest can only be whitespace and
 escapes. Longer ones are refused unread, because a hundred thousand members take a tenth of a second to be read."""
 
 SHORTEST_BYTES = len('{"eventType":"x"}')
@@ -82,10 +84,12 @@ class Origin:
     Attributes:
         match_id: the match that the path names, if it names one (already checked).
         idempotency_key: the request's ``Idempotency-Key``, empty where absent.
+        sender: who sends it.
     """
 
     match_id: str | None = None
     idempotency_key: str = ""
+    sender: Principal = ANYBODY
 
     def event_id(self, index: int) -> str:
         """Return the id of an event that was sent without one; ``index`` is its place in the request."""
@@ -115,6 +119,12 @@ class EventSchema:
         incoming, metadata, faults = self._check(fields, origin, explain=explain)
         if incoming is None or faults:
             raise InvalidEventError(faults, event_id=_given_id(fields)) if explain else InvalidEventError
+        if origin.sender is not ANYBODY:
+            faults = forbidden(
+                origin.sender, match_id=incoming.match_id, event_type=incoming.event_type, metadata=metadata
+            )
+            if faults:
+                raise InvalidEventError(faults, event_id=incoming.event_id or None)
         received_ns = self._clock.now_ns()
         return Event(
             incoming.match_id,

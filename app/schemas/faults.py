@@ -7,10 +7,14 @@ import attrs
 
 @attrs.frozen
 class Fault:
-    """One thing to mend. ``field`` is a path as ``$.metadata.eventId``; ``$`` is the event itself."""
+    """One thing to mend. ``field`` is a path as ``$.metadata.eventId``; ``$`` is the event itself.
+
+    ``forbids``: the event is valid, but not for this sender.
+    """
 
     field: str
     message: str
+    forbids: bool = False
 
     def view(self) -> dict[str, str]:
         """Return the fault as it is sent."""

@@ -22,6 +22,7 @@ from app.handlers import (
     stream,
 )
 from app.handlers.sending.limiting import send_standing
+from app.server import authorization
 from app.server.middlewares import around, send_identity
 from app.server.monitor import monitor_context
 from app.web import cors
@@ -58,6 +59,7 @@ def create_app(config: Config) -> web.Application:
     app.cleanup_ctx.extend((_context, monitor_context))
     dashboard.setup(app)
     cors.setup(app, config.cors_origins)
+    authorization.setup(app)
     return app
 
 

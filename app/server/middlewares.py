@@ -12,6 +12,7 @@ from aiohttp import hdrs, web
 from app.context import CONTEXT
 from app.observability.logs import note_request
 from app.openapi.queries import check_query
+from app.server.authorization import authorize
 from app.web.compression import compress
 from app.web.conditional import validated
 from app.web.head.checks import REQUEST_ID_HEADER, check_headers
@@ -46,6 +47,7 @@ async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
     _identify(request)
     try:
         check_headers(request)
+        authorize(request)
         check_query(request)
         response = await handler(request)
     except Exception as error:

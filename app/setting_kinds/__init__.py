@@ -42,6 +42,15 @@ def hide_password(url: str) -> str:
     return _PASSWORD.sub(rf"\1:{_HIDDEN}@", url)
 
 
+def fits_engine(data_dir: Path) -> bool:
+    """Say whether the embedded engine, which takes a path for a URL, can have its files there."""
+    try:
+        path = str(data_dir.absolute())
+    except OSError:  # the working directory is gone, which the start will tell
+        return True
+    return "?" not in path and path.encode(errors="replace") == path.encode(errors="surrogateescape")
+
+
 class Kind(ABC, Generic[T]):
     """A kind of value."""
 

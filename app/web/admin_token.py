@@ -5,11 +5,8 @@ Each start of the service makes another token. Whoever runs the service, or is r
 ``Host`` or a header of a proxy proves nothing, because anybody behind a proxy and any user of the machine has them.
 """
 
-import contextlib
 import hmac
-import os
 import secrets
-from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, Self
@@ -17,13 +14,13 @@ from typing import Final, Self
 import attrs
 import structlog
 
+from app.access.private_file import write_private
 from app.setting_kinds import Address
 
 FILE_NAME: Final = "admin-token"
 
 _TOKEN_BYTES: Final = 24
 _FILE_BYTES_MAX: Final = 4096
-_SCHEME: Final = b"bearer"
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -62,19 +59,7 @@ class AdminToken:
 
         Raises OSError, and then leaves nothing of the token behind.
         """
-        path = data_dir / FILE_NAME
-        new = path.with_name(f"{FILE_NAME}.new")
-        new.unlink(missing_ok=True)  # left by a process that was killed at this very point
-        try:
-            fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            with os.fdopen(fd, "wb") as file:
-                os.fchmod(fd, 0o600)  # the umask may take away even the owner's right
-                file.write(f"{self.secret}\n{self.url}\n".encode())
-            new.replace(path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                new.unlink(missing_ok=True)
-            raise
+        write_private(data_dir / FILE_NAME, f"{self.secret}\n{self.url}\n".encode())
 
     def remove(self, data_dir: Path) -> None:
         """Remove the file, unless it holds another token by now. Raises OSError."""
@@ -109,7 +94,7 @@ class AdminAccess:
                 "admin token not written",
                 path=str((self._data_dir / FILE_NAME).resolve()),
                 error=error.strerror or str(error),
-                effect="dead letters and audit are closed to everyone until a start that can write it",
+                effect="operators need a key of scope admin until a start that can write it",
             )
             return
         self._token = token
@@ -129,13 +114,12 @@ class AdminAccess:
                 effect="its token opens nothing any more",
             )
 
-    def admits(self, authorization: Sequence[str]) -> bool:
-        """Say whether the values of a request's ``Authorization`` headers are exactly one, with the token."""
-        if self._token is None or len(authorization) != 1:
+    def is_token(self, text: str) -> bool:
+        """Say whether a text is the token."""
+        if self._token is None:
             return False
-        scheme, _, given = authorization[0].encode("utf-8", "surrogateescape").partition(b" ")
         # The time this takes tells nothing of the token, because it does not end at the first byte that differs.
-        return hmac.compare_digest(given.strip(b" "), self._token.secret.encode()) and scheme.lower() == _SCHEME
+        return hmac.compare_digest(text.encode("utf-8", "surrogateescape"), self._token.secret.encode())
 
 
 def reachable(host: str) -> str:

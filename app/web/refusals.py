@@ -1,6 +1,7 @@
 """Requests that are refused: the problems that several handlers tell alike."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from aiohttp import hdrs
 
@@ -15,6 +16,12 @@ def refuse(faults: Sequence[Fault]) -> None:
         detail = "A parameter of the request cannot be used; errors names it and what is allowed."
         errors = [fault.view() for fault in faults]
         raise Problem(400, "Invalid parameters", detail, errors, kind="validation")
+
+
+def not_for_this(errors: Sequence[Mapping[str, Any]], members: Mapping[str, Any] | None = None) -> Problem:
+    """Return the problem of events that are valid, but not for who sent them."""
+    detail = "These events are valid, but not for this key to send: errors says why."
+    return Problem(403, "Forbidden", detail, errors, members=members)
 
 
 def unknown_match() -> Problem:

@@ -11,9 +11,11 @@ from typing import Any
 import attrs
 from aiohttp import ClientSession, TCPConnector, web
 
+from app.access.needs import Need
 from app.config import Config
 from app.context import CONTEXT, Context
 from app.server.application import create_app
+from app.server.authorization import NEEDED
 from app.server.protocol import ServiceRunner
 from app.web.admin_token import AdminToken
 
@@ -147,7 +149,7 @@ async def running(
     POST breaks that off, and nobody can send a POST again unasked.
     """
     app = create_app(config)
-    app.add_routes(routes)
+    app[NEEDED].update(dict.fromkeys(app.add_routes(routes), Need.NOTHING))
     runner = ServiceRunner(app, access_log=None, shutdown_timeout=1, **options)
     await runner.setup()
     try:

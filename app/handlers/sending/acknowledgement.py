@@ -7,7 +7,8 @@ import attrs
 import msgspec
 from aiohttp import web
 
-from app.context import Context
+from app.access.principal import PRINCIPAL
+from app.context import CONTEXT
 from app.schemas.faults import Fault
 from shards import Receipt
 
@@ -50,18 +51,19 @@ def _seconds(text: str | None) -> float | None:
 
 
 async def acknowledge(
-    context: Context, receipt: Receipt, acknowledgement: Acknowledgement, view: dict[str, Any]
+    request: web.Request, receipt: Receipt, acknowledgement: Acknowledgement, view: dict[str, Any]
 ) -> web.Response:
     """Return 202, because the events are durable; 200 where the client asked for stored ones and they were in time.
 
     ``receipt`` is added to the view, and its ``status``, where it has one, becomes ``stored`` with a 200.
     """
-    status = 202
+    context, status = request.app[CONTEXT], 202
     if acknowledgement.stored:
         await context.shards.wait_stored(receipt, timeout_s=acknowledgement.timeout_s)
         outcome = context.shards.outcome(receipt)
         if outcome is not None and outcome.status == "stored":
             status = 200
             view |= {"status": "stored"} if "status" in view else {}
-    body = msgspec.json.encode(view | {"receipt": str(receipt)})
+    text = context.seals.sealed(str(receipt), request[PRINCIPAL])
+    body = msgspec.json.encode(view | {"receipt": text})
     return web.Response(body=body, status=status, content_type="application/json")

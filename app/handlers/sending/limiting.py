@@ -16,7 +16,7 @@ from aiohttp import hdrs, web
 
 from app.access.addresses import limited_as
 from app.access.limits import RateLimit
-from app.access.principal import ANYBODY, PRINCIPAL
+from app.access.principal import PRINCIPAL
 from app.context import CONTEXT
 from app.web.problems import Problem
 from shards import NotAccepting
@@ -134,7 +134,7 @@ def _allowance(request: web.Request) -> Allowance | None:
     limits = context.limits
     if limits.keys is None and limits.addresses is None:
         return None
-    principal = request.get(PRINCIPAL, ANYBODY)
+    principal = request[PRINCIPAL]
     if principal.is_key:
         return None if limits.keys is None else Allowance(limits.keys, principal.name)
     if limits.addresses is None:

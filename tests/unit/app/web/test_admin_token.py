@@ -130,18 +130,18 @@ def test_the_address_is_one_to_reach_it_at(tmp_path: Path, host: str, url: str) 
 
 def test_it_admits_from_open_to_close_with_one_token(tmp_path: Path) -> None:
     access = AdminAccess(tmp_path)
-    assert not access.admits(["Bearer "])
+    assert not access.is_token("")
     access.open("127.0.0.1", 80)
-    header = f"Bearer {AdminToken.read(tmp_path).secret}"
-    assert access.admits([header])
-    assert not access.admits([])
-    assert not access.admits([header, header])
+    secret = AdminToken.read(tmp_path).secret
+    assert access.is_token(secret)
+    assert not access.is_token("")
+    assert not access.is_token(secret + secret)
     access.close()
-    assert not access.admits([header])
+    assert not access.is_token(secret)
     assert not path_in(tmp_path).exists()
     access.close()
     access.open("127.0.0.1", 80)
-    assert not access.admits([header])
+    assert not access.is_token(secret)
 
 
 def test_the_file_of_another_process_stays(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_where_it_cannot_be_written_it_says_so_and_admits_nobody(
     [line] = lines_of(caplog)
     assert (line["event"], line["path"]) == ("admin token not written", str(data_dir / FILE_NAME))
     assert line["error"]
-    assert "closed to everyone" in line["effect"]
-    assert not access.admits(["Bearer "])
+    assert "a key of scope admin" in line["effect"]
+    assert not access.is_token("")
     access.close()
     assert len(lines_of(caplog)) == 1
