@@ -10,13 +10,13 @@ A setting is added in these places, and tests/unit/app/test_config.py fails unti
 """
 
 import difflib
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import attrs
 
+from app.access.addresses import Network
 from app.access.keys import ApiKey, KeyLineError
 from app.setting_kinds import (
     Address,
@@ -30,18 +30,18 @@ from app.setting_kinds import (
     Kind,
     LoopbackAddress,
     Seconds,
+    fits_engine,
     hide_password,
 )
 from app.setting_kinds.access import ApiKeys, Boolean, File
+from app.setting_kinds.network import Networks, Origins
 from shards import DAYS_MAX, SHARDS_MAX, ShardSettings, WalSync
 
 PREFIX = "FANFINITY_"
 
-NOT_BUILT = (
-    "RATE_LIMIT",
-    "TRUSTED_PROXIES",
-    "CLICKHOUSE_CLUSTER",
-)
+RATE_MAX = 10_000_000
+
+NOT_BUILT = ("CLICKHOUSE_CLUSTER",)
 """Settings to come that are refused, because this version does not act on them and nobody may rely on them."""
 
 API_KEY = f"{PREFIX}API_KEY"
@@ -49,9 +49,6 @@ API_KEY_HELP = (
     "Key that commands send to a --url other than that of the service on this data directory."
     " To that service they send the token in its file admin-token. The service does not read this variable."
 )
-
-
-_SECRET = re.compile(r"@|://|\bff_")
 
 
 class ConfigError(Exception):
@@ -82,12 +79,8 @@ class Setting:
             raise self.refusal(text) from None
 
     def refusal(self, text: str, *, allowed: str = "") -> ConfigError:
-        """Return the error of a value that is not allowed.
-
-        A value is not shown where one of its kind may hold a secret, nor where it looks like one that was meant for
-        such a setting: a URL with a user, or a key.
-        """
-        shown = "***" if self.kind.may_hold_secret or _SECRET.search(text) else repr(text)
+        """Return the error of a value that is not allowed, which shows it only where it cannot hold a secret."""
+        shown = "***" if self.kind.hides(text) else repr(text)
         return ConfigError(f"{self.variable}={shown} is not allowed: it must be {allowed or self.kind.allowed}")
 
 
@@ -197,6 +190,37 @@ class Config:
         default=True,
         metadata=_row(Boolean(), "Whether pages, streams, metrics and lists of matches need no key."),
     )
+    rate_limit: int = attrs.field(
+        default=0,
+        metadata=_row(
+            Integer(0, RATE_MAX, unit="events/s"),
+            "Events a second that each key may send, in bursts of 2 s; beyond, requests are refused with 429. 0: any.",
+        ),
+    )
+    address_rate_limit: int = attrs.field(
+        default=0,
+        metadata=_row(
+            Integer(0, RATE_MAX, unit="events/s"),
+            "The same for each address that sends without a key, in IPv6 for each /64. Behind a proxy it needs the "
+            "setting of trusted proxies: what others forward is refused with 403. 0: any.",
+        ),
+    )
+    cors_origins: frozenset[str] = attrs.field(
+        default=frozenset(),
+        metadata=_row(
+            Origins(),
+            "Origins whose pages may send fans' events from browsers, as https://fans.example, comma separated; "
+            "empty: none.",
+        ),
+    )
+    trusted_proxies: tuple[Network, ...] = attrs.field(
+        default=(),
+        metadata=_row(
+            Networks(),
+            "Addresses and networks of the proxies in front, comma separated: X-Forwarded-For and Forwarded are "
+            "believed from these alone; empty: from nobody.",
+        ),
+    )
     monitor: Address | None = attrs.field(
         default=Address("127.0.0.1", 20_101),
         metadata=_row(
@@ -265,18 +289,9 @@ def _check_keys(config: Config) -> None:
 
 def _check_engine(config: Config, setting: Setting) -> None:
     """Raise ConfigError where the embedded engine is to be used in a directory that it cannot take."""
-    if not config.clickhouse_url and not _fits_engine(config.data_dir):
+    if not config.clickhouse_url and not fits_engine(config.data_dir):
         allowed = "a path in UTF-8 and without a question mark, because the embedded engine takes no other"
         raise setting.refusal(str(config.data_dir.absolute()), allowed=allowed)
-
-
-def _fits_engine(data_dir: Path) -> bool:
-    """Say whether the embedded engine, which takes a path for a URL, can have its files there."""
-    try:
-        path = str(data_dir.absolute())
-    except OSError:  # the working directory is gone, which the start will tell
-        return True
-    return "?" not in path and path.encode(errors="replace") == path.encode(errors="surrogateescape")
 
 
 def _unknown(name: str, known: Mapping[str, Setting]) -> str:

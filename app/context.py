@@ -6,7 +6,9 @@ import attrs
 import structlog
 from aiohttp import web
 
+from app.access.addresses import TrustedProxies
 from app.access.keyring import Keyring
+from app.access.limits import Limits
 from app.access.seals import Seals
 from app.bodies.room import BodyRoom
 from app.config import Config
@@ -58,6 +60,8 @@ class Context:
     admin: AdminAccess
     keyring: Keyring
     seals: Seals
+    proxies: TrustedProxies
+    limits: Limits
     telemetry: Telemetry
     store: Store
     shards: ShardSet
@@ -87,6 +91,8 @@ class Context:
             admin=AdminAccess(config.data_dir),
             keyring=Keyring(config.api_keys, config.api_keys_file),
             seals=Seals(),
+            proxies=TrustedProxies(config.trusted_proxies),
+            limits=Limits.of_rates(config.rate_limit, config.address_rate_limit),
             telemetry=telemetry,
             store=store,
             shards=shards,

@@ -1,5 +1,6 @@
 """`POST /api/events`, `/api/matches/{matchId}/events` and `/api/events/bulk`: events in."""
 
+from collections.abc import Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Any
@@ -12,8 +13,9 @@ from app.bodies.lines import LineStream, LineTooLong
 from app.bodies.reading import BodyReader, read_body
 from app.bodies.room import BodyShare
 from app.context import CONTEXT, Context
-from app.handlers.acknowledgement import Acknowledgement, acknowledge, requested_acknowledgement
 from app.handlers.parameters import faults_of, path_match_id
+from app.handlers.sending.acknowledgement import Acknowledgement, acknowledge, requested_acknowledgement
+from app.handlers.sending.limiting import check_rate, limited, portions, spend, turn
 from app.schemas.batch import (
     BOM,
     WHITESPACE,
@@ -28,6 +30,7 @@ from app.schemas.events import Origin
 from app.schemas.faults import Fault, InvalidEventError
 from app.times import iso_ms
 from app.web.body import NDJSON_TYPES, Format, body_format, unsupported_type
+from app.web.cors import is_page_allowed
 from app.web.head.checks import IDEMPOTENCY_KEY
 from app.web.keys import MATCH_ID
 from app.web.problems import Problem
@@ -47,24 +50,27 @@ routes = web.RouteTableDef()
 
 
 @routes.post("/api/events")
+@limited
 async def post_events(request: web.Request) -> web.Response:
     """Take in one event, or many."""
     return await _ingest(request, match_in_path=False)
 
 
 @routes.post("/api/matches/{matchId:[^/]+}/events")
+@limited
 async def post_match_events(request: web.Request) -> web.Response:
     """Take in one event, or many, of the match in the path."""
     return await _ingest(request, match_in_path=True)
 
 
 @routes.post("/api/events/bulk")
+@limited
 async def post_bulk(request: web.Request) -> web.Response:
     """Take in any number of lines as they are read, in bounded memory."""
     context = request.app[CONTEXT]
     context.shards.check_room()
     origin, acknowledgement = _asked(request, match_in_path=False)
-    if body_format(request, default="ndjson") != "ndjson":
+    if body_format(request, default="ndjson", is_page_allowed=is_page_allowed(request)) != "ndjson":
         raise unsupported_type(NDJSON_TYPES)
     done = _BulkProgress()
     reader = BodyReader(request, pace=None)
@@ -86,10 +92,11 @@ async def post_bulk(request: web.Request) -> web.Response:
 async def _ingest(request: web.Request, *, match_in_path: bool) -> web.Response:
     context = request.app[CONTEXT]
     context.shards.check_room()
+    check_rate(request)
     origin, acknowledgement = _asked(request, match_in_path=match_in_path)
     if origin.match_id is not None:
         request[MATCH_ID] = origin.match_id
-    format_ = body_format(request)
+    format_ = body_format(request, is_page_allowed=is_page_allowed(request))
     with context.room.body() as share:
         body = await read_body(request, limit=context.config.max_body_bytes, share=share)
         body = body.removeprefix(BOM).strip(WHITESPACE)
@@ -110,6 +117,7 @@ async def _take_many(
     except TooManyEventsError:
         context.telemetry.rejected("too_large", 1)
         raise _too_many() from None
+    spend(request, sum(map(len, pieces)))
     for some in pieces:
         presence = partial(_check_presence, request)
         await validate(context.events_schema, some, origin=origin, into=batch, between_turns=presence)
@@ -146,6 +154,7 @@ class _Taken:
 async def _take_one(
     request: web.Request, context: Context, body: bytes, origin: Origin
 ) -> tuple[Receipt, dict[str, Any]]:
+    spend(request, 1)
     try:
         event = context.events_schema.parse(body, origin=origin)
     except InvalidEventError as error:
@@ -206,20 +215,27 @@ class _BulkProgress:
 async def _take_slices(
     request: web.Request, stream: LineStream, share: BodyShare, origin: Origin, done: _BulkProgress
 ) -> None:
-    context = request.app[CONTEXT]
-    batch = done.batch
     async with aclosing(stream.slices()) as slices:
         async for part in slices:
-            rejected = batch.rejected
-            async with share.decoding():
-                await validate(context.events_schema, part.pieces, origin=origin, into=batch)
-                context.telemetry.rejected("invalid", batch.rejected - rejected)
-                if batch.events:
-                    receipt = await _append(context, batch.events)
-                    done.receipt = done.receipt.joined(receipt) if done.receipt else receipt
-            done.accepted += len(batch.events)
-            batch.events = []
+            for pieces in portions(request, part.pieces):
+                await turn(request, len(pieces))
+                await _take_pieces(request.app[CONTEXT], pieces, share, origin, done)
             done.durable_lines = part.end
+
+
+async def _take_pieces(
+    context: Context, pieces: Sequence[Numbered], share: BodyShare, origin: Origin, done: _BulkProgress
+) -> None:
+    batch, rejected = done.batch, done.batch.rejected
+    async with share.decoding():
+        await validate(context.events_schema, pieces, origin=origin, into=batch)
+        context.telemetry.rejected("invalid", batch.rejected - rejected)
+        if batch.events:
+            receipt = await _append(context, batch.events)
+            done.receipt = done.receipt.joined(receipt) if done.receipt else receipt
+    done.accepted += len(batch.events)
+    batch.events = []
+    done.durable_lines = pieces[-1][0] + 1
 
 
 def _check_presence(request: web.Request) -> None:

@@ -21,6 +21,7 @@ from app.handlers import (
     status,
     stream,
 )
+from app.handlers.sending.limiting import send_standing
 from app.server import authorization
 from app.server.middlewares import around, send_identity
 from app.server.monitor import monitor_context
@@ -57,7 +58,7 @@ def create_app(config: Config) -> web.Application:
     app.on_shutdown.append(_end_streams)
     app.cleanup_ctx.extend((_context, monitor_context))
     dashboard.setup(app)
-    cors.setup(app)
+    cors.setup(app, config.cors_origins)
     authorization.setup(app)
     return app
 
@@ -66,7 +67,8 @@ async def _send_headers(request: web.Request, response: web.StreamResponse) -> N
     """Put the headers of every response on this one. The middleware would come too late for streams."""
     send_identity(request, response)
     forbid_storing(response)
-    cors.allow_reading(request, response)
+    cors.allow(request, response)
+    send_standing(request, response)
 
 
 async def _end_streams(app: web.Application) -> None:

@@ -21,6 +21,7 @@ _DATABASE = re.compile(r"/?|/[A-Za-z_][A-Za-z0-9_]{0,63}")
 # It reaches to the last @, because a password that was not percent-encoded must not be shown in part.
 _PASSWORD = re.compile(r"(?<=://)([^:@]*):.*@", re.DOTALL)
 _HIDDEN = "***"
+_LIKE_A_SECRET = re.compile(r"@|://|\bff_")
 
 
 @attrs.frozen
@@ -41,11 +42,28 @@ def hide_password(url: str) -> str:
     return _PASSWORD.sub(rf"\1:{_HIDDEN}@", url)
 
 
+def fits_engine(data_dir: Path) -> bool:
+    """Say whether the embedded engine, which takes a path for a URL, can have its files there."""
+    try:
+        path = str(data_dir.absolute())
+    except OSError:  # the working directory is gone, which the start will tell
+        return True
+    return "?" not in path and path.encode(errors="replace") == path.encode(errors="surrogateescape")
+
+
 class Kind(ABC, Generic[T]):
     """A kind of value."""
 
     may_hold_secret: ClassVar[bool] = False
     """Whether a value may hold what nobody is to read: then no message shows it, not even one about a wrong one."""
+
+    def hides(self, text: str) -> bool:
+        """Say whether a message about a wrong value must not show it.
+
+        So it is if one of this kind may hold a secret, and if it looks like one that was meant for such a setting: a
+        URL with a user, or a key.
+        """
+        return self.may_hold_secret or _LIKE_A_SECRET.search(text) is not None
 
     @property
     def unit(self) -> str:

@@ -1,6 +1,7 @@
 import logging
 import textwrap
 import traceback
+from ipaddress import ip_network
 from pathlib import Path
 
 import attrs
@@ -59,6 +60,10 @@ def test_defaults_are_those_of_the_contract() -> None:
         "API_KEYS": "",
         "API_KEYS_FILE": "",
         "PUBLIC_READ": "true",
+        "RATE_LIMIT": "0",
+        "ADDRESS_RATE_LIMIT": "0",
+        "CORS_ORIGINS": "",
+        "TRUSTED_PROXIES": "",
         "MONITOR": "127.0.0.1:20101",
         "LOG_FORMAT": "",
         "LOG_LEVEL": "INFO",
@@ -79,6 +84,20 @@ def test_defaults_are_those_of_the_contract() -> None:
         ("WAL_SYNC", "OFF", "wal_sync", "off"),
         ("LOG_LEVEL", "debug", "log_level", "DEBUG"),
         ("EVENT_TYPES", "wave, chant", "event_types", frozenset({"wave", "chant"})),
+        ("RATE_LIMIT", "500", "rate_limit", 500),
+        ("CORS_ORIGINS", "", "cors_origins", frozenset()),
+        (
+            *("CORS_ORIGINS", "https://Fans.example, http://localhost:8000,https://[::1]:8443"),
+            *("cors_origins", {"https://fans.example", "http://localhost:8000", "https://[::1]:8443"}),
+        ),
+        (
+            *("CORS_ORIGINS", "https://a.example:443,http://b.example:80,http://c.example:443"),
+            *("cors_origins", {"https://a.example", "http://b.example", "http://c.example:443"}),
+        ),
+        (
+            *("TRUSTED_PROXIES", "127.0.0.1, 10.1.0.0/16,fd00::/8"),
+            *("trusted_proxies", (ip_network("127.0.0.1"), ip_network("10.1.0.0/16"), ip_network("fd00::/8"))),
+        ),
         ("MONITOR", "", "monitor", None),
         ("MONITOR", "127.0.0.2:4000", "monitor", Address("127.0.0.2", 4000)),
         ("MONITOR", "localhost:4000", "monitor", Address("127.0.0.1", 4000)),
@@ -116,6 +135,36 @@ def test_values_are_read(variable: str, text: str, field: str, value: object) ->
         ("LOG_FORMAT", "xml", "one of text, json, (empty)"),
         ("EVENT_TYPES", "goal,Bad Name", "names of event types, comma separated"),
         ("EVENT_TYPES", "goal,,save", "names of event types, comma separated"),
+        ("RATE_LIMIT", "-1", "a whole number from 0 to 10000000"),
+        ("ADDRESS_RATE_LIMIT", "10/s", "a whole number from 0 to 10000000"),
+        *(
+            ("CORS_ORIGINS", text, "empty, or origins, comma separated, each as https://host")
+            for text in (
+                *("*", "null", "https://a.example,null", "https://*.example", "a.example", "//a.example"),
+                *("https://a.example/", "https://a.example/path", "https://a.example,"),
+                *("https://a.example:0", "https://a.example:65536", "https://a.example:", "https:/a.example"),
+                *(
+                    "https://[::1",
+                    "https://[1:2]",
+                    "https://b\u00fccher.example",
+                    "https://a.example b.example",
+                    "https://",
+                ),
+            )
+        ),
+        *(
+            ("TRUSTED_PROXIES", text, "empty, or addresses and networks, comma separated, as 127.0.0.1")
+            for text in (
+                "unix",
+                "*",
+                "proxy.example",
+                "10.0.0.1/8",
+                "0.0.0.0/0",
+                "::/0",
+                "10.0.0.1,,::1",
+                "10.0.0.1:80",
+            )
+        ),
         ("SHUTDOWN_TIMEOUT_S", "nan", "a number of seconds from 0 to 3600"),
         ("SHUTDOWN_TIMEOUT_S", "soon", "a number of seconds from 0 to 3600"),
         ("MONITOR", "0.0.0.0:20101", "empty (off), or a loopback address"),
@@ -198,7 +247,13 @@ def test_nothing_of_a_url_is_shown_in_the_error_about_it(url: str) -> None:
 
 
 @pytest.mark.parametrize("variable", [s.variable for s in SETTINGS if s.field not in ("data_dir", "clickhouse_url")])
-@pytest.mark.parametrize("text", ["default:S3cret@db:9000/x", "clickhouse://me:S3cret@db", "ff_ops_S3cret,"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("default:S3cret@db:9000/x", "clickhouse://me:S3cret@db", "ff_ops_S3cret,", "clickhouse://db/S3cret"),
+        *("https://me:S3cret@db", "https://db?password=S3cret"),
+    ],
+)
 def test_a_secret_that_was_given_to_another_setting_is_not_shown(variable: str, text: str) -> None:
     with pytest.raises(ConfigError) as error:
         Config.from_env({variable: text})
