@@ -46,7 +46,7 @@ NOT_BUILT = ("CLICKHOUSE_CLUSTER",)
 
 API_KEY = f"{PREFIX}API_KEY"
 API_KEY_HELP = (
-    "Bearer token that commands of operators send to a --url other than that of the service on this data directory."
+    "Key that commands send to a --url other than that of the service on this data directory."
     " To that service they send the token in its file admin-token. The service does not read this variable."
 )
 
@@ -260,9 +260,7 @@ class Config:
             elif name != API_KEY and (text or name.removeprefix(PREFIX) not in NOT_BUILT):
                 raise ConfigError(_unknown(name, known))
         config = cls(**values)
-        if config.api_keys and config.api_keys_file:
-            both = f"{PREFIX}API_KEYS", f"{PREFIX}API_KEYS_FILE"
-            raise ConfigError(f"{' and '.join(both)} are both set: put all keys into the one, and unset the other")
+        _check_keys(config)
         _check_engine(config, known[f"{PREFIX}DATA_DIR"])
         return config
 
@@ -281,6 +279,12 @@ def settings() -> Iterator[Setting]:
     for field in attrs.fields(Config):
         kind: Kind[Any] = field.metadata["kind"]
         yield Setting(field=field.name, default=kind.show(field.default), kind=kind, help=field.metadata["help"])
+
+
+def _check_keys(config: Config) -> None:
+    if config.api_keys and config.api_keys_file:
+        both = f"{PREFIX}API_KEYS", f"{PREFIX}API_KEYS_FILE"
+        raise ConfigError(f"{' and '.join(both)} are both set: put all keys into the one, and unset the other")
 
 
 def _check_engine(config: Config, setting: Setting) -> None:

@@ -1,1 +1,1 @@
-"""Who may do what: keys, scopes, the table of routes, sessions of browsers, and limits."""
+"""Access: keys, scopes, the table of routes, sessions of browsers, and limits."""

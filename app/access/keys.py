@@ -62,7 +62,7 @@ class ApiKey:
 
     @property
     def principal(self) -> Principal:
-        """Who asks with it."""
+        """The principal that it proves."""
         scopes = self.scopes | ({Scope.READ} if Scope.ADMIN in self.scopes else frozenset())
         return Principal(self.name, frozenset(scopes), self.prefixes, is_key=True)
 

@@ -1,4 +1,4 @@
-"""Who asks: what a request has proved, and what that allows."""
+"""Principals: what a request has proved, and what that allows."""
 
 from enum import StrEnum
 
@@ -50,10 +50,10 @@ class Principal:
 
 
 ANYBODY = Principal("anybody", frozenset((Scope.REACT, Scope.INGEST, Scope.READ)))
-"""Who asks where no key is configured."""
+"""The principal of all requests where no key is configured."""
 
 OPERATOR = Principal("admin-token", frozenset(Scope))
-"""Who has shown the token of the data directory."""
+"""The principal that has shown the token of the data directory."""
 
 PRINCIPAL: web.RequestKey[Principal] = web.RequestKey("principal", Principal)
-"""Who asks; set before the handler of every request runs."""
+"""The principal of a request; set before its handler runs."""

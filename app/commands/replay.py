@@ -1,6 +1,7 @@
 """``fanfinity replay``: sends a recorded match to a service and accounts for every row of the file."""
 
 import asyncio
+import os
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from app.sending.client import Outgoing, ServiceClient
 from app.sending.dispatch import Dispatch, SendingTally
 from app.sending.recording import LeftOutRows, Recording, RecordingError, open_recording
 from app.sending.statsbomb import ProviderError
+from app.sending.target import bearer_for
 
 _FAULTS_SHOWN = 20
 
@@ -75,7 +77,11 @@ def replay(
     _check_kickoff(recording, kickoff, err)
     run = _Replay(recording=recording, speed=speed)
     client = ServiceClient(
-        url, connections=connections, give_up_after_s=give_up_after_s, on_trouble=partial(err.print, soft_wrap=True)
+        url,
+        connections=connections,
+        give_up_after_s=give_up_after_s,
+        bearer=lambda: bearer_for(url, os.environ),
+        on_trouble=partial(err.print, soft_wrap=True),
     )
     interrupted = False
     try:

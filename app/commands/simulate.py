@@ -2,6 +2,7 @@
 
 import asyncio
 import heapq
+import os
 import random
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from app.commands.progress import plain_console, progress
 from app.sending.client import Outgoing, ServiceClient
 from app.sending.dispatch import Dispatch, SendingTally
 from app.sending.simulator import Moment, match_length_s, simulate_match
+from app.sending.target import bearer_for
 from app.times import iso_of
 
 _REJECTIONS_SHOWN = 20
@@ -120,7 +122,11 @@ def simulate(
     for match_id in fixture.match_ids()[:10]:
         out.print(f"{url.rstrip('/')}/matches/{match_id}", soft_wrap=True)
     client = ServiceClient(
-        url, connections=connections, give_up_after_s=give_up_after_s, on_trouble=partial(err.print, soft_wrap=True)
+        url,
+        connections=connections,
+        give_up_after_s=give_up_after_s,
+        bearer=lambda: bearer_for(url, os.environ),
+        on_trouble=partial(err.print, soft_wrap=True),
     )
     tally, started, interrupted = SendingTally(), time.monotonic(), False
     run = _send(fixture, client, tally, speed=speed, rate=rate, connections=connections, batch=batch, console=err)

@@ -120,11 +120,7 @@ class EventSchema:
         if incoming is None or faults:
             raise InvalidEventError(faults, event_id=_given_id(fields)) if explain else InvalidEventError
         if origin.sender is not ANYBODY:
-            faults = forbidden(
-                origin.sender, match_id=incoming.match_id, event_type=incoming.event_type, metadata=metadata
-            )
-            if faults:
-                raise InvalidEventError(faults, event_id=incoming.event_id or None)
+            check_sender(origin.sender, incoming, metadata)
         received_ns = self._clock.now_ns()
         return Event(
             incoming.match_id,
@@ -178,6 +174,13 @@ class EventSchema:
         if origin.match_id is not None and text_of(fields.get("matchId")) not in (None, origin.match_id):
             faults.append(Fault("$.matchId", "differs from the match in the path; leave it out, or make both agree"))
         return faults
+
+
+def check_sender(sender: Principal, incoming: IncomingEvent, metadata: Metadata) -> None:
+    """Raise InvalidEventError, with faults that forbid, where a valid event is not for its sender to send."""
+    faults = forbidden(sender, match_id=incoming.match_id, event_type=incoming.event_type, metadata=metadata)
+    if faults:
+        raise InvalidEventError(faults, event_id=incoming.event_id or None)
 
 
 def decode_fields(text: bytes, *, explain: bool = True) -> dict[str, msgspec.Raw]:

@@ -8,12 +8,14 @@ restarted service, until ``give_up_after_s`` have passed without a final answer.
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, Self
 
 import aiohttp
 import attrs
+from aiohttp import hdrs
 
 from app.sending.asking import ClientError, Refused, detail_of, exchange, failure_text, faults_of, open_session
 
@@ -81,7 +83,7 @@ class ServiceClient:
         connections: int = 8,
         timeout_s: float = 15.0,
         give_up_after_s: float = 120.0,
-        headers: Mapping[str, str] | None = None,
+        bearer: Callable[[], str] = lambda: "",
         on_trouble: Callable[[str], None] = lambda _sentence: None,
     ) -> None:
         """Prepare a client.
@@ -91,21 +93,22 @@ class ServiceClient:
             connections: most that may be open at once.
             timeout_s: time that one attempt may take.
             give_up_after_s: time that one call of ``send`` may take, all attempts and pauses together.
-            headers: sent with every request.
+            bearer: returns the key to send, empty for none; asked for again after a 401.
             on_trouble: called with a sentence for people when requests begin to be repeated.
         """
         self.url = url.rstrip("/")
         self._connections = connections
         self._timeout_s = timeout_s
         self._give_up_after_s = give_up_after_s
-        self._headers = dict(headers or {})
+        self._find_bearer = bearer
+        self._bearer = bearer()
         self._on_trouble = on_trouble
         self._session: aiohttp.ClientSession | None = None
         self._random = random.Random()
         self._troubled = False
 
     async def __aenter__(self) -> Self:
-        self._session = open_session(timeout_s=self._timeout_s, connections=self._connections, headers=self._headers)
+        self._session = open_session(timeout_s=self._timeout_s, connections=self._connections)
         return self
 
     async def __aexit__(
@@ -154,6 +157,9 @@ class ServiceClient:
         retries = 0
         while True:
             outcome = await self._attempt(method, path, body)
+            if outcome.status == HTTPStatus.UNAUTHORIZED and self._has_other_bearer():
+                retries += 1
+                continue
             if outcome.is_final:
                 self._troubled = False
                 return outcome, retries
@@ -164,6 +170,11 @@ class ServiceClient:
             self._tell_once(outcome)
             await asyncio.sleep(pause_s)
             retries += 1
+
+    def _has_other_bearer(self) -> bool:
+        """Look for the key again, because a restart makes another token; say whether it is another one."""
+        before, self._bearer = self._bearer, self._find_bearer()
+        return before != self._bearer
 
     def _tell_once(self, outcome: "_Answer") -> None:
         """Say why requests are repeated, once until one is settled, however many fail meanwhile."""
@@ -176,6 +187,8 @@ class ServiceClient:
         if self._session is None:
             raise RuntimeError("ServiceClient is an async context manager; use it with 'async with'")
         headers = {"Content-Type": "application/json"} if body is not None else {}
+        if self._bearer:
+            headers[hdrs.AUTHORIZATION] = f"Bearer {self._bearer}"
         started = time.monotonic()
         try:
             reply = await exchange(self._session, method, self.url + path, data=body, headers=headers)

@@ -62,6 +62,17 @@ class Target:
         return cls(url.rstrip("/"), unproven=f"no token was sent: {API_KEY} is not set, and {reason}")
 
 
+def bearer_for(url: str, environ: Mapping[str, str]) -> str:
+    """Return the key to send to a service; empty where there is none.
+
+    It is the token of this data directory if that is for this address, else the key that the environment names.
+    """
+    try:
+        return Target.find(url, environ).bearer
+    except NoTarget:
+        return environ.get(API_KEY, "").strip()
+
+
 def _data_dir(environ: Mapping[str, str]) -> Path:
     try:
         return Config.from_env({name: text for name, text in environ.items() if name == _DATA_DIR}).data_dir

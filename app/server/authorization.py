@@ -1,4 +1,4 @@
-"""Who asks, and whether they may: decided before the handler of every request runs."""
+"""Authorization: decided before the handler of every request runs."""
 
 from aiohttp import hdrs, web
 

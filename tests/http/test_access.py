@@ -14,6 +14,7 @@ from multidict import CIMultiDict
 from app.access.keys import ApiKey
 from app.access.principal import Scope
 from app.config import Config
+from app.openapi.document import document
 from tests.http.documented import assert_documented
 from tests.http.problem import assert_problem
 from tests.http.service import Reply, Service, running
@@ -85,9 +86,8 @@ class Guarded:
         headers = CIMultiDict(self.headers[who])
         if method == "POST" and "events" in path:
             kind = "application/x-ndjson" if path.endswith("bulk") else "application/json"
-            return await self.service.request(
-                method, path, json=EVENT, headers=CIMultiDict(headers, **{"Content-Type": kind})
-            )
+            headers["Content-Type"] = kind
+            return await self.service.request(method, path, json=EVENT, headers=headers)
         async with self.service.session.request(method, f"{self.service.url}{path}", headers=headers) as reply:
             text = "" if reply.content_type == "text/event-stream" else await reply.text()
             return Reply(reply.status, reply.headers.copy(), text)
