@@ -38,7 +38,6 @@ from app.setting_kinds.network import Networks, Origins
 from shards import DAYS_MAX, SHARDS_MAX, ShardSettings, WalSync
 
 PREFIX = "FANFINITY_"
-
 RATE_MAX = 10_000_000
 
 NOT_BUILT = ("CLICKHOUSE_CLUSTER",)
@@ -209,8 +208,7 @@ class Config:
         default=frozenset(),
         metadata=_row(
             Origins(),
-            "Origins whose pages may send fans' events from browsers, as https://fans.example, comma separated; "
-            "empty: none.",
+            "Origins whose pages may send fans' events, as https://fans.example, comma separated; empty: none.",
         ),
     )
     trusted_proxies: tuple[Network, ...] = attrs.field(

@@ -7,8 +7,9 @@ aiohttp-remotes is not used: it takes one length of chain for all requests and r
 line only. The grammar of `Forwarded` is read by aiohttp.
 """
 
+import re
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from itertools import islice
 from typing import Final
 
@@ -29,6 +30,10 @@ V6_PREFIX_BITS: Final = 64
 
 NO_ADDRESS: Final = "unknown"
 """Name of a peer that has no address, as that of a Unix socket."""
+
+_PORT = r"(?::[0-9]{1,5})?"
+_SIX = r"[0-9a-f:.]+)(?:%[\w.-]+)?"
+_ADDRESS = re.compile(rf"(?P<four>[0-9.]+){_PORT}|(?P<bare>{_SIX}|\[(?P<six>{_SIX}\]{_PORT}", re.ASCII | re.IGNORECASE)
 
 
 @attrs.frozen
@@ -88,20 +93,16 @@ def address_of(text: str) -> Address | None:
 
     One of IPv4 within IPv6 (``::ffff:192.0.2.1``) is one of IPv4, and an interface (``%eth0``) is left out.
     """
-    host, closed, rest = text.removeprefix("[").partition("]")
-    if text.startswith("[") != bool(closed) or (rest and not _is_port(rest)):
+    written = _ADDRESS.fullmatch(text)
+    if written is None:
         return None
-    if not closed and host.count(":") == 1:
-        host, colon, port = text.partition(":")
-        if not _is_port(colon + port):
-            return None
     try:
-        address = ip_address(host.partition("%")[0])
+        if four := written["four"]:
+            return IPv4Address(four)
+        six = IPv6Address(written["six"] or written["bare"])
     except ValueError:
         return None
-    if isinstance(address, IPv4Address):
-        return None if closed else address
-    return address.ipv4_mapped or address
+    return six.ipv4_mapped or six
 
 
 def limited_as(address: Address | None) -> str:
@@ -111,10 +112,6 @@ def limited_as(address: Address | None) -> str:
     if isinstance(address, IPv4Address):
         return str(address)
     return str(IPv6Network((address, V6_PREFIX_BITS), strict=False))
-
-
-def _is_port(text: str) -> bool:
-    return text[:1] == ":" and text[1:].isascii() and text[1:].isdigit() and len(text) <= 6
 
 
 def _lists(request: web.BaseRequest) -> Iterator[Iterator[str]]:

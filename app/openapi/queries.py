@@ -36,10 +36,16 @@ def check_query(request: web.Request) -> None:
 
 @cache
 def parameters(method: str, path: str) -> Mapping[str, Mapping[str, Any]]:
-    """Return the schemas of an operation's query parameters by name; empty where it is not documented."""
+    """Return the schemas of an operation's query parameters by name; empty where it is not documented.
+
+    Among them is that in which a key may stand (a security scheme), whose value is never told or logged.
+    """
     operation = document()["paths"].get(path, {}).get(method.lower(), {})
     found = [resolve(parameter) for parameter in operation.get("parameters", ())]
-    return {parameter["name"]: parameter["schema"] for parameter in found if parameter["in"] == "query"}
+    schemes = document()["components"]["securitySchemes"]
+    keys = [schemes[name] for requirement in operation.get("security", ()) for name in requirement]
+    known = {parameter["name"]: parameter["schema"] for parameter in found if parameter["in"] == "query"}
+    return known | {key["name"]: {"type": "string"} for key in keys if key.get("in") == "query"}
 
 
 def _fault(name: str, request: web.Request, known: Mapping[str, Mapping[str, Any]]) -> Fault | None:

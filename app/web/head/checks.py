@@ -21,7 +21,8 @@ READ = (
 )
 """Headers that the service reads, or that a library reads for it. Others may hold what they like.
 
-``Authorization`` is none of them, because it is compared as bytes, and one that is no token is a 401.
+``Authorization`` is none of them, because it is compared as bytes, and one that is no token is a 401. Those that
+proxies write are none either, because what is no address ends the list that they hold (`app.access.addresses`).
 """
 
 _NOT_TEXT = "holds bytes that are no text in UTF-8; send ASCII"
