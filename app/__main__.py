@@ -12,6 +12,7 @@ COMMANDS = {
     "replay": "Send a recorded match to a running service.",
     "status": "Show how a running service is doing.",
     "audit": "Check that ClickHouse holds what the service counts as stored.",
+    "operate": "Print a link to the operator's page that works once.",
     "keys": "Make keys for those who send and read.",
     "deadletters": "See to events that ClickHouse refused: read, repair, requeue, discard.",
     "downgrade": "Give the data directory of a stopped service back to the release before.",

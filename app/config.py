@@ -281,8 +281,7 @@ def settings() -> Iterator[Setting]:
 
 def _check_keys(config: Config) -> None:
     if config.api_keys and config.api_keys_file:
-        both = f"{PREFIX}API_KEYS", f"{PREFIX}API_KEYS_FILE"
-        raise ConfigError(f"{' and '.join(both)} are both set: put all keys into the one, and unset the other")
+        raise ConfigError(f"{PREFIX}API_KEYS and {PREFIX}API_KEYS_FILE are both set: put all keys into one of them")
 
 
 def _check_engine(config: Config, setting: Setting) -> None:

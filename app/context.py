@@ -10,6 +10,7 @@ from app.access.addresses import TrustedProxies
 from app.access.keyring import Keyring
 from app.access.limits import Limits
 from app.access.seals import Seals
+from app.access.sessions import Sessions
 from app.bodies.room import BodyRoom
 from app.config import Config
 from app.engagement.rendered import RenderedMetrics
@@ -60,6 +61,7 @@ class Context:
     admin: AdminAccess
     keyring: Keyring
     seals: Seals
+    sessions: Sessions
     proxies: TrustedProxies
     limits: Limits
     telemetry: Telemetry
@@ -86,11 +88,14 @@ class Context:
         events = EventReads(store, shards)
         live = Live(reads, events, rendered, clock=shards.clock, watch=shards.watch, patience=patience)
         telemetry.watch(shards=shards, live=live)
+        admin, seals = AdminAccess(config.data_dir), Seals()
+        keyring = Keyring(config.api_keys, config.api_keys_file)
         return cls(
             config=config,
-            admin=AdminAccess(config.data_dir),
-            keyring=Keyring(config.api_keys, config.api_keys_file),
-            seals=Seals(),
+            admin=admin,
+            keyring=keyring,
+            seals=seals,
+            sessions=Sessions(seals, keyring, admin.proof),
             proxies=TrustedProxies(config.trusted_proxies),
             limits=Limits.of_rates(config.rate_limit, config.address_rate_limit),
             telemetry=telemetry,

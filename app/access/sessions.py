@@ -16,6 +16,7 @@ from typing import Final, Self
 
 import attrs
 import msgspec
+from aiohttp import web
 from cachetools import LRUCache, TTLCache
 
 from app.access.keyring import Keyring
@@ -57,6 +58,10 @@ class Visitor:
 
     principal: Principal
     text: str = attrs.field(repr=False)
+
+
+VISITOR: web.RequestKey[Visitor] = web.RequestKey("visitor", Visitor)
+"""The visitor whose session let a request in."""
 
 
 class Sessions:

@@ -21,6 +21,7 @@ from app.handlers import (
     status,
     stream,
 )
+from app.handlers.browsers import login, operate
 from app.handlers.sending.limiting import send_standing
 from app.server import authorization
 from app.server.middlewares import around, send_identity
@@ -30,7 +31,7 @@ from app.web.conditional import forbid_storing
 
 HANDLERS = (
     *(matches, ingest, match_events, receipts, deadletters, stream),
-    *(health, metrics, status, audit, openapi, docs),
+    *(health, metrics, status, audit, openapi, docs, login, operate),
 )
 """Modules of handlers, those asked most first, because a path is looked for in this order."""
 

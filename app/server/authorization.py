@@ -1,19 +1,32 @@
 """Authorization: decided before the handler of every request runs."""
 
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import quote
+
 from aiohttp import hdrs, web
 
 from app.access.needs import SCOPES, Need, need_of
 from app.access.principal import ANYBODY, OPERATOR, PRINCIPAL, Principal, Scope
+from app.access.sessions import VISITOR, Visitor
 from app.context import CONTEXT, Context
 from app.web.admin_token import FILE_NAME
+from app.web.cors import is_page_allowed
 from app.web.problems import Problem
+from app.web.visits import LOGIN, visitor_of
 
-KEY_PARAMETER = "key"
+KEY_PARAMETER: Final = "key"
+OPERATING: Final = "/operate"
+"""Below it are the pages whose forms change something, and check that they are their own."""
+
+PAGE: Final = Principal("origin", frozenset({Scope.REACT}))
+"""The principal of a page of an allowed origin."""
 
 NEEDED: "web.AppKey[dict[web.AbstractRoute, Need]]" = web.AppKey("needed", dict)
 """What each route needs."""
 
 _SCHEME = "bearer"
+_API = "/api/"
 
 
 def setup(app: web.Application) -> None:
@@ -29,9 +42,13 @@ def setup(app: web.Application) -> None:
 
 
 def authorize(request: web.Request) -> None:
-    """Set who asks; raise Problem 401 where a proof is needed that did not come, 403 where it is not enough.
+    """Set the principal of a request.
 
     A key that is not needed is not looked at.
+
+    Raises:
+        Problem: 401 where a proof is needed that did not come, 403 where it is not enough.
+        HTTPSeeOther: the same for the page of a browser: it leads to the login.
     """
     context = request.app[CONTEXT]
     route = request.match_info.route
@@ -41,6 +58,7 @@ def authorize(request: web.Request) -> None:
         return
     request[PRINCIPAL] = principal = _asking(request, context, need)
     if not principal.may(*SCOPES[need]):
+        _lead_to_login(request)
         names = " or ".join(SCOPES[need])
         raise _forbidden(f"This needs a key with scope {names}; the one that came, {principal.name}, has another.")
     if principal.prefixes and need not in (Need.SEND, Need.RECEIPT):
@@ -57,19 +75,51 @@ def _check_match(request: web.Request, principal: Principal) -> None:
 
 def _asking(request: web.Request, context: Context, need: Need) -> Principal:
     given = request.headers.getall(hdrs.AUTHORIZATION, ())
-    if not context.keyring.required and need is not Need.ADMIN:
+    is_open = not context.keyring.required and need is not Need.ADMIN
+    if given and not is_open:
+        return _bearer(given, context, need)
+    if need is Need.SEND and (principal := _page_or_beacon(request, context, is_open=is_open)):
+        return principal
+    if is_open:
         return ANYBODY
-    if given:
-        scheme, _, text = given[0].partition(" ")
-        if len(given) > 1 or scheme.lower() != _SCHEME:
-            raise _unauthorized("There must be one Authorization header, with the scheme Bearer.", need)
-        return _holder(context, text.strip(" "), need)
-    if need is Need.SEND and KEY_PARAMETER in request.query:
-        principal = _holder(context, request.query[KEY_PARAMETER], need)
+    if visitor := _visitor(request, context):
+        request[VISITOR] = visitor
+        return visitor.principal
+    _lead_to_login(request)
+    raise _unauthorized("This is for operators." if need is Need.ADMIN else "This needs a key.", need)
+
+
+def _bearer(given: Sequence[str], context: Context, need: Need) -> Principal:
+    scheme, _, text = given[0].partition(" ")
+    if len(given) > 1 or scheme.lower() != _SCHEME:
+        raise _unauthorized("There must be one Authorization header, with the scheme Bearer.", need)
+    return _holder(context, text.strip(" "), need)
+
+
+def _page_or_beacon(request: web.Request, context: Context, *, is_open: bool) -> Principal | None:
+    """Return who sends without a header: a key in the query, or a page of an allowed origin, open service or not."""
+    if KEY_PARAMETER in request.query and not is_open:
+        principal = _holder(context, request.query[KEY_PARAMETER], Need.SEND)
         if principal.scopes != {Scope.REACT}:
             raise _forbidden("Only a key whose one scope is react may stand in a URL; send this one in a header.")
         return principal
-    raise _unauthorized("This is for operators." if need is Need.ADMIN else "This needs a key.", need)
+    return PAGE if is_page_allowed(request) else None
+
+
+def _visitor(request: web.Request, context: Context) -> Visitor | None:
+    """Return who has a session. Changes need a form that checks that it is its own, so nothing else takes them."""
+    if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD) and not request.path.startswith(f"{OPERATING}/"):
+        return None
+    return visitor_of(request, context.sessions)
+
+
+def _lead_to_login(request: web.Request) -> None:
+    """Raise HTTPSeeOther where a browser asks for a page."""
+    path = request.path
+    if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD) or path.startswith(_API):
+        return
+    if "text/html" in request.headers.get(hdrs.ACCEPT, ""):
+        raise web.HTTPSeeOther(f"{LOGIN}?next={quote(request.rel_url.raw_path_qs, safe='/')}", text="")
 
 
 def _holder(context: Context, text: str, need: Need) -> Principal:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from aiohttp import hdrs, web
 
-from app.web.content_type import media_type
+from app.web.head.content_type import media_type
 from app.web.problems import Problem
 
 Format = Literal["json", "ndjson"]

@@ -44,6 +44,8 @@ async def compress(request: web.Request, response: web.Response) -> None:
         return
     if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
         return
+    if "no-transform" in response.headers.get(hdrs.CACHE_CONTROL, ""):
+        return
     response.headers[hdrs.VARY] = hdrs.ACCEPT_ENCODING
     coding = preferred(tuple(request.headers.getall(hdrs.ACCEPT_ENCODING, ())))
     if coding is not None and hdrs.CONTENT_ENCODING not in response.headers:

@@ -12,3 +12,13 @@ PAGE_HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     hdrs.CACHE_CONTROL: "no-cache",
 }
+
+FORM_HEADERS = {
+    **PAGE_HEADERS,
+    "Content-Security-Policy": PAGE_HEADERS["Content-Security-Policy"].replace(
+        "form-action 'none'", "form-action 'self'"
+    ),
+    "X-Frame-Options": "DENY",
+    hdrs.CACHE_CONTROL: "no-store, no-transform",
+}
+"""The same of pages with forms: kept nowhere, and compressed by nobody, because they hold a secret of the session."""

@@ -34,6 +34,8 @@ NOT_PROVOKED = {
     # A body that stalls for 30 s: test_bad_input.py provokes it with a shorter patience.
     ("POST", "/api/events", "408"),
     ("POST", "/api/deadletters/{id}/retry", "408"),
+    ("POST", "/login", "408"),
+    ("POST", "/login", "503"),  # no room for its body
     ("POST", "/api/events/bulk", "408"),
     ("POST", "/api/matches/{matchId}/events", "408"),
 }
@@ -243,6 +245,30 @@ async def two_dead_letters(service: Service) -> list[str]:
     return [
         letter["id"] for letter in (await service.get("/api/deadletters", headers=service.admin)).json["deadLetters"]
     ]
+
+
+async def test_the_login_answers_as_documented(witness: Witness, service: Service) -> None:
+    def form(**fields: str) -> dict[str, Any]:
+        return {"data": fields, "headers": {"Origin": service.url}, "allow_redirects": False}
+
+    async def post(path: str, **options: Any) -> None:
+        witness.seen_as("POST", path, await service.request("POST", path, **options))
+
+    await witness.get("/login")
+    await witness.get("/operate")
+    await witness.get("/operate", headers={"Accept": "text/html"}, allow_redirects=False)
+    made = await service.request("POST", "/api/login-links", headers=service.admin)
+    witness.seen_as("POST", "/api/login-links", made)
+    for _ in range(2):
+        await witness.get(made.json["path"], "/login", allow_redirects=False)
+    await witness.get("/operate", headers=service.admin)
+    await post("/login", **form(key=service.admin["Authorization"].partition(" ")[2]))
+    await post("/logout", **form())
+    await post("/logout")
+    await post("/login", **form(key="x" * 20_000))
+    await post("/login", data=b"{}", headers={"Origin": service.url, "Content-Type": "application/json"})
+    for _ in range(6):
+        await post("/login", **form(key="wrong"))
 
 
 async def test_dead_letters_answer_as_documented(witness: Witness, service: Service) -> None:

@@ -1,0 +1,1 @@
+"""Handlers for browsers of those who operate: the login, and the page."""

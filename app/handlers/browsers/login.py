@@ -1,0 +1,133 @@
+"""The login: a page that takes a key, a link that works once, and the way out."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+import aiohttp_jinja2
+from aiohttp import hdrs, web
+
+from app.access.addresses import limited_as
+from app.access.principal import OPERATOR, PRINCIPAL, Principal
+from app.access.sessions import LINK_LASTS_S, TRIES, TRIES_S
+from app.bodies.reading import read_body
+from app.context import CONTEXT, Context
+from app.web.answers import json_answer
+from app.web.head.content_type import media_type
+from app.web.headers import FORM_HEADERS
+from app.web.problems import Problem
+from app.web.visits import LOGIN, admit, check_own_form, dismiss, is_on_loopback, visitor_of
+
+FORM_MAX_BYTES = 16 << 10
+FIRST_PAGE = "/operate"
+
+_FORM_TYPE = "application/x-www-form-urlencoded"
+_LOCAL_PATH = re.compile(r"/(?![/\\])[\x21-\x7e]*", re.ASCII)
+
+routes = web.RouteTableDef()
+
+
+@routes.get(LOGIN)
+async def show_login(request: web.Request) -> web.Response:
+    """Show the form, or begin the session that a link is for."""
+    context = request.app[CONTEXT]
+    code = request.query.get("once")
+    if code is None:
+        return form_page(request, "login.html", {"next": _local(request.query.get("next", ""))})
+    text = context.sessions.follow(code)
+    if text is None:
+        fault = "This link was used before, or is too old. Make another one: fanfinity operate"
+        return _again(request, fault, status=403)
+    return _admitted(request, text, FIRST_PAGE)
+
+
+@routes.post(LOGIN)
+async def log_in(request: web.Request) -> web.Response:
+    """Begin a session by a key, or by the admin token."""
+    check_own_form(request)
+    context = request.app[CONTEXT]
+    address = limited_as(context.proxies.client_of(request))
+    if not context.sessions.may_try(address):
+        fault = f"There were {TRIES} wrong keys within a minute. Wait a minute, then try again."
+        response = _again(request, fault, status=429)
+        response.headers[hdrs.RETRY_AFTER] = f"{TRIES_S:.0f}"
+        return response
+    form = await read_form(request)
+    principal = _holder(context, form.get("key", "").strip())
+    text = context.sessions.begin(principal) if principal is not None else None
+    if text is None:
+        context.sessions.note_wrong(address)
+        words = "This key is not known, or its time is over." if principal is None else "This key can only send."
+        return _again(request, f"{words} A key with scope read or admin is needed, or the admin token.", status=403)
+    return _admitted(request, text, _local(form.get("next", "")))
+
+
+@routes.post("/logout")
+async def log_out(request: web.Request) -> web.Response:
+    """End the session of a browser."""
+    check_own_form(request)
+    sessions = request.app[CONTEXT].sessions
+    visitor = visitor_of(request, sessions)
+    if visitor is not None:
+        sessions.end(visitor.text)
+    response = web.Response(status=303, headers={hdrs.LOCATION: LOGIN, hdrs.CACHE_CONTROL: "no-store"})
+    dismiss(request, response)
+    return response
+
+
+@routes.post("/api/login-links")
+async def make_link(request: web.Request) -> web.Response:
+    """Make a path that begins a session once, for whoever has shown a key of an operator."""
+    code = request.app[CONTEXT].sessions.link(request[PRINCIPAL])
+    return json_answer({"path": f"{LOGIN}?once={code}", "expiresInSeconds": LINK_LASTS_S}, status=201)
+
+
+async def read_form(request: web.Request) -> dict[str, str]:
+    """Return the fields of a form. Raises Problem."""
+    try:
+        kind, _ = media_type(request.headers.get(hdrs.CONTENT_TYPE, ""))
+    except ValueError:
+        kind = ""
+    if kind != _FORM_TYPE:
+        raise Problem(415, "Unsupported media type", f"A form is sent as {_FORM_TYPE}.")
+    with request.app[CONTEXT].room.body() as share:
+        body = await read_body(request, limit=FORM_MAX_BYTES, share=share)
+    return dict(parse_qsl(bytes(body).decode("utf-8", "replace"), max_num_fields=32))
+
+
+def form_page(request: web.Request, template: str, values: Mapping[str, Any], *, status: int = 200) -> web.Response:
+    """Return a page with a form, which is kept nowhere and not compressed."""
+    secure = is_on_loopback(request) or _is_secure(request)
+    response = aiohttp_jinja2.render_template(
+        template, request, {"fault": "", **values, "is_safe": secure}, status=status
+    )
+    response.headers.update(FORM_HEADERS)
+    return response
+
+
+def _is_secure(request: web.Request) -> bool:
+    """Say whether a browser has come by TLS, as far as can be known: a wrong answer only adds or leaves a hint."""
+    return request.secure or request.headers.get(hdrs.X_FORWARDED_PROTO, "") == "https"
+
+
+def _again(request: web.Request, fault: str, *, status: int) -> web.Response:
+    return form_page(request, "login.html", {"next": _local(""), "fault": fault}, status=status)
+
+
+def _admitted(request: web.Request, text: str, path: str) -> web.Response:
+    response = web.Response(status=303, headers={hdrs.LOCATION: path, hdrs.CACHE_CONTROL: "no-store"})
+    admit(request, response, text)
+    return response
+
+
+def _holder(context: Context, text: str) -> Principal | None:
+    if context.admin.is_token(text):
+        return OPERATOR
+    key = context.keyring.find(text)
+    return key.principal if key is not None and context.keyring.in_force(key) else None
+
+
+def _local(path: str) -> str:
+    """Return the path to go on to; the first page where it would lead elsewhere."""
+    return path if _LOCAL_PATH.fullmatch(path) else FIRST_PAGE

@@ -1,0 +1,64 @@
+"""Visits of browsers: the cookie of a session, and forms that are the service's own."""
+
+from typing import Final
+from urllib.parse import urlsplit
+
+from aiohttp import hdrs, web
+
+from app.access.sessions import LASTS_S, Sessions, Visitor
+from app.web.problems import Problem
+
+LOGIN: Final = "/login"
+COOKIE: Final = "fanfinity-session"
+SECURE_COOKIE: Final = f"__Host-{COOKIE}"
+"""Name of the cookie where it is for TLS only: browsers take one of this form from nobody else."""
+
+MASKED: Final = "masked"
+"""Field of a form with its masked token."""
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def is_on_loopback(request: web.Request) -> bool:
+    """Say whether a browser asks for the machine itself, where a cookie needs no TLS."""
+    return urlsplit(f"//{request.headers.get(hdrs.HOST, '')}").hostname in _LOOPBACK
+
+
+def visitor_of(request: web.Request, sessions: Sessions) -> Visitor | None:
+    """Return who has the session in the cookie of a request."""
+    text = request.cookies.get(_cookie_name(request))
+    return sessions.visitor(text) if text else None
+
+
+def admit(request: web.Request, response: web.StreamResponse, text: str) -> None:
+    """Give a browser the cookie of a session."""
+    response.set_cookie(
+        _cookie_name(request),
+        text,
+        max_age=LASTS_S,
+        path="/",
+        secure=not is_on_loopback(request),
+        httponly=True,
+        samesite="Strict",
+    )
+
+
+def dismiss(request: web.Request, response: web.StreamResponse) -> None:
+    """Take the cookie of a session away."""
+    response.del_cookie(_cookie_name(request), path="/", secure=not is_on_loopback(request))
+
+
+def check_own_form(request: web.Request) -> None:
+    """Raise Problem 403 unless a form was sent by a page of this service itself."""
+    origins = request.headers.getall(hdrs.ORIGIN, ())
+    host = request.headers.get(hdrs.HOST)
+    if len(origins) != 1 or not host or urlsplit(origins[0]).netloc != host:
+        detail = (
+            "This form was not sent by a page of this service. Open the page anew, and send it from there;"
+            " behind a proxy, that has to pass the header Host on as it came."
+        )
+        raise Problem(403, "Foreign form", detail)
+
+
+def _cookie_name(request: web.Request) -> str:
+    return COOKIE if is_on_loopback(request) else SECURE_COOKIE
