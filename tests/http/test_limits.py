@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, ExitStack
 from ipaddress import ip_network
 from itertools import count
 from typing import Any
@@ -17,6 +17,7 @@ from aiohttp import ClientSession, TCPConnector
 from app.access.keys import ApiKey
 from app.access.limits import RateLimit
 from app.access.principal import Scope
+from app.bodies.room import STREAMS_MAX
 from app.config import Config
 from tests.http.documented import assert_documented
 from tests.http.problem import assert_problem
@@ -165,6 +166,11 @@ async def test_faults_cost_as_much_as_events(serve: Serve) -> None:
             assert reply.status == status, body
             left -= cost
             assert standing(reply)[0] == left, body
+        with ExitStack() as streams:
+            for _ in range(STREAMS_MAX):
+                streams.enter_context(service.context.room.stream())
+            full = await service.post("/api/events/bulk", EVENT, content_type=NDJSON, **mine)
+            assert (full.status, standing(full)[0]) == (503, left)
         service.context.shards.stop_accepting()
         assert (await send(service, EVENT, **mine)).status == 503
         assert standing(await send(service, EVENT, **mine))[0] == left
