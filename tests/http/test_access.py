@@ -240,6 +240,22 @@ async def test_a_key_for_some_matches_sends_to_these(guarded: Guarded) -> None:
     )
 
 
+async def test_only_a_key_for_fans_may_stand_in_a_url(guarded: Guarded) -> None:
+    def secret(who: str) -> str:
+        return str(guarded.headers[who]["Authorization"]).partition(" ")[2]
+
+    async def sent(who: str) -> Reply:
+        return await guarded.service.post(f"/api/events?key={secret(who)}", EVENT)
+
+    assert (await sent("react")).status == 202
+    assert_problem(await sent("ingest"), 403, says="whose one scope is react")
+    assert_problem(await sent("all"), 403, says="whose one scope is react")
+    assert_problem(await sent("revoked"), 401, says="not known")
+    reply = await guarded.service.post(f"/api/events?key={secret('react')}", EVENT | {"eventType": "goal", "teamId": 1})
+    assert_problem(reply, 403, says="scope react")
+    assert (await guarded.service.get(f"/api/status?key={secret('react')}")).status == 401
+
+
 async def test_a_receipt_is_read_by_whom_it_was_given_to_or_by_readers(guarded: Guarded) -> None:
     async def status(who: str, receipt: str) -> int:
         reply = await guarded.service.get(f"/api/receipts/{receipt}", headers=guarded.headers[who])
