@@ -19,6 +19,8 @@ FORM_HEADERS = {
         "form-action 'none'", "form-action 'self'"
     ),
     "X-Frame-Options": "DENY",
+    # With no-referrer, browsers would send a form with ``Origin: null``.
+    "Referrer-Policy": "same-origin",
     hdrs.CACHE_CONTROL: "no-store, no-transform",
 }
 """The same of pages with forms: kept nowhere, and compressed by nobody, because they hold a secret of the session."""
