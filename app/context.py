@@ -6,6 +6,7 @@ import attrs
 import structlog
 from aiohttp import web
 
+from app.access.acts import Acts
 from app.access.addresses import TrustedProxies
 from app.access.keyring import Keyring
 from app.access.limits import Limits
@@ -62,6 +63,7 @@ class Context:
     keyring: Keyring
     seals: Seals
     sessions: Sessions
+    acts: Acts
     proxies: TrustedProxies
     limits: Limits
     telemetry: Telemetry
@@ -95,6 +97,7 @@ class Context:
             admin=admin,
             keyring=keyring,
             seals=seals,
+            acts=Acts(config.data_dir),
             sessions=Sessions(seals, keyring, admin.proof),
             proxies=TrustedProxies(config.trusted_proxies),
             limits=Limits.of_rates(config.rate_limit, config.address_rate_limit),

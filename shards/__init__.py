@@ -57,6 +57,7 @@ from shards.errors import (
     LetterSettled,
     NotAccepting,
     Saturated,
+    ShardPaused,
     ShardsError,
     StoreError,
     StoreUnavailable,
@@ -88,6 +89,7 @@ from shards.stores.retention import DAYS_MAX
 from shards.stores.schema import CURVE_BUCKET_MS
 from shards.stores.server import ServerStore
 from shards.tasks.watch import Watch, Watched
+from shards.wal.files import LineFile
 
 __all__ = [
     "CURVE_BUCKET_MS",
@@ -113,6 +115,7 @@ __all__ = [
     "FoundEvent",
     "Highlight",
     "LetterSettled",
+    "LineFile",
     "MatchAggregates",
     "MatchReads",
     "NotAccepting",
@@ -124,6 +127,7 @@ __all__ = [
     "ServerAddress",
     "ServerStore",
     "ShardAccount",
+    "ShardPaused",
     "ShardSet",
     "ShardSettings",
     "ShardSnapshot",

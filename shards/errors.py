@@ -115,6 +115,10 @@ class StoreError(ShardsError):
         self.code = code
 
 
+class ShardPaused(ShardsError):
+    """A shard's rows are not sent, because somebody has paused it; the message says who."""
+
+
 class StoreUnavailable(StoreError):
     """ClickHouse cannot be reached, or the connection was lost; whether an INSERT took effect is unknown."""
 

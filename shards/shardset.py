@@ -249,13 +249,13 @@ class ShardSet:
         )
 
     async def flush(self, shard: int | None = None) -> None:
-        """Return when everything durable now is done with, in one shard or in all. IndexError: no such shard."""
-        shards = self._shards if shard is None else [self._shards[shard]]
-        await asyncio.gather(*(one.flusher.flush() for one in shards))
+        """Return when all durable now is done with, in one shard (IndexError, ShardPaused) or in all not paused."""
+        running = [one for one in self._shards if not one.flusher.paused]
+        await asyncio.gather(*(one.flusher.flush() for one in (running if shard is None else [self._shards[shard]])))
 
-    def pause(self, shard: int) -> None:
+    def pause(self, shard: int, *, by: str = "the service") -> None:
         """Stop a shard's flusher after its present step. IndexError: no such shard."""
-        self._shards[shard].flusher.pause()
+        self._shards[shard].flusher.pause(by)
 
     def resume(self, shard: int) -> None:
         """Let a shard's flusher go on. IndexError: no such shard."""

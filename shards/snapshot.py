@@ -28,6 +28,14 @@ class EndedTask:
     reason: str
 
 
+@attrs.frozen
+class Pause:
+    """A shard's rows are not sent: by whose order, and since when."""
+
+    by: str
+    since: datetime
+
+
 @attrs.frozen(kw_only=True)
 class ShardSnapshot:
     """One shard, in rows (= events) unless the name says otherwise; ``appended`` is its last sequence number.
@@ -57,7 +65,7 @@ class ShardSnapshot:
     wal_segments: int
     oldest_unconfirmed_s: float
     stalled_s: float
-    paused: bool
+    paused: Pause | None
     retired: bool
     last_error: str
 

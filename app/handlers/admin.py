@@ -1,13 +1,31 @@
-"""Access for operators only."""
+"""What operators do, kept before it is done."""
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
-from app.access.principal import PRINCIPAL, Scope
+from app.access.principal import PRINCIPAL
+from app.context import CONTEXT
+from app.web.keys import REQUEST_ID
+from app.web.problems import Problem
+
+RETRY_AFTER_S = 5
 
 
-def require_admin(request: web.Request) -> str:
-    """Return the name of the operator who asks, whom the table of routes has let in."""
-    principal = request[PRINCIPAL]
-    if not principal.may(Scope.ADMIN):
-        raise PermissionError("the table of routes lets others in, too")
-    return principal.name
+async def keep_act(request: web.Request, act: str, subject: str) -> str:
+    """Keep who does what, durably; return the name of who does it.
+
+    Raises Problem 503 where it cannot be kept: then it must not be done.
+    """
+    context, who = request.app[CONTEXT], request[PRINCIPAL].name
+    address = context.proxies.client_of(request)
+    try:
+        await context.acts.keep(
+            who=who, address=str(address or ""), request_id=request[REQUEST_ID], act=act, subject=subject
+        )
+    except OSError as error:
+        raise Problem(
+            503,
+            "Service unavailable",
+            "What operators do is kept, and cannot be now, so nothing was done; the log of the service says why.",
+            headers={hdrs.RETRY_AFTER: str(RETRY_AFTER_S)},
+        ) from error
+    return who

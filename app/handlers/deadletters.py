@@ -8,7 +8,7 @@ from aiohttp import hdrs, web
 
 from app.bodies.reading import read_body
 from app.context import CONTEXT, Context
-from app.handlers.admin import require_admin
+from app.handlers.admin import keep_act
 from app.handlers.parameters import letters_cursor, letters_page_of
 from app.schemas.batch import BOM
 from app.schemas.events import Origin, decode_fields
@@ -33,7 +33,6 @@ routes = web.RouteTableDef()
 @routes.get("/api/deadletters")
 async def list_letters(request: web.Request) -> web.Response:
     """List dead letters, newest first."""
-    require_admin(request)
     page = letters_page_of(request)
     # One more than wanted tells whether there is a next page.
     found = await _reading(
@@ -47,14 +46,12 @@ async def list_letters(request: web.Request) -> web.Response:
 @routes.get(_PATH)
 async def read_letter(request: web.Request) -> web.Response:
     """Answer with one dead letter."""
-    require_admin(request)
     return json_answer(_view(await _letter(request)))
 
 
 @routes.post(f"{_PATH}/retry")
 async def retry_letter(request: web.Request) -> web.Response:
     """Append a dead letter's event again: as it was, or as the body has it."""
-    require_admin(request)
     context = request.app[CONTEXT]
     context.shards.check_room()
     filed = await _letter(request)
@@ -66,14 +63,15 @@ async def retry_letter(request: web.Request) -> web.Response:
     event = None
     if body:
         event = _repaired(context, body, decode_row(filed.letter.row.encode()))
+    await keep_act(request, "retry", f"dead letter {filed.id}")
     return json_answer(_view(await _settling(context.shards.requeue(filed.id, event))), status=202)
 
 
 @routes.delete(_PATH)
 async def discard_letter(request: web.Request) -> web.Response:
     """Give a dead letter up."""
-    require_admin(request)
     filed = await _letter(request)
+    await keep_act(request, "discard", f"dead letter {filed.id}")
     return json_answer(_view(await _settling(request.app[CONTEXT].shards.discard(filed.id))))
 
 

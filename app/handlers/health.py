@@ -56,6 +56,7 @@ def readiness(context: Context) -> tuple[str, dict[str, str]]:
         "wal": _wal(snapshot, stopping=stopping),
         "clickhouse": _clickhouse(snapshot.store),
         "flush": _flush(snapshot),
+        "pauses": _pauses(snapshot),
         "tasks": _tasks(snapshot),
         "accounting": _accounting(snapshot),
         "keys": KEYS_UNREAD if context.keyring.trouble else HEALTHY,
@@ -91,6 +92,16 @@ def _flush(snapshot: Snapshot) -> str:
         )
     since = _moment(datetime.now(UTC) - timedelta(seconds=worst.stalled_s))
     return f"shard {worst.index} has stored nothing since {since} although ClickHouse is up, events are kept on disk"
+
+
+def _pauses(snapshot: Snapshot) -> str:
+    """Name the shards that somebody has paused."""
+    paused = [
+        f"shard {shard.index} by {shard.paused.by} since {_moment(shard.paused.since)}"
+        for shard in snapshot.shards
+        if shard.paused
+    ]
+    return f"paused, events are kept on disk: {', '.join(paused)}" if paused else HEALTHY
 
 
 def _tasks(snapshot: Snapshot) -> str:

@@ -34,7 +34,7 @@ async def status(request: web.Request) -> web.Response:
         "store": attrs.asdict(snapshot.store) | {"since": iso_of(snapshot.store.since)},
         "tasks": [attrs.asdict(task) | {"since": iso_of(task.since)} for task in snapshot.ended],
         "viewers": context.live.viewers,
-        "shards": [_shard(shard) for shard in snapshot.shards],
+        "shards": [shard_view(shard) for shard in snapshot.shards],
     }
     return json_answer(body)
 
@@ -52,7 +52,8 @@ def _accounting(counts: Snapshot | ShardSnapshot) -> dict[str, int]:
     }
 
 
-def _shard(shard: ShardSnapshot) -> dict[str, Any]:
+def shard_view(shard: ShardSnapshot) -> dict[str, Any]:
+    """Return the state of one shard as it is sent."""
     return {
         "shard": shard.index,
         "accounting": _accounting(shard),
@@ -64,7 +65,9 @@ def _shard(shard: ShardSnapshot) -> dict[str, Any]:
         "retries": shard.retries,
         "oldestUnconfirmedSeconds": round(shard.oldest_unconfirmed_s, 3),
         "stalledSeconds": round(shard.stalled_s, 3),
-        "paused": shard.paused,
+        "paused": shard.paused is not None,
+        "pausedBy": shard.paused.by if shard.paused else None,
+        "pausedSince": iso_of(shard.paused.since) if shard.paused else None,
         "retired": shard.retired,
         "lastError": shard.last_error,
     }

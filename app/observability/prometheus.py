@@ -223,7 +223,7 @@ def _per_shard(shards: Sequence[ShardSnapshot]) -> Iterator[Metric]:
         depth.add_metric(label, shard.depth)
         in_flight.add_metric(label, shard.in_flight)
         unread.add_metric(label, shard.unread)
-        paused.add_metric(label, int(shard.paused))
+        paused.add_metric(label, int(shard.paused is not None))
         stalled.add_metric(label, shard.stalled_s)
         retries.add_metric(label, shard.retries)
     yield from (depth, in_flight, unread, paused, stalled, retries)

@@ -18,6 +18,7 @@ from app.handlers import (
     metrics,
     openapi,
     receipts,
+    shards,
     status,
     stream,
 )
@@ -31,7 +32,7 @@ from app.web.conditional import forbid_storing
 
 HANDLERS = (
     *(matches, ingest, match_events, receipts, deadletters, stream),
-    *(health, metrics, status, audit, openapi, docs, login, operate),
+    *(health, metrics, status, audit, openapi, docs, login, operate, shards),
 )
 """Modules of handlers, those asked most first, because a path is looked for in this order."""
 

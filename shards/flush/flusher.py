@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from time import monotonic
 
-from shards.errors import SchemaMismatch, StoreError, StoreUnavailable
+from shards.errors import SchemaMismatch, ShardPaused, StoreError, StoreUnavailable
 from shards.flush.gate import StoreGate
 from shards.flush.pending import PendingRows
 from shards.flush.steps import Step, Steps
@@ -13,6 +14,7 @@ from shards.flush.tally import Tally
 from shards.flush.troubles import Troubles
 from shards.logger import get_logger
 from shards.observer import Observer
+from shards.snapshot import Pause
 from shards.tasks.backoff import backoff_s
 from shards.tasks.threads import Threads
 from shards.tasks.watch import Watch, Watched
@@ -58,7 +60,7 @@ class Flusher:
         self._flush_waiters: dict[asyncio.Future[None], int] = {}
         self._stopped = False
         self._resumed_at = 0.0
-        self.paused = False
+        self.paused: Pause | None = None
 
     @property
     def in_flight(self) -> int:
@@ -91,18 +93,23 @@ class Flusher:
         if self._steps.note_added(count):
             self._wake.set()
 
-    def pause(self) -> None:
-        """Send nothing until :meth:`resume`; rows go on being accepted."""
-        self.paused = True
+    def pause(self, by: str) -> None:
+        """Send nothing until :meth:`resume`; rows go on being accepted. The first who paused it is named."""
+        self.paused = self.paused or Pause(by, datetime.now(UTC))
 
     def resume(self) -> None:
         """Go on sending."""
-        self.paused = False
+        self.paused = None
         self._resumed_at = monotonic()
         self._wake.set()
 
     async def flush(self, upto: int | None = None) -> None:
-        """Return when every row that is durable now, or up to a sequence number, is done with."""
+        """Return when every row that is durable now, or up to a sequence number, is done with.
+
+        Raises ShardPaused where all that is durable now is wanted and nothing is sent.
+        """
+        if upto is None and self.paused:
+            raise ShardPaused(f"shard {self._shard} is paused by {self.paused.by}")
         target = self._pending.last_seq if upto is None else upto
         if self._pending.done_upto >= target:
             return

@@ -64,6 +64,10 @@ TABLE: Mapping[tuple[str, str], str | frozenset[str]] = {
     ("GET", "/metrics"): frozenset({"read", "admin"}),
     ("GET", "/api/status"): frozenset({"read", "admin"}),
     ("GET", "/operate"): frozenset({"admin"}),
+    ("GET", "/api/acts"): frozenset({"admin"}),
+    ("POST", "/api/shards/{shard}/pause"): frozenset({"admin"}),
+    ("POST", "/api/shards/{shard}/resume"): frozenset({"admin"}),
+    ("POST", "/api/shards/{shard}/flush"): frozenset({"admin"}),
     ("POST", "/api/login-links"): frozenset({"admin"}),
     ("GET", "/api/audit"): frozenset({"admin"}),
     ("GET", "/api/deadletters"): frozenset({"admin"}),
@@ -88,7 +92,7 @@ class Guarded:
     async def ask(self, who: str, method: str, path: str) -> Reply:
         """Ask as somebody; the body is one cheer."""
         receipt = (await self.receipt("ingest")) if "{receipt}" in path else ""
-        path = path.format(matchId=MATCH, id="0-1", receipt=receipt, path="style.css")
+        path = path.format(matchId=MATCH, id="0-1", receipt=receipt, path="style.css", shard="99")
         headers = CIMultiDict(self.headers[who])
         if method == "POST" and "events" in path:
             kind = "application/x-ndjson" if path.endswith("bulk") else "application/json"
@@ -287,7 +291,7 @@ async def test_a_key_is_in_no_log_and_no_answer(guarded: Guarded, caplog: pytest
 @pytest.mark.parametrize("given", [{"Authorization": f"Bearer ff_old_{'A' * 27}"}, {"Authorization": "Basic eDp5"}, {}])
 async def test_without_keys_all_but_what_is_for_operators_is_open(service: Service, given: dict[str, str]) -> None:
     for method, path in [of for of in TABLE if of[1] not in OWN_FORMS]:
-        name = path.format(matchId=MATCH, id="0-1", receipt="none", path="style.css")
+        name = path.format(matchId=MATCH, id="0-1", receipt="none", path="style.css", shard="99")
         options = {"json": EVENT} if method == "POST" else {}
         kind = {"Content-Type": "application/x-ndjson"} if path.endswith("bulk") else {}
         async with service.session.request(method, service.url + name, headers=given | kind, **options) as reply:

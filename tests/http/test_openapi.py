@@ -34,6 +34,7 @@ NOT_PROVOKED = {
     # A body that stalls for 30 s: test_bad_input.py provokes it with a shorter patience.
     ("POST", "/api/events", "408"),
     ("POST", "/api/deadletters/{id}/retry", "408"),
+    *(("POST", f"/api/shards/{{shard}}/{act}", "503") for act in ("pause", "resume", "flush")),  # test_shards.py does
     ("POST", "/login", "408"),
     ("POST", "/login", "503"),  # no room for its body
     ("POST", "/api/events/bulk", "408"),
@@ -149,7 +150,7 @@ async def test_parameters_that_are_not_documented_are_refused(witness: Witness, 
     paths = {(method, path) for method, path, _ in operations() if path.startswith("/api/")}
     assert len(paths) > 10
     for method, path in paths:
-        target = f"{path.replace('{', '').replace('}', '')}?none%C3%A9=1"
+        target = f"{path.replace('{shard}', '0').replace('{', '').replace('}', '')}?none%C3%A9=1"
         reply = await service.request(method, target, headers=service.admin)
         problem = assert_problem(witness.seen_as(method, path, reply), 400, says="is no parameter of this request")
         assert [fault["field"] for fault in problem["errors"]] == ["none\\xe9"]
@@ -269,6 +270,16 @@ async def test_the_login_answers_as_documented(witness: Witness, service: Servic
     await post("/login", data=b"{}", headers={"Origin": service.url, "Content-Type": "application/json"})
     for _ in range(6):
         await post("/login", **form(key="wrong"))
+
+
+async def test_acts_on_shards_answer_as_documented(witness: Witness, service: Service) -> None:
+    for act in ("pause", "flush", "resume", "flush"):
+        for shard in ("0", "999"):
+            await witness.post(f"/api/shards/{shard}/{act}", b"", f"/api/shards/{{shard}}/{act}", **service.admin)
+    await service.post("/api/events", [event(f"shards{number}") for number in range(20)])
+    await witness.post("/api/shards/0/flush?timeout=0.000001", b"", "/api/shards/{shard}/flush", **service.admin)
+    await witness.get("/api/acts", headers=service.admin)
+    await witness.get("/api/acts?limit=0", headers=service.admin)
 
 
 async def test_dead_letters_answer_as_documented(witness: Witness, service: Service) -> None:

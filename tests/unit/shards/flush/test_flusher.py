@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shards.errors import RowsRefused, SchemaMismatch, StoreError, StoreFailed, StoreUnavailable
+from shards.errors import RowsRefused, SchemaMismatch, ShardPaused, StoreError, StoreFailed, StoreUnavailable
 from shards.flush import flusher, gate
 from shards.flush.gate import StoreGate
 from shards.flush.steps import Step
@@ -121,9 +121,9 @@ async def test_each_failure_in_a_row_pauses_longer_until_a_step_succeeds(tmp_pat
 async def test_who_waits_is_answered_when_all_up_to_there_is_done_with_and_not_before(tmp_path: Path) -> None:
     async with running(tmp_path, checkpoint_interval_ms=600_000, flush_interval_ms=600_000) as one:
         await asyncio.wait_for(one.flusher.flush(), DEADLINE_S)
-        one.flusher.pause()
+        one.flusher.pause("a test")
         one.accept(2)
-        first, both = asyncio.create_task(one.flusher.flush(1)), asyncio.create_task(one.flusher.flush())
+        first, both = asyncio.create_task(one.flusher.flush(1)), asyncio.create_task(one.flusher.flush(2))
         await everybody_had_a_turn()
         assert one.store.calls == []
         one.pending.remove([1])
@@ -189,7 +189,7 @@ async def test_a_flusher_that_ended_is_made_ready_and_sends_all_in_memory_again(
     one.gate._note_opened()
     task = one.flusher.start(Watch(Observer()))
     await everybody_had_a_turn()
-    one.flusher.pause()
+    one.flusher.pause("a test")
     one.accept(2)
     await one.steps.sender.send_buffered([1, 2])
     one.steps._sent_seq = 2
@@ -241,7 +241,7 @@ async def test_a_shard_stands_still_if_rows_wait_and_nothing_is_done_with_althou
         up_s, one.tally.moved_at = 100.0, now - limit_s
         assert one.flusher.stalled_s == pytest.approx(expected), "another row was done with a moment ago"
         one.tally.moved_at = now - 100
-    one.flusher.pause()
+    one.flusher.pause("a test")
     assert one.flusher.stalled_s == 0
     one.flusher.resume()
     assert one.flusher.stalled_s == 0, "it went on a moment ago"
@@ -252,7 +252,7 @@ async def test_a_shard_stands_still_if_rows_wait_and_nothing_is_done_with_althou
 
 async def test_a_resumed_flusher_wakes_up_at_once(tmp_path: Path) -> None:
     async with running(tmp_path, flush_max_rows=1) as one:
-        one.flusher.pause()
+        one.flusher.pause("a test")
         one.accept(1)
         await everybody_had_a_turn()
         assert one.store.calls == []
@@ -360,3 +360,13 @@ async def test_a_store_that_opens_and_then_fails_is_tried_at_growing_intervals(
         watching.report(StoreFailed("odd"))
         await until(lambda: len(tries) == 6)
         assert tries == [0, 1, 2, 3, 4, 0], "a check went well"
+
+
+async def test_a_paused_flusher_says_by_whom_instead_of_waiting_for_ever(tmp_path: Path) -> None:
+    async with running(tmp_path, checkpoint_interval_ms=600_000, flush_interval_ms=600_000) as one:
+        one.flusher.pause("somebody")
+        one.flusher.pause("somebody else")
+        with pytest.raises(ShardPaused, match="shard 0 is paused by somebody$"):
+            await one.flusher.flush()
+        one.flusher.resume()
+        await asyncio.wait_for(one.flusher.flush(), DEADLINE_S)
