@@ -69,6 +69,7 @@ NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("GET", "/metrics"): Need.READ,
     ("GET", "/api/status"): Need.READ,
     ("GET", "/operate"): Need.ADMIN,
+    ("POST", "/operate/shards/{shard}/{act}"): Need.ADMIN,
     ("GET", "/api/acts"): Need.ADMIN,
     ("POST", "/api/shards/{shard}/pause"): Need.ADMIN,
     ("POST", "/api/shards/{shard}/resume"): Need.ADMIN,

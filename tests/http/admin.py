@@ -12,7 +12,7 @@ def admin_requests() -> Iterator[tuple[str, str]]:
     for path, item in document()["paths"].items():
         for method, operation in item.items():
             if operation.get("security") == [{"key": ["admin"]}]:
-                yield method.upper(), path.replace("{id}", LETTER_ID).replace("{shard}", "0")
+                yield method.upper(), path.replace("{id}", LETTER_ID).replace("{shard}", "0").replace("{act}", "pause")
 
 
 WITHOUT_PROOF: tuple[dict[str, str], ...] = (

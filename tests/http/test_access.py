@@ -64,6 +64,7 @@ TABLE: Mapping[tuple[str, str], str | frozenset[str]] = {
     ("GET", "/metrics"): frozenset({"read", "admin"}),
     ("GET", "/api/status"): frozenset({"read", "admin"}),
     ("GET", "/operate"): frozenset({"admin"}),
+    ("POST", "/operate/shards/{shard}/{act}"): frozenset({"admin"}),
     ("GET", "/api/acts"): frozenset({"admin"}),
     ("POST", "/api/shards/{shard}/pause"): frozenset({"admin"}),
     ("POST", "/api/shards/{shard}/resume"): frozenset({"admin"}),
@@ -77,7 +78,7 @@ TABLE: Mapping[tuple[str, str], str | frozenset[str]] = {
 }
 """The scopes that open each route, by hand from the contract."""
 
-OWN_FORMS = {"/login", "/logout"}
+OWN_FORMS = {"/login", "/logout", "/operate/shards/{shard}/{act}"}
 ABOUT_ONE_MATCH = {path for _, path in TABLE if "{matchId}" in path}
 SENDING = {path for (method, path), who in TABLE.items() if method == "POST" and "react" in who}
 
@@ -92,7 +93,7 @@ class Guarded:
     async def ask(self, who: str, method: str, path: str) -> Reply:
         """Ask as somebody; the body is one cheer."""
         receipt = (await self.receipt("ingest")) if "{receipt}" in path else ""
-        path = path.format(matchId=MATCH, id="0-1", receipt=receipt, path="style.css", shard="99")
+        path = path.format(matchId=MATCH, id="0-1", receipt=receipt, path="style.css", shard="99", act="pause")
         headers = CIMultiDict(self.headers[who])
         if method == "POST" and "events" in path:
             kind = "application/x-ndjson" if path.endswith("bulk") else "application/json"

@@ -24,11 +24,12 @@ async def test_what_the_document_names_is_all_that_asks_for_a_token(service: Ser
         *(("GET", LETTERS), ("GET", LETTER), ("DELETE", LETTER), ("POST", f"{LETTER}/retry")),
         *(("GET", "/api/audit"), ("GET", "/api/acts"), ("GET", "/operate"), ("POST", "/api/login-links")),
         *(("POST", f"/api/shards/0/{act}") for act in ("pause", "resume", "flush")),
+        ("POST", "/operate/shards/0/pause"),
     }
     asking = set()
     for route in service.app.router.routes():
         assert route.resource is not None
-        path = route.resource.canonical.replace("{id}", "0-1").replace("{shard}", "0")
+        path = route.resource.canonical.replace("{id}", "0-1").replace("{shard}", "0").replace("{act}", "pause")
         async with service.session.request(route.method, service.url + path) as reply:
             if reply.status == 401:
                 asking.add((route.method, path))

@@ -1,6 +1,7 @@
 """The login: its cookie, its links, its forms, and how it ends."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -204,6 +205,32 @@ async def test_a_session_that_was_made_up_is_none(service: Service, browser: Bro
     browser.session.cookie_jar.clear()
     assert (await browser.get("/operate", Cookie=f"fanfinity-session={text}"))[0] == 200
     assert (await browser.get("/operate", Cookie=f"fanfinity-session={change(text)}"))[0] == 303
+
+
+async def test_the_forms_of_the_page_act_for_its_session_alone(service: Service, browser: Browser, keys: Any) -> None:
+    def state() -> str | None:
+        paused = service.context.shards.snapshot().shards[0].paused
+        return paused.by if paused else None
+
+    path = "/operate/shards/0/pause"
+    await browser.post("/login", {"key": keys["boss"][0]})
+    [masked, *_] = re.findall(r'name="masked" value="([0-9a-f]+)"', (await browser.get("/operate"))[2])
+    assert (await browser.post(path, {}))[0] == 403
+    assert (await browser.post(path, {"masked": masked[:-1] + "x"}))[0] == 403
+    assert (await browser.post(path, {"masked": masked}, Origin="https://evil.example"))[0] == 403
+    by_key = {"Authorization": f"Bearer {keys['boss'][0]}"}
+    assert (await browser.post(path, {"masked": masked}, **by_key))[0] == 403
+    assert state() is None
+    status, headers, _ = await browser.post(path, {"masked": masked})
+    assert (status, headers["Location"]) == (303, "/operate")
+    assert state() == "boss"
+    text = (await browser.get("/operate"))[2]
+    assert "paused by boss" in text
+    assert (await browser.post("/operate/shards/0/flush", {"masked": masked}))[0] == 409
+    assert (await browser.post("/operate/shards/77/resume", {"masked": masked}))[0] == 404
+    assert (await browser.post("/operate/shards/0/resume", {"masked": masked}))[0] == 303
+    assert state() is None
+    assert (await browser.post("/operate/shards/0/flush", {"masked": masked}))[0] == 303
 
 
 async def test_a_link_works_once(service: Service, browser: Browser, keys: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 import pytest
 import pytest_asyncio
+from aiohttp import ClientSession, CookieJar
 from jsonschema import Draft202012Validator
 
 from app.config import Config
@@ -36,6 +37,7 @@ NOT_PROVOKED = {
     ("POST", "/api/deadletters/{id}/retry", "408"),
     *(("POST", f"/api/shards/{{shard}}/{act}", "503") for act in ("pause", "resume", "flush")),  # test_shards.py does
     ("POST", "/login", "408"),
+    *(("POST", "/operate/shards/{shard}/{act}", status) for status in ("400", "408", "503")),
     ("POST", "/login", "503"),  # no room for its body
     ("POST", "/api/events/bulk", "408"),
     ("POST", "/api/matches/{matchId}/events", "408"),
@@ -264,6 +266,16 @@ async def test_the_login_answers_as_documented(witness: Witness, service: Servic
         await witness.get(made.json["path"], "/login", allow_redirects=False)
     await witness.get("/operate", headers=service.admin)
     await post("/login", **form(key=service.admin["Authorization"].partition(" ")[2]))
+    form_of_shard = "/operate/shards/{shard}/{act}"
+    async with ClientSession(cookie_jar=CookieJar(unsafe=True)) as session:
+        own = attrs.evolve(service, session=session)
+        await own.request("POST", "/login", **form(key=service.admin["Authorization"].partition(" ")[2]))
+        [masked, *_] = re.findall(r'name="masked" value="([0-9a-f]+)"', (await own.get("/operate")).text)
+        for path in ("0/pause", "0/flush", "0/resume", "0/flush", "99/flush"):
+            reply = await own.request("POST", f"/operate/shards/{path}", **form(masked=masked))
+            witness.seen_as("POST", form_of_shard, reply)
+        for options in (form(), form(masked="x" * 20_000), form() | {"data": b"{}"}):
+            witness.seen_as("POST", form_of_shard, await own.request("POST", "/operate/shards/0/pause", **options))
     await post("/logout", **form())
     await post("/logout")
     await post("/login", **form(key="x" * 20_000))

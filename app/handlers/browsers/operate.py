@@ -1,14 +1,21 @@
-"""The operator's page: what each shard holds, how ClickHouse is, and what is wrong."""
+"""The operator's page: what each shard holds, how ClickHouse is, what is wrong, and who did what."""
 
-from aiohttp import web
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import hdrs, web
 
 from app.access.principal import PRINCIPAL
 from app.access.sessions import VISITOR
 from app.context import CONTEXT
-from app.handlers.browsers.login import form_page
+from app.handlers.browsers.login import form_page, read_form
 from app.handlers.health import readiness
+from app.handlers.shards import ACTS_ON_SHARDS, shard_named
+from app.web.problems import Problem
+from app.web.visits import MASKED, check_own_form
 
 OPERATE = "/operate"
+ACTS_SHOWN = 20
 
 routes = web.RouteTableDef()
 
@@ -16,15 +23,32 @@ routes = web.RouteTableDef()
 @routes.get(OPERATE)
 async def show(request: web.Request) -> web.Response:
     """Show the state of the service."""
-    context = request.app[CONTEXT]
-    status, checks = readiness(context)
+    return form_page(request, "operate.html", await _values(request))
+
+
+@routes.post(f"{OPERATE}/shards/{{shard:[0-9]{{1,4}}}}/{{act:pause|resume|flush}}")
+async def act(request: web.Request) -> web.Response:
+    """Do to a shard what a form of the page asks for."""
+    check_own_form(request)
     visitor = request.get(VISITOR)
-    values = {
+    form = await read_form(request)
+    if visitor is None or not request.app[CONTEXT].sessions.is_masked(form.get(MASKED, ""), visitor.text):
+        raise Problem(
+            403, "Foreign form", "This form is not of your session. Open the page anew, and send it from there."
+        )
+    await ACTS_ON_SHARDS[request.match_info["act"]](request, shard_named(request))
+    return web.Response(status=303, headers={hdrs.LOCATION: OPERATE, hdrs.CACHE_CONTROL: "no-store"})
+
+
+async def _values(request: web.Request) -> Mapping[str, Any]:
+    context, visitor = request.app[CONTEXT], request.get(VISITOR)
+    status, checks = readiness(context)
+    return {
         "operator": request[PRINCIPAL].name,
-        "has_session": visitor is not None,
+        "masked": context.sessions.masked(visitor.text) if visitor else "",
+        "field": MASKED,
         "status": status,
         "checks": checks,
         "snapshot": context.shards.snapshot(),
-        "viewers": context.live.viewers,
+        "acts": await context.acts.latest(ACTS_SHOWN),
     }
-    return form_page(request, "operate.html", values)

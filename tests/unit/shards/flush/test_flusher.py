@@ -366,7 +366,7 @@ async def test_a_paused_flusher_says_by_whom_instead_of_waiting_for_ever(tmp_pat
     async with running(tmp_path, checkpoint_interval_ms=600_000, flush_interval_ms=600_000) as one:
         one.flusher.pause("somebody")
         one.flusher.pause("somebody else")
-        with pytest.raises(ShardPaused, match="shard 0 is paused by somebody$"):
+        with pytest.raises(ShardPaused, match=r"shard 0 is paused by somebody$"):
             await one.flusher.flush()
         one.flusher.resume()
         await asyncio.wait_for(one.flusher.flush(), DEADLINE_S)
