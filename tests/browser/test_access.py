@@ -184,3 +184,14 @@ async def test_a_foreign_page_can_neither_frame_nor_fill_the_forms(guarded: Guar
     assert "not sent by a page of this service" in await page.content()
     await page.goto(f"{guarded.site.url}/operate")
     await expect(page.get_by_role("button", name="Log out boss")).to_be_visible()
+
+
+async def test_an_operator_pauses_a_shard_and_is_named(guarded: Guarded, context: BrowserContext) -> None:
+    page = await context.new_page()
+    await _log_in(page, guarded, "/operate", "boss")
+    await page.get_by_role("button", name="pause shard 1").click()
+    await expect(page.get_by_role("cell", name="paused by boss")).to_be_visible()
+    await expect(page.locator(".acts li").first).to_contain_text("boss pause shard 1")
+    await page.get_by_role("button", name="resume shard 1").click()
+    await expect(page.get_by_role("cell", name="paused by boss")).to_have_count(0)
+    await expect(page.get_by_text("degraded")).to_have_count(0)
