@@ -1,7 +1,7 @@
-"""The aiomonitor console on loopback, with the service's own commands: see :mod:`app.server.monitor_commands`.
+"""The aiomonitor console on loopback, with the service's own commands: see :mod:`app.server.console.commands`.
 
 The console shows; only the service's own commands change anything. Its Python console is off, because that would ask
-nobody for a key. :mod:`app.server.monitor_guard` keeps the pages of a browser out.
+nobody for a key. :mod:`app.server.console.guard` keeps the pages of a browser out.
 
 aiomonitor has no parameters for that, so two of its names are replaced while it runs, and one of prompt_toolkit, whose
 telnet server it uses. `tests/unit/test_internals.py` names everything of both that is relied on.
@@ -18,10 +18,10 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from app.context import CONTEXT
-from app.server.monitor_commands import console_group, service_commands
+from app.context import CONTEXT, Context
+from app.server.console.commands import console_group, service_commands
+from app.server.console.logins import Logins
 from app.setting_kinds import Address
-from shards import ShardSet
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -33,7 +33,7 @@ async def monitor_context(app: web.Application) -> AsyncIterator[None]:
     if address is None or not _can_listen(address):
         yield
         return
-    with _hardened(context.shards, address):
+    with _hardened(context, address):
         monitor = _started(address)
         yield
         await asyncio.to_thread(monitor.close)
@@ -51,18 +51,20 @@ def _can_listen(address: Address) -> bool:
 
 
 @contextmanager
-def _hardened(shards: ShardSet, address: Address) -> Iterator[None]:
-    """Have aiomonitor use our commands and checks in this block. Enter it in the loop that ``shards`` works in."""
+def _hardened(context: Context, address: Address) -> Iterator[None]:
+    """Have aiomonitor use our commands and checks in this block. Enter it in the loop that the service works in."""
     # Imported late, because importing aiomonitor replaces the streams that click writes to.
-    guard = importlib.import_module("app.server.monitor_guard")
+    guard = importlib.import_module("app.server.console.guard")
     monitor = importlib.import_module("aiomonitor.monitor")
     commands = importlib.import_module("aiomonitor.termui.commands")
     telnet = importlib.import_module("prompt_toolkit.contrib.telnet.server")
-    group = console_group(commands.monitor_cli, service_commands(shards, asyncio.get_running_loop()))
+    logins = Logins(context)
+    own = service_commands(context, logins, asyncio.get_running_loop())
+    group = console_group(commands.monitor_cli, own)
     web_page = Address(address.host, address.port + 1)
     with ExitStack() as stack:
         stack.enter_context(_replaced(commands, "monitor_cli", group))
-        stack.enter_context(_replaced(monitor, "init_webui", guard.guarded(monitor.init_webui, web_page)))
+        stack.enter_context(_replaced(monitor, "init_webui", guard.guarded(monitor.init_webui, web_page, logins)))
         stack.enter_context(_replaced(telnet, "TelnetConnection", guard.CheckedConnection))
         yield
 

@@ -14,6 +14,7 @@ import uvloop
 from tests.bench import (
     crowds,
     freshness,
+    keys,
     large_bodies,
     machine,
     outage,
@@ -124,6 +125,13 @@ BENCHMARKS: dict[str, Benchmark] = {
         "Clients that are fast send 9 MB each, all at the same moment, from a process of their own. `/health` is asked "
         "20 times a second meanwhile. Memory a minute later is that after everything was stored.",
         large_bodies.run,
+    ),
+    "keys": Benchmark(
+        "Keys",
+        "What a key costs, in turns with a service without keys; what others notice of wrong keys, and of a key that "
+        "is at its limit (open loop).",
+        keys.run,
+        SERVER,
     ),
     "poison": Benchmark(
         "A row that only ClickHouse refuses",

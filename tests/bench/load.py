@@ -41,6 +41,7 @@ class LoadOptions:
     """What to send. ``rate``: requests a second, 0: closed loop. ``acknowledged``: file for ids that got a 2xx.
 
     ``batch``: events in a request; more than one are sent as an array.
+    ``key``: sent as the bearer token.
     ``reads``: GET the URL, in place of sending events; each connection asks in its turn, so with ``rate`` equal to
     ``connections`` once a second. ``conditional``: with the ETag of the last answer it got.
     """
@@ -56,6 +57,7 @@ class LoadOptions:
     acknowledged: str = ""
     reads: int = 0
     conditional: int = 0
+    key: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -107,7 +109,7 @@ class Requests:
         ids = str(uuid.UUID(int=random.Random(options.seed).getrandbits(128), version=4))
         self.id_prefix = ids[:24]
         self._batch = options.batch
-        self._head = _head(options.url)
+        self._head = _head(options.url, options.key)
         self._templates = [_template(options.match_id, event_type) for event_type in SPIKE_TYPES]
 
     def event_ids(self, index: int) -> list[str]:
@@ -142,9 +144,11 @@ class Readings:
         return b"%b%b\r\n" % (self._head, condition)
 
 
-def _head(url: str) -> bytes:
+def _head(url: str, key: str) -> bytes:
     parts = urlsplit(url)
-    lines = (f"POST {parts.path} HTTP/1.1", f"Host: {parts.netloc}", "Content-Type: application/json")
+    lines = [f"POST {parts.path} HTTP/1.1", f"Host: {parts.netloc}", "Content-Type: application/json"]
+    if key:
+        lines.append(f"Authorization: Bearer {key}")
     return "\r\n".join([*(line.replace("%", "%%") for line in lines), "Content-Length: %d\r\n\r\n%b"]).encode()
 
 

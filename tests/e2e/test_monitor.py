@@ -10,10 +10,14 @@ import sys
 import termios
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import aiohttp
 import pytest
 
+from app.access.keys import ApiKey
+from app.access.principal import Scope
+from app.web.admin_token import AdminToken
 from tests.clickhouse import free_port
 from tests.e2e.process import DEADLINE_S, Process, Start
 
@@ -30,8 +34,8 @@ class Console:
         self._reader = reader
         self._writer = writer
 
-    async def greet(self) -> str:
-        size = IAC + SB + NAWS + bytes((0, 160, 0, 50)) + IAC + SE
+    async def greet(self, columns: int) -> str:
+        size = IAC + SB + NAWS + bytes((0, columns, 0, 50)) + IAC + SE
         terminal = IAC + SB + TTYPE + IS + b"xterm" + IAC + SE
         self._writer.write(IAC + WILL + NAWS + size + IAC + WILL + TTYPE + terminal)
         return await self.shows(PROMPT)
@@ -63,11 +67,11 @@ async def _connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWrite
 
 
 @asynccontextmanager
-async def console(port: int) -> AsyncIterator[Console]:
+async def console(port: int, *, columns: int = 160) -> AsyncIterator[Console]:
     reader, writer = await _connect(port)
     try:
         one = Console(reader, writer)
-        await one.greet()
+        await one.greet(columns)
         yield one
     finally:
         writer.close()
@@ -92,7 +96,13 @@ async def send_one(http: aiohttp.ClientSession, url: str) -> None:
         assert reply.status == 202
 
 
-async def test_its_commands_show_and_flush_the_shards(start: Start, http: aiohttp.ClientSession) -> None:
+def token_in(tmp_path: Path) -> str:
+    return AdminToken.read(tmp_path / "data").secret
+
+
+async def test_its_commands_show_and_flush_the_shards(
+    start: Start, http: aiohttp.ClientSession, tmp_path: Path
+) -> None:
     port = two_free_ports()
     service = await start(MONITOR=f"127.0.0.1:{port}", CHECKPOINT_INTERVAL_MS=600_000)
     url = await service.url()
@@ -103,6 +113,10 @@ async def test_its_commands_show_and_flush_the_shards(start: Start, http: aiohtt
     async with console(port) as monitor:
         assert "appended" in await monitor.run("shards", until="ClickHouse (embedded) up")
         assert "segments" in await monitor.run("wal", until="accepting")
+        await monitor.run("viewers", until="0 viewers of streams")
+        assert "FANFINITY_MONITOR" in await monitor.run("config", until="FANFINITY_SHUTDOWN_TIMEOUT_S")
+        await monitor.run(f"login {token_in(tmp_path)}", until="logged in as admin-token")
+        assert "derby" in await monitor.run("matches", until="1 matches")
         assert "put aside" in await monitor.run("deadletters", until="0 open, 0 requeued, 0 discarded")
         await monitor.run("flush", until="ClickHouse (embedded) up")
         async with http.get(f"{url}/api/status") as reply:
@@ -111,8 +125,56 @@ async def test_its_commands_show_and_flush_the_shards(start: Start, http: aiohtt
         await monitor.run("flush 1", until="ClickHouse (embedded) up")
         await monitor.run("flush 9", until="there is no such shard")
         await monitor.run("flush x", until="not a valid integer")
+        await monitor.run("pause 1", until="paused by admin-token")
+        async with http.get(f"{url}/ready") as reply:
+            assert "shard 1 by admin-token" in (await reply.json())["checks"]["pauses"]
+        await monitor.run("flush 1", until="failed: shard 1 is paused by admin-token")
+        await monitor.run("pause 9", until="there is no such shard")
+        assert "paused" not in await monitor.run("resume 1", until="ClickHouse (embedded) up")
+        headers = {"Authorization": f"Bearer {token_in(tmp_path)}"}
+        async with http.get(f"{url}/api/acts", headers=headers) as reply:
+            acts = [(act["act"], act["subject"], act["address"]) for act in (await reply.json())["acts"]]
+        assert acts[:2] == [("resume", "shard 1", "console"), ("flush", "shard 1", "console")]
         await monitor.run("flush --help", until="Store and confirm")
         assert await service.ends(signal.SIGTERM) == 0
+
+
+async def test_without_a_login_it_shows_counts_only(start: Start, http: aiohttp.ClientSession, tmp_path: Path) -> None:
+    port = two_free_ports()
+    key, line = ApiKey.new("boss", [Scope.ADMIN])
+    reader, reader_line = ApiKey.new("viewer", [Scope.READ])
+    service = await start(MONITOR=f"127.0.0.1:{port}", API_KEYS=f"{line.line()},{reader_line.line()}")
+    await service.url()
+    async with console(port) as one, console(port) as other:
+        for command in ("flush", "pause 0", "resume 0", "deadletters", "matches"):
+            await one.run(command, until="failed: log in first")
+        await one.run(f"login {reader}", until="failed: this is no operator's")
+        await one.run(f"login {key}", until="logged in as boss")
+        await one.run("matches", until="0 matches")
+        await other.run("matches", until="failed: log in first")
+        await one.run("logout", until="logged out")
+        await one.run("matches", until="failed: log in first")
+        for _ in range(4):
+            await other.run("login wrong", until="failed: this is no operator's")
+        await one.run(f"login {key}", until="failed: too many logins were wrong")
+    assert await service.ends(signal.SIGTERM) == 0
+    log = "\n".join(service.lines)
+    assert "a login of the console or of its web page was wrong" in log
+    assert not any(secret in log for secret in (key, reader, "wrong "))
+
+
+async def test_a_narrow_terminal_gets_what_fits(start: Start) -> None:
+    port = two_free_ports()
+    service = await start(MONITOR=f"127.0.0.1:{port}")
+    await service.url()
+    async with console(port, columns=80) as monitor:
+        shown = await monitor.run("shards", until="ClickHouse (embedded)")
+        table = [line for line in shown.splitlines() if line.startswith(("+", "|"))]
+        assert table
+        assert all(len(line) <= 80 for line in table)
+        assert "on disk only" not in shown
+        assert "pending" in shown
+    assert await service.ends(signal.SIGTERM) == 0
 
 
 async def test_the_service_goes_on_without_it_where_its_port_is_taken(
@@ -232,12 +294,43 @@ async def test_aiomonitors_own_client_is_let_in(start: Start) -> None:
 
 
 @pytest.fixture
-async def page(start: Start) -> tuple[Process, int]:
-    """A service with a monitor, and the port of the monitor's web page."""
+async def page(start: Start, http: aiohttp.ClientSession, tmp_path: Path) -> tuple[Process, int]:
+    """A service with a monitor, and the port of the monitor's web page, with the session of an operator."""
     port = two_free_ports()
     service = await start(MONITOR=f"127.0.0.1:{port}")
     await service.url()
+    url = f"http://127.0.0.1:{port + 1}/login"
+    async with http.post(url, data={"token": token_in(tmp_path)}, allow_redirects=False) as reply:
+        assert reply.status == 303
+        cookie = reply.cookies["fanfinity-console"]
+    assert cookie["httponly"]
+    assert cookie["samesite"] == "Strict"
+    assert token_in(tmp_path) not in cookie.value
+    http.headers["Cookie"] = f"fanfinity-console={cookie.value}"
     return service, port + 1
+
+
+async def test_the_web_page_shows_nothing_without_a_login(
+    page: tuple[Process, int], http: aiohttp.ClientSession
+) -> None:
+    _, port = page
+    url = f"http://127.0.0.1:{port}"
+    for headers in ({"Cookie": ""}, {"Cookie": "fanfinity-console=made-up"}):
+        for method, path in (
+            ("GET", "/"),
+            ("POST", "/api/live-tasks"),
+            ("GET", "/api/version"),
+            ("DELETE", "/api/task"),
+        ):
+            async with http.request(method, url + path, headers=headers, allow_redirects=False) as reply:
+                assert (reply.status, reply.headers["Location"]) == (303, "/login")
+    async with http.get(f"{url}/login") as reply:
+        assert "frame-ancestors 'none'" in reply.headers["Content-Security-Policy"]
+    for _ in range(5):
+        async with http.post(f"{url}/login", data={"token": "wrong"}) as reply:
+            assert reply.status == 403
+    async with http.post(f"{url}/login", data={"token": "wrong"}) as reply:
+        assert reply.status == 429
 
 
 async def flushers(http: aiohttp.ClientSession, url: str) -> list[str]:

@@ -16,7 +16,7 @@ from asynch.errors import NetworkError, ServerException
 from asynch.proto.connection import Connection
 
 from app.server import connection as module
-from app.server.monitor_commands import STOCK, console_group
+from app.server.console.commands import STOCK, console_group
 from app.server.protocol import ServiceRunner
 from app.web.event_stream import event_stream
 from shards.stores.address import ServerAddress

@@ -9,8 +9,9 @@ import pytest
 from prompt_toolkit.contrib.telnet.server import TelnetConnection, TelnetServer
 from prompt_toolkit.input import create_pipe_input
 
-from app.server import monitor_guard
-from app.server.monitor_guard import CheckedConnection, Refusals
+from app.server.console import refusals
+from app.server.console.guard import CheckedConnection
+from app.server.console.refusals import Refusals
 from tests.logged import lines_of
 
 TERMINAL = b"\xff\xfa\x18\x00xterm\xff\xf0"
@@ -67,13 +68,13 @@ async def test_whoever_negotiates_first_gets_the_prompt(sockets: tuple[socket.so
 def test_refusals_are_logged_at_once_and_then_counted(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refusals = Refusals("no reason")
+    counted = Refusals("no reason")
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
-            refusals.add()
+            counted.add()
         assert [line["since_last_line"] for line in lines_of(caplog, "monitor refused clients")] == [1]
-        now = monitor_guard.time.monotonic() + monitor_guard.WARNING_INTERVAL_S
-        monkeypatch.setattr("app.server.monitor_guard.time.monotonic", lambda: now)
-        refusals.add()
+        now = refusals.time.monotonic() + refusals.WARNING_INTERVAL_S
+        monkeypatch.setattr("app.server.console.refusals.time.monotonic", lambda: now)
+        counted.add()
     lines = lines_of(caplog, "monitor refused clients")
     assert [(line["since_last_line"], line["reason"]) for line in lines] == [(1, "no reason"), (3, "no reason")]

@@ -6,50 +6,34 @@ from a client that does not speak telnet, and the web page changes nothing and a
 Import it late, because it loads ``prompt_toolkit``, whose telnet server aiomonitor uses.
 """
 
-import threading
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import attrs
-import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 from prompt_toolkit.contrib.telnet.protocol import IAC
 from prompt_toolkit.contrib.telnet.server import TelnetConnection
 
+from app.server.console.logins import SESSION_S, Logins, TooManyTries
+from app.server.console.refusals import Refusals
 from app.setting_kinds import Address
 
-_log = structlog.stdlib.get_logger(__name__)
-
-WARNING_INTERVAL_S = 60.0
 # Paths of the page's lists, which it asks for by POST because their filters are a form.
 READ_BY_POST = frozenset({"/api/task-count", "/api/live-tasks", "/api/terminated-tasks"})
 
 
-@attrs.define
-class Refusals:
-    """Counts refusals and logs the first at once, others at most once an interval, because a page can go on for ever.
+LOGIN = "/login"
+COOKIE = "fanfinity-console"
 
-    Attributes:
-        reason: why clients are refused, and where. It holds nothing that the client sent.
-    """
-
-    reason: str
-    _unlogged: int = attrs.field(default=0, init=False)
-    _next_at: float = attrs.field(default=0.0, init=False)
-    _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
-
-    def add(self) -> None:
-        """Count one more refusal; may be called in any thread."""
-        with self._lock:
-            self._unlogged += 1
-            if time.monotonic() < self._next_at:
-                return
-            self._next_at = time.monotonic() + WARNING_INTERVAL_S
-            count, self._unlogged = self._unlogged, 0
-        _log.warning("monitor refused clients", reason=self.reason, since_last_line=count)
-
+_FORM = """<!doctype html>
+<html lang="en"><title>Log in</title>
+<p role="alert">FAULT</p>
+<form method="post" action="/login">
+<label>The first line of admin-token, or a key of scope admin
+<input name="token" type="password" autocomplete="current-password" required autofocus></label>
+<button>Log in</button>
+</form></html>
+"""
 
 no_telnet = Refusals("the client of the console does not speak telnet")
 foreign_request = Refusals("the request to the web page came by another name or from another page")
@@ -86,23 +70,26 @@ async def _leave(_connection: TelnetConnection) -> None:
     pass
 
 
-def guarded(init: Callable[[Any], Awaitable[web.Application]], address: Address) -> Callable[[Any], Awaitable[Any]]:
+def guarded(
+    init: Callable[[Any], Awaitable[web.Application]], address: Address, logins: Logins
+) -> Callable[[Any], Awaitable[Any]]:
     """Return aiomonitor's ``init``, which makes the application of its web page, with checks before its handlers.
 
     Args:
         init: takes the monitor.
         address: where the page listens.
+        logins: tells who has logged in; nobody else sees anything but the login.
     """
 
     async def init_guarded(monitor: Any) -> web.Application:
         application = await init(monitor)
-        application.middlewares.append(_guard(address))
+        application.middlewares.append(_guard(address, logins))
         return application
 
     return init_guarded
 
 
-def _guard(address: Address) -> Middleware:
+def _guard(address: Address, logins: Logins) -> Middleware:
     own = frozenset(f"{name}:{address.port}" for name in (address.host, "127.0.0.1", "localhost", "[::1]"))
 
     @web.middleware
@@ -110,6 +97,10 @@ def _guard(address: Address) -> Middleware:
         if not _comes_from_own_page(request, own):
             foreign_request.add()
             raise web.HTTPForbidden(text=f"Open this page as http://{address}/\n")
+        if request.path == LOGIN:
+            return await _login(request, logins)
+        if not logins.has_session(request.cookies.get(COOKIE, "")):
+            raise web.HTTPSeeOther(LOGIN)
         if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD) and not _only_reads(request):
             raise web.HTTPMethodNotAllowed(request.method, (hdrs.METH_GET, hdrs.METH_HEAD), text="Only for reading\n")
         return await handler(request)
@@ -126,3 +117,24 @@ def _comes_from_own_page(request: web.Request, own: frozenset[str]) -> bool:
 
 def _only_reads(request: web.Request) -> bool:
     return request.method == hdrs.METH_POST and request.path in READ_BY_POST
+
+
+async def _login(request: web.Request, logins: Logins) -> web.Response:
+    """Show the form, or begin a session by the token that it has sent."""
+    if request.method != hdrs.METH_POST:
+        return _form("")
+    try:
+        session = logins.begin_session(str((await request.post()).get("token", "")).strip())
+    except TooManyTries:
+        return _form("Too many logins were wrong; try again in a minute.", status=429)
+    if session is None:
+        return _form("This is no operator's.", status=403)
+    response = web.Response(status=303, headers={hdrs.LOCATION: "/"})
+    response.set_cookie(COOKIE, session, httponly=True, samesite="Strict", max_age=SESSION_S)
+    return response
+
+
+def _form(fault: str, *, status: int = 200) -> web.Response:
+    text = _FORM.replace("FAULT", fault)
+    headers = {"Content-Security-Policy": "default-src 'none'; form-action 'self'; frame-ancestors 'none'"}
+    return web.Response(text=text, status=status, content_type="text/html", headers=headers)

@@ -1,0 +1,232 @@
+"""Commands of the console: counts for everybody who can reach it, names and acts for those who have logged in.
+
+The console has a thread and an event loop of its own, in which commands are called. Whatever touches the service runs
+in the service's loop.
+"""
+
+import asyncio
+import importlib
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from copy import copy
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from app.context import Context
+from app.server.console.logins import Logins, TooManyTries
+from app.server.console.tables import (
+    WIDTH,
+    letters_text,
+    matches_text,
+    settings_text,
+    shards_text,
+    wal_text,
+)
+from shards import ShardsError
+
+T = TypeVar("T")
+
+# Commands of aiomonitor that stay, because they only show something; without noop it cannot take an empty line.
+STOCK = ("exit", "help", "noop", "ps", "ps-terminated", "stacktrace", "where", "where-terminated")
+LETTERS_SHOWN = 20
+MATCHES_COMPLETED = 20
+ADDRESS = "console"
+NOT_LOGGED_IN = "log in first: login TOKEN, with the first line of admin-token, or a key of scope admin"
+
+
+def console_group(stock: click.Group, own: Iterable[click.Command]) -> click.Group:
+    """Return a group with those commands of aiomonitor's group ``stock`` that only show something, and with ``own``.
+
+    ``signal``, ``cancel``, ``console`` and whatever a later aiomonitor adds are left out, because anybody who can
+    connect could end tasks, or the service, with them. ``stock`` stays as it is.
+    """
+    group = copy(stock)
+    kept = {name: command for name, command in stock.commands.items() if name in STOCK}
+    group.commands = kept | {str(command.name): command for command in own}
+    return group
+
+
+def service_commands(context: Context, logins: Logins, loop: asyncio.AbstractEventLoop) -> list[click.Command]:
+    """Return the commands; ``loop`` is the one that the service works in."""
+    return [
+        *_shown(context, loop),
+        *_acts(context, logins, loop),
+        *_named(context, logins, loop),
+        *_entering(logins),
+    ]
+
+
+def _shown(context: Context, loop: asyncio.AbstractEventLoop) -> list[click.Command]:
+    """Return the commands that show counts and settings, to everybody."""
+    shards = context.shards
+
+    async def show_shards() -> str:
+        return shards_text(await _in(loop, _value(shards.snapshot)), _width())
+
+    async def show_wal() -> str:
+        return wal_text(await _in(loop, _value(shards.snapshot)), _width())
+
+    async def show_viewers() -> str:
+        return f"{await _in(loop, _value(lambda: context.live.viewers))} viewers of streams"
+
+    async def show_config() -> str:
+        return settings_text(context.config.shown(), _width())
+
+    return [
+        _command("shards", show_shards, "Show what each shard holds"),
+        _command("wal", show_wal, "Show the write-ahead log"),
+        _command("viewers", show_viewers, "Show how many follow streams"),
+        _command("config", show_config, "Show the settings in force, secrets masked"),
+    ]
+
+
+def _acts(context: Context, logins: Logins, loop: asyncio.AbstractEventLoop) -> list[click.Command]:
+    """Return the commands that change something: for those who have logged in."""
+    shards = context.shards
+
+    async def kept(act: str, shard: int | None) -> str:
+        """Keep who does what before it is done; return the name."""
+        who, subject = logins.name(_connection()) or "", "all shards" if shard is None else f"shard {shard}"
+        if shard is not None and shard >= len((await _in(loop, _value(shards.snapshot))).shards):
+            raise IndexError(shard)
+        await _in(loop, context.acts.keep(who=who, address=ADDRESS, request_id="", act=act, subject=subject))
+        return who
+
+    async def state() -> str:
+        return shards_text(await _in(loop, _value(shards.snapshot)), _width())
+
+    async def flush(shard: int | None) -> str:
+        await kept("flush", shard)
+        await _in(loop, shards.flush(shard))
+        return await state()
+
+    async def pause(shard: int) -> str:
+        who = await kept("pause", shard)
+        await _in(loop, _value(lambda: shards.pause(shard, by=who)))
+        return await state()
+
+    async def resume(shard: int) -> str:
+        await kept("resume", shard)
+        await _in(loop, _value(lambda: shards.resume(shard)))
+        return await state()
+
+    def count() -> int:
+        return len(shards.snapshot().shards)
+
+    one, any_ = _shard_argument(count, required=True), _shard_argument(count, required=False)
+    return [
+        _command("flush", flush, "Store and confirm the events of all shards, or of one SHARD", [any_], logins=logins),
+        _command("pause", pause, "Send nothing of a SHARD to ClickHouse until it is resumed", [one], logins=logins),
+        _command("resume", resume, "Let a paused SHARD go on", [one], logins=logins),
+    ]
+
+
+def _named(context: Context, logins: Logins, loop: asyncio.AbstractEventLoop) -> list[click.Command]:
+    """Return the commands that show names of matches and events: for those who have logged in."""
+    names: dict[str, None] = {}
+
+    async def show_letters() -> str:
+        letters = await _in(loop, context.shards.dead_letters(limit=LETTERS_SHOWN))
+        return letters_text(letters, await _in(loop, _value(context.shards.snapshot)), _width())
+
+    async def show_matches(match: str | None) -> str:
+        overview = await _in(loop, context.live.overview())
+        names.clear()
+        names.update({one.match_id: None for one in overview.matches})
+        return matches_text([one for one in overview.matches if match in (None, one.match_id)], _width())
+
+    match = click.Argument(["match"], required=False, shell_complete=lambda *given: _beginning(names, given[-1]))
+    matches_help = "Show the matches with the newest activity, or one MATCH"
+    return [
+        _command("deadletters", show_letters, "Show the newest dead letters that nobody has settled", logins=logins),
+        _command("matches", show_matches, matches_help, [match], logins=logins),
+    ]
+
+
+def _entering(logins: Logins) -> list[click.Command]:
+    async def log_in(token: str) -> str:
+        try:
+            name = logins.log_in(_connection(), token)
+        except TooManyTries:
+            return "failed: too many logins were wrong; try again in a minute"
+        return f"logged in as {name}, until this connection ends" if name else "failed: this is no operator's"
+
+    async def log_out() -> str:
+        logins.log_out(_connection())
+        return "logged out"
+
+    return [
+        _command("login", log_in, "Log in by the admin token or a key of scope admin", [click.Argument(["token"])]),
+        _command("logout", log_out, "Log out"),
+    ]
+
+
+async def _in(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
+
+
+async def _value(of: Callable[[], T]) -> T:
+    return of()
+
+
+def _connection() -> object:
+    """Return what the connection of the present command is known by."""
+    connection: object = importlib.import_module("aiomonitor.context").current_stdout.get()
+    return connection
+
+
+def _width() -> int:
+    """Return the columns of the terminal."""
+    session = importlib.import_module("prompt_toolkit.application.current").get_app_session()
+    return int(session.output.get_size().columns) or WIDTH
+
+
+def _shard_argument(count: Callable[[], int], *, required: bool) -> click.Argument:
+    def complete(_ctx: click.Context, _param: click.Parameter, begun: str) -> list[CompletionItem]:
+        return _beginning(map(str, range(count())), begun)
+
+    return click.Argument(["shard"], type=click.IntRange(min=0), required=required, shell_complete=complete)
+
+
+def _beginning(names: Iterable[str], begun: str) -> list[CompletionItem]:
+    return [CompletionItem(name) for name in names if name.startswith(begun)][:MATCHES_COMPLETED]
+
+
+def _command(
+    name: str,
+    work: Callable[..., Awaitable[str]],
+    help_: str,
+    params: Iterable[click.Parameter] = (),
+    *,
+    logins: Logins | None = None,
+) -> click.Command:
+    """Return a command that prints what ``work`` returns; with ``logins`` for those who have logged in."""
+    running: set[asyncio.Task[None]] = set()
+
+    def start(**arguments: Any) -> None:
+        # The console shows its prompt again once this event is set.
+        done = importlib.import_module("aiomonitor.context").command_done.get()
+        if logins is not None and logins.name(_connection()) is None:
+            click.echo(f"failed: {NOT_LOGGED_IN}")
+            done.set()
+            return
+        task = asyncio.get_running_loop().create_task(_print(work(**arguments), done))
+        running.add(task)
+        task.add_done_callback(running.discard)
+
+    command = click.Command(name, params=list(params), callback=start, help=help_, add_help_option=False)
+    # click's own --help would leave the console waiting for the event.
+    importlib.import_module("aiomonitor.termui.commands").custom_help_option(command)
+    return command
+
+
+async def _print(text: Awaitable[str], done: asyncio.Event) -> None:
+    try:
+        click.echo(await text)
+    except (ShardsError, OSError) as error:
+        click.echo(f"failed: {error}")
+    except IndexError:
+        click.echo("failed: there is no such shard")
+    finally:
+        done.set()
