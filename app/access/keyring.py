@@ -52,7 +52,7 @@ class Keyring:
 
     def in_force(self, key: ApiKey | None) -> bool:
         """Say whether a key may be used now."""
-        return key is not None and not key.has_ended(datetime.now(UTC))
+        return key is not None and (key.until is None or not key.has_ended(datetime.now(UTC)))
 
     def look(self) -> bool:
         """Have the file looked at at once; return False where there is none."""

@@ -59,10 +59,11 @@ class ApiKey:
     digest: bytes = attrs.field(repr=False)
     prefixes: tuple[str, ...] = ()
     until: datetime | None = None
+    principal: Principal = attrs.field(init=False, eq=False, repr=False)
+    """The principal that it proves."""
 
-    @property
-    def principal(self) -> Principal:
-        """The principal that it proves."""
+    @principal.default
+    def _principal(self) -> Principal:
         scopes = self.scopes | ({Scope.READ} if Scope.ADMIN in self.scopes else frozenset())
         return Principal(self.name, frozenset(scopes), self.prefixes, is_key=True)
 

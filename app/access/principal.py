@@ -33,12 +33,18 @@ class Principal:
         scopes: what it may do.
         prefixes: beginnings of the match ids that it is limited to; empty: of all.
         is_key: whether it is the holder of a key.
+        sends_all: whether it may send any event, of any match.
     """
 
     name: str
     scopes: frozenset[Scope]
     prefixes: tuple[str, ...] = ()
     is_key: bool = False
+    sends_all: bool = attrs.field(init=False, eq=False)
+
+    @sends_all.default
+    def _sends_all(self) -> bool:
+        return Scope.INGEST in self.scopes and not self.prefixes
 
     def may(self, *scopes: Scope) -> bool:
         """Say whether it has one of some scopes."""

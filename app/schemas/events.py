@@ -119,7 +119,7 @@ class EventSchema:
         incoming, metadata, faults = self._check(fields, origin, explain=explain)
         if incoming is None or faults:
             raise InvalidEventError(faults, event_id=_given_id(fields)) if explain else InvalidEventError
-        if origin.sender is not ANYBODY:
+        if not origin.sender.sends_all:
             check_sender(origin.sender, incoming, metadata)
         received_ns = self._clock.now_ns()
         return Event(
