@@ -1,11 +1,14 @@
-"""Lookups in all shards: the outcome of a request, and the pending rows of matches."""
+"""Lookups in all shards: the outcome of a request, the pending rows of matches, and what pauses hold back."""
 
 from collections.abc import Collection, Sequence
 
 from shards.deadletters.lines import RowRef
+from shards.logger import get_logger
 from shards.reads.source import Pending
 from shards.receipts import Outcome, Receipt
 from shards.shard import Shard
+
+_log = get_logger(__name__)
 
 
 def outcome_of(receipt: Receipt, shards: Sequence[Shard]) -> Outcome | None:
@@ -62,3 +65,13 @@ def pending_of(match_ids: Collection[str], shards: Sequence[Shard]) -> Pending:
                 unread[match_id] = unread.get(match_id, 0) + on_disk
                 unread_at[match_id] = max(unread_at.get(match_id, 0), shard.pending.unread_at(match_id))
     return Pending(rows=tuple(rows), unread=unread, unread_at=unread_at)
+
+
+def held_by_pauses(shards: Sequence[Shard]) -> int:
+    """Return how many rows paused shards leave to the next start, and log it where there are any."""
+    holding = [shard for shard in shards if shard.flusher.paused and len(shard.pending)]
+    rows = sum(len(shard.pending) for shard in holding)
+    if holding:
+        named = [shard.index for shard in holding]
+        _log.warning("paused shards not drained", shards=named, pending=rows, effect="the write-ahead log keeps them")
+    return rows

@@ -16,7 +16,7 @@ from shards.events import Event
 from shards.flush.gate import StoreGate
 from shards.flush.order import OrderStart
 from shards.logger import get_logger
-from shards.lookups import outcome_of, pending_of
+from shards.lookups import held_by_pauses, outcome_of, pending_of
 from shards.observer import Observer
 from shards.reads.source import Pending
 from shards.receipts import Outcome, Receipt, Stretch
@@ -250,8 +250,8 @@ class ShardSet:
 
     async def flush(self, shard: int | None = None) -> None:
         """Return when all durable now is done with, in one shard (IndexError, ShardPaused) or in all not paused."""
-        running = [one for one in self._shards if not one.flusher.paused]
-        await asyncio.gather(*(one.flusher.flush() for one in (running if shard is None else [self._shards[shard]])))
+        all_ = (one.flusher.flush_unless_paused() for one in self._shards)
+        await (asyncio.gather(*all_) if shard is None else self._shards[shard].flusher.flush())
 
     def pause(self, shard: int, *, by: str = "the service") -> None:
         """Stop a shard's flusher after its present step. IndexError: no such shard."""
@@ -268,7 +268,7 @@ class ShardSet:
         self._refusal = "the service is shutting down"
 
     async def drain(self, *, timeout_s: float) -> bool:
-        """Stop accepting, commit what is queued, flush everything. False: rows are left to the next start."""
+        """Stop accepting, commit what is queued, flush what is not paused. False: rows are left to the next start."""
         self.stop_accepting()
         if self._recovery is not None and not self._shards:
             return False
@@ -279,7 +279,7 @@ class ShardSet:
         except TimeoutError:
             _log.warning("drain out of time", pending=self.snapshot().pending, effect="the write-ahead log keeps them")
             return False
-        return True
+        return not held_by_pauses(self._shards)
 
     async def close(self) -> None:
         """End every task and close every file. Rows that were not drained stay in the log."""

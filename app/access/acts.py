@@ -5,11 +5,13 @@ not done. When the file is full, ``acts.1.ndjson`` takes its place, and what was
 """
 
 import asyncio
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import structlog
 
 from shards import LineFile
 
@@ -31,6 +33,7 @@ class Act(msgspec.Struct, frozen=True):
 
 
 _act = msgspec.json.Decoder(Act)
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class Acts:
@@ -39,28 +42,47 @@ class Acts:
     def __init__(self, data_dir: Path) -> None:
         self._before = data_dir / BEFORE_NAME
         self._file = LineFile(data_dir / FILE_NAME)
-        self._lock = asyncio.Lock()
+        self._unreadable = 0
+        # Held by the threads and not by who waits for them, because these may leave while a thread is at work.
+        self._lock = threading.Lock()
 
     async def keep(self, *, who: str, address: str, request_id: str, act: str, subject: str) -> None:
         """Make an act durable, before it is done. Raises OSError: then it must not be done."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         texts = (text[:TEXT_MAX_CHARS] for text in (who, address, request_id, act, subject))
-        line = msgspec.json.encode(Act(now, *texts)) + b"\n"
-        async with self._lock:
-            await asyncio.to_thread(self._append, line)
+        await asyncio.to_thread(self._append, msgspec.json.encode(Act(now, *texts)) + b"\n")
 
     async def latest(self, limit: int) -> list[dict[str, Any]]:
-        """Return acts, the latest first. Raises OSError."""
-        async with self._lock:
-            lines = await asyncio.to_thread(self._lines)
-        return [msgspec.to_builtins(_act.decode(line)) for line in reversed(lines[-limit:])]
+        """Return acts, the latest first, without lines that cannot be read. Raises OSError."""
+        return await asyncio.to_thread(self._latest, limit)
 
     def _append(self, line: bytes) -> None:
-        if len(self._file.read()) + len(line) > FILE_MAX_BYTES:
-            self._file.path.replace(self._before)
-            self._file = LineFile(self._file.path)
-        self._file.append(line)
+        with self._lock:
+            path = self._file.path
+            if path.exists() and path.stat().st_size + len(line) > FILE_MAX_BYTES:
+                path.replace(self._before)
+                self._file = LineFile(path)
+            self._file.append(line)
 
-    def _lines(self) -> list[bytes]:
-        before = self._before.read_bytes() if self._before.exists() else b""
-        return (before + self._file.read()).splitlines()
+    def _latest(self, limit: int) -> list[dict[str, Any]]:
+        with self._lock:
+            before = self._before.read_bytes() if self._before.exists() else b""
+            lines = (before + self._file.read()).splitlines()
+        acts: list[dict[str, Any]] = []
+        unreadable = 0
+        for line in reversed(lines):
+            if len(acts) == limit:
+                break
+            try:
+                acts.append(msgspec.to_builtins(_act.decode(line)))
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                unreadable += 1
+        self._report(unreadable)
+        return acts
+
+    def _report(self, unreadable: int) -> None:
+        """Log how many lines cannot be read, when there are more than before."""
+        if unreadable > self._unreadable:
+            self._unreadable = unreadable
+            path, effect = str(self._file.path), "they are passed over"
+            _log.warning("acts not readable", path=path, count=unreadable, effect=effect)

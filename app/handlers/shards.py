@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from app.context import CONTEXT
-from app.handlers.admin import keep_act
+from app.handlers.admin import RETRY_AFTER_S, keep_act
 from app.handlers.parameters import faults_of, limit_of
 from app.handlers.sending.acknowledgement import TIMEOUT_S, requested_acknowledgement
 from app.handlers.status import shard_view
@@ -54,7 +54,16 @@ async def acts(request: web.Request) -> web.Response:
     faults = faults_of(request)
     limit = limit_of(request.query.get("limit"), faults, default=ACTS, largest=ACTS_MAX)
     refuse(faults)
-    return json_answer({"acts": await request.app[CONTEXT].acts.latest(limit)})
+    try:
+        found = await request.app[CONTEXT].acts.latest(limit)
+    except OSError as error:
+        raise Problem(
+            503,
+            "Service unavailable",
+            "What operators did cannot be read now: check the disk, and ask again after Retry-After.",
+            headers={hdrs.RETRY_AFTER: str(RETRY_AFTER_S)},
+        ) from error
+    return json_answer({"acts": found})
 
 
 async def _pause(request: web.Request, shard: int) -> None:

@@ -60,7 +60,7 @@ def _hardened(context: Context, address: Address) -> Iterator[None]:
     telnet = importlib.import_module("prompt_toolkit.contrib.telnet.server")
     logins = Logins(context)
     own = service_commands(context, logins, asyncio.get_running_loop())
-    group = console_group(commands.monitor_cli, own)
+    group = console_group(commands.monitor_cli, own, logins)
     web_page = Address(address.host, address.port + 1)
     with ExitStack() as stack:
         stack.enter_context(_replaced(commands, "monitor_cli", group))

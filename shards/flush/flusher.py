@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from time import monotonic
@@ -58,6 +59,8 @@ class Flusher:
         self._failures = 0
         self._wake = asyncio.Event()
         self._flush_waiters: dict[asyncio.Future[None], int] = {}
+        self._whole_waiters: set[asyncio.Future[None]] = set()
+        """Those of the same who wait for all rows, and so for none of a paused shard."""
         self._stopped = False
         self._resumed_at = 0.0
         self.paused: Pause | None = None
@@ -96,6 +99,9 @@ class Flusher:
     def pause(self, by: str) -> None:
         """Send nothing until :meth:`resume`; rows go on being accepted. The first who paused it is named."""
         self.paused = self.paused or Pause(by, datetime.now(UTC))
+        for future in self._whole_waiters:
+            if not future.done():
+                future.set_exception(self._refusal(self.paused))
 
     def resume(self) -> None:
         """Go on sending."""
@@ -106,20 +112,31 @@ class Flusher:
     async def flush(self, upto: int | None = None) -> None:
         """Return when every row that is durable now, or up to a sequence number, is done with.
 
-        Raises ShardPaused where all that is durable now is wanted and nothing is sent.
+        Raises ShardPaused where all that is durable now is wanted and nothing is sent, or from some moment on.
         """
         if upto is None and self.paused:
-            raise ShardPaused(f"shard {self._shard} is paused by {self.paused.by}")
+            raise self._refusal(self.paused)
         target = self._pending.last_seq if upto is None else upto
         if self._pending.done_upto >= target:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._flush_waiters[future] = target
+        if upto is None:
+            self._whole_waiters.add(future)
         self._wake.set()
         try:
             await future
         finally:  # a caller who stops waiting in an outage must not be kept until its end
             self._flush_waiters.pop(future, None)
+            self._whole_waiters.discard(future)
+
+    async def flush_unless_paused(self) -> None:
+        """Return when every row that is durable now is done with, or as soon as the shard is paused."""
+        with suppress(ShardPaused):
+            await self.flush()
+
+    def _refusal(self, pause: Pause) -> ShardPaused:
+        return ShardPaused(f"shard {self._shard} is paused by {pause.by}")
 
     def stop(self) -> None:
         """End :meth:`run` after its present step, so that no statement is cut off in its middle."""

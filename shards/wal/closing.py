@@ -13,8 +13,11 @@ _log = get_logger(__name__)
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 LOG_AND_LETTERS: Final = frozenset({"wal", "deadletters"})
-OURS: Final = LOG_AND_LETTERS | {"clickhouse", "id", "id.new", "lock", "admin-token", "admin-token.new"}
-"""The names that the service gives in its directory."""
+_OF_ALL_STARTS: Final = frozenset({"clickhouse", "id", "id.new", "lock"})
+_OF_OPERATORS: Final = frozenset({"admin-token", "admin-token.new", "signing-key", "signing-key.new"})
+_ACTS: Final = frozenset({"acts.ndjson", "acts.1.ndjson"})
+OURS: Final = LOG_AND_LETTERS | _OF_ALL_STARTS | _OF_OPERATORS | _ACTS
+"""The names that the service gives in its directory, those of the application too."""
 
 _HARMLESS: Final = frozenset({"lost+found", ".gitkeep", ".gitignore"})
 """Names that may be in a directory which is there for the service alone."""

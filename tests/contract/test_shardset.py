@@ -1,6 +1,7 @@
 """The shard set over both stores: what was acknowledged arrives, once, whatever comes in between."""
 
 import asyncio
+import time
 import uuid
 from collections.abc import Collection
 
@@ -29,6 +30,7 @@ from tests.contract.shardsets import (
     until,
     up,
 )
+from tests.logged import lines_of
 from tests.statements import alter, drop, execute
 
 
@@ -53,6 +55,28 @@ async def test_drain_leaves_nothing_and_then_refuses(settings: ShardSettings, st
         assert await rows_and_keys(store) == (50, 50)
         with pytest.raises(NotAccepting):
             await shards.append(events(shards, 1))
+
+
+async def test_a_drain_leaves_paused_shards_out_and_says_so(
+    settings: ShardSettings, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = attrs.evolve(settings, shard_count=2)
+    async with up(settings, store) as shards:
+        shards.pause(0, by="somebody")
+        for number in range(20):
+            await shards.append(events(shards, 1, match_id=f"m{number}"))
+        held = shards.snapshot().shards[0].pending
+        assert 0 < held < 20
+        began = time.monotonic()
+        assert not await shards.drain(timeout_s=DEADLINE_S)
+        assert time.monotonic() - began < DEADLINE_S / 2
+        assert [shard.pending for shard in shards.snapshot().shards] == [held, 0]
+        [said] = lines_of(caplog, "paused shards not drained")
+        assert (said["shards"], said["pending"]) == ([0], held)
+    async with up(settings, store) as shards:
+        assert [shard.paused for shard in shards.snapshot().shards] == [None, None]
+        assert await shards.drain(timeout_s=DEADLINE_S)
+        assert await rows_and_keys(store) == (20, 20)
 
 
 async def test_after_a_crash_everything_is_sent_again_and_counts_once(settings: ShardSettings, store: Store) -> None:

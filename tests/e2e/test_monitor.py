@@ -33,6 +33,8 @@ class Console:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
+        self.shown = ""
+        """All that it has shown so far."""
 
     async def greet(self, columns: int) -> str:
         size = IAC + SB + NAWS + bytes((0, columns, 0, 50)) + IAC + SE
@@ -41,8 +43,11 @@ class Console:
         return await self.shows(PROMPT)
 
     async def run(self, command: str, *, until: str) -> str:
-        self._writer.write(command.encode() + b"\r")
+        self.type(f"{command}\r")
         return await self.shows(until)
+
+    def type(self, keys: str) -> None:
+        self._writer.write(keys.encode())
 
     async def shows(self, text: str) -> str:
         shown = ""
@@ -53,6 +58,7 @@ class Console:
                 if WHERE_IS_THE_CURSOR in part:
                     self._writer.write(b"\x1b[1;1R")
                 shown += ESCAPES.sub("", part.decode("latin-1"))
+        self.shown += shown
         return shown
 
 
@@ -146,7 +152,8 @@ async def test_without_a_login_it_shows_counts_only(start: Start, http: aiohttp.
     service = await start(MONITOR=f"127.0.0.1:{port}", API_KEYS=f"{line.line()},{reader_line.line()}")
     await service.url()
     async with console(port) as one, console(port) as other:
-        for command in ("flush", "pause 0", "resume 0", "deadletters", "matches"):
+        naming = ("ps", "p", "pst", "where 1", "wt 1", "stacktrace")
+        for command in ("flush", "pause 0", "resume 0", "deadletters", "matches", *naming):
             await one.run(command, until="failed: log in first")
         await one.run(f"login {reader}", until="failed: this is no operator's")
         await one.run(f"login {key}", until="logged in as boss")
@@ -161,6 +168,41 @@ async def test_without_a_login_it_shows_counts_only(start: Start, http: aiohttp.
     log = "\n".join(service.lines)
     assert "a login of the console or of its web page was wrong" in log
     assert not any(secret in log for secret in (key, reader, "wrong "))
+
+
+async def test_names_that_one_has_seen_are_completed_for_no_other(
+    start: Start, http: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    port = two_free_ports()
+    service = await start(MONITOR=f"127.0.0.1:{port}")
+    url = await service.url()
+    await service.event("clickhouse ready")
+    await send_one(http, url)
+    async with console(port) as one, console(port) as other:
+        await one.run(f"login {token_in(tmp_path)}", until="logged in as admin-token")
+        await one.run("matches", until="1 matches")
+        for each in (one, other):
+            each.shown = ""
+            each.type("matches de\t")
+        await one.shows("derby")
+        await asyncio.sleep(0.5)  # as long as that takes, and more
+        await other.run("", until="failed: log in first")
+        assert "derby" not in other.shown
+    assert await service.ends(signal.SIGTERM) == 0
+
+
+async def test_a_flush_that_cannot_end_gives_the_prompt_back(
+    start: Start, http: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    port = two_free_ports()
+    away = f"clickhouse://127.0.0.1:{free_port()}/gone"
+    service = await start(MONITOR=f"127.0.0.1:{port}", CLICKHOUSE_URL=away)
+    await send_one(http, await service.url())
+    async with console(port) as monitor:
+        await monitor.run(f"login {token_in(tmp_path)}", until="logged in as admin-token")
+        await monitor.run("flush", until="the rest is kept, and goes on by itself")
+        await monitor.run("viewers", until="0 viewers of streams")
+    assert await service.ends(signal.SIGTERM) == 0
 
 
 async def test_a_narrow_terminal_gets_what_fits(start: Start) -> None:
@@ -197,7 +239,7 @@ async def test_the_service_goes_on_without_it_where_its_port_is_taken(
 REMOVED = ("signal", "cancel", "console")
 
 
-async def test_no_command_of_aiomonitor_can_end_the_service_or_a_task(start: Start) -> None:
+async def test_no_command_of_aiomonitor_can_end_the_service_or_a_task(start: Start, tmp_path: Path) -> None:
     port = two_free_ports()
     service = await start(MONITOR=f"127.0.0.1:{port}")
     await service.url()
@@ -210,6 +252,7 @@ async def test_no_command_of_aiomonitor_can_end_the_service_or_a_task(start: Sta
         await monitor.run("cancel 1", until="No such command 'cancel'")
         await monitor.run("ca 1", until="No such command 'ca'")
         await monitor.run("console", until="No such command 'console'")
+        await monitor.run(f"login {token_in(tmp_path)}", until="logged in as admin-token")
         await monitor.run("p", until="flusher shard 1")
     assert await service.ends(signal.SIGTERM) == 0
 

@@ -4,9 +4,11 @@ import asyncio
 import json
 import signal
 import sys
+from pathlib import Path
 
 import aiohttp
 
+from app.web.admin_token import AdminToken
 from tests.clickhouse import free_port
 from tests.e2e.asking import post, until_up
 from tests.e2e.process import ROOT, Start
@@ -37,6 +39,18 @@ async def test_it_shows_readiness_and_every_shard(start: Start, http: aiohttp.Cl
     assert [row[0] for row in rows] == ["0", "1", "2", "all"]
     assert rows[-1][1] == "1,234"
     assert "shard appended confirmed pending dead by hand unsent WAL bytes oldest s state\n" in out
+
+
+async def test_it_names_who_paused_a_shard(start: Start, http: aiohttp.ClientSession, tmp_path: Path) -> None:
+    url = await (await start()).url()
+    headers = {"Authorization": f"Bearer {AdminToken.read(tmp_path / 'data').secret}"}
+    async with http.post(f"{url}/api/shards/1/pause", headers=headers) as reply:
+        assert reply.status == 200
+    code, out, _ = await run("--url", url)
+    assert code == 0
+    assert out.startswith("degraded\n")
+    assert "pauses: paused, events are kept on disk: shard 1 by admin-token since" in " ".join(out.split())
+    assert [line.split()[-1] for line in out.splitlines() if line.split()[:1] in (["0"], ["1"])] == ["ok", "paused"]
 
 
 async def test_json_is_what_the_service_says(start: Start, http: aiohttp.ClientSession) -> None:

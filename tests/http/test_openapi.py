@@ -36,6 +36,7 @@ NOT_PROVOKED = {
     ("POST", "/api/events", "408"),
     ("POST", "/api/deadletters/{id}/retry", "408"),
     *(("POST", f"/api/shards/{{shard}}/{act}", "503") for act in ("pause", "resume", "flush")),  # test_shards.py does
+    ("GET", "/api/acts", "503"),  # the same
     ("POST", "/login", "408"),
     *(("POST", "/operate/shards/{shard}/{act}", status) for status in ("400", "408", "503")),
     ("POST", "/login", "503"),  # no room for its body

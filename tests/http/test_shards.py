@@ -109,6 +109,27 @@ async def test_what_cannot_be_kept_is_not_done(service: Service) -> None:
     assert service.context.shards.snapshot().shards[0].paused is None
 
 
+async def test_what_was_kept_and_cannot_be_read_is_told(service: Service) -> None:
+    await _do(service, RESUME, 0)
+    data_dir = service.context.config.data_dir
+    file, aside = data_dir / "acts.ndjson", data_dir / "aside"
+    file.rename(aside)
+    file.mkdir()
+    try:
+        reply = await service.get("/api/acts", headers=service.admin)
+        assert_documented("GET", "/api/acts", reply)
+        assert_problem(reply, 503, says="cannot be read")
+        page = await service.get("/operate", headers=service.admin | {"Accept": "text/html"})
+        assert page.status == 200
+        assert "What operators did cannot be read now" in page.text
+    finally:
+        file.rmdir()
+        aside.rename(file)
+    assert (await _acts(service))[0]["act"] == "resume"
+    page = await service.get("/operate", headers=service.admin | {"Accept": "text/html"})
+    assert "cannot be read" not in page.text
+
+
 async def test_a_full_file_of_acts_keeps_one_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(acts_module, "FILE_MAX_BYTES", 1000)
     acts = Acts(tmp_path)

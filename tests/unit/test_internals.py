@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
 from types import MemberDescriptorType
-from typing import Any
+from typing import Any, cast
 
 import click
 import pytest
@@ -15,8 +15,10 @@ from aiohttp import StreamReader, web
 from asynch.errors import NetworkError, ServerException
 from asynch.proto.connection import Connection
 
+from app.context import Context
 from app.server import connection as module
 from app.server.console.commands import STOCK, console_group
+from app.server.console.logins import Logins
 from app.server.protocol import ServiceRunner
 from app.web.event_stream import event_stream
 from shards.stores.address import ServerAddress
@@ -52,7 +54,7 @@ def test_the_group_of_the_console_leaves_the_one_of_aiomonitor_alone() -> None:
     with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
         stock = import_module("aiomonitor.termui.commands").monitor_cli
     before = dict(stock.commands)
-    group = console_group(stock, [click.Command("shards")])
+    group = console_group(stock, [click.Command("shards")], Logins(cast(Context, None)))
     assert set(group.commands) == {*STOCK, "shards"}
     assert stock.commands == before
     assert {"signal", "cancel", "console"} <= set(before)

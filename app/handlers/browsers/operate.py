@@ -1,13 +1,14 @@
 """The operator's page: what each shard holds, how ClickHouse is, what is wrong, and who did what."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import structlog
 from aiohttp import hdrs, web
 
 from app.access.principal import PRINCIPAL
 from app.access.sessions import VISITOR
-from app.context import CONTEXT
+from app.context import CONTEXT, Context
 from app.handlers.browsers.login import form_page, read_form
 from app.handlers.health import readiness
 from app.handlers.shards import ACTS_ON_SHARDS, shard_named
@@ -18,6 +19,8 @@ OPERATE = "/operate"
 ACTS_SHOWN = 20
 
 routes = web.RouteTableDef()
+
+_log = structlog.stdlib.get_logger(__name__)
 
 
 @routes.get(OPERATE)
@@ -50,5 +53,14 @@ async def _values(request: web.Request) -> Mapping[str, Any]:
         "status": status,
         "checks": checks,
         "snapshot": context.shards.snapshot(),
-        "acts": await context.acts.latest(ACTS_SHOWN),
+        "acts": await _acts(context),
     }
+
+
+async def _acts(context: Context) -> Sequence[Mapping[str, Any]] | None:
+    """Return the latest acts; None where they cannot be read, because the page must show what is wrong all the same."""
+    try:
+        return await context.acts.latest(ACTS_SHOWN)
+    except OSError as error:
+        _log.warning("acts not readable", error=error.strerror or type(error).__name__)
+        return None

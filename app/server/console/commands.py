@@ -6,6 +6,7 @@ in the service's loop.
 
 import asyncio
 import importlib
+import shlex
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from copy import copy
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ from app.server.console.tables import (
     WIDTH,
     letters_text,
     matches_text,
+    printable,
     settings_text,
     shards_text,
     wal_text,
@@ -28,23 +30,60 @@ from shards import ShardsError
 T = TypeVar("T")
 
 # Commands of aiomonitor that stay, because they only show something; without noop it cannot take an empty line.
-STOCK = ("exit", "help", "noop", "ps", "ps-terminated", "stacktrace", "where", "where-terminated")
+OPEN = ("exit", "help", "noop")
+# Names of tasks hold ids of matches.
+NAMING = ("ps", "ps-terminated", "stacktrace", "where", "where-terminated")
+STOCK = OPEN + NAMING
 LETTERS_SHOWN = 20
 MATCHES_COMPLETED = 20
 ADDRESS = "console"
+FLUSH_S = 30.0
 NOT_LOGGED_IN = "log in first: login TOKEN, with the first line of admin-token, or a key of scope admin"
 
 
-def console_group(stock: click.Group, own: Iterable[click.Command]) -> click.Group:
+class NotLoggedIn(Exception):
+    """A login ended before its command began."""
+
+
+def console_group(stock: click.Group, own: Iterable[click.Command], logins: Logins) -> click.Group:
     """Return a group with those commands of aiomonitor's group ``stock`` that only show something, and with ``own``.
+
+    Those that show more than counts are for those who have logged in.
 
     ``signal``, ``cancel``, ``console`` and whatever a later aiomonitor adds are left out, because anybody who can
     connect could end tasks, or the service, with them. ``stock`` stays as it is.
     """
     group = copy(stock)
-    kept = {name: command for name, command in stock.commands.items() if name in STOCK}
+    kept = {name: command for name, command in stock.commands.items() if name in OPEN}
+    kept |= {name: _guarded(command, logins) for name, command in stock.commands.items() if name in NAMING}
     group.commands = kept | {str(command.name): command for command in own}
     return group
+
+
+def _guarded(stock: click.Command, logins: Logins) -> click.Command:
+    """Return one of aiomonitor's commands for those who have logged in; ``stock`` stays as it is."""
+    guarded = copy(stock)
+
+    def start(*given: Any, **arguments: Any) -> Any:
+        return stock.callback(*given, **arguments) if _may_begin(logins) and stock.callback else None
+
+    guarded.callback = start
+    return guarded
+
+
+def _may_begin(logins: Logins) -> bool:
+    """Say whether the connection of the present command has logged in; if not, tell it, and end the command."""
+    if logins.name(_connection()) is not None:
+        return True
+    click.echo(f"failed: {NOT_LOGGED_IN}")
+    _done().set()
+    return False
+
+
+def _done() -> asyncio.Event:
+    """Return the event after which the console shows its prompt again."""
+    done: asyncio.Event = importlib.import_module("aiomonitor.context").command_done.get()
+    return done
 
 
 def service_commands(context: Context, logins: Logins, loop: asyncio.AbstractEventLoop) -> list[click.Command]:
@@ -87,7 +126,9 @@ def _acts(context: Context, logins: Logins, loop: asyncio.AbstractEventLoop) -> 
 
     async def kept(act: str, shard: int | None) -> str:
         """Keep who does what before it is done; return the name."""
-        who, subject = logins.name(_connection()) or "", "all shards" if shard is None else f"shard {shard}"
+        who, subject = logins.name(_connection()), "all shards" if shard is None else f"shard {shard}"
+        if who is None:
+            raise NotLoggedIn
         if shard is not None and shard >= len((await _in(loop, _value(shards.snapshot))).shards):
             raise IndexError(shard)
         await _in(loop, context.acts.keep(who=who, address=ADDRESS, request_id="", act=act, subject=subject))
@@ -98,7 +139,11 @@ def _acts(context: Context, logins: Logins, loop: asyncio.AbstractEventLoop) -> 
 
     async def flush(shard: int | None) -> str:
         await kept("flush", shard)
-        await _in(loop, shards.flush(shard))
+        try:
+            async with asyncio.timeout(FLUSH_S):
+                await _in(loop, shards.flush(shard))
+        except TimeoutError:
+            return f"{await state()}\nnot all is stored after {FLUSH_S:g} s; the rest is kept, and goes on by itself"
         return await state()
 
     async def pause(shard: int) -> str:
@@ -111,9 +156,7 @@ def _acts(context: Context, logins: Logins, loop: asyncio.AbstractEventLoop) -> 
         await _in(loop, _value(lambda: shards.resume(shard)))
         return await state()
 
-    def count() -> int:
-        return len(shards.snapshot().shards)
-
+    count = context.config.shards
     one, any_ = _shard_argument(count, required=True), _shard_argument(count, required=False)
     return [
         _command("flush", flush, "Store and confirm the events of all shards, or of one SHARD", [any_], logins=logins),
@@ -136,7 +179,11 @@ def _named(context: Context, logins: Logins, loop: asyncio.AbstractEventLoop) ->
         names.update({one.match_id: None for one in overview.matches})
         return matches_text([one for one in overview.matches if match in (None, one.match_id)], _width())
 
-    match = click.Argument(["match"], required=False, shell_complete=lambda *given: _beginning(names, given[-1]))
+    def complete(_ctx: click.Context, _param: click.Parameter, begun: str) -> list[CompletionItem]:
+        # The names that one connection has seen are not for another that has not logged in.
+        return _beginning(map(shlex.quote, names), begun) if logins.name(_connection()) else []
+
+    match = click.Argument(["match"], required=False, shell_complete=complete)
     matches_help = "Show the matches with the newest activity, or one MATCH"
     return [
         _command("deadletters", show_letters, "Show the newest dead letters that nobody has settled", logins=logins),
@@ -182,9 +229,11 @@ def _width() -> int:
     return int(session.output.get_size().columns) or WIDTH
 
 
-def _shard_argument(count: Callable[[], int], *, required: bool) -> click.Argument:
+def _shard_argument(count: int, *, required: bool) -> click.Argument:
+    """Return the argument of a shard; completed are those in use, not retired ones."""
+
     def complete(_ctx: click.Context, _param: click.Parameter, begun: str) -> list[CompletionItem]:
-        return _beginning(map(str, range(count())), begun)
+        return _beginning(map(str, range(count)), begun)
 
     return click.Argument(["shard"], type=click.IntRange(min=0), required=required, shell_complete=complete)
 
@@ -205,13 +254,9 @@ def _command(
     running: set[asyncio.Task[None]] = set()
 
     def start(**arguments: Any) -> None:
-        # The console shows its prompt again once this event is set.
-        done = importlib.import_module("aiomonitor.context").command_done.get()
-        if logins is not None and logins.name(_connection()) is None:
-            click.echo(f"failed: {NOT_LOGGED_IN}")
-            done.set()
+        if logins is not None and not _may_begin(logins):
             return
-        task = asyncio.get_running_loop().create_task(_print(work(**arguments), done))
+        task = asyncio.get_running_loop().create_task(_print(work(**arguments), _done()))
         running.add(task)
         task.add_done_callback(running.discard)
 
@@ -223,9 +268,11 @@ def _command(
 
 async def _print(text: Awaitable[str], done: asyncio.Event) -> None:
     try:
-        click.echo(await text)
+        click.echo(printable(await text))
     except (ShardsError, OSError) as error:
-        click.echo(f"failed: {error}")
+        click.echo(f"failed: {printable(str(error))}")
+    except NotLoggedIn:
+        click.echo(f"failed: {NOT_LOGGED_IN}")
     except IndexError:
         click.echo("failed: there is no such shard")
     finally:

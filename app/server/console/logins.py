@@ -8,7 +8,8 @@ from weakref import WeakKeyDictionary
 
 from cachetools import TTLCache
 
-from app.access.principal import OPERATOR, Scope
+from app.access.keys import ApiKey
+from app.access.principal import OPERATOR, Principal, Scope
 from app.context import Context
 from app.server.console.refusals import Refusals
 
@@ -25,12 +26,15 @@ class TooManyTries(Exception):
 
 
 class Logins:
-    """Tells who has logged in; by connection of the console, and by session of its web page. For any thread."""
+    """Tells who has logged in; by connection of the console, and by session of its web page. For any thread.
+
+    A login ends with its connection or session, and with its key: when that is over, or not configured any more.
+    """
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._names: WeakKeyDictionary[object, str] = WeakKeyDictionary()
-        self._sessions: TTLCache[str, str] = TTLCache(SESSIONS_MAX, SESSION_S)
+        self._connections: WeakKeyDictionary[object, Principal | ApiKey] = WeakKeyDictionary()
+        self._sessions: TTLCache[str, Principal | ApiKey] = TTLCache(SESSIONS_MAX, SESSION_S)
         self._tries: list[float] = []
         self._lock = threading.Lock()
 
@@ -39,56 +43,67 @@ class Logins:
 
         Raises TooManyTries.
         """
-        name = self._name_of(secret)
-        if name is not None:
-            self._names[connection] = name
-        return name
+        proof = self._proof_of(secret)
+        if proof is None:
+            return None
+        self._connections[connection] = proof
+        return proof.name
 
     def log_out(self, connection: object) -> None:
         """Let a connection do nothing any more."""
-        self._names.pop(connection, None)
+        self._connections.pop(connection, None)
 
     def name(self, connection: object) -> str | None:
         """Return in whose name a connection acts."""
-        return self._names.get(connection)
+        proof = self._connections.get(connection)
+        return proof.name if proof is not None and self._holds(proof) else None
 
     def begin_session(self, secret: str) -> str | None:
         """Return the id of a new session of the web page; None where a secret is no operator's.
 
         Raises TooManyTries.
         """
-        name = self._name_of(secret)
-        if name is None:
+        proof = self._proof_of(secret)
+        if proof is None:
             return None
         session = secrets.token_urlsafe(24)
         with self._lock:
-            self._sessions[session] = name
+            self._sessions[session] = proof
         return session
 
     def has_session(self, session: str) -> bool:
         """Say whether a session was begun and lasts."""
         with self._lock:
-            return session in self._sessions
+            proof = self._sessions.get(session)
+        return proof is not None and self._holds(proof)
 
-    def _name_of(self, secret: str) -> str | None:
-        """Return whose secret it is. All connections together have :data:`TRIES` wrong ones a minute."""
+    def _proof_of(self, secret: str) -> Principal | ApiKey | None:
+        """Return what a secret proves, None for no operator's.
+
+        All connections together have :data:`TRIES` wrong ones a minute.
+        """
         with self._lock:
             now = time.monotonic()
             self._tries = [at for at in self._tries if now - at < TRIES_S]
             if len(self._tries) >= TRIES:
                 raise TooManyTries
-            name = self._operator(secret)
-            if name is None:
+            proof = self._operator(secret)
+            if proof is None:
                 self._tries.append(now)
-        if name is None:
+        if proof is None:
             wrong_login.add()
-        return name
+        return proof
 
-    def _operator(self, secret: str) -> str | None:
+    def _operator(self, secret: str) -> Principal | ApiKey | None:
         if self._context.admin.is_token(secret):
-            return OPERATOR.name
+            return OPERATOR
+        key = self._context.keyring.find(secret)
+        return key if key is not None and self._holds(key) else None
+
+    def _holds(self, proof: Principal | ApiKey) -> bool:
+        """Say whether it is an operator's now. The token is good as long as the process, and so as this."""
+        if isinstance(proof, Principal):
+            return True
         keyring = self._context.keyring
-        key = keyring.find(secret)
-        if key is None or not keyring.in_force(key) or Scope.ADMIN not in key.scopes or key.prefixes:
-            return None
-        return key.name
+        is_known = keyring.named(proof.name) == proof and keyring.in_force(proof)
+        return is_known and Scope.ADMIN in proof.scopes and not proof.prefixes

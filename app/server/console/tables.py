@@ -46,9 +46,7 @@ def shards_text(snapshot: Snapshot, width: int = WIDTH) -> str:
             shard.in_flight,
             shard.unread,
             shard.retries,
-            f"paused by {shard.paused.by}"
-            if shard.paused
-            else shard.last_error or ("retired" if shard.retired else "ok"),
+            _state(shard),
         )
         for shard in snapshot.shards
     ]
@@ -97,10 +95,15 @@ def table_text(columns: Sequence[str], rows: Sequence[Sequence[object]], width: 
         justify: Literal["left", "right"] = "left" if is_words else "right"
         table.add_column(columns[number], justify=justify, overflow="fold", min_width=widths[number])
     for row in rows:
-        table.add_row(*(escape(str(row[number])) for number in left))
+        table.add_row(*(escape(printable(str(row[number]))) for number in left))
     text = StringIO()
     Console(file=text, width=max(width, _width_of(widths[number] for number in left))).print(table)
     return text.getvalue()
+
+
+def printable(text: str) -> str:
+    """Return a text that cannot steer a terminal, because what ClickHouse quotes of a row is what somebody sent."""
+    return "".join(one if one.isprintable() or one == "\n" else f"\\u{ord(one):04x}" for one in text)
 
 
 def _with_room(columns: Sequence[str], widths: Sequence[int], width: int) -> list[int]:

@@ -388,7 +388,7 @@ def shard(*, stalled_s: float = 0.0, last_error: str = "", **counts: int) -> Sha
         wal_segments=1,
         oldest_unconfirmed_s=7.2,
         stalled_s=stalled_s,
-        paused=False,
+        paused=None,
         retired=False,
         last_error=last_error,
         **settled,

@@ -370,3 +370,21 @@ async def test_a_paused_flusher_says_by_whom_instead_of_waiting_for_ever(tmp_pat
             await one.flusher.flush()
         one.flusher.resume()
         await asyncio.wait_for(one.flusher.flush(), DEADLINE_S)
+
+
+async def test_who_waits_for_a_flush_is_told_at_once_when_the_shard_is_paused(tmp_path: Path) -> None:
+    async with running(tmp_path, checkpoint_interval_ms=600_000, flush_interval_ms=600_000) as one:
+        one.gate.report(StoreUnavailable("away"))
+        one.accept(1)
+        for_all, for_some = asyncio.create_task(one.flusher.flush()), asyncio.create_task(one.flusher.flush(1))
+        left_out = asyncio.create_task(one.flusher.flush_unless_paused())
+        await everybody_had_a_turn()
+        one.flusher.pause("somebody")
+        async with asyncio.timeout(DEADLINE_S):
+            with pytest.raises(ShardPaused, match=r"shard 0 is paused by somebody$"):
+                await for_all
+            await left_out
+        assert not for_some.done(), "what a request waits for may be stored in time, if somebody resumes the shard"
+        one.flusher.resume()
+        one.gate._note_opened()
+        await asyncio.wait_for(for_some, DEADLINE_S)

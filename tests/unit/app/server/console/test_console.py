@@ -2,9 +2,11 @@
 
 import asyncio
 import warnings
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
 
+import attrs
 import click
 import pytest
 from click.shell_completion import CompletionItem
@@ -68,6 +70,43 @@ def test_only_operators_log_in_and_each_connection_by_itself(context: tuple[Cont
     assert logins.begin_session("") is None
 
 
+def test_a_login_ends_with_its_key(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    made = {name: ApiKey.new(name, [Scope.ADMIN]) for name in ("boss", "leaving", "changed", "ending", "demoted")}
+    file.write_text("\n".join(key.line() for _, key in made.values()))
+
+    async def lasting() -> set[str]:
+        context = Context.create(Config(data_dir=tmp_path, monitor=None, api_keys_file=file))
+        logins, connections = Logins(context), {name: Connection() for name in made}
+        sessions = {}
+        for name, (secret, _) in made.items():
+            assert logins.log_in(connections[name], secret) == name
+            sessions[name] = logins.begin_session(secret)
+        ended = attrs.evolve(made["ending"][1], until=datetime.now(UTC) - timedelta(seconds=1))
+        demoted = attrs.evolve(made["demoted"][1], scopes=frozenset({Scope.READ}))
+        now = [made["boss"][1], ApiKey.new("changed", [Scope.ADMIN])[1], ended, demoted]
+        file.write_text("\n".join(key.line() for key in now))
+        context.keyring.start(context.shards.watch)
+        context.keyring.look()
+        async with asyncio.timeout(30):
+            while context.keyring.named("leaving") is not None:
+                await asyncio.sleep(0.01)
+        await context.keyring.close()
+        by_session = {name for name, session in sessions.items() if logins.has_session(session or "")}
+        assert by_session == {name for name, one in connections.items() if logins.name(one)}
+        return by_session
+
+    assert asyncio.run(lasting()) == {"boss"}
+
+
+def test_what_somebody_sent_steers_no_terminal() -> None:
+    hostile = "\x1b]0;owned\x07\x1b[2J\r\x9b31m\u202e[bold]gone"
+    lines = table_text(("id", "error"), [("0-1", hostile)], 120).splitlines()
+    assert all(line.isprintable() for line in lines)
+    assert r"\u001b]0;owned\u0007\u001b[2J\u000d\u009b31m\u202e[bold]gone" in lines[3]
+    assert len({len(line) for line in lines}) == 1
+
+
 def test_after_five_wrong_ones_even_the_right_one_waits_a_minute(
     context: tuple[Context, dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,4 +134,5 @@ def test_shards_are_completed_and_each_command_has_help(context: tuple[Context, 
     for name in ("flush", "pause", "resume"):
         [argument] = [one for one in commands[name].params if isinstance(one, click.Argument)]
         found: list[CompletionItem] = argument.shell_complete(click.Context(commands[name]), "")
-        assert [item.value for item in found] == [str(shard.index) for shard in made.shards.snapshot().shards]
+        assert [item.value for item in found] == ["0", "1", "2", "3"]
+        assert [item.value for item in argument.shell_complete(click.Context(commands[name]), "2")] == ["2"]
