@@ -3,8 +3,8 @@
 The console shows; only the service's own commands change anything. Its Python console is off, because that would ask
 nobody for a key. :mod:`app.server.console.guard` keeps the pages of a browser out.
 
-aiomonitor has no parameters for that, so two of its names are replaced while it runs, and one of prompt_toolkit, whose
-telnet server it uses. `tests/unit/test_internals.py` names everything of both that is relied on.
+aiomonitor has no parameters for that, so three of its names are replaced while it runs, and one of prompt_toolkit,
+whose telnet server it uses. `tests/unit/test_internals.py` names everything of both that is relied on.
 """
 
 import asyncio
@@ -55,6 +55,7 @@ def _hardened(context: Context, address: Address) -> Iterator[None]:
     """Have aiomonitor use our commands and checks in this block. Enter it in the loop that the service works in."""
     # Imported late, because importing aiomonitor replaces the streams that click writes to.
     guard = importlib.import_module("app.server.console.guard")
+    task_table = importlib.import_module("app.server.console.task_table")
     monitor = importlib.import_module("aiomonitor.monitor")
     commands = importlib.import_module("aiomonitor.termui.commands")
     telnet = importlib.import_module("prompt_toolkit.contrib.telnet.server")
@@ -64,6 +65,7 @@ def _hardened(context: Context, address: Address) -> Iterator[None]:
     web_page = Address(address.host, address.port + 1)
     with ExitStack() as stack:
         stack.enter_context(_replaced(commands, "monitor_cli", group))
+        stack.enter_context(_replaced(commands, "AsciiTable", task_table.TaskTable))
         stack.enter_context(_replaced(monitor, "init_webui", guard.guarded(monitor.init_webui, web_page, logins)))
         stack.enter_context(_replaced(telnet, "TelnetConnection", guard.CheckedConnection))
         yield

@@ -219,6 +219,20 @@ async def test_a_narrow_terminal_gets_what_fits(start: Start) -> None:
     assert await service.ends(signal.SIGTERM) == 0
 
 
+async def test_tasks_fit_a_narrow_terminal(start: Start, tmp_path: Path) -> None:
+    port = two_free_ports()
+    service = await start(MONITOR=f"127.0.0.1:{port}")
+    await service.url()
+    async with console(port, columns=80) as monitor:
+        await monitor.run(f"login {token_in(tmp_path)}", until="logged in as admin-token")
+        shown = await monitor.run("ps", until="store-gate")
+        table = [line for line in shown.splitlines() if line.startswith(("+", "|"))]
+        assert "coroutine" in table[1]
+        assert all(len(line) <= 80 for line in table)
+        await monitor.run("ps-terminated", until="since terminated")
+    assert await service.ends(signal.SIGTERM) == 0
+
+
 async def test_the_service_goes_on_without_it_where_its_port_is_taken(
     start: Start, http: aiohttp.ClientSession
 ) -> None:
@@ -374,6 +388,39 @@ async def test_the_web_page_shows_nothing_without_a_login(
             assert reply.status == 403
     async with http.post(f"{url}/login", data={"token": "wrong"}) as reply:
         assert reply.status == 429
+
+
+ODD_FORMS = (
+    ("application/x-www-form-urlencoded; charset=bogus", b"token=a", 403),
+    ("application/x-www-form-urlencoded", b"token=%ff\xff\xfe", 403),
+    ("application/x-www-form-urlencoded", b"", 403),
+    ("application/x-www-form-urlencoded", b"token=" + b"a" * (16 << 10), 413),
+    ("multipart/form-data; boundary=x", b"garbage", 415),
+    ("multipart/form-data", b"garbage", 415),
+)
+
+
+async def test_only_its_own_form_logs_in_and_odd_ones_are_no_fault_of_the_service(
+    page: tuple[Process, int], http: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    service, port = page
+    url, right = f"http://127.0.0.1:{port}/login", {"token": token_in(tmp_path)}
+    for headers in ({"Origin": "http://evil.example"}, {"Origin": "null"}, {"Host": f"evil.example:{port}"}):
+        async with http.post(url, data=right, headers=headers, allow_redirects=False) as reply:
+            assert (reply.status, reply.headers.get("Set-Cookie")) == (403, None)
+    for kind, body, status in ODD_FORMS:
+        async with http.post(url, data=body, headers={"Content-Type": kind}) as reply:
+            assert (reply.status, reply.headers.get("Set-Cookie")) == (status, None), (kind, body[:20])
+    for method in ("PUT", "DELETE", "OPTIONS"):
+        async with http.request(method, url, data=right) as reply:
+            assert (reply.status, reply.headers["Allow"]) == (405, "GET,HEAD,POST")
+    async with http.post(
+        url, data=right, headers={"Origin": url.removesuffix("/login")}, allow_redirects=False
+    ) as reply:
+        assert (reply.status, reply.cookies["fanfinity-console"]["max-age"]) == (303, str(12 * 3600))
+    assert await service.ends(signal.SIGTERM) == 0
+    assert service.faults == []
+    assert not [line for line in service.lines if right["token"] in line]
 
 
 async def flushers(http: aiohttp.ClientSession, url: str) -> list[str]:

@@ -14,6 +14,12 @@ import pytest
 from aiohttp import StreamReader, web
 from asynch.errors import NetworkError, ServerException
 from asynch.proto.connection import Connection
+from click.shell_completion import CompletionItem
+from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.document import Document
+from prompt_toolkit.history import InMemoryHistory
+from prompt_toolkit.input import DummyInput
+from prompt_toolkit.output import DummyOutput
 
 from app.context import Context
 from app.server import connection as module
@@ -39,7 +45,6 @@ def test_aiomonitor_has_what_the_console_relies_on() -> None:
     gone = set(STOCK) - set(commands.monitor_cli.commands)
     assert gone == set(), f"{gone} are no commands any more: take them out of STOCK"
     assert hasattr(context, "command_done"), "find how a command tells the console that it is done"
-    assert callable(commands.custom_help_option), "give the commands a --help that tells the console it is done"
 
     ui = _globals_of(monitor.Monitor._ui_main_async)
     assert "init_webui" in ui, "the web page is made elsewhere: put the checks of Host and Origin there"
@@ -48,6 +53,44 @@ def test_aiomonitor_has_what_the_console_relies_on() -> None:
     assert "TelnetConnection" in _globals_of(telnet.TelnetServer._accept), "make the server use CheckedConnection"
     used = _globals_of(telnet.TelnetConnection.run_application)
     assert {"feed", "close", "_ready", "interact"} <= used, "find where a connection takes bytes in, and how it ends"
+
+
+def test_aiomonitor_has_what_logins_completion_and_tables_rely_on() -> None:
+    """An upgrade that fails here is not to be taken before app/server/console does without what is gone."""
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # it uses a deprecated name of click
+        commands = import_module("aiomonitor.termui.commands")
+    telnet = import_module("prompt_toolkit.contrib.telnet.server")
+    current = import_module("prompt_toolkit.application.current")
+
+    used = _globals_of(commands.interact)
+    assert {"current_stdout", "stdout"} <= used, "tell otherwise which connection a command is of: see _connection"
+    stdout = telnet._ConnectionStdout
+    assert stdout.__hash__ is object.__hash__, "two connections may be taken for one: know them by something else"
+    assert hasattr(stdout, "__weakref__"), "a login would outlive its connection: end it otherwise"
+    assert "get_app_session" in vars(current), "find the terminal of a command, for its width, otherwise"
+    used = _globals_of(telnet.TelnetConnection.run_application)
+    assert "create_app_session" in used, "a command sees another connection's terminal: find its width otherwise"
+
+    for command in ("ps", "ps-terminated"):
+        used = _globals_of(commands.monitor_cli.commands[command].callback)
+        assert {"AsciiTable", "table"} <= used, f"{command} makes its table otherwise: have it fit the terminal there"
+
+    shard = click.Argument(["shard"], shell_complete=lambda *_: [CompletionItem("0"), CompletionItem("12")])
+    completer = commands.ClickCompleter(click.Group("", commands={"pause": click.Command("pause", params=[shard])}))
+    found = [one.text for one in completer.get_completions(Document("pause "), CompleteEvent())]
+    assert found == ["0", "12"], "the tabulator asks no shell_complete any more: complete shards and matches otherwise"
+
+
+def test_what_one_types_in_the_console_is_in_nobody_elses_history() -> None:
+    """A token of ``login`` would be there."""
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        commands = import_module("aiomonitor.termui.commands")
+    names = {name for names in commands.interact.__code__.co_consts if isinstance(names, tuple) for name in names}
+    assert "completer" in names, "the arguments of the prompt stand elsewhere: look there for a history"
+    assert "history" not in names, "the console has a history of its own: keep login out of it"
+    one, other = (commands.PromptSession(input=DummyInput(), output=DummyOutput()) for _ in range(2))
+    assert one.history is not other.history
+    assert type(one.history) is InMemoryHistory
 
 
 def test_the_group_of_the_console_leaves_the_one_of_aiomonitor_alone() -> None:

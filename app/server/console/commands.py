@@ -203,10 +203,9 @@ def _entering(logins: Logins) -> list[click.Command]:
         logins.log_out(_connection())
         return "logged out"
 
-    return [
-        _command("login", log_in, "Log in by the admin token or a key of scope admin", [click.Argument(["token"])]),
-        _command("logout", log_out, "Log out"),
-    ]
+    login = _command("login", log_in, "Log in by the admin token or a key of scope admin", [click.Argument(["token"])])
+    login.ignore_unknown_options = True  # one of 64 tokens begins with a hyphen
+    return [login, _command("logout", log_out, "Log out")]
 
 
 async def _in(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
@@ -260,10 +259,23 @@ def _command(
         running.add(task)
         task.add_done_callback(running.discard)
 
-    command = click.Command(name, params=list(params), callback=start, help=help_, add_help_option=False)
-    # click's own --help would leave the console waiting for the event.
-    importlib.import_module("aiomonitor.termui.commands").custom_help_option(command)
-    return command
+    return click.Command(name, params=[*params, _help_option()], callback=start, help=help_, add_help_option=False)
+
+
+def _help_option() -> click.Option:
+    """Return a ``--help`` after which the console goes on: not click's own, which says nothing to the console.
+
+    Nor is it aiomonitor's, which says that any command is done before it has begun, and so shows the prompt too early.
+    """
+
+    def show(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
+        if wanted:
+            click.echo(ctx.get_help())
+            importlib.import_module("aiomonitor.context").command_done.get().set()
+            ctx.exit()
+
+    words = "Show the help message"
+    return click.Option(["--help"], is_flag=True, is_eager=True, expose_value=False, callback=show, help=words)
 
 
 async def _print(text: Awaitable[str], done: asyncio.Event) -> None:

@@ -8,6 +8,7 @@ Import it late, because it loads ``prompt_toolkit``, whose telnet server aiomoni
 
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import parse_qsl
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
@@ -24,6 +25,8 @@ READ_BY_POST = frozenset({"/api/task-count", "/api/live-tasks", "/api/terminated
 
 LOGIN = "/login"
 COOKIE = "fanfinity-console"
+FORM_MAX_BYTES = 16 << 10
+_FORM_TYPE = "application/x-www-form-urlencoded"
 
 _FORM = """<!doctype html>
 <html lang="en"><title>Log in</title>
@@ -121,10 +124,13 @@ def _only_reads(request: web.Request) -> bool:
 
 async def _login(request: web.Request, logins: Logins) -> web.Response:
     """Show the form, or begin a session by the token that it has sent."""
-    if request.method != hdrs.METH_POST:
+    if request.method in (hdrs.METH_GET, hdrs.METH_HEAD):
         return _form("")
+    if request.method != hdrs.METH_POST:
+        raise web.HTTPMethodNotAllowed(request.method, (hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_POST))
+    token = await _token_in(request)
     try:
-        session = logins.begin_session(str((await request.post()).get("token", "")).strip())
+        session = logins.begin_session(token)
     except TooManyTries:
         return _form("Too many logins were wrong; try again in a minute.", status=429)
     if session is None:
@@ -132,6 +138,16 @@ async def _login(request: web.Request, logins: Logins) -> web.Response:
     response = web.Response(status=303, headers={hdrs.LOCATION: "/"})
     response.set_cookie(COOKIE, session, httponly=True, samesite="Strict", max_age=SESSION_S)
     return response
+
+
+async def _token_in(request: web.Request) -> str:
+    """Return what the form has sent; "" where it names no token. Whatever comes is no fault of ours."""
+    if request.content_type != _FORM_TYPE:
+        raise web.HTTPUnsupportedMediaType(text=f"A form is sent as {_FORM_TYPE}.\n")
+    body = await request.read()
+    if len(body) > FORM_MAX_BYTES:
+        raise web.HTTPRequestEntityTooLarge(FORM_MAX_BYTES, len(body))
+    return dict(parse_qsl(body.decode("utf-8", "replace"))).get("token", "").strip()
 
 
 def _form(fault: str, *, status: int = 200) -> web.Response:

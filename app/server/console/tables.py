@@ -26,8 +26,14 @@ LETTER_COLUMNS = ("id", "put aside", "code", "error")
 WAL_COLUMNS = ("shard", "segments", "bytes", "oldest unconfirmed, s")
 MATCH_COLUMNS = ("match", "status", "events", "pending")
 
-_WORDS = ("state", "error", "match", "status", "setting", "value")
-_LEAST_TOLD = ("on disk only", "retries", "in flight", "depth", "discarded", "requeued", "dead letters")
+_WORDS = (
+    *("state", "error", "match", "status", "setting", "value"),
+    *("name", "coroutine", "coro", "created location"),
+)
+_LEAST_TOLD = (
+    *("on disk only", "retries", "in flight", "depth", "discarded", "requeued", "dead letters"),
+    *("created location", "since", "since started"),
+)
 """Columns that go, in this order, where the terminal is too narrow for all."""
 
 
