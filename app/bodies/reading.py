@@ -54,20 +54,28 @@ class BodyReader:
         Raises Problem: 400 where the body is cut off or its compression is broken, 408 where it does not keep the pace.
         """
         try:
-            if piece := next(self._pieces, b""):
+            if piece := await self._decompressed():
                 await asyncio.sleep(0)  # a few compressed bytes can be gigabytes, so others must get their turn
                 return piece
             while chunk := await self._chunk(within_s):
                 if self._decompressor is None:
                     return chunk
                 self._pieces = self._decompressor.feed(chunk)
-                if piece := next(self._pieces, b""):
+                if piece := await self._decompressed():
                     return piece
             if chunk is not None and self._decompressor is not None:
                 self._decompressor.end()
             return chunk
         except _FAILURES as error:
             raise _problem_of(error) from error
+
+    async def _decompressed(self) -> bytes:
+        """Return the next piece of the chunk that came last, b"" if there is none; others get their turn meanwhile."""
+        for piece in self._pieces:
+            if piece:
+                return piece
+            await asyncio.sleep(0)
+        return b""
 
     async def _chunk(self, within_s: float | None) -> bytes | None:
         """Return what has come, as it was sent."""

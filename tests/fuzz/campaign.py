@@ -144,6 +144,8 @@ class Campaign:
 
     def _found(self, finding: tuple[str, str], error: AssertionError, sent: Sent, seed: int) -> None:
         what = str(error).partition("\n")[0]
+        if finding not in self.findings:
+            self.say(f"found: {finding[0]}: {what[:200]}; {str(sent)[:600]}")
         self._note(finding, Finding(sent.mib, f"{what[:600]}\n  {sent}"[:4000], seed))
 
     def _harm(self, wire: Wire, kind: str, strategy: SearchStrategy[Sent], examples: int, *, seed: int) -> None:

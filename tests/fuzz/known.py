@@ -65,6 +65,9 @@ KNOWN: dict[str, Sent] = {
         body=EVENT,
     ),
     "100,000 empty members of gzip": _post(Made((Part(EVENT),), Packing(encoding="gzip", empty=100_000))),
+    "100,000 empty members of gzip behind 4 MiB, to /bulk": _lines(
+        Made((Part(_SOUND + b"\n", 40_000, numbered=True),), Packing(encoding="gzip", empty=100_000)), bulk=True
+    ),
     "10,000 members of gzip": _post(_array(b"1", 500_000, Packing(encoding="gzip", members=10_000))),
     "10 MiB of zeros behind gzip": _post(Made((Part(EVENT),), Packing(encoding="gzip", tail=bytes(10 * _MIB)))),
     "256 MiB of zeros as gzip": _post(Made((Part(b"\0", 256 * _MIB),), _GZIP)),

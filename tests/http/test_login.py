@@ -146,6 +146,12 @@ async def test_a_login_leads_nowhere_else(browser: Browser, keys: Any, path: str
     assert headers["Location"] == "/operate"
 
 
+async def test_a_form_of_too_many_fields_is_refused(browser: Browser) -> None:
+    status, _, text = await browser.post("/login", {f"f{number}": "x" for number in range(40)})
+    assert status == 413
+    assert "more fields than the 32" in text
+
+
 async def test_a_session_is_no_key_for_changes(service: Service, browser: Browser, keys: Any) -> None:
     await browser.post("/login", {"key": keys["boss"][0]})
     assert (await browser.get("/api/deadletters"))[0] == 200

@@ -20,6 +20,7 @@ from app.web.problems import Problem
 from app.web.visits import LOGIN, admit, check_own_form, dismiss, is_on_loopback, visitor_of
 
 FORM_MAX_BYTES = 16 << 10
+FIELDS_MAX = 32
 FIRST_PAGE = "/operate"
 
 _FORM_TYPE = "application/x-www-form-urlencoded"
@@ -93,7 +94,11 @@ async def read_form(request: web.Request) -> dict[str, str]:
         raise Problem(415, "Unsupported media type", f"A form is sent as {_FORM_TYPE}.")
     with request.app[CONTEXT].room.body() as share:
         body = await read_body(request, limit=FORM_MAX_BYTES, share=share)
-    return dict(parse_qsl(bytes(body).decode("utf-8", "replace"), max_num_fields=32))
+    try:
+        return dict(parse_qsl(bytes(body).decode("utf-8", "replace"), max_num_fields=FIELDS_MAX))
+    except ValueError:
+        detail = f"This form has more fields than the {FIELDS_MAX} that one may have."
+        raise Problem(413, "Too many fields", detail) from None
 
 
 def form_page(request: web.Request, template: str, values: Mapping[str, Any], *, status: int = 200) -> web.Response:

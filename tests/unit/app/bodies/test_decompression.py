@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from app.bodies.decompression import MEMBERS_FREE, BadCompression, Decompressor
+from app.bodies.decompression import INPUT_BYTES, MEMBERS_FREE, BadCompression, Decompressor
 
 TEXT = b'{"matchId":"m"}\n' * 20_000
 
@@ -20,7 +20,7 @@ def run(encoding: Literal["gzip", "deflate"], data: bytes, size: int) -> tuple[b
     decompressor = Decompressor(encoding)
     chunks = (data[at : at + size] for at in range(0, len(data), size))
     pieces = [piece for chunk in chunks for piece in decompressor.feed(chunk)]
-    assert all(0 < len(piece) <= 64 * 1024 for piece in pieces)
+    assert all(len(piece) <= 64 * 1024 for piece in pieces)
     return b"".join(pieces), _is_complete(decompressor)
 
 
@@ -95,6 +95,13 @@ def test_members_with_hardly_anything_in_them_are_refused_and_others_taken() -> 
     assert run("gzip", few + full, 1 << 20) == (TEXT[:100] * (2 * MEMBERS_FREE), True)
     with pytest.raises(BadCompression, match="members with hardly anything"):
         run("gzip", gzip.compress(b"") * (MEMBERS_FREE + 2), 1 << 20)
+
+
+def test_members_without_anything_in_them_give_others_their_turn() -> None:
+    members = gzip.compress(TEXT * 1_000) + gzip.compress(b"") * 10_000
+    pieces = list(Decompressor("gzip").feed(members))
+    assert pieces.count(b"") == (len(members) - 1) // INPUT_BYTES
+    assert b"".join(pieces) == TEXT * 1_000
 
 
 def test_bare_deflate_of_any_length_is_complete() -> None:
