@@ -29,7 +29,7 @@ async def show(request: web.Request) -> web.Response:
     return form_page(request, "operate.html", await _values(request))
 
 
-@routes.post(f"{OPERATE}/shards/{{shard:[0-9]{{1,4}}}}/{{act:pause|resume|flush}}")
+@routes.post(f"{OPERATE}/shards/{{shard:[^/]+}}/{{act:[^/]+}}")
 async def act(request: web.Request) -> web.Response:
     """Do to a shard what a form of the page asks for."""
     check_own_form(request)
@@ -39,7 +39,10 @@ async def act(request: web.Request) -> web.Response:
         raise Problem(
             403, "Foreign form", "This form is not of your session. Open the page anew, and send it from there."
         )
-    await ACTS_ON_SHARDS[request.match_info["act"]](request, shard_named(request))
+    do = ACTS_ON_SHARDS.get(request.match_info["act"])
+    if do is None:
+        raise Problem(404, "Not found", f"Nothing like that is done to shards, but: {', '.join(ACTS_ON_SHARDS)}.")
+    await do(request, shard_named(request))
     return web.Response(status=303, headers={hdrs.LOCATION: OPERATE, hdrs.CACHE_CONTROL: "no-store"})
 
 
