@@ -360,3 +360,14 @@ async def test_a_store_that_opens_and_then_fails_is_tried_at_growing_intervals(
         watching.report(StoreFailed("odd"))
         await until(lambda: len(tries) == 6)
         assert tries == [0, 1, 2, 3, 4, 0], "a check went well"
+
+
+async def test_what_a_checkpoint_covers_is_not_kept_in_memory_besides(tmp_path: Path) -> None:
+    one = OneShard(tmp_path, flush_max_rows=3)
+    one.accept(3)
+    await one.steps.take(Step.SEND)
+    assert one.tally.confirmed_beyond == ((1, 3),)
+    await one.flusher._save()
+    assert one.log.checkpoint.upto == 3
+    assert one.tally.confirmed_beyond == ()
+    one.shard.close()

@@ -217,3 +217,16 @@ def test_rows_between_numbers_far_apart_are_counted(first: int, last: int, pendi
     pending = PendingRows(max_rows=100, max_bytes=1 << 20)
     add(pending, 1, "a", "b", "a")
     assert pending.count_between(first, last) == pending_rows
+
+
+def test_when_a_matchs_last_row_on_disk_came_is_told_until_all_are_loaded() -> None:
+    pending = PendingRows(max_rows=1, max_bytes=1 << 20)
+    before = time.time_ns() // 1_000_000
+    add(pending, 1, "a", "a", "a", "b")
+    assert before <= pending.unread_at("a") <= time.time_ns() // 1_000_000
+    assert pending.unread_at("of nobody") == 0
+    pending.add_loaded([Record(2, row(2, "a"))])
+    assert pending.unread_at("a") >= before
+    pending.add_loaded([Record(3, row(3, "a"))])
+    assert pending.unread_at("a") == 0
+    assert pending.unread_at("b") >= before

@@ -253,6 +253,7 @@ async def test_a_replay_that_fails_pauses_and_is_halved_only_after_several_failu
     one.store.calls.clear()
     await one.steps.take(Step.REPLAY)
     assert one.store.calls.count("insert_direct") == 5, "three, then one, then two, and each of these alone"
+    assert UNKNOWN_ERROR_TRIES == 5, "as ADR-010 says"
     assert one.to_replay == [1, 2, 3]
     one.store.refused = lambda batch: None
     await one.steps.take(Step.REPLAY)
