@@ -14,7 +14,7 @@ from shards import shardset
 from shards.audit.evidence import Evidence, ShardAttempts, gather
 from shards.errors import DataDirectoryLocked, NotAccepting, Saturated, WalFailed
 from shards.events import Event, encode_row
-from shards.receipts import Outcome, Receipt
+from shards.receipts import Outcome, Receipt, Stretch
 from shards.settings import ShardSettings
 from shards.shard import Shard, shard_of
 from shards.shardset import ShardSet
@@ -280,3 +280,13 @@ async def test_a_recovery_is_broken_off_by_a_shutdown_and_says_so(
     assert (line["level"], line["reason"]) == ("info", "the service is shutting down")
     assert lines_of(caplog, "write-ahead log not readable") == []
     assert shards.snapshot().recovery_error == ""
+
+
+async def test_a_receipt_of_no_request_has_no_outcome(settings: ShardSettings) -> None:
+    async with in_an_outage(settings) as shards:
+        receipt = await shards.append(mixed(shards, 2, 0, 0))
+        [stretch] = receipt.stretches
+        for shard, last, known in ((0, 1, True), (0, 2, True), (0, 3, False), (1, 1, False), (SHARDS, 1, False)):
+            asked = Receipt(receipt.directory, (Stretch(shard, 1, last, 1),))
+            assert (shards.outcome(asked) is not None) == known
+        assert stretch == Stretch(0, 1, 2, 2)

@@ -66,7 +66,7 @@ async def test_a_letter_is_settled_once_and_tells_how(letters: DeadLetters, appe
     assert settled is not None
     assert (settled.action, settled.again, decode_row(settled.row.encode())) == ("requeued", (1, 9), FIRST)
     for action in (letters.requeue, letters.discard):
-        with pytest.raises(LetterSettled):
+        with pytest.raises(LetterSettled, match="dead letter 0-7: requeued"):
             await action("0-7")
     assert appended.events == [FIRST]
     assert await letters.newest(limit=2) == []
@@ -97,7 +97,7 @@ async def test_who_leaves_does_not_cut_a_requeue_off_and_the_end_waits_for_it(
     asking = asyncio.create_task(letters.requeue("0-7"))
     while not letters._settling:
         await asyncio.sleep(0)
-    with pytest.raises(LetterSettled, match="another request"):
+    with pytest.raises(LetterSettled, match="dead letter 0-7: being settled by another request"):
         await letters.discard("0-7")
     asking.cancel()
     closing = asyncio.create_task(letters.close())

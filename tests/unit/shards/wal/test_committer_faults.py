@@ -398,3 +398,20 @@ async def test_whose_failure_was_not_reported_is_told_with_the_next_report(
             with pytest.raises(WalFailed):
                 await failed
     assert (durable.rows, committer.queued_bytes) == ({1: row(2)}, 0)
+
+
+async def test_a_log_that_can_be_written_again_is_said_to_be_once(
+    log: FaultyLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    async with running() as committer:
+        await committer.submit(log, [row(1)], Durable())
+        assert lines_of(caplog, "write-ahead log writable again") == []
+        log.faults["sync", False] = [OSError(5, "Input/output error")]
+        with pytest.raises(WalFailed):
+            await committer.submit(log, [row(2)], Durable())
+        [line] = lines_of(caplog, "write-ahead log not writable")
+        assert (line["level"], line["shard"], line["error"]) == ("error", 0, "Input/output error")
+        for _ in range(2):
+            await committer.submit(log, [row(2)], lambda *_: None)
+    assert len(lines_of(caplog, "write-ahead log writable again")) == 1
