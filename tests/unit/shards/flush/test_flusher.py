@@ -371,3 +371,17 @@ async def test_what_a_checkpoint_covers_is_not_kept_in_memory_besides(tmp_path: 
     assert one.log.checkpoint.upto == 3
     assert one.tally.confirmed_beyond == ()
     one.shard.close()
+
+
+async def test_a_gate_tells_how_long_the_store_is_up_and_before_that_not_that_it_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(gate, "monotonic", lambda: now)
+    fresh = StoreGate(MemoryStore(), Errors())
+    assert (fresh.is_away, fresh.up_s, fresh.state.up) == (False, 0.0, False)
+    fresh._note_opened()
+    now += 7
+    assert (fresh.is_away, fresh.up_s, fresh.state.up) == (False, 7.0, True)
+    fresh.report(StoreUnavailable("away"))
+    assert (fresh.is_away, fresh.up_s, fresh.state.up) == (True, 0.0, False)

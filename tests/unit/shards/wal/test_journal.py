@@ -161,6 +161,7 @@ def test_attempts_between_two_checkpoints_become_one_entry_where_they_can(tmp_pa
         tmp_path,
         [attempt(1), attempt(2), attempt(4), attempt(1, writer="v", first=21), attempt(5, at_s=HOUR_S + 3_600)],
     )
+    assert journal.MERGED_S == 3_600, "an hour"
     [first, alone, of_another, an_hour_later] = made.entries()
     assert isinstance(first, Confirmed)
     assert (first.first_batch, first.last_batch, first.rows, first.runs) == (1, 2, 20, ((1, 20),))
