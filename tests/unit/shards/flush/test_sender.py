@@ -291,3 +291,11 @@ def test_refusals_are_in_vain_until_others_got_in_and_other_failures_always() ->
     for _ in range(LONE_FAILURES_MAX):
         outcome.note_lone_failure(Failure(1, StoreFailed("odd")))
     assert outcome.hopeless
+
+
+async def test_a_row_that_was_put_aside_is_suspected_no_more(one: OneShard) -> None:
+    rows = one.accept(3)
+    one.store.refused = lambda batch: RowsRefused("bad", code=53) if rows[0] in batch.rows else None
+    assert await sender(one).deliver([1, 2, 3]) is None
+    assert (one.tally.dead, one.tally.confirmed) == ({1}, 2)
+    assert sender(one)._suspicions._by_seq == {}

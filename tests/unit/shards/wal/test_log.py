@@ -632,3 +632,14 @@ def test_no_number_is_given_out_twice_or_left_out_even_by_a_fault_of_ours(
         log.append([row(4)])
     assert log.segments.size_bytes == size == segment_files(tmp_path)[0].stat().st_size
     log.close()
+
+
+def test_a_number_is_in_the_last_segment_that_begins_up_to_it_else_in_the_first(tmp_path: Path) -> None:
+    log = open_log(tmp_path, segment_max_bytes=1)
+    assert log.segments.segment_of(1) is None
+    for first in (1, 4, 7):
+        append(log, *(row(number) for number in range(first, first + 3)))
+    log.truncate(Checkpoint(upto=3))
+    ordinals = [log.segments.segment_of(number) for number in (1, 4, 6, 7, 100)]
+    assert [found and found[1] for found in ordinals] == [2, 2, 2, 3, 3]
+    log.close()
