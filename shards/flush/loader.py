@@ -47,8 +47,7 @@ class Loader:
             self._pending.end_loading()
             return None
         loaded = self._pending.add_loaded(records)
-        if not self._pending.unread:  # the log may end in damage
-            self._note_damaged(self._pending.loaded_seq, (), self._pending.last_seq)
+        if not self._pending.unread:  # the log may end in rows that were done with before the start
             self._pending.end_loading()
         return loaded
 

@@ -47,6 +47,7 @@ def test_no_order_reaches_beyond_what_is_reserved_however_far_the_wall_clock_jum
     clock: ReceiptClock, clocks: Clocks
 ) -> None:
     assert clock.to_reserve_ns() == clocks.wall_ns + RESERVE_AHEAD_NS
+    assert RESERVE_AHEAD_NS == 60 * S_NS, "as DATA_DIRECTORY says"
     clock.reserve(reserved := clock.to_reserve_ns())
     before = clock.order_ns()
     clocks.set_wall(HOUR_S)
@@ -216,3 +217,88 @@ def test_the_earliest_time_that_was_shown_lately_may_lie_before_a_step(
     clock.now_ns()
     clocks.go_on(60)
     assert clock.earliest_ms(QUIET_MS) - clocks.wall_ns // 1_000_000 == expected_ms
+
+
+def test_a_clock_that_has_given_out_and_reserved_nothing_says_so(clock: ReceiptClock) -> None:
+    assert (clock.last_ns, clock.reserved_ns) == (0, 0)
+    clock.reserve(reserved := clock.to_reserve_ns())
+    assert (clock.last_ns, clock.reserved_ns) == (0, reserved)
+
+
+def test_orders_follow_the_wall_clock_up_to_the_headroom_of_the_reservation(
+    clock: ReceiptClock, clocks: Clocks
+) -> None:
+    clock.reserve(clock.to_reserve_ns())
+    clocks.go_on((RESERVE_AHEAD_NS - HEADROOM_NS) // S_NS)
+    assert clock.order_ns() == clocks.wall_ns == clock.reserved_ns - HEADROOM_NS
+    clocks.go_on(1)
+    assert clock.order_ns() == clock.reserved_ns - HEADROOM_NS + 1
+
+
+@pytest.mark.parametrize("days", [1, 400])
+def test_the_earliest_time_is_exact_however_far_back(clock: ReceiptClock, clocks: Clocks, days: int) -> None:
+    clocks.go_on(500 * 24 * HOUR_S)
+    within_ms = days * 24 * HOUR_MS
+    assert clock.earliest_ms(within_ms) == clocks.wall_ns // 1_000_000 - within_ms
+
+
+def test_an_order_is_risen_above_at_once_only_if_the_headroom_stays_reserved(
+    clock: ReceiptClock, clocks: Clocks
+) -> None:
+    clock.reserve(clock.to_reserve_ns())
+    last = clock.reserved_ns - HEADROOM_NS
+    clock.raise_to(last + 1)
+    assert clock.last_ns == 0
+    clock.reserve(clock.to_reserve_ns())
+    assert clock.last_ns == last + 1
+    clock.raise_to(clock.reserved_ns - HEADROOM_NS)
+    assert clock.last_ns == clock.reserved_ns - HEADROOM_NS
+
+
+def test_what_was_received_before_the_machine_was_started_is_as_old_as_it_is(
+    clock: ReceiptClock, clocks: Clocks
+) -> None:
+    assert clock.earliest_ms(QUIET_MS) == clocks.wall_ns // 1_000_000 - QUIET_MS
+    received_ms = clocks.wall_ns // 1_000_000 - HOUR_MS
+    clocks.set_wall(HOUR_S)
+    assert clock.elapsed_ms(received_ms) == HOUR_MS
+
+
+def test_each_of_several_steps_counts(clock: ReceiptClock, clocks: Clocks) -> None:
+    received = []
+    for _ in range(3):
+        clocks.go_on(20)
+        received.append(clock.now_ns() // 1_000_000)
+        clocks.go_on(20)
+        clocks.set_wall(HOUR_S)
+        clock.now_ns()
+    assert [clock.elapsed_ms(received_ms) for received_ms in received] == [100_000, 60_000, 20_000]
+
+
+def test_what_lies_far_ahead_is_as_old_as_the_process_however_old_that_is(clock: ReceiptClock, clocks: Clocks) -> None:
+    clocks.go_on(30 * 24 * HOUR_S)
+    assert clock.elapsed_ms(clocks.wall_ns // 1_000_000 + HOUR_MS) == 30 * 24 * HOUR_MS
+
+
+def test_the_earliest_time_knows_a_step_that_nobody_else_has_seen(clock: ReceiptClock, clocks: Clocks) -> None:
+    clocks.go_on(2 * HOUR_S)
+    clocks.set_wall(-HOUR_S)
+    assert clock.earliest_ms(QUIET_MS) == clocks.wall_ns // 1_000_000
+
+
+def test_the_steady_clock_is_looked_at_once_a_second(
+    clock: ReceiptClock, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, look = 0, Clocks._look
+
+    def counted(self: Clocks) -> int:
+        nonlocal looks
+        looks += 1
+        return look(self)
+
+    monkeypatch.setattr(Clocks, "_look", counted)
+    for seconds in range(10):
+        for _ in range(5):
+            clock.order_ns()
+        assert looks == seconds
+        clocks.go_on(1)

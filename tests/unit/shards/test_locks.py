@@ -9,9 +9,14 @@ from typing import Any
 
 import pytest
 
+from shards.clock import ReceiptClock
 from shards.deadletters.file import DeadLetterFile
+from shards.wal.checkpoint import Checkpoint
 from shards.wal.files import LineFile
 from shards.wal.journal import Confirmed, Journal
+from shards.wal.log import ShardLog
+from shards.wal.segment import Tail
+from tests.unit.shards.wal.logs import append, open_log, row
 
 
 class OneAtATime:
@@ -88,3 +93,71 @@ async def test_the_journal_is_written_and_read_one_after_the_other(
     assert journal.is_written
     assert (tmp_path / "confirmed").read_bytes().count(b"\n") == 3, "each was written once"
     assert sorted(entry.rows for entry in journal.entries() if isinstance(entry, Confirmed)) == [1, 1, 1]
+
+
+def waits_for(lock: threading.Lock, work: Callable[[], Any]) -> bool:
+    """Say whether work in another thread waits while a lock is held; it has ended after that."""
+    thread = threading.Thread(target=work, daemon=True)
+    with lock:
+        thread.start()
+        thread.join(0.05)
+        waited = thread.is_alive()
+    thread.join()
+    return waited
+
+
+@pytest.mark.parametrize(
+    "work",
+    [ReceiptClock.order_ns, lambda clock: clock.reserve(1), lambda clock: clock.raise_to(1)],
+    ids=["order_ns", "reserve", "raise_to"],
+)
+def test_orders_are_given_out_and_moved_by_one_thread_at_a_time(work: Callable[[ReceiptClock], Any]) -> None:
+    clock = ReceiptClock()
+    assert waits_for(clock._lock, lambda: work(clock))
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda log: list(log.segments),
+        lambda log: log.segments.size_bytes,
+        lambda log: log.segments.add(log.segments.next_path(), first_seq=9, size=0),
+        lambda log: log.segments.segment_of(1),
+        lambda log: log.segments.following(1),
+        lambda log: log.segments.mark_damaged(1),
+        lambda log: log.segments.mark_holding(((1, 1),)),
+        lambda log: log.segments.remove_done(9, one_by_one=False),
+        lambda log: log.segments.settle(Tail(path=log.segments.last.path, start=0, end=9, size=10, last_seq=2)),
+    ],
+    ids=[
+        "iter",
+        "size_bytes",
+        "add",
+        "segment_of",
+        "following",
+        "mark_damaged",
+        "mark_holding",
+        "remove_done",
+        "settle",
+    ],
+)
+def test_the_list_of_segments_is_read_and_changed_by_one_thread_at_a_time(
+    tmp_path: Path, work: Callable[[ShardLog], Any]
+) -> None:
+    """The committer's thread adds to it while the flusher's reads and removes."""
+    log = open_log(tmp_path, segment_max_bytes=1)
+    for number in (1, 2, 3):
+        append(log, row(number))
+    assert len(log.segments) == 3
+    assert waits_for(log.segments._lock, lambda: work(log))
+    log.close()
+
+
+@pytest.mark.parametrize(
+    "work", [lambda log: log.truncate(Checkpoint(upto=1)), ShardLog.save], ids=["truncate", "save"]
+)
+def test_the_checkpoint_is_written_by_one_thread_at_a_time(tmp_path: Path, work: Callable[[ShardLog], Any]) -> None:
+    log = open_log(tmp_path)
+    append(log, row(1))
+    assert waits_for(log._truncating, lambda: work(log))
+    log.close()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shards.receipts import Receipt, Stretch, joined
+from shards.receipts import Outcome, Receipt, Stretch, joined
 
 DIRECTORY = "0123abcd"
 
@@ -70,3 +70,19 @@ def test_what_can_be_is_taken(text: str) -> None:
 def test_what_cannot_be_a_receipt_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a receipt"):
         Receipt.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("durable", "stored", "dead_lettered", "status"),
+    [
+        (1, 1, 1, "durable"),
+        (1, 0, 0, "durable"),
+        (0, 1, 1, "dead_lettered"),
+        (0, 0, 1, "dead_lettered"),
+        (0, 1, 0, "stored"),
+    ],
+)
+def test_a_request_is_stored_once_nothing_of_it_waits_and_none_of_it_was_refused(
+    durable: int, stored: int, dead_lettered: int, status: str
+) -> None:
+    assert Outcome(durable=durable, stored=stored, dead_lettered=dead_lettered).status == status

@@ -3,10 +3,13 @@
 import shutil
 from pathlib import Path
 
+import pytest
+
 from shards.clock import ReceiptClock
 from shards.recovery import recovered_shards
 from shards.settings import ShardSettings
 from shards.wal.directory import DataDirectory
+from tests.logged import lines_of
 
 
 def started(settings: ShardSettings, *, recovers: bool = True) -> tuple[str, bool]:
@@ -33,3 +36,17 @@ def test_another_log_is_seen_until_a_start_has_recovered_it_whole(tmp_path: Path
     assert another, "the start before was killed before it had disowned all letters"
     fourth, another = started(settings)
     assert (fourth, another) == (third, False)
+
+
+def test_what_is_in_the_log_or_with_the_letters_and_not_ours_is_named_and_nothing_else(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = ShardSettings(data_dir=tmp_path, shard_count=2)
+    started(settings)
+    assert lines_of(caplog, "unknown files passed over") == []
+    (tmp_path / "deadletters").mkdir(exist_ok=True)
+    for name in ("wal/id.new", "wal/odd", "wal/shard-256", "deadletters/shard-001.jsonl", "deadletters/shard-1.jsonl"):
+        (tmp_path / name).touch()
+    started(settings)
+    said = {line["path"]: line["names"] for line in lines_of(caplog, "unknown files passed over")}
+    assert said == {str(tmp_path / "wal"): ["odd", "shard-256"], str(tmp_path / "deadletters"): ["shard-1.jsonl"]}

@@ -24,6 +24,7 @@ from shards.wal.log import ShardLog
 from shards.wal.reader import LogReader
 from shards.wal.record import Record
 from tests.logged import lines_of
+from tests.unit.shards.flush.memory_store import OneShard
 from tests.unit.shards.outage import events, in_an_outage
 from tests.unit.shards.wal.logs import row
 
@@ -353,3 +354,23 @@ async def test_an_orderly_end_tells_how_far_the_log_is_durable(settings: ShardSe
         await shards.append(events(shards, 3))
         assert read_checkpoint(wal_directory(settings.data_dir, 0)).durable == 0
     assert read_checkpoint(wal_directory(settings.data_dir, 0)).durable == 3
+
+
+async def test_a_snapshot_tells_open_dead_letters_from_settled_ones_and_sent_rows_from_those_that_wait(
+    tmp_path: Path,
+) -> None:
+    one = OneShard(tmp_path)
+    one.accept(10)
+    for seq in (1, 2, 3, 4, 5):
+        [row_] = one.pending.rows([seq])
+        await one.shard.dead_letters.put_aside(seq=seq, row=row_, code=1, error="refused")
+    one.steps.sender.take_filed(after=0)
+    await one.shard.dead_letters.settle("0-1", "requeued", again=(0, 6))
+    for letter in ("0-2", "0-3"):
+        await one.shard.dead_letters.settle(letter, "discarded")
+    one.steps._add_attempt(Attempt(1, [6, 7, 8, 9], b""))
+    now = one.shard.snapshot()
+    assert (now.dead_lettered, now.requeued, now.discarded) == (2, 1, 2)
+    assert (now.pending, now.in_flight, now.depth) == (5, 4, 1)
+    assert (now.appended, now.confirmed, now.unaccounted) == (10, 0, 0)
+    one.shard.close()

@@ -12,9 +12,9 @@ import pytest
 
 from shards import shardset
 from shards.audit.evidence import Evidence, ShardAttempts, gather
-from shards.errors import NotAccepting, Saturated, WalFailed
+from shards.errors import DataDirectoryLocked, NotAccepting, Saturated, WalFailed
 from shards.events import Event, encode_row
-from shards.receipts import Outcome, Receipt
+from shards.receipts import Outcome, Receipt, Stretch
 from shards.settings import ShardSettings
 from shards.shard import Shard, shard_of
 from shards.shardset import ShardSet
@@ -22,6 +22,7 @@ from shards.stores.base import Store
 from shards.stores.server import ServerStore
 from shards.tasks import watch
 from shards.wal.committer import Committer
+from tests.logged import lines_of
 from tests.unit.shards.outage import events, in_an_outage
 
 SHARDS = 3
@@ -245,3 +246,47 @@ async def test_whatever_ends_is_told_until_it_runs_again(
         await until(lambda: shards.snapshot().ended)
         assert [(end.task, end.reason) for end in shards.snapshot().ended] == [(name, "cancelled")]
         await until(lambda: not shards.snapshot().ended)
+
+
+async def test_a_set_that_could_not_be_started_can_be_closed_and_leaves_the_other_alone(
+    settings: ShardSettings,
+) -> None:
+    async with in_an_outage(settings) as shards:
+        second = ShardSet(settings, shards._store)
+        with pytest.raises(DataDirectoryLocked):
+            await second.start()
+        await second.close()
+        await shards.append(events(shards, 1))
+        assert shards.snapshot().appended == 1
+
+
+async def test_a_recovery_is_broken_off_by_a_shutdown_and_says_so(
+    settings: ShardSettings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(shardset, "RECOVERY_HEAD_START_S", 0.0)
+    recovering, recover = threading.Event(), shardset.recovered_shards
+
+    def slowly(*args: Any, stopping: Callable[[], bool], **options: Any) -> Any:
+        while not stopping():
+            recovering.wait(0.001)
+        return recover(*args, stopping=stopping, **options)
+
+    monkeypatch.setattr(shardset, "recovered_shards", slowly)
+    caplog.set_level("INFO")
+    async with in_an_outage(settings) as shards:
+        assert not shards.snapshot().recovered
+        assert not await shards.drain(timeout_s=DEADLINE_S)
+    [line] = lines_of(caplog, "write-ahead log recovery broken off")
+    assert (line["level"], line["reason"]) == ("info", "the service is shutting down")
+    assert lines_of(caplog, "write-ahead log not readable") == []
+    assert shards.snapshot().recovery_error == ""
+
+
+async def test_a_receipt_of_no_request_has_no_outcome(settings: ShardSettings) -> None:
+    async with in_an_outage(settings) as shards:
+        receipt = await shards.append(mixed(shards, 2, 0, 0))
+        [stretch] = receipt.stretches
+        for shard, last, known in ((0, 1, True), (0, 2, True), (0, 3, False), (1, 1, False), (SHARDS, 1, False)):
+            asked = Receipt(receipt.directory, (Stretch(shard, 1, last, 1),))
+            assert (shards.outcome(asked) is not None) == known
+        assert stretch == Stretch(0, 1, 2, 2)

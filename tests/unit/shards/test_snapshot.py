@@ -42,6 +42,21 @@ def test_shards_are_stuck_that_fail_or_stand_still_with_rows_the_one_that_waits_
     assert snapshot(*shards, up=False).stuck == (), "an outage is the reason"
 
 
-@pytest.mark.parametrize("name", ["appended", "confirmed", "pending", "unaccounted"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("appended", "confirmed", "pending", "dead_lettered", "requeued", "discarded", "damaged", "unaccounted"),
+        "wal_bytes",
+    ],
+)
 def test_figures_of_the_whole_are_sums_of_the_shards(name: str) -> None:
     assert getattr(snapshot(shard(0, **{name: 2}), shard(1, **{name: 5})), name) == 7
+
+
+def test_rows_that_one_shard_misses_do_not_make_up_for_those_that_another_has_twice() -> None:
+    assert snapshot(shard(0, unaccounted=-2), shard(1, unaccounted=5)).unaccounted == 7
+
+
+def test_the_oldest_row_of_the_whole_is_that_of_the_shard_whose_rows_wait_longest() -> None:
+    assert snapshot(shard(0, oldest_unconfirmed_s=2.0), shard(1, oldest_unconfirmed_s=5.0)).oldest_unconfirmed_s == 5.0
+    assert snapshot().oldest_unconfirmed_s == 0.0

@@ -6,12 +6,14 @@ import resource
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from zlib import crc32
 
 import pytest
 
-from shards.deadletters.file import DeadLetterFile, FiledLetter
+from shards.deadletters.file import DeadLetterFile, FiledLetter, letters_index, letters_path
+from shards.deadletters.lines import DeadLetter
 from shards.events import letter_crc
 from tests.logged import lines_of
 from tests.unit.shards.wal.disk_calls import Call, calls_below, first
@@ -126,12 +128,16 @@ async def test_a_torn_line_takes_no_other_with_it(path: Path, cut: int) -> None:
     assert again.discarded == 1
 
 
-async def test_a_damaged_line_in_the_middle_is_passed_over(path: Path) -> None:
+async def test_a_damaged_line_in_the_middle_is_passed_over_and_told(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     file = opened(path)
     await put_aside(file, 1, 2, 3)
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(lines[0] + b"\xff\xfe{" + lines[1][3:] + lines[2])
     assert [letter.id for letter in everything(opened(path))] == ["3-3", "3-1"]
+    [said] = lines_of(caplog, "dead letter line damaged")
+    assert (said["level"], said["path"], said["line"]) == ("warning", str(path), 2)
 
 
 async def test_a_line_that_did_not_fit_is_an_error_and_no_letter(path: Path) -> None:
@@ -304,3 +310,37 @@ async def test_a_letter_of_the_release_before_is_read_as_a_row_of_this_one(path:
         assert (filed.letter.row, filed.settlement.row) == (now.decode(), now.decode())
     await file.put_aside(seq=1, row=now, code=469, error="c")
     assert [letter.id for letter in everything(opened(path))] == ["3-1"]
+
+
+async def test_a_letter_that_is_longer_than_a_piece_of_a_read_is_read_whole(path: Path) -> None:
+    file = opened(path)
+    long = b'{"match_id":"%s"}' % (b"m" * 150_000)
+    await put_aside(file, 1)
+    await file.put_aside(seq=2, row=long, code=1, error="refused")
+    await put_aside(file, 3)
+    assert [letter.letter.row.encode() == long for letter in everything(file)] == [False, True, False]
+
+
+def test_a_letters_place_in_time_is_in_microseconds() -> None:
+    at = datetime(2026, 11, 28, 9, 30, 0, 123_456, tzinfo=UTC)
+    letter = DeadLetter(shard=3, seq=1, code=1, error="refused", at=at, row="{}")
+    assert letter.at_us == 1_795_858_200_123_456
+
+
+def test_a_file_of_letters_is_named_by_its_shard(tmp_path: Path) -> None:
+    assert letters_path(tmp_path, 7) == tmp_path / "deadletters" / "shard-007.jsonl"
+    names = ("shard-007.jsonl", "shard-255.jsonl", "shard-256.jsonl", "shard-007", "shard-007.json", "7.jsonl")
+    assert [letters_index(name) for name in names] == [7, 255, None, None, None, None]
+
+
+async def test_a_settlement_of_no_letter_is_told_and_counts_in_no_sum(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = opened(path)
+    await put_aside(file, 1)
+    await file.settle("3-1", "discarded")
+    path.write_bytes(path.read_bytes().partition(b"\n")[2])
+    again = opened(path)
+    assert (everything(again), again.discarded) == ([], 0)
+    [said] = lines_of(caplog, "settlement without its dead letter")
+    assert (said["level"], said["letter"], said["action"]) == ("warning", "3-1", "discarded")

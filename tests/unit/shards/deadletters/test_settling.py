@@ -14,6 +14,7 @@ from shards.deadletters.settling import DeadLetters
 from shards.errors import KeyChanged, LetterSettled, UnknownLetter, WalFailed
 from shards.events import Event, decode_row, encode_row
 from shards.receipts import Receipt, Stretch
+from tests.logged import lines_of
 
 FIRST = Event("m", "00000000-0000-0000-0000-000000000001", "goal", 1, "1", "", '{"bad":1}', 5, 5)
 
@@ -49,14 +50,20 @@ async def letters(tmp_path: Path, appended: Appended) -> DeadLetters:
 
 @pytest.mark.parametrize("action", ["requeue", "discard"])
 async def test_a_settlement_that_the_disk_does_not_take_is_refused_and_the_letter_stays_open(
-    letters: DeadLetters, monkeypatch: pytest.MonkeyPatch, action: str
+    letters: DeadLetters, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, action: str
 ) -> None:
     def broken(_: int) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(os, "fsync", broken)
-    with pytest.raises(WalFailed, match="Input/output"):
+    with pytest.raises(WalFailed, match=r"^Input/output error$"):
         await getattr(letters, action)("0-7")
+    [line] = lines_of(caplog, "dead letter not settled")
+    assert (line["level"], line["letter"], line["action"]) == (
+        "error",
+        "0-7",
+        {"requeue": "requeued", "discard": "discarded"}[action],
+    )
     assert (await letters.read("0-7")).settlement is None
     assert len(await letters.newest(limit=2)) == 1
 
@@ -66,7 +73,7 @@ async def test_a_letter_is_settled_once_and_tells_how(letters: DeadLetters, appe
     assert settled is not None
     assert (settled.action, settled.again, decode_row(settled.row.encode())) == ("requeued", (1, 9), FIRST)
     for action in (letters.requeue, letters.discard):
-        with pytest.raises(LetterSettled):
+        with pytest.raises(LetterSettled, match="dead letter 0-7: requeued"):
             await action("0-7")
     assert appended.events == [FIRST]
     assert await letters.newest(limit=2) == []
@@ -97,7 +104,7 @@ async def test_who_leaves_does_not_cut_a_requeue_off_and_the_end_waits_for_it(
     asking = asyncio.create_task(letters.requeue("0-7"))
     while not letters._settling:
         await asyncio.sleep(0)
-    with pytest.raises(LetterSettled, match="another request"):
+    with pytest.raises(LetterSettled, match="dead letter 0-7: being settled by another request"):
         await letters.discard("0-7")
     asking.cancel()
     closing = asyncio.create_task(letters.close())
@@ -108,3 +115,28 @@ async def test_who_leaves_does_not_cut_a_requeue_off_and_the_end_waits_for_it(
     await closing
     assert appended.events == [FIRST]
     assert (await letters.read("0-7")).settlement is not None
+
+
+async def test_a_discarded_letter_says_so_and_is_appended_nowhere(letters: DeadLetters, appended: Appended) -> None:
+    settled = (await letters.discard("0-7")).settlement
+    assert settled is not None
+    assert (settled.action, settled.again, settled.row, appended.events) == ("discarded", None, "", [])
+
+
+async def test_the_end_waits_for_a_settlement_that_fails_and_does_not_fail_itself(
+    letters: DeadLetters, appended: Appended, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    appended.may.clear()
+    asking = asyncio.create_task(letters.requeue("0-7"))
+    while not letters._settling:
+        await asyncio.sleep(0)
+    closing = asyncio.create_task(letters.close())
+    await asyncio.sleep(0)
+    monkeypatch.setattr(os, "fsync", broken)
+    appended.may.set()
+    await closing
+    with pytest.raises(WalFailed):
+        await asking

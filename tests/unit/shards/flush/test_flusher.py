@@ -388,3 +388,28 @@ async def test_who_waits_for_a_flush_is_told_at_once_when_the_shard_is_paused(tm
         one.flusher.resume()
         one.gate._note_opened()
         await asyncio.wait_for(for_some, DEADLINE_S)
+
+
+async def test_what_a_checkpoint_covers_is_not_kept_in_memory_besides(tmp_path: Path) -> None:
+    one = OneShard(tmp_path, flush_max_rows=3)
+    one.accept(3)
+    await one.steps.take(Step.SEND)
+    assert one.tally.confirmed_beyond == ((1, 3),)
+    await one.flusher._save()
+    assert one.log.checkpoint.upto == 3
+    assert one.tally.confirmed_beyond == ()
+    one.shard.close()
+
+
+async def test_a_gate_tells_how_long_the_store_is_up_and_before_that_not_that_it_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(gate, "monotonic", lambda: now)
+    fresh = StoreGate(MemoryStore(), Errors())
+    assert (fresh.is_away, fresh.up_s, fresh.state.up) == (False, 0.0, False)
+    fresh._note_opened()
+    now += 7
+    assert (fresh.is_away, fresh.up_s, fresh.state.up) == (False, 7.0, True)
+    fresh.report(StoreUnavailable("away"))
+    assert (fresh.is_away, fresh.up_s, fresh.state.up) == (True, 0.0, False)

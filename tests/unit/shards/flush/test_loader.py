@@ -163,3 +163,31 @@ async def test_rows_that_were_done_with_before_are_passed_over_and_not_damaged(t
             await shard.loader.load()
         assert (shard.holds(), shard.tally.damaged) == ([1, 4, 5], 0)
         assert (shard.pending.unread, shard.pending.loaded_seq) == (0, 6)
+
+
+async def test_a_read_that_fails_is_told_and_the_next_one_finds_every_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Restarted.with_rows(tmp_path, 3) as shard:
+        reader = shard.loader._reader
+        read = reader.read
+
+        def failing(**limits: Any) -> list[Record]:
+            read(**limits)
+            raise OSError(5, "Input/output error")
+
+        monkeypatch.setattr(reader, "read", failing)
+        with pytest.raises(OSError, match="Input/output"):
+            await shard.loader.load()
+        assert (shard.pending.unread, shard.tally.damaged) == (3, 0)
+        assert await shard.loader.load() == [1, 2, 3]
+
+
+async def test_all_that_was_done_with_before_is_passed_over_in_however_many_reads(tmp_path: Path) -> None:
+    with Restarted.with_rows(tmp_path, 6, max_rows=2) as shard:
+        shard.pending.recover(upto=0, last_seq=6, unread=Counter(m=4), age_s=0.0, done=((2, 2), (5, 5)))
+        assert await shard.loader.load() == [1, 3]
+        shard.pending.remove([1, 3])
+        shard.pending.note_saved()
+        assert await shard.loader.load() == [4, 6]
+        assert (shard.pending.unread, shard.tally.damaged) == (0, 0)

@@ -133,3 +133,15 @@ async def test_the_database_is_asked_once_it_is_up_and_again_if_it_fails(
     assert (start.store.calls, next(pauses)) == (["newest_order"] * 2, [1])
     assert start.clock.order_ns() > start.store.newest
     start.log.close()
+
+
+async def test_a_single_failure_is_told(
+    tmp_path: Path, pauses: Iterator[list[int]], caplog: pytest.LogCaptureFixture
+) -> None:
+    start = Start(tmp_path)
+    start.store.errors["newest_order"].append(StoreUnavailable("away"))
+    await start.run()
+    assert next(pauses) == [1]
+    [line] = lines_of(caplog, "order of receipts not settled")
+    assert (line["level"], line["error"]) == ("warning", "away")
+    start.log.close()

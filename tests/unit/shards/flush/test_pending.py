@@ -217,3 +217,74 @@ def test_rows_between_numbers_far_apart_are_counted(first: int, last: int, pendi
     pending = PendingRows(max_rows=100, max_bytes=1 << 20)
     add(pending, 1, "a", "b", "a")
     assert pending.count_between(first, last) == pending_rows
+
+
+def test_when_a_matchs_last_row_on_disk_came_is_told_until_all_are_loaded() -> None:
+    pending = PendingRows(max_rows=1, max_bytes=1 << 20)
+    before = time.time_ns() // 1_000_000
+    add(pending, 1, "a", "a", "a", "b")
+    assert before <= pending.unread_at("a") <= time.time_ns() // 1_000_000
+    assert pending.unread_at("of nobody") == 0
+    pending.add_loaded([Record(2, row(2, "a"))])
+    assert pending.unread_at("a") >= before
+    pending.add_loaded([Record(3, row(3, "a"))])
+    assert pending.unread_at("a") == 0
+    assert pending.unread_at("b") >= before
+
+
+def test_the_age_of_the_oldest_row_is_right_to_a_second_and_never_that_of_a_row_that_is_done_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(pending_module, "monotonic", lambda: now)
+    pending = PendingRows(max_rows=100, max_bytes=1 << 20)
+    for number, moment in ((1, 1000.0), (2, 1000.9), (3, 1001.0)):
+        now = moment
+        add(pending, number, "m")
+    now = 1010.0
+    ages = [pending.oldest_age_s]
+    for number in (1, 2, 3):
+        pending.remove([number])
+        ages.append(pending.oldest_age_s)
+    assert ages == [10.0, 10.0, 9.0, 0.0], "rows of one second share its begin"
+    add(pending, 4, "m")
+    pending.remove([4])
+    now = 1010.5
+    add(pending, 5, "m")
+    now = 1020.0
+    assert pending.oldest_age_s == 9.5, "all before it were done with when it came"
+
+
+def test_in_a_long_outage_every_second_age_is_kept_and_that_of_the_oldest_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(pending_module, "monotonic", lambda: now)
+    monkeypatch.setattr(pending_module, "AGES_MAX", 4)
+    pending = PendingRows(max_rows=100, max_bytes=1 << 20)
+    for number in range(1, 6):
+        now = 10.0 * number
+        add(pending, number, "m")
+    now = 100.0
+    assert pending.oldest_age_s == 90.0
+    pending.remove([1, 2])
+    assert pending.oldest_age_s == 70.0
+    pending.remove([3, 4])
+    assert pending.oldest_age_s == 50.0
+
+
+def test_memory_is_crowded_if_more_than_half_of_its_rows_or_bytes_are_used() -> None:
+    by_rows = PendingRows(max_rows=4, max_bytes=1 << 20)
+    by_bytes = PendingRows(max_rows=1000, max_bytes=4 * len(row(1)))
+    for pending in (by_rows, by_bytes):
+        add(pending, 1, "m", "m")
+        assert not pending.crowded
+        add(pending, 3, "m")
+        assert pending.crowded
+
+
+def test_memory_that_is_more_than_full_has_no_room_and_not_less() -> None:
+    pending = PendingRows(max_rows=1, max_bytes=10)
+    pending.recover(upto=0, last_seq=2, unread=Counter(m=2), age_s=0.0)
+    pending.add_loaded([Record(1, row(1)), Record(2, row(2))])
+    assert pending.room == (0, 0)

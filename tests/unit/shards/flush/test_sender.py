@@ -234,7 +234,7 @@ async def test_a_search_that_finds_no_row_that_gets_in_is_given_up(one: OneShard
     one.store.refused = lambda batch: RowsRefused("all of them")
     stuck = await sender(one).deliver(range(1, 65))
     assert stuck is not None
-    assert len(stuck.seqs) == LONE_FAILURES_MAX
+    assert len(stuck.seqs) == LONE_FAILURES_MAX == 8, "as ADR-010 says"
 
 
 def suspicions() -> tuple[Suspicions, Tally]:
@@ -253,6 +253,7 @@ def test_a_row_is_at_fault_only_after_others_got_in_at_each_of_its_failures() ->
         known.suspect(failure, others_confirmed=False)
         known.suspect(failure, others_confirmed=False)  # nobody got in between
     assert known.is_at_fault(failure)
+    assert UNKNOWN_FAILURES == 10, "as ADR-010 says"
 
 
 def test_a_busy_store_makes_no_dead_letter_however_often_a_row_has_failed() -> None:
@@ -290,3 +291,11 @@ def test_refusals_are_in_vain_until_others_got_in_and_other_failures_always() ->
     for _ in range(LONE_FAILURES_MAX):
         outcome.note_lone_failure(Failure(1, StoreFailed("odd")))
     assert outcome.hopeless
+
+
+async def test_a_row_that_was_put_aside_is_suspected_no_more(one: OneShard) -> None:
+    rows = one.accept(3)
+    one.store.refused = lambda batch: RowsRefused("bad", code=53) if rows[0] in batch.rows else None
+    assert await sender(one).deliver([1, 2, 3]) is None
+    assert (one.tally.dead, one.tally.confirmed) == ({1}, 2)
+    assert sender(one)._suspicions._by_seq == {}

@@ -253,6 +253,7 @@ async def test_a_replay_that_fails_pauses_and_is_halved_only_after_several_failu
     one.store.calls.clear()
     await one.steps.take(Step.REPLAY)
     assert one.store.calls.count("insert_direct") == 5, "three, then one, then two, and each of these alone"
+    assert UNKNOWN_ERROR_TRIES == 5, "as ADR-010 says"
     assert one.to_replay == [1, 2, 3]
     one.store.refused = lambda batch: None
     await one.steps.take(Step.REPLAY)
@@ -319,3 +320,43 @@ async def test_rows_read_back_from_before_the_start_are_sent_as_a_replay_and_lat
 
 def test_steps_come_in_the_order_in_which_one_makes_room_for_the_next() -> None:
     assert list(Step) == [Step.LOAD, Step.REPLAY, Step.SEND, Step.CHECKPOINT]
+
+
+async def test_loading_is_due_at_once_where_rows_are_on_disk_only_and_memory_has_room(tmp_path: Path) -> None:
+    before = OneShard(tmp_path, memory_max_rows=4)
+    before.accept(6)
+    before.shard.close()
+    one = OneShard(tmp_path, memory_max_rows=4)
+    assert one.steps.delays_s(hurry=False)[Step.LOAD] == 0
+    await one.flusher.preload()
+    assert Step.LOAD not in one.steps.delays_s(hurry=False), "memory is crowded"
+    await one.steps.take(Step.LOAD)
+    assert (one.to_replay, one.pending.unread) == ([1, 2, 3, 4], 2), "there was no room"
+    one.shard.close()
+
+
+async def test_new_rows_that_were_on_disk_only_begin_to_wait_when_they_are_loaded(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(steps, "monotonic", lambda: now)
+    one = made(memory_max_rows=2, flush_interval_ms=200)
+    one.accept(4)
+    await one.steps.take(Step.SEND)
+    await one.steps.take(Step.CHECKPOINT)
+    one.pending.note_saved()
+    now += 100
+    await one.steps.take(Step.LOAD)
+    assert one.steps.unsent == 2
+    assert one.steps.delays_s(hurry=False)[Step.SEND] == pytest.approx(0.2)
+    now += 0.1
+    await one.steps.take(Step.LOAD)
+    assert one.steps.delays_s(hurry=False)[Step.SEND] == pytest.approx(0.1), "a load that finds none changes nothing"
+
+
+async def test_rows_that_are_done_with_before_they_are_sent_are_passed_over(made: Made) -> None:
+    one = made()
+    one.accept(2)
+    one.pending.remove([1, 2])
+    await one.steps.take(Step.SEND)
+    assert (one.store.calls, one.steps.unsent, one.steps.in_flight) == ([], 0, 0)

@@ -1,8 +1,12 @@
 """The tally: a checkpoint and what lies behind it count each row once, whatever the order in which rows ended."""
 
+from collections.abc import Callable
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shards.flush import tally as tally_module
 from shards.flush.tally import Tally
 from shards.runs import contains, runs_of, size
 from shards.wal.checkpoint import Checkpoint
@@ -46,3 +50,22 @@ def test_a_checkpoint_counts_what_it_covers_and_names_what_was_confirmed_behind_
         assert tally.dead_beyond == {n for n in order[:place] if n > upto and fates[n - 1] == "dead"}
     assert tally.dead == set(numbers(fates, "dead"))
     assert (tally.dead_lettered, tally.damaged) == (len(numbers(fates, "dead")), len(numbers(fates, "damaged")))
+
+
+@pytest.mark.parametrize(
+    "count",
+    [
+        lambda tally: tally.note_confirmed(((1, 1),), rows=1),
+        lambda tally: tally.note_dead(1),
+        lambda tally: tally.note_damaged(((1, 1),)),
+    ],
+    ids=["confirmed", "dead", "damaged"],
+)
+def test_whatever_becomes_of_a_row_counts_as_a_move(
+    count: Callable[[Tally], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tally = Tally()
+    monkeypatch.setattr(tally_module, "monotonic", lambda: tally.moved_at + 7)
+    before = tally.moved_at
+    count(tally)
+    assert tally.moved_at == before + 7

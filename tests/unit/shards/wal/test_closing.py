@@ -97,3 +97,15 @@ def test_what_belongs_to_others_is_told_and_left(
     close_to_others(tmp_path / "data")
     [line] = lines_of(caplog, "data directory open to others")
     assert (line["path"], line["reason"]) == (str(tmp_path / "data"), "it belongs to another user")
+
+
+def test_a_start_closes_what_others_could_read(tmp_path: Path) -> None:
+    """An administrator has made the directory, or a release before that did not close it."""
+    data = tmp_path / "data"
+    (data / "deadletters").mkdir(parents=True)
+    (data / "deadletters" / "shard-000.jsonl").write_text("")
+    assert modes_below(data) == {"True 777", "False 666"}
+    directory = DataDirectory(data)
+    directory.lock()
+    directory.close()
+    assert modes_below(data) == {"True 700", "False 600"}

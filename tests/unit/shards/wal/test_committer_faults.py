@@ -151,8 +151,8 @@ async def test_a_segment_that_could_not_be_abandoned_is_not_written_to(
     log: FaultyLog, tmp_path: Path, after: bool
 ) -> None:
     """Its numbers would count as durable although they were told to have failed."""
-    durable = Durable()
-    async with running() as committer:
+    durable, observer = Durable(), Ends()
+    async with running(observer=observer) as committer:
         await committer.submit(log, [row(1)], durable)
         log.faults["sync", False] = [OSError(5, "Input/output error")]
         log.faults["abandon", after] = [MemoryError(), MemoryError()]
@@ -161,6 +161,7 @@ async def test_a_segment_that_could_not_be_abandoned_is_not_written_to(
                 await committer.submit(log, [row(number)], durable)
         await is_sound(committer)
         assert await committer.submit(log, [row(4)], durable) == 2
+        assert observer.tasks == [], "the thread goes on"
     assert read_back(log) == durable.rows == {1: row(1), 2: row(4)}
 
 
@@ -363,3 +364,54 @@ async def test_a_sync_that_fails_at_the_end_is_logged_and_the_others_are_synced(
     assert (line["level"], line["shard"], line["error"]) == ("error", 0, "[Errno 5] Input/output error")
     assert "may be lost" in line["effect"]
     assert synced == [1]
+
+
+async def test_what_was_acknowledged_is_synced_at_the_end_though_its_segment_could_not_be_given_up(
+    log: FaultyLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committer_module, "SYNC_INTERVAL_S", 3600.0)
+    synced: list[int] = []
+    async with running(sync="interval") as committer:
+        await committer.submit(log, [row(1)], Durable())
+        monkeypatch.setattr(log, "sync", lambda: synced.append(log.durable_seq))
+        log.faults["append", False] = [OSError(5, "Input/output error")]
+        log.faults["abandon", False] = [MemoryError()]
+        with pytest.raises(WalFailed):
+            await committer.submit(log, [row(2)], Durable())
+        assert synced == []
+    assert synced == [1]
+
+
+async def test_whose_failure_was_not_reported_is_told_with_the_next_report(
+    log: FaultyLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    durable = Durable()
+    async with running() as committer:
+        in_loop, lost = committer._in_loop, [True]
+        monkeypatch.setattr(committer, "_in_loop", lambda call: None if lost and lost.pop() else in_loop(call))
+        log.faults["append", False] = [OSError(5, "Input/output error")]
+        failed = committer.submit(log, [row(1)], durable)
+        async with asyncio.timeout(30):
+            while lost:
+                await asyncio.sleep(0.01)
+            assert await committer.submit(log, [row(2)], durable) == 1
+            with pytest.raises(WalFailed):
+                await failed
+    assert (durable.rows, committer.queued_bytes) == ({1: row(2)}, 0)
+
+
+async def test_a_log_that_can_be_written_again_is_said_to_be_once(
+    log: FaultyLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    async with running() as committer:
+        await committer.submit(log, [row(1)], Durable())
+        assert lines_of(caplog, "write-ahead log writable again") == []
+        log.faults["sync", False] = [OSError(5, "Input/output error")]
+        with pytest.raises(WalFailed):
+            await committer.submit(log, [row(2)], Durable())
+        [line] = lines_of(caplog, "write-ahead log not writable")
+        assert (line["level"], line["shard"], line["error"]) == ("error", 0, "Input/output error")
+        for _ in range(2):
+            await committer.submit(log, [row(2)], lambda *_: None)
+    assert len(lines_of(caplog, "write-ahead log writable again")) == 1

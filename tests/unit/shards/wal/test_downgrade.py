@@ -17,6 +17,7 @@ from shards.wal.downgrade import RewrittenLog, downgrade_log
 from shards.wal.log import ShardLog
 from shards.wal.record import HEADER_BYTES
 from tests.logged import lines_of
+from tests.syscalls import Recorder
 from tests.unit.shards.wal.disk_calls import Call, calls_below
 from tests.unit.shards.wal.logs import append, lost, old_segment, open_log, read_all, reopened, segment_files
 
@@ -164,7 +165,11 @@ def test_a_segment_with_damage_is_kept_and_its_whole_records_are_written(
     content = bytearray(path.read_bytes())
     content[content.index(b"id-3")] ^= 1
     path.write_bytes(content)
-    [kept] = written(tmp_path).kept
+    with Recorder(tmp_path) as calls:
+        [kept] = written(tmp_path).kept
+    made = [str(one) for one in calls.operations if one.call in ("link", "fsync", "rename")]
+    named = made.index(f"link {path.name} damaged/{kept.name}")
+    assert made.index("fsync damaged", named) < made.index(f"rename {path.name}.new {path.name}", named)
     assert kept.read_bytes() == content
     assert kept.parent == tmp_path / "damaged"
     assert path.read_bytes() == old_segment(1, former(1, 2)) + old_segment(4, former(4, 5))[HEADER_BYTES:]

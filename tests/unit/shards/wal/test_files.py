@@ -1,5 +1,6 @@
 """Files and names on the disk: what is made durable, in which order, and what is passed over."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -166,3 +167,15 @@ def test_where_all_is_ours_or_no_directory_is_nothing_is_said(tmp_path: Path, ca
     report_foreign(tmp_path, bool)
     assert foreign_names(tmp_path / "missing", bool) == []
     assert lines_of(caplog) == []
+
+
+def test_a_disk_that_takes_no_byte_and_reports_no_error_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_bytes(b"before")
+    monkeypatch.setattr(os, "write", lambda fd, data: 0)
+    with pytest.raises(OSError, match="No space left on device") as failure:
+        replace_file(tmp_path / "file", b"after")
+    assert failure.value.errno == errno.ENOSPC
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_bytes() == b"before"

@@ -14,6 +14,7 @@ from shards.wal.record import (
     EVENT,
     HEADER_BYTES,
     PASS_OVER,
+    PAYLOAD_MAX_BYTES,
     RECORD_HEAD_BYTES,
     NewerFormatError,
     RecordScanner,
@@ -166,3 +167,17 @@ def test_a_reader_goes_from_an_old_segment_into_a_new_one(tmp_path: Path) -> Non
     append(log, row(3))
     assert [record.seq for record in reader.read(upto_seq=None, max_rows=9, max_bytes=1 << 20)] == [3]
     reader.close()
+
+
+@pytest.mark.parametrize("format_", [1, 2])
+def test_a_record_that_is_longer_than_any_row_is_damage_though_its_checksum_fits(format_: int) -> None:
+    room = PAYLOAD_MAX_BYTES - len(row(1, metadata='{"":""}'))
+    for length, expected in ((room, [1, 2]), (room + 1, [2])):
+        payload = row(1, metadata=f'{{"":"{"x" * length}"}}')
+        assert len(payload) == PAYLOAD_MAX_BYTES + length - room
+        data = b"".join(
+            old_segment(seq, [one])[HEADER_BYTES:] if format_ == 1 else encode_records(seq, [one])
+            for seq, one in ((1, payload), (2, row(2)))
+        )
+        scanner = RecordScanner(format_=format_)
+        assert [record.seq for record in scanner.feed(data)] == expected

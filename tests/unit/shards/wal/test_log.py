@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shards.errors import InvariantBroken
 from shards.events import letter_crc
 from shards.wal.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from shards.wal.log import ShardLog
@@ -599,4 +600,46 @@ def test_after_a_segment_that_could_not_be_begun_the_next_append_begins_another(
         name.rmdir()
     assert append(log, row(2)) == 2
     assert read_all(log) == [(1, row(1)), (2, row(2))]
+    log.close()
+
+
+def test_a_whole_end_is_not_said_to_be_torn_and_of_a_torn_one_its_bytes_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = open_log(tmp_path)
+    append(log, row(1), row(2))
+    log.close()
+    open_log(tmp_path).close()
+    assert lines_of(caplog, "torn end cut off") == []
+    [path] = segment_files(tmp_path)
+    with path.open("ab") as file:
+        file.write(b"torn!")
+    open_log(tmp_path).close()
+    [line] = lines_of(caplog, "torn end cut off")
+    assert (line["path"], line["size_bytes"], line["last_seq"], line["moved"]) == (str(path), 5, 2, 0)
+
+
+@pytest.mark.parametrize(("given_out", "in_segment"), [(3, 3), (2, 2), (4, 5), (5, 4)])
+def test_no_number_is_given_out_twice_or_left_out_even_by_a_fault_of_ours(
+    tmp_path: Path, given_out: int, in_segment: int
+) -> None:
+    log = open_log(tmp_path)
+    append(log, row(1), row(2), row(3))
+    assert log._writer is not None
+    log._next_seq, log._writer.next_seq = given_out, in_segment
+    size = log.segments.size_bytes
+    with pytest.raises(InvariantBroken, match="numbers up to 3 are durable"):
+        log.append([row(4)])
+    assert log.segments.size_bytes == size == segment_files(tmp_path)[0].stat().st_size
+    log.close()
+
+
+def test_a_number_is_in_the_last_segment_that_begins_up_to_it_else_in_the_first(tmp_path: Path) -> None:
+    log = open_log(tmp_path, segment_max_bytes=1)
+    assert log.segments.segment_of(1) is None
+    for first in (1, 4, 7):
+        append(log, *(row(number) for number in range(first, first + 3)))
+    log.truncate(Checkpoint(upto=3))
+    ordinals = [log.segments.segment_of(number) for number in (1, 4, 6, 7, 100)]
+    assert [found and found[1] for found in ordinals] == [2, 2, 2, 3, 3]
     log.close()

@@ -142,3 +142,19 @@ def test_a_segment_whose_header_is_damaged_is_told(tmp_path: Path, caplog: pytes
     assert open_log(tmp_path).durable_seq == 2
     [said] = lines_of(caplog, "segment header damaged")
     assert (said["path"], said["level"]) == (str(path), "error")
+
+
+def test_a_reader_that_has_forgotten_what_was_abandoned_stays_in_its_segment(tmp_path: Path) -> None:
+    """It would read each segment from its start again otherwise, for every group of rows."""
+    log = open_log(tmp_path)
+    append(log, 1, 2)
+    reader = LogReader(log, after_seq=0)
+    log.abandon()
+    append(log, 3, 4)
+    assert numbers(reader) == [1, 2, 3, 4]
+    held = reader._reader
+    append(log, 5, 5)
+    assert numbers(reader) == [5]
+    assert reader._reader is held
+    reader.close()
+    log.close()
