@@ -413,3 +413,35 @@ async def test_a_gate_tells_how_long_the_store_is_up_and_before_that_not_that_it
     assert (fresh.is_away, fresh.up_s, fresh.state.up) == (False, 7.0, True)
     fresh.report(StoreUnavailable("away"))
     assert (fresh.is_away, fresh.up_s, fresh.state.up) == (True, 0.0, False)
+
+
+@pytest.mark.usefixtures("quick_gate")
+async def test_a_watch_that_fails_by_a_fault_of_ours_closes_the_gate_and_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = MemoryStore()
+    async with watched(store) as watching:
+        await asyncio.wait_for(watching.wait_up(), DEADLINE_S)
+        store.errors["check"].append(ValueError("ours"))  # type: ignore[arg-type]
+        await until(lambda: store.calls.count("open") == 2 and watching.state.up)
+        assert isinstance(watching._observer, Errors)
+        assert (watching._observer.codes, watching._observer.returns) == ([0], 1)
+    [line] = lines_of(caplog, "clickhouse watch failed")
+    assert (line["level"], line["error"]) == ("error", "ValueError")
+
+
+async def test_a_fault_of_ours_is_told_before_the_pause_that_follows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path, flush_max_rows=1) as one:
+        told: list[str] = []
+
+        def pause(_: int) -> float:
+            told.append(one.flusher.last_error)
+            return 0.0
+
+        monkeypatch.setattr(flusher, "backoff_s", pause)
+        one.store.errors["insert_direct"].append(ValueError("ours"))  # type: ignore[arg-type]
+        one.accept(1)
+        await until(lambda: one.tally.confirmed == 1)
+        assert told == ["ValueError"]

@@ -161,3 +161,8 @@ def test_names_of_shards_are_those_that_we_give() -> None:
     foreign = ["shard-000.bak", "shard-999999", "shard-0000", "shard-00", "shard-999", "shard-\u0660\u0660\u0660"]
     for name in [*foreign, "", "shard-", "shard--01", " shard-000", "shard-000\n", "copy.wal", shard_name(SHARDS_MAX)]:
         assert shard_index(name) is None, name
+
+
+def test_a_directory_is_made_with_all_that_is_missing_above_it(tmp_path: Path) -> None:
+    with locked(tmp_path / "not" / "there" / "yet") as directory:
+        assert ids(tmp_path / "not" / "there" / "yet") == (directory.id, directory.id)
