@@ -13,8 +13,8 @@ from shards.stores.server import ServerStore
 from tests.clickhouse import ClickHouseServer
 from tests.statements import drop_database
 
-LONG = ("upgrade", "power", "faults")
-"""Folders of few tests that take long. They begin first, so that no process is left with one of them at the end."""
+LONG = ("upgrade", "power", "faults", "http/test_fuzz.py", "e2e/test_monitor.py")
+"""Folders and files that take long. They begin first, so that no process is left with one of them at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

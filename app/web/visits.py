@@ -1,7 +1,7 @@
 """Visits of browsers: the cookie of a session, and forms that are the service's own."""
 
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from aiohttp import hdrs, web
 
@@ -21,7 +21,8 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 def is_on_loopback(request: web.Request) -> bool:
     """Say whether a browser asks for the machine itself, where a cookie needs no TLS."""
-    return urlsplit(f"//{request.headers.get(hdrs.HOST, '')}").hostname in _LOOPBACK
+    parts = _parts(f"//{request.headers.get(hdrs.HOST, '')}")
+    return parts is not None and parts.hostname in _LOOPBACK
 
 
 def visitor_of(request: web.Request, sessions: Sessions) -> Visitor | None:
@@ -52,12 +53,21 @@ def check_own_form(request: web.Request) -> None:
     """Raise Problem 403 unless a form was sent by a page of this service itself."""
     origins = request.headers.getall(hdrs.ORIGIN, ())
     host = request.headers.get(hdrs.HOST)
-    if len(origins) != 1 or not host or urlsplit(origins[0]).netloc != host:
+    origin = _parts(origins[0]) if len(origins) == 1 else None
+    if not host or origin is None or origin.netloc != host:
         detail = (
             "This form was not sent by a page of this service. Open the page anew, and send it from there;"
             " behind a proxy, that has to pass the header Host on as it came."
         )
         raise Problem(403, "Foreign form", detail)
+
+
+def _parts(url: str) -> SplitResult | None:
+    """Return the parts of a URL that a client has sent; None where it is none."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return None
 
 
 def _cookie_name(request: web.Request) -> str:

@@ -19,7 +19,7 @@ from tests.fuzz.cost import Limits, Meter
 from tests.fuzz.shapes import Scale
 from tests.fuzz.standing import Standing
 
-REQUESTS = 500
+REQUESTS = 300
 FACTOR = 3.0
 SMALL = Scale(body_bytes=1 << 20, bulk_bytes=2 << 20, bomb_bytes=16 << 20, chunked_bytes=1 << 17, events=5_000)
 KNOWN_MIB = 10.1

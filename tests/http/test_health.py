@@ -5,7 +5,7 @@ from app.config import Config
 from tests.clickhouse import free_port
 from tests.http.service import Service, eventually, running
 
-CHECKS = ("recovery", "wal", "clickhouse", "flush", "tasks", "accounting")
+CHECKS = ("recovery", "wal", "clickhouse", "flush", "pauses", "tasks", "accounting", "keys")
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -131,7 +131,7 @@ async def test_after_five_wrong_keys_no_other_is_looked_at(browser: Browser, key
     assert "Set-Cookie" not in headers
 
 
-@pytest.mark.parametrize("origin", [None, "null", "https://evil.example", "http://127.0.0.1:1"])
+@pytest.mark.parametrize("origin", [None, "null", "http://[::1", "https://evil.example", "http://127.0.0.1:1"])
 async def test_a_foreign_form_does_nothing(service: Service, keys: Any, origin: str | None) -> None:
     headers = {"Origin": origin} if origin else {}
     for path in ("/login", "/logout"):

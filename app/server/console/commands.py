@@ -37,7 +37,7 @@ STOCK = OPEN + NAMING
 LETTERS_SHOWN = 20
 MATCHES_COMPLETED = 20
 ADDRESS = "console"
-FLUSH_S = 30.0
+FLUSH_S = 5.0
 NOT_LOGGED_IN = "log in first: login TOKEN, with the first line of admin-token, or a key of scope admin"
 
 
