@@ -10,6 +10,7 @@ from app.access.acts import Acts
 from app.access.addresses import TrustedProxies
 from app.access.keyring import Keyring
 from app.access.limits import Limits
+from app.access.principal import OPERATOR, Principal
 from app.access.seals import Seals
 from app.access.sessions import Sessions
 from app.bodies.room import BodyRoom
@@ -112,6 +113,13 @@ class Context:
             room=BodyRoom(config.bodies_max_bytes),
             shutdown=Shutdown(config.shutdown_timeout_s),
         )
+
+    def holder(self, secret: str) -> Principal | None:
+        """Return who a key, or the admin token, belongs to; None where it is none of these, or its time is over."""
+        if self.admin.is_token(secret):
+            return OPERATOR
+        key = self.keyring.find(secret)
+        return key.principal if key is not None and self.keyring.in_force(key) else None
 
     @property
     def stopping(self) -> bool:

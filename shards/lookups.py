@@ -67,7 +67,7 @@ def pending_of(match_ids: Collection[str], shards: Sequence[Shard]) -> Pending:
     return Pending(rows=tuple(rows), unread=unread, unread_at=unread_at)
 
 
-def held_by_pauses(shards: Sequence[Shard]) -> int:
+def report_held_by_pauses(shards: Sequence[Shard]) -> int:
     """Return how many rows paused shards leave to the next start, and log it where there are any."""
     holding = [shard for shard in shards if shard.flusher.paused and len(shard.pending)]
     rows = sum(len(shard.pending) for shard in holding)

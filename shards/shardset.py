@@ -16,7 +16,7 @@ from shards.events import Event
 from shards.flush.gate import StoreGate
 from shards.flush.order import OrderStart
 from shards.logger import get_logger
-from shards.lookups import held_by_pauses, outcome_of, pending_of
+from shards.lookups import outcome_of, pending_of, report_held_by_pauses
 from shards.observer import Observer
 from shards.reads.source import Pending
 from shards.receipts import Outcome, Receipt, Stretch
@@ -279,7 +279,7 @@ class ShardSet:
         except TimeoutError:
             _log.warning("drain out of time", pending=self.snapshot().pending, effect="the write-ahead log keeps them")
             return False
-        return not held_by_pauses(self._shards)
+        return not report_held_by_pauses(self._shards)
 
     async def close(self) -> None:
         """End every task and close every file. Rows that were not drained stay in the log."""

@@ -50,9 +50,9 @@ class Keyring:
         """Return the key of a name."""
         return self._keys.named(name)
 
-    def in_force(self, key: ApiKey | None) -> bool:
+    def in_force(self, key: ApiKey) -> bool:
         """Say whether a key may be used now."""
-        return key is not None and (key.until is None or not key.has_ended(datetime.now(UTC)))
+        return key.until is None or not key.has_ended(datetime.now(UTC))
 
     def look(self) -> bool:
         """Have the file looked at at once; return False where there is none."""

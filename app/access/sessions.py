@@ -11,7 +11,6 @@ import secrets
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Final, Self
 
 import attrs
@@ -97,10 +96,8 @@ class Sessions:
             return None
         if not hmac.compare_digest(session.proof, self._proof(session.name)):
             return None
-        if session.name == OPERATOR.name:
-            return Visitor(OPERATOR, text)
-        key = self._keyring.named(session.name)
-        return Visitor(key.principal, text) if key else None
+        holder = self._holder(session.name)
+        return Visitor(holder, text) if holder else None
 
     def end(self, text: str) -> None:
         """Let a session count no more."""
@@ -116,11 +113,8 @@ class Sessions:
 
     def follow(self, code: str) -> str | None:
         """Return the text of a new session for a code; None where it is unknown, used, or too old."""
-        name = self._links.pop(code, None)
-        if name is None:
-            return None
-        key = self._keyring.named(name)
-        return self.begin(OPERATOR if name == OPERATOR.name else key.principal if key else Principal(name, frozenset()))
+        holder = self._holder(self._links.pop(code, ""))
+        return self.begin(holder) if holder else None
 
     def masked(self, text: str) -> str:
         """Return what a form of a session has to send back; another one each time, so that nobody can guess at it."""
@@ -150,13 +144,17 @@ class Sessions:
             return None
         return _session.decode(urlsafe_b64decode(form["body"] + "=" * (-len(form["body"]) % 4)))
 
+    def _holder(self, name: str) -> Principal | None:
+        if name == OPERATOR.name:
+            return OPERATOR
+        key = self._keyring.named(name)
+        return key.principal if key else None
+
     def _proof(self, name: str) -> str:
         if name == OPERATOR.name:
             return self._token_proof()
         key = self._keyring.named(name)
-        if key is None or key.has_ended(datetime.now(UTC)):
-            return ""
-        return hashlib.sha256(key.digest).hexdigest()[:32]
+        return hashlib.sha256(key.digest).hexdigest()[:32] if key and self._keyring.in_force(key) else ""
 
     def _form_seal(self, text: str) -> bytes:
         return self._seals.made("form", text)[:_MASK_BYTES]

@@ -1,11 +1,11 @@
 """What operators do, kept before it is done."""
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from app.access.principal import PRINCIPAL
 from app.context import CONTEXT
 from app.web.keys import REQUEST_ID
-from app.web.problems import Problem
+from app.web.refusals import unavailable
 
 RETRY_AFTER_S = 5
 
@@ -22,10 +22,8 @@ async def keep_act(request: web.Request, act: str, subject: str) -> str:
             who=who, address=str(address or ""), request_id=request[REQUEST_ID], act=act, subject=subject
         )
     except OSError as error:
-        raise Problem(
-            503,
-            "Service unavailable",
+        raise unavailable(
             "What operators do is kept, and cannot be now, so nothing was done; the log of the service says why.",
-            headers={hdrs.RETRY_AFTER: str(RETRY_AFTER_S)},
+            retry_after_s=RETRY_AFTER_S,
         ) from error
     return who

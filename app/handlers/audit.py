@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from app.context import CONTEXT
 from app.times import iso_ms
 from app.web.answers import json_answer
-from app.web.problems import Problem
+from app.web.refusals import unavailable
 from shards import Audit, Difference, ShardAccount
 
 DIFFERENCES_SHOWN = 100
@@ -23,11 +23,9 @@ async def audit(request: web.Request) -> web.Response:
     try:
         found = await context.shards.audit(retention_days=context.config.retention_days)
     except OSError as error:
-        raise Problem(
-            503,
-            "Service unavailable",
+        raise unavailable(
             "A journal of confirmed events cannot be read now: check the disk, and ask again after Retry-After.",
-            headers={hdrs.RETRY_AFTER: str(_UNREADABLE_RETRY_AFTER_S)},
+            retry_after_s=_UNREADABLE_RETRY_AFTER_S,
         ) from error
     return json_answer(_view(found))
 

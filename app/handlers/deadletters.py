@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from app.bodies.reading import read_body
 from app.context import CONTEXT, Context
@@ -19,6 +19,7 @@ from app.times import iso_ms
 from app.web.answers import json_answer
 from app.web.body import JSON_TYPES, body_format, unsupported_type
 from app.web.problems import Problem
+from app.web.refusals import unavailable
 from shards import Event, FiledLetter, LetterSettled, UnknownLetter, decode_row
 
 _BLANK = b" \t\r\n"
@@ -86,11 +87,9 @@ async def _reading(work: Awaitable[T]) -> T:
         detail = "There is no dead letter with this id; /api/deadletters?all=true lists all of them."
         raise Problem(404, "Unknown dead letter", detail) from None
     except (OSError, msgspec.DecodeError) as error:
-        raise Problem(
-            503,
-            "Service unavailable",
+        raise unavailable(
             "The file of dead letters cannot be read now; the log of the service says why.",
-            headers={hdrs.RETRY_AFTER: str(_UNREADABLE_RETRY_AFTER_S)},
+            retry_after_s=_UNREADABLE_RETRY_AFTER_S,
         ) from error
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from app.context import CONTEXT
 from app.handlers.admin import RETRY_AFTER_S, keep_act
@@ -13,7 +13,7 @@ from app.handlers.status import shard_view
 from app.schemas.faults import Fault
 from app.web.answers import json_answer
 from app.web.problems import Problem
-from app.web.refusals import refuse
+from app.web.refusals import refuse, unavailable
 from shards import ShardPaused
 
 _PATH = "/api/shards/{shard:[^/]+}"
@@ -57,11 +57,9 @@ async def acts(request: web.Request) -> web.Response:
     try:
         found = await request.app[CONTEXT].acts.latest(limit)
     except OSError as error:
-        raise Problem(
-            503,
-            "Service unavailable",
+        raise unavailable(
             "What operators did cannot be read now: check the disk, and ask again after Retry-After.",
-            headers={hdrs.RETRY_AFTER: str(RETRY_AFTER_S)},
+            retry_after_s=RETRY_AFTER_S,
         ) from error
     return json_answer({"acts": found})
 

@@ -7,18 +7,15 @@ from urllib.parse import quote
 from aiohttp import hdrs, web
 
 from app.access.needs import SCOPES, Need, need_of
-from app.access.principal import ANYBODY, OPERATOR, PRINCIPAL, Principal, Scope
+from app.access.principal import ANYBODY, PRINCIPAL, Principal, Scope
 from app.access.sessions import VISITOR, Visitor
 from app.context import CONTEXT, Context
 from app.web.admin_token import FILE_NAME
 from app.web.cors import is_page_allowed
 from app.web.problems import Problem
-from app.web.visits import LOGIN, visitor_of
+from app.web.visits import LOGIN, OPERATE, visitor_of
 
 KEY_PARAMETER: Final = "key"
-OPERATING: Final = "/operate"
-"""Below it are the pages whose forms change something, and check that they are their own."""
-
 PAGE: Final = Principal("origin", frozenset({Scope.REACT}))
 """The principal of a page of an allowed origin."""
 
@@ -98,7 +95,7 @@ def _bearer(given: Sequence[str], context: Context, need: Need) -> Principal:
 
 def _page_or_beacon(request: web.Request, context: Context, *, is_open: bool) -> Principal | None:
     """Return who sends without a header: a key in the query, or a page of an allowed origin, open service or not."""
-    if KEY_PARAMETER in request.query and not is_open:
+    if not is_open and KEY_PARAMETER in request.query:
         principal = _holder(context, request.query[KEY_PARAMETER], Need.SEND)
         if principal.scopes != {Scope.REACT}:
             raise _forbidden("Only a key whose one scope is react may stand in a URL; send this one in a header.")
@@ -108,7 +105,7 @@ def _page_or_beacon(request: web.Request, context: Context, *, is_open: bool) ->
 
 def _visitor(request: web.Request, context: Context) -> Visitor | None:
     """Return who has a session. Changes need a form that checks that it is its own, so nothing else takes them."""
-    if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD) and not request.path.startswith(f"{OPERATING}/"):
+    if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD) and not request.path.startswith(f"{OPERATE}/"):
         return None
     return visitor_of(request, context.sessions)
 
@@ -124,14 +121,10 @@ def _lead_to_login(request: web.Request) -> None:
 
 def _holder(context: Context, text: str, need: Need) -> Principal:
     """Return who a key or token belongs to."""
-    if context.admin.is_token(text):
-        return OPERATOR
-    key = context.keyring.find(text)
-    if key is None:
-        raise _unauthorized("This key is not known.", need)
-    if not context.keyring.in_force(key):
-        raise _unauthorized("The time of this key is over.", need)
-    return key.principal
+    holder = context.holder(text)
+    if holder is None:
+        raise _unauthorized("This key is not known, or its time is over.", need)
+    return holder
 
 
 def _forbidden(detail: str) -> Problem:

@@ -18,7 +18,7 @@ from app.web.conditional import validated
 from app.web.head.checks import REQUEST_ID_HEADER, check_headers
 from app.web.keys import MATCH_ID, REQUEST_ID
 from app.web.problems import Problem, problem_response
-from app.web.refusals import refused, too_many_reads
+from app.web.refusals import refused, too_many_reads, unavailable
 from shards import StoreError, TooManyReads, Unavailable
 
 SERVER = "fanfinity"
@@ -131,11 +131,9 @@ def _explanation(request: web.Request, error: Exception) -> tuple[Problem, str]:
 
 
 def _store_away() -> Problem:
-    return Problem(
-        503,
-        "Service unavailable",
+    return unavailable(
         "The database cannot answer now, and no earlier answer is at hand. Ask again after Retry-After.",
-        headers={hdrs.RETRY_AFTER: str(STORE_RETRY_AFTER_S)},
+        retry_after_s=STORE_RETRY_AFTER_S,
     )
 
 

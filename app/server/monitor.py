@@ -21,6 +21,7 @@ from aiohttp import web
 from app.context import CONTEXT, Context
 from app.server.console.commands import console_group, service_commands
 from app.server.console.logins import Logins
+from app.server.console.task_table import TaskTable
 from app.setting_kinds import Address
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -55,7 +56,6 @@ def _hardened(context: Context, address: Address) -> Iterator[None]:
     """Have aiomonitor use our commands and checks in this block. Enter it in the loop that the service works in."""
     # Imported late, because importing aiomonitor replaces the streams that click writes to.
     guard = importlib.import_module("app.server.console.guard")
-    task_table = importlib.import_module("app.server.console.task_table")
     monitor = importlib.import_module("aiomonitor.monitor")
     commands = importlib.import_module("aiomonitor.termui.commands")
     telnet = importlib.import_module("prompt_toolkit.contrib.telnet.server")
@@ -65,7 +65,7 @@ def _hardened(context: Context, address: Address) -> Iterator[None]:
     web_page = Address(address.host, address.port + 1)
     with ExitStack() as stack:
         stack.enter_context(_replaced(commands, "monitor_cli", group))
-        stack.enter_context(_replaced(commands, "AsciiTable", task_table.TaskTable))
+        stack.enter_context(_replaced(commands, "AsciiTable", TaskTable))
         stack.enter_context(_replaced(monitor, "init_webui", guard.guarded(monitor.init_webui, web_page, logins)))
         stack.enter_context(_replaced(telnet, "TelnetConnection", guard.CheckedConnection))
         yield

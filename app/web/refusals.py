@@ -46,10 +46,13 @@ _REFUSALS: dict[type[Unavailable], str] = {
 
 def refused(error: Unavailable) -> Problem:
     """Return the problem of a request that finds no room now, or no service."""
-    return Problem(
-        503,
-        "Service unavailable",
+    return unavailable(
         f"{_REFUSALS.get(type(error), 'The service cannot take events now.')}"
         " Send it again after Retry-After; with the same ids or Idempotency-Key nothing counts twice.",
-        headers={hdrs.RETRY_AFTER: str(error.retry_after_s)},
+        retry_after_s=error.retry_after_s,
     )
+
+
+def unavailable(detail: str, *, retry_after_s: int) -> Problem:
+    """Return the problem of what cannot be done now; ``detail`` says why, and what to do."""
+    return Problem(503, "Service unavailable", detail, headers={hdrs.RETRY_AFTER: str(retry_after_s)})

@@ -13,6 +13,13 @@ COOKIE: Final = "fanfinity-session"
 SECURE_COOKIE: Final = f"__Host-{COOKIE}"
 """Name of the cookie where it is for TLS only: browsers take one of this form from nobody else."""
 
+OPERATE: Final = "/operate"
+"""The operator's page. Below it is what its forms do, which check that they are its own."""
+
+FORM_TYPE: Final = "application/x-www-form-urlencoded"
+FORM_MAX_BYTES: Final = 16 << 10
+FIELDS_MAX: Final = 32
+
 MASKED: Final = "masked"
 """Field of a form with its masked token."""
 

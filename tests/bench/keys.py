@@ -141,7 +141,7 @@ async def _posts(service: Service, key: str, *, seconds: float, rate: float, see
     return await run_load(
         LoadOptions(
             url=f"{service.url}/api/events",
-            match_id="keys",
+            match_id=f"keys-{service.port}",
             seconds=seconds,
             connections=32,
             rate=rate,

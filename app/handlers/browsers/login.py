@@ -9,21 +9,27 @@ import aiohttp_jinja2
 from aiohttp import hdrs, web
 
 from app.access.addresses import limited_as
-from app.access.principal import OPERATOR, PRINCIPAL, Principal
+from app.access.principal import PRINCIPAL
 from app.access.sessions import LINK_LASTS_S, TRIES, TRIES_S
 from app.bodies.reading import read_body
-from app.context import CONTEXT, Context
+from app.context import CONTEXT
 from app.web.answers import json_answer
 from app.web.head.content_type import media_type
 from app.web.headers import FORM_HEADERS
 from app.web.problems import Problem
-from app.web.visits import LOGIN, admit, check_own_form, dismiss, is_on_loopback, visitor_of
+from app.web.visits import (
+    FIELDS_MAX,
+    FORM_MAX_BYTES,
+    FORM_TYPE,
+    LOGIN,
+    OPERATE,
+    admit,
+    check_own_form,
+    dismiss,
+    is_on_loopback,
+    visitor_of,
+)
 
-FORM_MAX_BYTES = 16 << 10
-FIELDS_MAX = 32
-FIRST_PAGE = "/operate"
-
-_FORM_TYPE = "application/x-www-form-urlencoded"
 _LOCAL_PATH = re.compile(r"/(?![/\\])[\x21-\x7e]*", re.ASCII)
 
 routes = web.RouteTableDef()
@@ -40,7 +46,7 @@ async def show_login(request: web.Request) -> web.Response:
     if text is None:
         fault = "This link was used before, or is too old. Make another one: fanfinity operate"
         return _again(request, fault, status=403)
-    return _admitted(request, text, FIRST_PAGE)
+    return _admitted(request, text, OPERATE)
 
 
 @routes.post(LOGIN)
@@ -55,7 +61,7 @@ async def log_in(request: web.Request) -> web.Response:
         response.headers[hdrs.RETRY_AFTER] = f"{TRIES_S:.0f}"
         return response
     form = await read_form(request)
-    principal = _holder(context, form.get("key", "").strip())
+    principal = context.holder(form.get("key", "").strip())
     text = context.sessions.begin(principal) if principal is not None else None
     if text is None:
         context.sessions.note_wrong(address)
@@ -90,8 +96,8 @@ async def read_form(request: web.Request) -> dict[str, str]:
         kind, _ = media_type(request.headers.get(hdrs.CONTENT_TYPE, ""))
     except ValueError:
         kind = ""
-    if kind != _FORM_TYPE:
-        raise Problem(415, "Unsupported media type", f"A form is sent as {_FORM_TYPE}.")
+    if kind != FORM_TYPE:
+        raise Problem(415, "Unsupported media type", f"A form is sent as {FORM_TYPE}.")
     with request.app[CONTEXT].room.body() as share:
         body = await read_body(request, limit=FORM_MAX_BYTES, share=share)
     try:
@@ -126,13 +132,6 @@ def _admitted(request: web.Request, text: str, path: str) -> web.Response:
     return response
 
 
-def _holder(context: Context, text: str) -> Principal | None:
-    if context.admin.is_token(text):
-        return OPERATOR
-    key = context.keyring.find(text)
-    return key.principal if key is not None and context.keyring.in_force(key) else None
-
-
 def _local(path: str) -> str:
     """Return the path to go on to; the first page where it would lead elsewhere."""
-    return path if _LOCAL_PATH.fullmatch(path) else FIRST_PAGE
+    return path if _LOCAL_PATH.fullmatch(path) else OPERATE

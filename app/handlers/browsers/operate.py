@@ -13,9 +13,8 @@ from app.handlers.browsers.login import form_page, read_form
 from app.handlers.health import readiness
 from app.handlers.shards import ACTS_ON_SHARDS, shard_named
 from app.web.problems import Problem
-from app.web.visits import MASKED, check_own_form
+from app.web.visits import MASKED, OPERATE, check_own_form
 
-OPERATE = "/operate"
 ACTS_SHOWN = 20
 
 routes = web.RouteTableDef()

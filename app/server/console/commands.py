@@ -17,12 +17,12 @@ from click.shell_completion import CompletionItem
 from app.context import Context
 from app.server.console.logins import Logins, TooManyTries
 from app.server.console.tables import (
-    WIDTH,
     letters_text,
     matches_text,
     printable,
     settings_text,
     shards_text,
+    terminal_width,
     wal_text,
 )
 from shards import ShardsError
@@ -101,16 +101,16 @@ def _shown(context: Context, loop: asyncio.AbstractEventLoop) -> list[click.Comm
     shards = context.shards
 
     async def show_shards() -> str:
-        return shards_text(await _in(loop, _value(shards.snapshot)), _width())
+        return shards_text(await _in(loop, _value(shards.snapshot)), terminal_width())
 
     async def show_wal() -> str:
-        return wal_text(await _in(loop, _value(shards.snapshot)), _width())
+        return wal_text(await _in(loop, _value(shards.snapshot)), terminal_width())
 
     async def show_viewers() -> str:
         return f"{await _in(loop, _value(lambda: context.live.viewers))} viewers of streams"
 
     async def show_config() -> str:
-        return settings_text(context.config.shown(), _width())
+        return settings_text(context.config.shown(), terminal_width())
 
     return [
         _command("shards", show_shards, "Show what each shard holds"),
@@ -135,7 +135,7 @@ def _acts(context: Context, logins: Logins, loop: asyncio.AbstractEventLoop) -> 
         return who
 
     async def state() -> str:
-        return shards_text(await _in(loop, _value(shards.snapshot)), _width())
+        return shards_text(await _in(loop, _value(shards.snapshot)), terminal_width())
 
     async def flush(shard: int | None) -> str:
         await kept("flush", shard)
@@ -171,13 +171,13 @@ def _named(context: Context, logins: Logins, loop: asyncio.AbstractEventLoop) ->
 
     async def show_letters() -> str:
         letters = await _in(loop, context.shards.dead_letters(limit=LETTERS_SHOWN))
-        return letters_text(letters, await _in(loop, _value(context.shards.snapshot)), _width())
+        return letters_text(letters, await _in(loop, _value(context.shards.snapshot)), terminal_width())
 
     async def show_matches(match: str | None) -> str:
         overview = await _in(loop, context.live.overview())
         names.clear()
         names.update({one.match_id: None for one in overview.matches})
-        return matches_text([one for one in overview.matches if match in (None, one.match_id)], _width())
+        return matches_text([one for one in overview.matches if match in (None, one.match_id)], terminal_width())
 
     def complete(_ctx: click.Context, _param: click.Parameter, begun: str) -> list[CompletionItem]:
         # The names that one connection has seen are not for another that has not logged in.
@@ -220,12 +220,6 @@ def _connection() -> object:
     """Return what the connection of the present command is known by."""
     connection: object = importlib.import_module("aiomonitor.context").current_stdout.get()
     return connection
-
-
-def _width() -> int:
-    """Return the columns of the terminal."""
-    session = importlib.import_module("prompt_toolkit.application.current").get_app_session()
-    return int(session.output.get_size().columns) or WIDTH
 
 
 def _shard_argument(count: int, *, required: bool) -> click.Argument:
@@ -271,7 +265,7 @@ def _help_option() -> click.Option:
     def show(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
         if wanted:
             click.echo(ctx.get_help())
-            importlib.import_module("aiomonitor.context").command_done.get().set()
+            _done().set()
             ctx.exit()
 
     words = "Show the help message"

@@ -15,18 +15,17 @@ from aiohttp.typedefs import Handler, Middleware
 from prompt_toolkit.contrib.telnet.protocol import IAC
 from prompt_toolkit.contrib.telnet.server import TelnetConnection
 
-from app.server.console.logins import SESSION_S, Logins, TooManyTries
+from app.access.sessions import LASTS_S
+from app.server.console.logins import Logins, TooManyTries
 from app.server.console.refusals import Refusals
 from app.setting_kinds import Address
+from app.web.visits import FORM_MAX_BYTES, FORM_TYPE, LOGIN
 
 # Paths of the page's lists, which it asks for by POST because their filters are a form.
 READ_BY_POST = frozenset({"/api/task-count", "/api/live-tasks", "/api/terminated-tasks"})
 
 
-LOGIN = "/login"
 COOKIE = "fanfinity-console"
-FORM_MAX_BYTES = 16 << 10
-_FORM_TYPE = "application/x-www-form-urlencoded"
 
 _FORM = """<!doctype html>
 <html lang="en"><title>Log in</title>
@@ -136,14 +135,14 @@ async def _login(request: web.Request, logins: Logins) -> web.Response:
     if session is None:
         return _form("This is no operator's.", status=403)
     response = web.Response(status=303, headers={hdrs.LOCATION: "/"})
-    response.set_cookie(COOKIE, session, httponly=True, samesite="Strict", max_age=SESSION_S)
+    response.set_cookie(COOKIE, session, httponly=True, samesite="Strict", max_age=LASTS_S)
     return response
 
 
 async def _token_in(request: web.Request) -> str:
     """Return what the form has sent; "" where it names no token. Whatever comes is no fault of ours."""
-    if request.content_type != _FORM_TYPE:
-        raise web.HTTPUnsupportedMediaType(text=f"A form is sent as {_FORM_TYPE}.\n")
+    if request.content_type != FORM_TYPE:
+        raise web.HTTPUnsupportedMediaType(text=f"A form is sent as {FORM_TYPE}.\n")
     body = await request.read()
     if len(body) > FORM_MAX_BYTES:
         raise web.HTTPRequestEntityTooLarge(FORM_MAX_BYTES, len(body))

@@ -1,12 +1,9 @@
 """Logins of the console and of its web page: by the admin token, or by a key of scope admin."""
 
-import secrets
 import threading
 import time
 from typing import Final
 from weakref import WeakKeyDictionary
-
-from cachetools import TTLCache
 
 from app.access.keys import ApiKey
 from app.access.principal import OPERATOR, Principal, Scope
@@ -15,8 +12,6 @@ from app.server.console.refusals import Refusals
 
 TRIES: Final = 5
 TRIES_S: Final = 60.0
-SESSION_S: Final = 12 * 3600
-SESSIONS_MAX: Final = 1024
 
 wrong_login = Refusals("a login of the console or of its web page was wrong")
 
@@ -34,7 +29,6 @@ class Logins:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._connections: WeakKeyDictionary[object, Principal | ApiKey] = WeakKeyDictionary()
-        self._sessions: TTLCache[str, Principal | ApiKey] = TTLCache(SESSIONS_MAX, SESSION_S)
         self._tries: list[float] = []
         self._lock = threading.Lock()
 
@@ -59,23 +53,20 @@ class Logins:
         return proof.name if proof is not None and self._holds(proof) else None
 
     def begin_session(self, secret: str) -> str | None:
-        """Return the id of a new session of the web page; None where a secret is no operator's.
+        """Return the text of a new session of the web page; None where a secret is no operator's.
 
         Raises TooManyTries.
         """
         proof = self._proof_of(secret)
         if proof is None:
             return None
-        session = secrets.token_urlsafe(24)
-        with self._lock:
-            self._sessions[session] = proof
-        return session
+        principal = proof if isinstance(proof, Principal) else proof.principal
+        return self._context.sessions.begin(principal)
 
     def has_session(self, session: str) -> bool:
         """Say whether a session was begun and lasts."""
-        with self._lock:
-            proof = self._sessions.get(session)
-        return proof is not None and self._holds(proof)
+        visitor = self._context.sessions.visitor(session)
+        return visitor is not None and _is_operator(visitor.principal)
 
     def _proof_of(self, secret: str) -> Principal | ApiKey | None:
         """Return what a secret proves, None for no operator's.
@@ -105,5 +96,8 @@ class Logins:
         if isinstance(proof, Principal):
             return True
         keyring = self._context.keyring
-        is_known = keyring.named(proof.name) == proof and keyring.in_force(proof)
-        return is_known and Scope.ADMIN in proof.scopes and not proof.prefixes
+        return keyring.named(proof.name) == proof and keyring.in_force(proof) and _is_operator(proof.principal)
+
+
+def _is_operator(principal: Principal) -> bool:
+    return principal.may(Scope.ADMIN) and not principal.prefixes

@@ -1,5 +1,6 @@
 """Tables of the console, as wide as the terminal at most."""
 
+import importlib
 from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
 from typing import Final, Literal
@@ -35,6 +36,13 @@ _LEAST_TOLD = (
     *("created location", "since", "since started"),
 )
 """Columns that go, in this order, where the terminal is too narrow for all."""
+
+
+def terminal_width() -> int:
+    """Return the columns of the terminal that the present command is shown on."""
+    # Imported late, as the console is, because it loads much.
+    session = importlib.import_module("prompt_toolkit.application.current").get_app_session()
+    return int(session.output.get_size().columns) or WIDTH
 
 
 def shards_text(snapshot: Snapshot, width: int = WIDTH) -> str:

@@ -1,13 +1,8 @@
-"""The tables of aiomonitor's ``ps`` and ``ps-terminated``, made as the service's own are.
-
-Import it late, because it loads ``prompt_toolkit``.
-"""
+"""The tables of aiomonitor's ``ps`` and ``ps-terminated``, made as the service's own are."""
 
 from collections.abc import Sequence
 
-from prompt_toolkit.application.current import get_app_session
-
-from app.server.console.tables import WIDTH, table_text
+from app.server.console.tables import table_text, terminal_width
 
 NO_VALUE = "-"
 
@@ -38,5 +33,4 @@ class TaskTable:
         ]
         columns = [self._columns[number].lower() for number in told]
         rows = [[row[number] for number in told] for row in self._rows]
-        width = int(get_app_session().output.get_size().columns) or WIDTH
-        return table_text(columns, rows, width).rstrip("\n")
+        return table_text(columns, rows, terminal_width()).rstrip("\n")
