@@ -3,7 +3,7 @@
 The key is ``<data dir>/signing-key``, 32 random bytes, so what was sealed holds over a restart.
 
 It is not HMAC, because CPython lets go of the interpreter for that, however short the text is. The event loop would
-wait for it behind the thread that writes the log, with each request: a sixth of its processor time, measured.
+then wait behind the thread that writes the log, with each request of a key.
 """
 
 import hashlib
