@@ -20,6 +20,7 @@ from shards.settings import ShardSettings
 from shards.stores.base import Store
 from tests.contract.rows import CLOCK, batch, event, receipt
 from tests.contract.shardsets import running
+from tests.statements import execute
 
 KICKOFF_MS = 1_705_327_200_000
 MINUTE = 60_000
@@ -366,6 +367,44 @@ async def test_pages_go_on_where_they_ended_while_rows_are_stored_and_after_rest
 async def test_who_comes_when_too_many_wait_is_refused(store: Store, reads: EventReads) -> None:
     await insert(store, at(0))
     queries = [EventQuery(match_id=MATCH, limit=n + 1) for n in range(pages.WAITING_MAX + 5)]
-    answers = await asyncio.gather(*map(reads.page, queries), return_exceptions=True)
-    assert [isinstance(answer, StoreError) for answer in answers] == [False] * pages.WAITING_MAX + [True] * 5
+    for _ in range(2):
+        answers = await asyncio.gather(*map(reads.page, queries), return_exceptions=True)
+        assert [isinstance(answer, StoreError) for answer in answers] == [False] * pages.WAITING_MAX + [True] * 5
     assert await page_of(reads, queries[0])
+
+
+async def test_pages_are_read_one_at_a_time(store: Store, reads: EventReads, monkeypatch: pytest.MonkeyPatch) -> None:
+    await insert(store, at(0))
+    fetch, running_now, most = store.fetch, 0, 0
+
+    async def counted(*statements: str) -> list[tuple[Any, ...]]:
+        nonlocal running_now, most
+        running_now += 1
+        most = max(most, running_now)
+        try:
+            return await fetch(*statements)
+        finally:
+            running_now -= 1
+
+    monkeypatch.setattr(store, "fetch", counted)
+    await asyncio.gather(*(reads.page(EventQuery(match_id=MATCH, limit=1)) for _ in range(3)))
+    assert most == 1
+
+
+async def test_a_page_with_a_copy_of_every_other_event_takes_one_look_at_the_rows(
+    store: Store, reads: EventReads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await execute(store, "SYSTEM STOP MERGES {db}.events")
+    sent = [at(-n * MINUTE) for n in range(12)]
+    await insert(store, *sent)
+    await insert(store, *(attrs.evolve(row, **receipt(CLOCK.order_ns())) for row in sent[:5]))
+    fetch, looks = store.fetch, list[str]()
+
+    async def noted(*statements: str) -> list[tuple[Any, ...]]:
+        looks.extend(text for text in statements if "ORDER BY timestamp DESC" in text)
+        return await fetch(*statements)
+
+    monkeypatch.setattr(store, "fetch", noted)
+    page = await page_of(reads, EventQuery(match_id=MATCH, limit=8))
+    assert [found.event for found in page.events] == sent[:8]
+    assert len(looks) == 1
