@@ -147,7 +147,7 @@ def _allowance(request: web.Request) -> Allowance | None:
 def _beyond(request: web.Request, allowance: Allowance, wait_s: int, events: int) -> Problem:
     allowance.is_settled = True
     allowance.retry_after_s = wait_s
-    request.app[CONTEXT].telemetry.rejected("rate_limited", max(1, events))
+    request.app[CONTEXT].telemetry.events.rejected("rate_limited", max(1, events))
     limit = allowance.limit
     return Problem(
         429,
