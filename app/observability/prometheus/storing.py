@@ -35,7 +35,7 @@ class StoringCounts(Observer):
         )
         self._stored_seconds = histogram(
             "fanfinity_events_stored_seconds",
-            "Time from the receipt of the first event of a batch until ClickHouse is shown to hold the batch.",
+            "Time from the receipt of a batch's first event until ClickHouse is shown to hold the batch.",
             buckets=STORED_BUCKETS_S,
         )
         self._count_clickhouse(counter, histogram)
