@@ -1,4 +1,4 @@
-"""Matches in play whose feed falls silent: fans do not count, breaks neither, and an end that is never told in the end."""
+"""Matches in play whose feed falls silent. Fans do not count, breaks neither, nor a match whose end is never told."""
 
 from collections.abc import Callable
 
