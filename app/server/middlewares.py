@@ -49,28 +49,22 @@ async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
     requests = request.app[CONTEXT].telemetry.requests
     requests.in_flight += 1
     try:
-        response = await _answered(request, handler)
+        _identify(request)
+        try:
+            check_headers(request)
+            authorize(request)
+            check_query(request)
+            response = await handler(request)
+        except Exception as error:
+            if not _may_be_answered(request, error):
+                raise
+            response = _answer_to(request, error)
+        if isinstance(response, web.Response):
+            response = validated(request, response)
+            await compress(request, response)
     finally:
         requests.in_flight -= 1
     _measure(request, response, began)
-    return response
-
-
-async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer a request, or raise what cannot be answered by a problem."""
-    _identify(request)
-    try:
-        check_headers(request)
-        authorize(request)
-        check_query(request)
-        response = await handler(request)
-    except Exception as error:
-        if not _may_be_answered(request, error):
-            raise
-        response = _answer_to(request, error)
-    if isinstance(response, web.Response):
-        response = validated(request, response)
-        await compress(request, response)
     return response
 
 
