@@ -67,7 +67,7 @@ from shards.errors import (
     UnknownLetter,
 )
 from shards.events import HIGHLIGHT_TYPES, RETRACTION, Event, canonical_id, decode_row, retracted_id
-from shards.logger import Repeats
+from shards.logger import RepeatedLines
 from shards.observer import TASKS, Observer, Task
 from shards.reads.aggregates import MINUTE_MS, NOBODY, MatchAggregates
 from shards.reads.highlights import HIGHLIGHTS, Highlight
@@ -125,7 +125,7 @@ __all__ = [
     "Receipt",
     "ReceiptClock",
     "Refusal",
-    "Repeats",
+    "RepeatedLines",
     "ServerAddress",
     "ServerStore",
     "ShardAccount",

@@ -35,7 +35,7 @@ def without_figures(text: str) -> str:
     return _FIGURES.sub("#", text)
 
 
-class Repeats:
+class RepeatedLines:
     """Lines that differ in nothing that matters, of one kind at a time. Used in the event loop only."""
 
     def __init__(self, *, interval_s: float = REPEATS_S) -> None:

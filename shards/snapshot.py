@@ -18,7 +18,7 @@ class StoreState:
 
 
 @attrs.frozen(kw_only=True)
-class Limits:
+class RoomLimits:
     """Bytes that the log may have, and that its disk has to have free; ``disk_free_bytes`` is None if not known."""
 
     wal_max_bytes: int
@@ -94,7 +94,7 @@ class Snapshot:
     recovered: bool
     refusal: Refusal | None
     refusal_reason: str
-    limits: Limits
+    limits: RoomLimits
     queued_bytes: int
     ended: tuple[EndedTask, ...]
 

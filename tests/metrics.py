@@ -10,7 +10,7 @@ from app.observability.prometheus import Telemetry
 from app.observability.readiness import readiness_of
 from app.schemas.event_types import BUILT_IN_TYPES
 from shards import ShardSnapshot, Snapshot, StoreState
-from shards.snapshot import Limits
+from shards.snapshot import RoomLimits
 
 SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
 
@@ -55,7 +55,7 @@ class _Shards:
             recovered=True,
             refusal=None,
             refusal_reason="",
-            limits=Limits(wal_max_bytes=1, disk_min_free_bytes=1, disk_free_bytes=1),
+            limits=RoomLimits(wal_max_bytes=1, disk_min_free_bytes=1, disk_free_bytes=1),
             queued_bytes=0,
             ended=(),
         )

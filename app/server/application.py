@@ -29,7 +29,7 @@ from app.server.middlewares import STORE_FAILURES, around, send_identity
 from app.server.monitor import monitor_context
 from app.web import cors
 from app.web.conditional import forbid_storing
-from shards import Repeats
+from shards import RepeatedLines
 
 HANDLERS = (
     *(matches, ingest, match_events, receipts, deadletters, stream),
@@ -58,7 +58,7 @@ def create_app(config: Config) -> web.Application:
     """
     app = web.Application(middlewares=[around], client_max_size=config.max_body_bytes)
     app[CONTEXT] = Context.create(config)
-    app[STORE_FAILURES] = Repeats()
+    app[STORE_FAILURES] = RepeatedLines()
     for module in HANDLERS:
         app.add_routes(module.routes)
     app.on_response_prepare.append(_send_headers)

@@ -24,7 +24,7 @@ from app.web.head.expectation import is_body_withheld
 from app.web.keys import STREAMED
 from app.web.problems import problem_response
 from app.web.timeouts import Timeouts
-from shards import Repeats
+from shards import RepeatedLines
 
 FULL_LOG_INTERVAL_S = 10.0
 
@@ -57,7 +57,7 @@ class Server(web.Server):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.counts = Connections()
-        self._malformed = Repeats()
+        self._malformed = RepeatedLines()
 
     def __call__(self) -> web.RequestHandler:
         """Return the protocol of a new connection."""

@@ -19,7 +19,7 @@ from app.web.head.checks import REQUEST_ID_HEADER, check_headers
 from app.web.keys import MATCH_ID, REQUEST_ID
 from app.web.problems import Problem, problem_response
 from app.web.refusals import refused, too_many_reads, unavailable
-from shards import Repeats, StoreError, TooManyReads, Unavailable
+from shards import RepeatedLines, StoreError, TooManyReads, Unavailable
 
 SERVER = "fanfinity"
 """The ``Server`` header, in place of the names and versions of what the service is built with."""
@@ -30,7 +30,7 @@ UNMATCHED = "unmatched"
 STORE_RETRY_AFTER_S = 2
 EVENT_STREAM = "text/event-stream"
 
-STORE_FAILURES: web.AppKey[Repeats] = web.AppKey("store_failures", Repeats)
+STORE_FAILURES: web.AppKey[RepeatedLines] = web.AppKey("store_failures", RepeatedLines)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

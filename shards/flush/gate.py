@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from time import monotonic
 
 from shards.errors import StoreError, StoreFailed, StoreUnavailable, public_text
-from shards.logger import Repeats, get_logger, without_figures
+from shards.logger import RepeatedLines, get_logger, without_figures
 from shards.observer import Observer
 from shards.snapshot import StoreState
 from shards.stores.base import Store
@@ -33,7 +33,7 @@ class StoreGate:
         self._error = "not connected yet"
         self._unreachable = False
         self._was_up = False
-        self._repeats = Repeats()
+        self._repeats = RepeatedLines()
 
     @property
     def state(self) -> StoreState:

@@ -1,7 +1,7 @@
 """Failures in flushing one shard: counted, logged once, and kept for whoever asks."""
 
 from shards.errors import StoreError, public_text
-from shards.logger import Repeats, get_logger, without_figures
+from shards.logger import RepeatedLines, get_logger, without_figures
 from shards.observer import Observer
 
 _log = get_logger(__name__)
@@ -15,7 +15,7 @@ class Troubles:
         self._observer = observer
         self.retries = 0
         self.last_error = ""
-        self._repeats = Repeats()
+        self._repeats = RepeatedLines()
 
     def note_retry(self) -> None:
         """Count a batch that has to be sent again."""

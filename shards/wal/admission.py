@@ -11,7 +11,7 @@ from shards.clock import ReceiptClock
 from shards.errors import NotAccepting, Refusal, Saturated, Unavailable, WalFailed, WalFull
 from shards.logger import Edges, get_logger
 from shards.settings import ShardSettings
-from shards.snapshot import Limits
+from shards.snapshot import RoomLimits
 from shards.wal.committer import Committer
 
 LOOK_EVERY_S = 0.1
@@ -91,10 +91,10 @@ class Room:
         return None if self._clock.reserved_ns else WalFailed(_NO_ORDER, retry_after_s=2)
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> RoomLimits:
         """The limits, and how much is left."""
         self._found_want()
-        return Limits(
+        return RoomLimits(
             wal_max_bytes=self._settings.wal_max_bytes,
             disk_min_free_bytes=self._settings.wal_min_free_bytes,
             disk_free_bytes=self._free_bytes,

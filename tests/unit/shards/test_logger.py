@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from shards import logger
-from shards.logger import EDGES_MAX, EDGES_S, Edges, Repeats, without_figures
+from shards.logger import EDGES_MAX, EDGES_S, Edges, RepeatedLines, without_figures
 from tests.paths import ROOT
 
 SAYS = """
@@ -38,7 +38,7 @@ async def test_lines_of_one_kind_are_one_line_and_a_summary_each_interval() -> N
     def tell(name: str) -> None:
         repeats.note("away", lambda again: told.append((name, again)))
 
-    repeats = Repeats(interval_s=0.2)
+    repeats = RepeatedLines(interval_s=0.2)
     for number in range(1000):
         tell(f"reader {number}")
     assert told == [("reader 0", 0)]
@@ -52,7 +52,7 @@ async def test_lines_of_one_kind_are_one_line_and_a_summary_each_interval() -> N
 
 async def test_another_kind_is_told_at_once_after_what_was_counted() -> None:
     told: list[tuple[str, int]] = []
-    repeats = Repeats()
+    repeats = RepeatedLines()
     for kind in ("refused", "refused", "refused", "slow", "refused"):
         repeats.note(kind, lambda again, kind=kind: told.append((kind, again)))
     assert told == [("refused", 0), ("refused", 1), ("slow", 0), ("refused", 0)]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shards.snapshot import Limits, ShardSnapshot, Snapshot, StoreState
+from shards.snapshot import RoomLimits, ShardSnapshot, Snapshot, StoreState
 
 
 def shard(index: int, **figures: Any) -> ShardSnapshot:
@@ -24,7 +24,7 @@ def snapshot(*shards: ShardSnapshot, up: bool = True) -> Snapshot:
         recovered=True,
         refusal=None,
         refusal_reason="",
-        limits=Limits(wal_max_bytes=1, disk_min_free_bytes=1, disk_free_bytes=1),
+        limits=RoomLimits(wal_max_bytes=1, disk_min_free_bytes=1, disk_free_bytes=1),
         queued_bytes=0,
         ended=(),
     )

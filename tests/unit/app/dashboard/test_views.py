@@ -26,7 +26,7 @@ from app.engagement.views import metrics_view
 from app.live import Message
 from shards.reads.aggregates import MatchAggregates
 from shards.reads.highlights import Highlight
-from shards.snapshot import EndedTask, Limits, ShardSnapshot, Snapshot, StoreState
+from shards.snapshot import EndedTask, RoomLimits, ShardSnapshot, Snapshot, StoreState
 
 KICK_OFF = 1_705_327_200_000  # 2024-01-15T14:00:00Z
 MINUTE = 60_000
@@ -366,7 +366,7 @@ def snapshot(**changes: object) -> Snapshot:
         recovered=True,
         refusal=None,
         refusal_reason="",
-        limits=Limits(wal_max_bytes=1, disk_min_free_bytes=1, disk_free_bytes=1),
+        limits=RoomLimits(wal_max_bytes=1, disk_min_free_bytes=1, disk_free_bytes=1),
         queued_bytes=0,
         ended=(),
     )
