@@ -19,10 +19,12 @@ from app.engagement.rendered import RenderedMetrics
 from app.live import Live
 from app.live.waiting import Patience
 from app.observability.prometheus import Telemetry
+from app.observability.readiness import Readiness, readiness_of
 from app.observability.response_times import ResponseTimes
+from app.schemas.event_types import EventTypes
 from app.schemas.events import EventSchema
 from app.web.admin_token import AdminAccess
-from shards import EmbeddedStore, EventReads, MatchReads, ServerStore, ShardSet, Store
+from shards import EmbeddedStore, EventReads, MatchReads, Observer, ServerStore, ShardSet, Snapshot, Store
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -81,19 +83,19 @@ class Context:
     @classmethod
     def create(cls, config: Config) -> "Context":
         """Wire everything; nothing is opened, connected or started yet. Raises KeysFileError."""
-        telemetry = Telemetry()
-        store = _store(config)
-        shards = ShardSet(config.shard_settings(), store, observer=telemetry)
+        event_types = EventTypes.with_extra(config.event_types).known
+        telemetry = Telemetry(shards=config.shards, event_types=event_types)
+        store = _store(config, telemetry.storing)
+        shards = ShardSet(config.shard_settings(), store, observer=telemetry.storing)
         reads = MatchReads(store, shards)
         response_times = ResponseTimes()
         patience = Patience(lambda: shards.store_is_away)
         rendered = RenderedMetrics(response_times)
         events = EventReads(store, shards)
         live = Live(reads, events, rendered, clock=shards.clock, watch=shards.watch, patience=patience)
-        telemetry.watch(shards=shards, live=live)
         admin, seals = AdminAccess(config.data_dir), Seals()
         keyring = Keyring(config.api_keys, config.api_keys_file)
-        return cls(
+        context = cls(
             config=config,
             admin=admin,
             keyring=keyring,
@@ -113,6 +115,8 @@ class Context:
             room=BodyRoom(config.bodies_max_bytes),
             shutdown=Shutdown(config.shutdown_timeout_s),
         )
+        telemetry.watch(shards=shards, live=live, readiness=context.readiness)
+        return context
 
     def holder(self, secret: str) -> Principal | None:
         """Return who a key, or the admin token, belongs to; None where it is none of these, or its time is over."""
@@ -126,11 +130,17 @@ class Context:
         """Whether a shutdown has begun: from then on the service says that it is not ready."""
         return self.shutdown.begun
 
+    def readiness(self, snapshot: Snapshot | None = None) -> Readiness:
+        """Return what is said of the present state, or of a snapshot of the shard set."""
+        snapshot = snapshot or self.shards.snapshot()
+        return readiness_of(snapshot, stopping=self.stopping, keys_trouble=self.keyring.trouble)
+
     async def start(self) -> None:
         """Start the shard set, which recovers the log and opens the store; ClickHouse may be away.
 
         Raises DataDirectoryLocked, or OSError where the data directory cannot be used.
         """
+        self.telemetry.lag.start()
         await self.shards.start()
         self.seals.open(self.config.data_dir)
         self.keyring.start(self.shards.watch)
@@ -145,6 +155,7 @@ class Context:
         self.shutdown.begin()
         self.admin.close()  # while the directory is locked, because later the file may be another process's
         await self.keyring.close()
+        self.telemetry.lag.close()
         began = time.monotonic()
         drained = await self.shards.drain(timeout_s=self.shutdown.left_s() * DRAIN_SHARE)
         left = self.shards.snapshot()
@@ -159,11 +170,12 @@ class Context:
         )
 
 
-def _store(config: Config) -> Store:
+def _store(config: Config, observer: Observer) -> Store:
+    shards, days = config.shards, config.retention_days
     if config.clickhouse_url:
-        return ServerStore(config.clickhouse_url, shard_count=config.shards, retention_days=config.retention_days)
+        return ServerStore(config.clickhouse_url, shard_count=shards, retention_days=days, observer=observer)
     path = config.data_dir / EMBEDDED_DIRECTORY
-    return EmbeddedStore(path, shard_count=config.shards, retention_days=config.retention_days)
+    return EmbeddedStore(path, shard_count=shards, retention_days=days, observer=observer)
 
 
 CONTEXT = web.AppKey("context", Context)

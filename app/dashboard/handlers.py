@@ -23,6 +23,7 @@ from app.dashboard.rendering import (
     templates_dir,
 )
 from app.live import Message, UnknownMatch
+from app.observability.prometheus import Viewing
 from app.schemas.faults import FieldError
 from app.schemas.fields import checked_match_id
 from app.web.event_stream import event_stream
@@ -83,7 +84,7 @@ async def match(request: web.Request) -> web.Response:
 async def overview_stream(request: web.Request) -> web.StreamResponse:
     """Send the overview's regions as they change, until the viewer leaves or the service stops."""
     async with contextlib.aclosing(_overview_updates(request.app[BOARD])) as updates:
-        return await _send(request, updates)
+        return await _send(request, updates, "overview_page")
 
 
 @routes.get("/matches/{matchId:[^/]+}/stream", allow_head=False)
@@ -95,7 +96,7 @@ async def match_stream(request: web.Request) -> web.StreamResponse:
             request.app[CONTEXT].live.subscribe(match_id) as messages,
             contextlib.aclosing(_match_updates(request.app[BOARD], messages)) as updates,
         ):
-            return await _send(request, updates)
+            return await _send(request, updates, "match_page")
     except (FieldError, UnknownMatch):
         raise Problem(404, "Unknown match", "No event of this match was received yet.") from None
 
@@ -156,10 +157,11 @@ async def _match_updates(board: Board, messages: AsyncIterable[Message]) -> Asyn
             seen = regions
 
 
-async def _send(request: web.Request, updates: AsyncGenerator[str, None]) -> EventSourceResponse:
+async def _send(request: web.Request, updates: AsyncGenerator[str, None], kind: Viewing) -> EventSourceResponse:
     """Send every update; ends quietly when the viewer is gone, or takes nothing for too long."""
     response = event_stream(request, send_timeout=SEND_TIMEOUT_S)
-    with contextlib.suppress(ConnectionResetError, TimeoutError):
+    viewing = request.app[CONTEXT].telemetry.viewers.one(kind)
+    with viewing, contextlib.suppress(ConnectionResetError, TimeoutError):
         await response.prepare(request)
         async with response:
             async for update in updates:

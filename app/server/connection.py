@@ -11,26 +11,22 @@ import structlog
 import uuid_utils
 from aiohttp import EMPTY_PAYLOAD, StreamReader, hdrs, web
 from aiohttp.http import RawRequestMessage
-from aiohttp.http_exceptions import LineTooLong
 
+from app.observability.prometheus import Connections
+from app.server.malformed import malformed_problem
 from app.server.middlewares import SERVER
 from app.server.refusal import refusal
 from app.server.timer import Timer
 from app.server.turns import ReadTurns
 from app.web.body import TinyChunks
-from app.web.head.checks import REQUEST_ID_HEADER, unknown_coding
+from app.web.head.checks import REQUEST_ID_HEADER
 from app.web.head.expectation import is_body_withheld
 from app.web.keys import STREAMED
-from app.web.problems import Problem, problem_response
+from app.web.problems import problem_response
 from app.web.timeouts import Timeouts
+from shards import RepeatedLines
 
 FULL_LOG_INTERVAL_S = 10.0
-
-_TOO_LONG = "The path with its query, or a header, is longer than the 8190 bytes that are read: shorten it."
-_MALFORMED = "The request is not valid HTTP"
-_MEND = "mend its first line, its headers or its chunks."
-_ODD_CODING = "`Transfer-Encoding`"
-"""What the parser's reason holds where a coding is not known, or chunked is not the last one."""
 
 _CUT_OFF = "the client sent no more of the body"
 _UNREAD_CHECK_S = 0.01
@@ -58,9 +54,21 @@ class Server(web.Server):
     turns: ReadTurns
     _full_logged_s = float("-inf")
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.counts = Connections()
+        self._malformed = RepeatedLines()
+
     def __call__(self) -> web.RequestHandler:
         """Return the protocol of a new connection."""
         return _ClientConnection(self, loop=self._loop, **self._kwargs)
+
+    def note_malformed(self, remote: str | None, error: str) -> None:
+        """Count malformed HTTP, and log it, a few times a minute at most."""
+        self.counts.malformed += 1
+        self._malformed.note(
+            "malformed", lambda again: _log.info("http malformed", remote=remote, error=error, repeated=again)
+        )
 
     @property
     def is_full(self) -> bool:
@@ -69,6 +77,7 @@ class Server(web.Server):
 
     def refuse(self, transport: asyncio.Transport) -> None:
         """Tell a client that there is no room for it. It may miss that, because its request is not read."""
+        self.counts.refused += 1
         transport.write(refusal())
         transport.close()
         if time.monotonic() - self._full_logged_s >= FULL_LOG_INTERVAL_S:
@@ -115,6 +124,7 @@ class _ClientConnection(web.RequestHandler):
             self._server.refuse(self._transport)
         else:
             super().connection_made(transport)
+            self._server.counts.note_opened()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         request = self._current_request
@@ -271,16 +281,8 @@ class _ClientConnection(web.RequestHandler):
             raise exc
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return super().handle_error(request, status, exc, message)
-        _log.info("http malformed", remote=request.remote, error=type(exc).__name__)
-        problem = Problem(
-            status,
-            "Malformed HTTP",
-            _TOO_LONG if isinstance(exc, LineTooLong) else f"{_MALFORMED} ({HTTPStatus(status).phrase}): {_MEND}",
-            headers={hdrs.CONNECTION: "close"},
-            kind="malformed-http",
-        )
-        if _ODD_CODING in (message or ""):
-            problem = unknown_coding()
+        self._server.note_malformed(request.remote, type(exc).__name__)
+        problem = malformed_problem(status, exc, message or "")
         response = problem_response(request, problem)
         response.headers[hdrs.SERVER] = SERVER
         response.headers[REQUEST_ID_HEADER] = str(uuid_utils.uuid7())

@@ -13,6 +13,7 @@ from aiohttp import hdrs, web
 from aiohttp.http import RawRequestMessage
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from app.context import CONTEXT
 from app.server.connection import Server
 from app.server.turns import ReadTurns
 from app.web.head.expectation import note_expectation
@@ -109,6 +110,9 @@ class ServiceRunner(web.AppRunner):
         server.timeouts = self._timeouts
         server.turns = ReadTurns()
         server.connections_max = self._connections_max
+        if CONTEXT in self.app:
+            server.counts = self.app[CONTEXT].telemetry.connections
+        server.counts.limit, server.counts.count = self._connections_max, lambda: len(server.connections)
         return server
 
 

@@ -9,12 +9,14 @@ import asyncio
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from time import monotonic
 from typing import Any, ClassVar, Literal
 
 import attrs
 
 from shards.errors import SchemaMismatch, StoreError, StoreUnavailable
 from shards.logger import get_logger
+from shards.observer import Observer
 from shards.stores import inspection, retention, schema
 from shards.stores.sql import heredoc, rows_source
 
@@ -86,7 +88,9 @@ class Store(ABC):
 
     kind: ClassVar[str]
 
-    def __init__(self, *, database: str, shard_count: int, retention_days: int = 0) -> None:
+    def __init__(
+        self, *, database: str, shard_count: int, retention_days: int = 0, observer: Observer | None = None
+    ) -> None:
         """Connect to nothing yet. ``shard_count`` Buffer tables will exist after :meth:`open`.
 
         Rows of ``events`` will expire ``retention_days`` after their receipt; 0: never.
@@ -102,6 +106,7 @@ class Store(ABC):
         self._opening = asyncio.Lock()
         self._reading = asyncio.Semaphore(READS_AT_ONCE)
         self._beside_newer = False
+        self._observer = observer or Observer()
 
     @abstractmethod
     async def close(self) -> None:
@@ -276,7 +281,11 @@ class Store(ABC):
         tuples. Names without a database mean this one. Text from outside enters by :func:`heredoc`.
         """
         async with self._reading:  # not within the time of the statement: to wait here says nothing about ClickHouse
-            rows = await self._run(*statements, lane="read", timeout_s=READ_TIMEOUT_S)
+            began = monotonic()
+            try:
+                rows = await self._run(*statements, lane="read", timeout_s=READ_TIMEOUT_S)
+            finally:
+                self._observer.queried(seconds=monotonic() - began)
         return await asyncio.to_thread(_all_plain, rows) if len(rows) > ROWS_AT_ONCE else _all_plain(rows)
 
     async def _schema(self, sql: str) -> list[tuple[Any, ...]]:

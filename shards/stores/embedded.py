@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from shards.errors import StoreError, StoreFailed, StoreUnavailable, public_text
+from shards.observer import Observer
 from shards.stores.base import QUERY_MAX_BYTES, Lane, Store
 from shards.stores.error_codes import shorten, store_error
 from shards.wal.files import DIRECTORY_MODE
@@ -33,13 +34,21 @@ class EmbeddedStore(Store):
 
     kind: ClassVar[str] = "embedded"
 
-    def __init__(self, path: Path, *, shard_count: int, database: str = "fanfinity", retention_days: int = 0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        shard_count: int,
+        database: str = "fanfinity",
+        retention_days: int = 0,
+        observer: Observer | None = None,
+    ) -> None:
         """Open nothing yet; :meth:`open` makes ``path`` if it is missing.
 
         Raises:
             ValueError: ``path`` holds a question mark, which chDB cannot take.
         """
-        super().__init__(database=database, shard_count=shard_count, retention_days=retention_days)
+        super().__init__(database=database, shard_count=shard_count, retention_days=retention_days, observer=observer)
         self._path = path.absolute()
         if "?" in str(self._path):
             raise ValueError(f"{self._path}: the path must not hold a question mark")

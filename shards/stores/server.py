@@ -11,6 +11,7 @@ from asynch.errors import ServerException
 from asynch.proto.connection import Connection
 
 from shards.errors import StoreUnavailable, public_text
+from shards.observer import Observer
 from shards.stores.address import ServerAddress
 from shards.stores.base import QUERY_MAX_BYTES, READS_AT_ONCE, Lane, Store
 from shards.stores.error_codes import store_error
@@ -38,10 +39,14 @@ class ServerStore(Store):
 
     kind: ClassVar[str] = "server"
 
-    def __init__(self, url: str, *, shard_count: int, retention_days: int = 0) -> None:
+    def __init__(
+        self, url: str, *, shard_count: int, retention_days: int = 0, observer: Observer | None = None
+    ) -> None:
         """Connect to nothing yet; ``url`` as in :meth:`ServerAddress.parse`, whose ValueError it raises."""
         self.address = ServerAddress.parse(url)
-        super().__init__(database=self.address.database, shard_count=shard_count, retention_days=retention_days)
+        super().__init__(
+            database=self.address.database, shard_count=shard_count, retention_days=retention_days, observer=observer
+        )
         self._lanes: dict[Lane, _LaneConnection] = {}
         # Reads come after open(), so their connections can start in the database; the others name it in each statement.
         reads = [self._connection(database=self.database, max_execution_time="15") for _ in range(READS_AT_ONCE)]
