@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 CLICKHOUSE := tests/node_modules/.package-lock.json
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help install run test torture mutants lint bench lock image browser proxies strace
+.PHONY: help install run test torture mutants lint bench lock image system browser proxies strace
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -94,3 +94,8 @@ image: ## build the images fanfinity:slim and fanfinity:full
 		$(DOCKER) build $(DOCKER_OPTIONS) --file docker/Dockerfile --target $$target --tag fanfinity:$$target \
 			--build-arg COMMIT=$(COMMIT) --build-arg VERSION=$(VERSION) . || exit 1; \
 	done
+
+# Starts a container engine of its own, and ends it. Needs root on Linux; installs what it lacks on Debian.
+system: $(INSTALLED) $(CLICKHOUSE) ## run what needs a container engine: both images, proxies in front, manifests
+	sh tests/system/install
+	$(BIN)/python -m pytest tests/system -n0 --timeout=900
