@@ -1,6 +1,8 @@
 """The pod of the manifests, run by the engine: its user, its rights, its volume, its files, its probes, its end."""
 
+import json
 import os
+import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -67,7 +69,11 @@ def test_the_pod_starts_stores_answers_its_probes_and_drains(
         os.chown(directory, 0, group)
         directory.chmod(mode)
     (volume / "lost+found").mkdir(0o700)
-    for name, text in (("clickhouse_url", f"{own_clickhouse.url}/{database}"), ("api_keys", "")):
+    made = json.loads(
+        run(sys.executable, "-m", "app", "keys", "new", "feed", "--scopes", "ingest+read", "--json", cwd=ROOT)
+    )
+    key = made["key"]
+    for name, text in (("clickhouse_url", f"{own_clickhouse.url}/{database}"), ("api_keys", made["line"])):
         (secret / name).write_text(text)
         os.chown(secret / name, 0, group)
         (secret / name).chmod(pod["volumes"][0]["secret"]["defaultMode"])
@@ -82,8 +88,9 @@ def test_the_pod_starts_stores_answers_its_probes_and_drains(
         [described] = pod["containers"]
         for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
             assert ask(port, "GET", described[probe]["httpGet"]["path"])[0] == 200, probe
-        send(port, 500)
-        until_stored(port, 500)
+        assert ask(port, "POST", "/api/events", {"matchId": "derby", "eventType": "cheer"})[0] == 401
+        send(port, 500, key=key)
+        until_stored(port, 500, key=key)
         assert (volume / "fanfinity").stat().st_mode & 0o777 == 0o700
         assert container.stop(timeout_s=pod["terminationGracePeriodSeconds"]) == 0
         assert '"drained": true' in container.log
