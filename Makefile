@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 CLICKHOUSE := tests/node_modules/.package-lock.json
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help install run test torture mutants lint bench lock browser proxies strace
+.PHONY: help install run test torture mutants lint bench lock image system browser proxies strace
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -76,7 +76,26 @@ bench: $(INSTALLED) $(CLICKHOUSE) ## measure throughput, latency and freshness
 	$(BIN)/python -m tests.bench
 
 # Extras stay in the lock: pip does not take `coverage==…` for a pin of `coverage[toml]` once there is a newer release.
-lock: $(INSTALLED) ## write requirements.lock anew, with the newest versions allowed
+# Images take the same versions, but only what they need: what builds the wheel, the service, and the embedded engine with it.
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-strip-extras --python-version 3.11
+lock: $(INSTALLED) ## write the locks anew, with the newest versions allowed
 	$(PIP) install 'uv>=0.9'
-	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --no-annotate --no-strip-extras --extra providers --group dev \
-		--python-version 3.11 pyproject.toml -o requirements.lock
+	$(COMPILE) --upgrade --extra embedded --extra providers --group dev pyproject.toml -o requirements.lock
+	sed -n 's/^requires = \["\(.*\)"\]/\1/p' pyproject.toml | $(COMPILE) -c requirements.lock - -o docker/locks/build.lock
+	$(COMPILE) -c requirements.lock pyproject.toml -o docker/locks/slim.lock
+	$(COMPILE) -c requirements.lock --extra embedded pyproject.toml -o docker/locks/full.lock
+
+# Both images, with commit and version as labels; what DOCKER=podman or DOCKER_OPTIONS=--network=host asks for besides.
+DOCKER ?= docker
+COMMIT := $(shell git describe --always --dirty --abbrev=12 --exclude='*' 2>/dev/null || echo unknown)
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+image: ## build the images fanfinity:slim and fanfinity:full
+	for target in slim full; do \
+		$(DOCKER) build $(DOCKER_OPTIONS) --file docker/Dockerfile --target $$target --tag fanfinity:$$target \
+			--build-arg COMMIT=$(COMMIT) --build-arg VERSION=$(VERSION) . || exit 1; \
+	done
+
+# Starts a container engine of its own, and ends it. Needs root on Linux; installs what it lacks on Debian.
+system: $(INSTALLED) $(CLICKHOUSE) ## run what needs a container engine: both images, proxies in front, manifests
+	sh tests/system/install
+	$(BIN)/python -m pytest tests/system -n0 --timeout=900

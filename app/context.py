@@ -14,7 +14,7 @@ from app.access.principal import OPERATOR, Principal
 from app.access.seals import Seals
 from app.access.sessions import Sessions
 from app.bodies.room import BodyRoom
-from app.config import Config
+from app.config import PREFIX, Config, ConfigError
 from app.engagement.rendered import RenderedMetrics
 from app.live import Live
 from app.live.waiting import Patience
@@ -30,6 +30,11 @@ _log = structlog.stdlib.get_logger(__name__)
 
 EMBEDDED_DIRECTORY = "clickhouse"
 """Directory of the embedded engine, inside the data directory."""
+
+NO_ENGINE = (
+    f"{PREFIX}CLICKHOUSE_URL is empty, and the embedded engine is not installed: set the address of a ClickHouse, "
+    "or install the engine with pip install 'fanfinity-analytics[embedded]' (as an image: the target full)"
+)
 
 DRAIN_SHARE = 0.85
 """Part of the remaining time that draining may take, because closing the stores needs some too."""
@@ -82,7 +87,7 @@ class Context:
 
     @classmethod
     def create(cls, config: Config) -> "Context":
-        """Wire everything; nothing is opened, connected or started yet. Raises KeysFileError."""
+        """Wire everything; nothing is opened, connected or started yet. Raises KeysFileError, or ConfigError."""
         event_types = EventTypes.with_extra(config.event_types).known
         telemetry = Telemetry(shards=config.shards, event_types=event_types)
         store = _store(config, telemetry.storing)
@@ -174,6 +179,8 @@ def _store(config: Config, observer: Observer) -> Store:
     shards, days = config.shards, config.retention_days
     if config.clickhouse_url:
         return ServerStore(config.clickhouse_url, shard_count=shards, retention_days=days, observer=observer)
+    if not EmbeddedStore.is_installed():
+        raise ConfigError(NO_ENGINE)
     path = config.data_dir / EMBEDDED_DIRECTORY
     return EmbeddedStore(path, shard_count=shards, retention_days=days, observer=observer)
 

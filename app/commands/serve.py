@@ -79,6 +79,8 @@ def serve() -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         uvloop.run(_serve(config))
+    except ConfigError as error:
+        _fail(str(error), EXIT_WRONG_SETTING)
     except StartError as error:
         _fail(str(error), EXIT_NOT_STARTED)
 

@@ -5,8 +5,12 @@ does not need.
 """
 
 import asyncio
+import importlib.util
+import os
 import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,6 +26,9 @@ CLOSE_TIMEOUT_S = 10
 READ_MAX_S = 9
 """Seconds until a read fails, because it holds up everything else; ClickHouse counts as away a little later."""
 
+TEMPORARY_DIRECTORY = "tmp"
+"""Directory of temporary files, inside the engine's own, which is where it also puts what a query spills."""
+
 _ERROR = re.compile(r"Code: (\d+)\. (?:DB::Exception: )?(.*)", re.DOTALL)
 _SETTINGS = (
     # Mutations of a migration go on while the service runs.
@@ -33,6 +40,11 @@ class EmbeddedStore(Store):
     """A database in a directory that belongs to this process alone. All lanes share one thread."""
 
     kind: ClassVar[str] = "embedded"
+
+    @staticmethod
+    def is_installed() -> bool:
+        """Whether chDB is there, which is the extra ``embedded`` of this package. It is not loaded for that."""
+        return importlib.util.find_spec("chdb") is not None
 
     def __init__(
         self,
@@ -72,9 +84,10 @@ class EmbeddedStore(Store):
         return []
 
     def _open_session(self) -> Any:
-        from chdb.session import Session
-
         try:
+            with _temporary_files_in(self._path / TEMPORARY_DIRECTORY):
+                from chdb.session import Session
+
             return Session(str(self._path))  # type: ignore[no-untyped-call]
         except RuntimeError as error:
             sentence = f"{self._path} cannot be opened by the embedded engine; does another process use it?"
@@ -127,6 +140,24 @@ class EmbeddedStore(Store):
         answer = [self._session.query(sql, "JSONCompactEachRow") for sql in statements][-1]
         lines = answer.bytes().splitlines()
         return [tuple(self._decoder.decode(line)) for line in lines if line]
+
+
+@contextmanager
+def _temporary_files_in(directory: Path) -> Iterator[None]:
+    """Let chDB find this directory for temporary files, because it takes one as it is loaded, by default of ``/tmp``.
+
+    ``/tmp`` may not take any: in a container with a read-only root it does not.
+    """
+    directory.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
+    before = os.environ.get("TMPDIR")
+    os.environ["TMPDIR"] = str(directory)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = before
 
 
 def _store_error(text: str) -> StoreError:

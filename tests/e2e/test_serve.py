@@ -181,6 +181,21 @@ async def test_a_wrong_setting_is_named_in_one_line_in_the_format_that_is_set(st
     assert line.endswith(f' error="{WRONG_PORT}"')
 
 
+async def test_without_the_engine_an_empty_address_is_named_in_one_line_that_says_what_to_install(
+    tmp_path: Path,
+) -> None:
+    code = "import sys; sys.modules['chdb'] = None; from app.__main__ import main; main(['serve'])"
+    environ = os.environ | {"FANFINITY_DATA_DIR": str(tmp_path / "data"), "FANFINITY_LOG_FORMAT": "json"}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, cwd=ROOT, env=environ, stderr=asyncio.subprocess.PIPE
+    )
+    _, said = await asyncio.wait_for(process.communicate(), DEADLINE_S)
+    assert process.returncode == 2
+    [line] = said.decode().splitlines()
+    assert re.search(r"FANFINITY_CLICKHOUSE_URL is empty.* pip install 'fanfinity-analytics\[embedded\]'", line)
+    assert not (tmp_path / "data").exists()
+
+
 async def test_where_the_format_itself_is_wrong_the_line_has_the_format_that_would_be_without(start: Start) -> None:
     process = await start(LOG_FORMAT="xml")
     assert await process.ends() == 2

@@ -33,6 +33,20 @@ asyncio.run(main())
 """
 
 
+_OPEN_ONCE = """
+import asyncio, os, sys
+from pathlib import Path
+from shards.stores.embedded import EmbeddedStore
+
+async def main():
+    store = EmbeddedStore(Path(sys.argv[1]), shard_count=1)
+    await store.open()
+    await store.close()
+
+asyncio.run(main())
+"""
+
+
 @pytest.fixture
 def holder(tmp_path: Path) -> subprocess.Popen[bytes]:
     """A process that works on ``tmp_path`` / chdb: five rows landed, one buffered."""
@@ -124,3 +138,14 @@ async def test_a_read_that_lasts_is_given_up_and_others_have_their_turn(
     assert given_up.value.code == 159
     assert await execute(store, "SELECT value FROM system.settings WHERE name = 'max_execution_time'") == [("0",)]
     await store.close()
+
+
+async def test_temporary_files_are_in_its_own_directory_because_no_other_may_take_any(tmp_path: Path) -> None:
+    """What ``TMPDIR`` names is missing here, as ``/tmp`` cannot be written in a container with a read-only root."""
+    environ = os.environ | {"TMPDIR": str(tmp_path / "missing")}
+    code = f"""{_OPEN_ONCE}
+print(os.environ["TMPDIR"])"""
+    arguments = [sys.executable, "-c", code, str(tmp_path / "chdb")]
+    ended = subprocess.run(arguments, env=environ, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout) == (0, f"{tmp_path / 'missing'}\n"), ended.stderr
+    assert list((tmp_path / "chdb" / "tmp").iterdir()) == []
