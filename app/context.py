@@ -35,9 +35,12 @@ DRAIN_SHARE = 0.85
 
 @attrs.define
 class Shutdown:
-    """The clock of the shutdown: whether it has begun, and the seconds that are left of it."""
+    """The clock of the shutdown: whether one is announced, and the seconds that are left of it once it has begun."""
 
     timeout_s: float
+    announced: bool = attrs.field(default=False, init=False)
+    """Whether balancers are told to send nothing more, and clients to connect anew: requests are served until the end.
+    """
     _deadline_s: float | None = attrs.field(default=None, init=False)
 
     @property
@@ -45,8 +48,13 @@ class Shutdown:
         """Whether :meth:`begin` was called."""
         return self._deadline_s is not None
 
+    def announce(self) -> None:
+        """Announce it, some time before it begins."""
+        self.announced = True
+
     def begin(self) -> None:
         """Start the clock, the first time this is called."""
+        self.announced = True
         if self._deadline_s is None:
             self._deadline_s = time.monotonic() + self.timeout_s
 
@@ -123,8 +131,8 @@ class Context:
 
     @property
     def stopping(self) -> bool:
-        """Whether a shutdown has begun: from then on the service says that it is not ready."""
-        return self.shutdown.begun
+        """Whether a shutdown is announced: from then on the service says that it is not ready."""
+        return self.shutdown.announced
 
     async def start(self) -> None:
         """Start the shard set, which recovers the log and opens the store; ClickHouse may be away.

@@ -67,6 +67,11 @@ class Server(web.Server):
         """Whether as many connections are open as may be."""
         return len(self._connections) >= self.connections_max
 
+    def awaits_somebody(self, within_s: float) -> bool:
+        """Say whether a client that connected less than so many seconds ago has not sent anything yet."""
+        since_s = self._loop.time() - within_s
+        return any(one.is_new_since(since_s) for one in self.connections if isinstance(one, _ClientConnection))
+
     def refuse(self, transport: asyncio.Transport) -> None:
         """Tell a client that there is no room for it. It may miss that, because its request is not read."""
         transport.write(refusal())
@@ -90,7 +95,7 @@ class _ClientConnection(web.RequestHandler):
     """
 
     __slots__ = (
-        *("_answered", "_answers", "_body_sent", "_close_timer", "_head_timer", "_is_read", "_last_body"),
+        *("_answered", "_answers", "_body_sent", "_close_timer", "_head_timer", "_is_read", "_last_body", "_made_s"),
         *("_server", "_transport", "_unread_timer"),
     )
 
@@ -102,6 +107,7 @@ class _ClientConnection(web.RequestHandler):
         self._unread_timer = Timer(self._loop)
         self._close_timer = Timer(self._loop)
         self._is_read = True
+        self._made_s = self._loop.time()
         self._answers = 0
         self._body_sent = 0
         self._last_body: StreamReader = EMPTY_PAYLOAD
@@ -133,6 +139,10 @@ class _ClientConnection(web.RequestHandler):
             # A closed transport waits until its last bytes are taken, however long that lasts.
             if self._transport is not None:
                 self._close_timer.start(self._server.timeouts.unread_s, self._cut_off)
+
+    def is_new_since(self, since_s: float) -> bool:
+        """Say whether the client has connected since then, and no request has come from it yet."""
+        return self._made_s > since_s and self._request_count == 0 and self._awaits_request
 
     def hold(self) -> None:
         if self._transport is not None:
