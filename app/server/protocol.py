@@ -14,6 +14,7 @@ from aiohttp.http import RawRequestMessage
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from app.server.connection import Server
+from app.server.spare import SpareConnections
 from app.server.turns import ReadTurns
 from app.web.head.expectation import note_expectation
 from app.web.timeouts import Timeouts
@@ -58,7 +59,8 @@ class ServiceRunner(web.AppRunner):
     """Runs the application so that malformed HTTP is answered by a problem too, and bodies stay compressed.
 
     No client can hold a connection without using it for longer than `timeouts` says. One that comes when
-    ``connections_max`` are open is refused, so that those who are connected go on being served.
+    ``connections_max`` are open is refused, so that those who are connected go on being served; unless it asks how the
+    service is (`app.server.spare`).
     """
 
     __slots__ = ("_bound", "_connections_max", "_timeouts", "listens_at")
@@ -125,10 +127,13 @@ class ServiceRunner(web.AppRunner):
         for sock in taken:
             with suppress(OSError):  # who has left by now
                 await loop.connect_accepted_socket(server, sock)  # type: ignore[arg-type]  # aiohttp makes protocols
+        if not isinstance(server, Server):
+            return
         for _ in range(_ARRIVING_CHECKS):
-            if not isinstance(server, Server) or not server.awaits_somebody(ARRIVING_S):
+            if not server.awaits_somebody(ARRIVING_S):
                 break
             await asyncio.sleep(ARRIVING_S / _ARRIVING_CHECKS)
+        server.spare.refuse_all()
 
     async def cleanup(self) -> None:
         """Close the port, end every connection, and close the application."""
@@ -141,6 +146,7 @@ class ServiceRunner(web.AppRunner):
         server = Server(plain.request_handler, request_factory=make_request, **self._kwargs)
         server.timeouts = self._timeouts
         server.turns = ReadTurns()
+        server.spare = SpareConnections()
         server.connections_max = self._connections_max
         return server
 
