@@ -19,7 +19,7 @@ import structlog
 import uvloop
 
 from app.access.keyring import KeysFileError
-from app.config import GRACE_S, Config
+from app.config import GRACE_S, Config, settings
 from app.context import CONTEXT, Context
 from app.observability import logs
 from app.server.application import HANDLERS_SHARE, create_app
@@ -62,16 +62,31 @@ class StartError(Exception):
     """The service cannot start; the message is one line that says what to do."""
 
 
-@click.command
-def serve() -> None:
-    """Run the service; settings are environment variables, listed in .env.example.
+def _checked(ctx: click.Context, param: click.Parameter, text: str | None) -> str | None:
+    """Return what was given for the setting of that name; raise BadParameter where it is not allowed."""
+    setting = next(one for one in settings() if one.field == param.name)
+    try:
+        if text is not None:
+            setting.parse(text)
+    except ConfigError:
+        raise click.BadParameter(f"it must be {setting.kind.allowed}", ctx, param) from None
+    return text
 
-    SIGTERM or SIGINT ends it gracefully, a second one at once: the write-ahead log keeps what was not stored. So does
-    SIGHUP where standard error is a terminal, because that was closed; elsewhere, and under nohup, it ends nothing.
+
+@click.command
+@click.option("--host", callback=_checked, help="Address to listen on, in place of FANFINITY_HOST.")
+@click.option("--port", callback=_checked, help="Port to listen on, in place of FANFINITY_PORT; 0 takes a free one.")
+def serve(*, host: str | None, port: str | None) -> None:
+    """Run the service; settings are environment variables, listed by 'fanfinity config' and in .env.example.
+
+    SIGTERM or SIGINT ends it gracefully, after FANFINITY_SHUTDOWN_DELAY_S, a second one at once: the write-ahead log
+    keeps what was not stored. So does SIGHUP where standard error is a terminal, because that was closed; elsewhere,
+    and under nohup, it ends nothing.
     """
     os.umask(FOR_THE_OWNER)  # also what the embedded engine makes
     try:
-        config = Config.from_env(os.environ)
+        given = {f"{PREFIX}HOST": host, f"{PREFIX}PORT": port}
+        config = Config.from_env(os.environ | {name: text for name, text in given.items() if text is not None})
     except ConfigError as error:
         logs.configure(_only_log_format())
         _fail(str(error), EXIT_WRONG_SETTING)
