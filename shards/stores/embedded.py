@@ -32,6 +32,7 @@ class EmbeddedStore(Store):
     """A database in a directory that belongs to this process alone. All lanes share one thread."""
 
     kind: ClassVar[str] = "embedded"
+    may_be_shared: ClassVar[bool] = False
 
     def __init__(self, path: Path, *, shard_count: int, database: str = "fanfinity", retention_days: int = 0) -> None:
         """Open nothing yet; :meth:`open` makes ``path`` if it is missing.
