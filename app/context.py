@@ -14,7 +14,7 @@ from app.access.principal import OPERATOR, Principal
 from app.access.seals import Seals
 from app.access.sessions import Sessions
 from app.bodies.room import BodyRoom
-from app.config import PREFIX, Config, ConfigError
+from app.config import Config
 from app.engagement.rendered import RenderedMetrics
 from app.live import Live
 from app.live.waiting import Patience
@@ -23,6 +23,7 @@ from app.observability.readiness import Readiness, readiness_of
 from app.observability.response_times import ResponseTimes
 from app.schemas.event_types import EventTypes
 from app.schemas.events import EventSchema
+from app.setting_kinds.environment import PREFIX, ConfigError
 from app.web.admin_token import AdminAccess
 from shards import EmbeddedStore, EventReads, MatchReads, Observer, ServerStore, ShardSet, Snapshot, Store
 
@@ -42,9 +43,12 @@ DRAIN_SHARE = 0.85
 
 @attrs.define
 class Shutdown:
-    """The clock of the shutdown: whether it has begun, and the seconds that are left of it."""
+    """The clock of the shutdown: whether one is announced, and the seconds that are left of it once it has begun."""
 
     timeout_s: float
+    announced: bool = attrs.field(default=False, init=False)
+    """Whether balancers are told to send nothing more, and clients to connect anew: requests are served until the end.
+    """
     _deadline_s: float | None = attrs.field(default=None, init=False)
 
     @property
@@ -52,8 +56,13 @@ class Shutdown:
         """Whether :meth:`begin` was called."""
         return self._deadline_s is not None
 
+    def announce(self) -> None:
+        """Announce it, some time before it begins."""
+        self.announced = True
+
     def begin(self) -> None:
         """Start the clock, the first time this is called."""
+        self.announced = True
         if self._deadline_s is None:
             self._deadline_s = time.monotonic() + self.timeout_s
 
@@ -132,8 +141,8 @@ class Context:
 
     @property
     def stopping(self) -> bool:
-        """Whether a shutdown has begun: from then on the service says that it is not ready."""
-        return self.shutdown.begun
+        """Whether a shutdown is announced: from then on the service says that it is not ready."""
+        return self.shutdown.announced
 
     def readiness(self, snapshot: Snapshot | None = None) -> Readiness:
         """Return what is said of the present state, or of a snapshot of the shard set."""

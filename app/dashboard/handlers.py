@@ -28,8 +28,8 @@ from app.schemas.faults import FieldError
 from app.schemas.fields import checked_match_id
 from app.web.event_stream import event_stream
 from app.web.head.checks import check_dates
-from app.web.headers import PAGE_HEADERS
-from app.web.keys import MATCH_ID
+from app.web.headers import PAGE_HEADERS, page_headers
+from app.web.keys import MATCH_ID, ROOT_PATH
 from app.web.problems import Problem
 from shards import StoreError
 
@@ -51,6 +51,8 @@ routes = web.RouteTableDef()
 def setup(app: web.Application) -> None:
     """Add the dashboard to the application, which holds its :class:`~app.context.Context` already."""
     environment = aiohttp_jinja2.setup(app, **environment_options())
+    environment.globals["root"] = app[ROOT_PATH]
+    app[PAGE_HEADERS] = page_headers(app[CONTEXT].config.frame_origins)
     app[BOARD] = Board(context=app[CONTEXT], environment=environment, match_regions=MatchRegions(environment))
     app[STATIC_FILES] = _static_files()
     app.add_routes(routes)
@@ -128,7 +130,7 @@ def _static_files() -> dict[str, Path]:
 def _page(request: web.Request, template: str, context: Mapping[str, Any], *, status: int = 200) -> web.Response:
     values = {"rendered_at_ms": time.time_ns() // 1_000_000, **context}
     response = aiohttp_jinja2.render_template(template, request, values, status=status)
-    response.headers.update(PAGE_HEADERS)
+    response.headers.update(request.app[PAGE_HEADERS])
     if status == 503:
         response.headers[hdrs.RETRY_AFTER] = RETRY_AFTER_S
     return response

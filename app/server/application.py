@@ -29,6 +29,7 @@ from app.server.middlewares import STORE_FAILURES, around, send_identity
 from app.server.monitor import monitor_context
 from app.web import cors
 from app.web.conditional import forbid_storing
+from app.web.keys import ROOT_PATH
 from shards import RepeatedLines
 
 HANDLERS = (
@@ -49,8 +50,8 @@ def create_app(config: Config) -> web.Application:
 
     Serve it with ``auto_decompress=False``, because handlers count bodies while unpacking. The shutdown, in order:
 
-    1. A signal: not ready from now on (`app.commands.serve`).
-    2. The port closes, idle connections end (aiohttp's runner).
+    1. A signal: not ready from now on, and every answer ends its connection (`app.commands.serve`).
+    2. After the delay the port closes, idle connections end (`app.server.protocol`).
     3. Streams of viewers end (``on_shutdown``: here, and in `app.dashboard`).
     4. Requests in progress may end, for :data:`HANDLERS_SHARE` of the time.
     5. The dashboard's samples and the console end (``cleanup_ctx``, the last one first).
@@ -58,6 +59,7 @@ def create_app(config: Config) -> web.Application:
     """
     app = web.Application(middlewares=[around], client_max_size=config.max_body_bytes)
     app[CONTEXT] = Context.create(config)
+    app[ROOT_PATH] = config.root_path
     app[STORE_FAILURES] = RepeatedLines()
     for module in HANDLERS:
         app.add_routes(module.routes)
@@ -85,6 +87,22 @@ async def _send_headers(request: web.Request, response: web.StreamResponse) -> N
     forbid_storing(response)
     cors.allow(request, response)
     send_standing(request, response)
+    _lead_below_root(request, response)
+    if request.app[CONTEXT].stopping:
+        _end_connection(response)
+
+
+def _lead_below_root(request: web.Request, response: web.StreamResponse) -> None:
+    """Let a redirection to a path of ours lead to where the proxy shows it."""
+    location = response.headers.get(hdrs.LOCATION, "")
+    if location.startswith("/"):
+        response.headers[hdrs.LOCATION] = request.app[ROOT_PATH] + location
+
+
+def _end_connection(response: web.StreamResponse) -> None:
+    """Have the client, or a balancer, connect anew and elsewhere; aiohttp has made its own header by now."""
+    response.force_close()
+    response.headers[hdrs.CONNECTION] = "close"
 
 
 async def _end_streams(app: web.Application) -> None:

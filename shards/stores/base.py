@@ -87,6 +87,8 @@ class Store(ABC):
     """
 
     kind: ClassVar[str]
+    may_be_shared: ClassVar[bool] = True
+    """Whether another service may use the same database."""
 
     def __init__(
         self, *, database: str, shard_count: int, retention_days: int = 0, observer: Observer | None = None
@@ -102,7 +104,7 @@ class Store(ABC):
             raise ValueError(f"database {database!r}: allowed are letters, digits and _, 64 characters at most")
         self.database = database
         self._shard_count = shard_count
-        self._retention_days = retention_days
+        self._retention = retention.Retention(retention_days)
         self._opening = asyncio.Lock()
         self._reading = asyncio.Semaphore(READS_AT_ONCE)
         self._beside_newer = False
@@ -173,9 +175,14 @@ class Store(ABC):
 
     async def _retain(self) -> None:
         events = (await self._found()).objects[schema.EVENTS.name]
-        for alteration in retention.alterations(events.engine_full, days=self._retention_days):
+        due, lately = self._retention.due(events.engine_full), self._retention.written_lately()
+        writing = f"SELECT 1 FROM {self.database}.{schema.LEDGER.name} WHERE {lately} LIMIT 1"
+        if due and self.may_be_shared and await self._schema(writing):
+            raise self._retention.refusal(events.engine_full)
+        for alteration in due:
             await self._schema(f"ALTER TABLE {self.database}.{events.name} {alteration}")
             _log.info("retention changed", database=self.database, object=events.name, alteration=alteration)
+        self._retention.settle()
 
     async def _note_version(self, version: int) -> None:
         table = f"{self.database}.{schema.SCHEMA_VERSION.name}"
@@ -205,7 +212,9 @@ class Store(ABC):
 
     async def check(self) -> None:
         """Raise SchemaMismatch with every difference between what exists and what is needed."""
-        self._refuse(await self._found(), missing=True)
+        found = await self._found()
+        self._refuse(found, missing=True)
+        self._retention.look(found.objects[schema.EVENTS.name].engine_full)
 
     def _refuse(self, found: inspection.FoundObjects, *, missing: bool) -> None:
         sentences = inspection.differences(

@@ -40,6 +40,7 @@ class EmbeddedStore(Store):
     """A database in a directory that belongs to this process alone. All lanes share one thread."""
 
     kind: ClassVar[str] = "embedded"
+    may_be_shared: ClassVar[bool] = False
 
     @staticmethod
     def is_installed() -> bool:

@@ -112,7 +112,7 @@ async def turn(request: web.Request, events: int) -> None:
     allowance.is_settled = True
     left_s = allowance.limit.reserve(allowance.name, events)
     while left_s > 0:
-        if request.app[CONTEXT].stopping:
+        if request.app[CONTEXT].shutdown.begun:
             raise NotAccepting("the service is shutting down")
         await asyncio.sleep(min(left_s, STOPPING_CHECK_S))
         left_s -= STOPPING_CHECK_S

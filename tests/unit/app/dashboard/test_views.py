@@ -516,7 +516,7 @@ class TestRendering:
             html = texts(path.read_text())
             assert "<style" not in html, path
             assert " style=" not in html, path
-            assert html.count("<script") == html.count('<script type="module" src="/static/'), path
+            assert html.count("<script") == html.count('<script type="module" src="{{ root }}/static/'), path
             assert "http://" not in html, path
             assert "https://" not in html, path
 
