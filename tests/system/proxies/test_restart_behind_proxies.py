@@ -17,7 +17,7 @@ import pytest
 from tests.clickhouse import free_port
 from tests.e2e.asking import get, until
 from tests.e2e.process import Process
-from tests.e2e.proxies import in_front_of
+from tests.system.proxies.in_front import in_front_of
 
 RATE: Final = 300
 MATCH: Final = "derby"

@@ -10,7 +10,7 @@ import pytest
 from app.web.admin_token import AdminToken
 from tests.e2e.asking import MATCH, post
 from tests.e2e.process import Start
-from tests.e2e.proxies import NGINX_BELOW, in_front_of
+from tests.system.proxies.in_front import NGINX_BELOW, in_front_of
 
 ROOT = "/fans"
 PAGE = {"Accept": "text/html"}
