@@ -27,7 +27,6 @@ READ_TIMEOUT_S = 15
 READS_AT_ONCE = 2
 """Most reads that are given to ClickHouse at a time; others wait for their turn here."""
 
-QUERY_MAX_BYTES = 1 << 30
 ROWS_AT_ONCE = 1_000
 """Most rows of an answer that are converted in the event loop, because more would hold it up."""
 

@@ -18,8 +18,9 @@ import msgspec
 
 from shards.errors import StoreError, StoreFailed, StoreUnavailable, public_text
 from shards.observer import Observer
-from shards.stores.base import QUERY_MAX_BYTES, Lane, Store
+from shards.stores.base import Lane, Store
 from shards.stores.error_codes import shorten, store_error
+from shards.stores.own_settings import QUERY_MAX_BYTES
 from shards.wal.files import DIRECTORY_MODE
 
 CLOSE_TIMEOUT_S = 10

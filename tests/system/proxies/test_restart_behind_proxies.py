@@ -141,6 +141,17 @@ class Services:
         assert service.faults == []
         await self.start(port)
 
+    async def takes(self, port: int) -> None:
+        """Wait until the proxy sends events to a service: before, nobody would restart the other one."""
+        status = f"http://127.0.0.1:{port}/api/status"
+        async with aiohttp.ClientSession() as http:
+            before = (await get(http, status))["accounting"]["appended"]
+
+            async def taken() -> bool:
+                return bool((await get(http, status))["accounting"]["appended"] > before)
+
+            await until(taken)
+
     async def appended(self) -> int:
         """Return how many events their logs have taken, once all are stored."""
         counted = 0
@@ -191,9 +202,10 @@ async def test_a_restart_of_one_of_two_fails_no_request(
         async with in_front_of("", proxy.partition(" ")[0], tmp_path, template=template) as url:
             traffic = Traffic(url)
             sending = asyncio.create_task(traffic.run())
+            await asyncio.sleep(BEFORE_S)
             for port in two.ports:
-                await asyncio.sleep(BEFORE_S)
                 await two.restart(port)
+                await two.takes(port)
             await asyncio.sleep(AFTER_S)
             traffic.end()
             await sending
