@@ -86,7 +86,9 @@ def test_links_lead_somewhere(path: Path) -> None:
 def test_paths_and_tests_that_are_named_exist(path: Path) -> None:
     spans = list(_spans(path))
     assert [span for span in spans if _PATH.fullmatch(span) and _missing(span)] == []
-    names = {file.name for folder in ("app", "shards", "tests", "docs") for file in (ROOT / folder).rglob("*.*")}
+    names = {
+        file.name for folder in ("app", "shards", "tests", "docs", "docker") for file in (ROOT / folder).rglob("*.*")
+    }
     assert [span for span in spans if _FILE.fullmatch(span) and span not in names | {"README.md", "CHANGELOG.md"}] == []
     tests = [span for span in spans if _TEST.fullmatch(span)]
     assert [test for test in tests if not any(_defines(text, test) for text in _test_files().values())] == []

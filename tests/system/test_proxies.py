@@ -1,4 +1,4 @@
-"""The service behind nginx as the composition runs it: HTTP/2, TLS, streams, the address of the client."""
+"""The service behind the proxies as docker/ configures them: HTTP/2, TLS, streams, the address of the client."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ import pytest
 from tests.clickhouse import free_port
 from tests.e2e.asking import until_up
 from tests.e2e.process import Process
-from tests.system.nginx import nginx
+from tests.system.proxies import PROXIES, in_front_of
 from tests.system.tools import run, tool
 
 STREAMED_MAX_S: Final = 0.05
@@ -39,14 +39,13 @@ async def service(tmp_path: Path) -> AsyncIterator[str]:
     await process.close()
 
 
-@pytest.fixture
-async def outside(service: str, secrets: Path, tmp_path: Path) -> AsyncIterator[str]:
-    """Address of nginx in front of it."""
-    directory = tmp_path / "nginx"
+@pytest.fixture(params=PROXIES)
+async def outside(request: pytest.FixtureRequest, service: str, secrets: Path, tmp_path: Path) -> AsyncIterator[str]:
+    """Address of the proxy in front of it."""
+    directory = tmp_path / "proxy"
     directory.mkdir()
-    with nginx(
-        port=free_port(), servers=[int(service.rpartition(":")[2])], secrets=secrets, directory=directory
-    ) as url:
+    port = int(service.rpartition(":")[2])
+    with in_front_of(port, request.param, port=free_port(), secrets=secrets, directory=directory) as url:
         yield url
 
 
@@ -120,5 +119,5 @@ async def test_a_highlight_comes_through_on_the_stream_at_once(outside: str, ser
     process.kill()
     await process.wait()
     middle = statistics.median(waits)
-    print(f"highlight through nginx: median {middle * 1000:.1f} ms, most {max(waits) * 1000:.1f} ms")
+    print(f"highlight through the proxy: median {middle * 1000:.1f} ms, most {max(waits) * 1000:.1f} ms")
     assert middle < STREAMED_MAX_S
