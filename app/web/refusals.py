@@ -20,7 +20,7 @@ def refuse(faults: Sequence[Fault]) -> None:
 
 def not_for_this(errors: Sequence[Mapping[str, Any]], members: Mapping[str, Any] | None = None) -> Problem:
     """Return the problem of events that are valid, but not for who sent them."""
-    detail = "These events are valid, but not for this key to send: errors says why."
+    detail = "These events are valid, but whoever sent them may not send them: errors says why."
     return Problem(403, "Forbidden", detail, errors, members=members)
 
 

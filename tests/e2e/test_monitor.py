@@ -155,14 +155,14 @@ async def test_without_a_login_it_shows_counts_only(start: Start, http: aiohttp.
         naming = ("ps", "p", "pst", "where 1", "wt 1", "stacktrace")
         for command in ("config", "flush", "pause 0", "resume 0", "deadletters", "matches", *naming):
             await one.run(command, until="failed: log in first")
-        await one.run(f"login {reader}", until="failed: this is no operator's")
+        await one.run(f"login {reader}", until="failed: this is neither the admin token")
         await one.run(f"login {key}", until="logged in as boss")
         await one.run("matches", until="0 matches")
         await other.run("matches", until="failed: log in first")
         await one.run("logout", until="logged out")
         await one.run("matches", until="failed: log in first")
         for _ in range(4):
-            await other.run("login wrong", until="failed: this is no operator's")
+            await other.run("login wrong", until="failed: this is neither the admin token")
         await one.run(f"login {key}", until="failed: too many logins were wrong")
     assert await service.ends(signal.SIGTERM) == 0
     log = "\n".join(service.lines)

@@ -15,7 +15,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from app.context import Context
-from app.server.console.logins import Logins, TooManyTries
+from app.server.console.logins import WRONG_LOGIN, Logins, TooManyTries
 from app.server.console.tables import (
     letters_text,
     matches_text,
@@ -197,7 +197,7 @@ def _entering(logins: Logins) -> list[click.Command]:
             name = logins.log_in(_connection(), token)
         except TooManyTries:
             return "failed: too many logins were wrong; try again in a minute"
-        return f"logged in as {name}, until this connection ends" if name else "failed: this is no operator's"
+        return f"logged in as {name}, until this connection ends" if name else f"failed: {WRONG_LOGIN}"
 
     async def log_out() -> str:
         logins.log_out(_connection())
