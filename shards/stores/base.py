@@ -18,6 +18,7 @@ from shards.errors import SchemaMismatch, StoreError, StoreUnavailable
 from shards.logger import get_logger
 from shards.observer import Observer
 from shards.stores import inspection, retention, schema
+from shards.stores.own_settings import INSERT_SETTINGS
 from shards.stores.sql import heredoc, rows_source
 
 _log = get_logger(__name__)
@@ -34,29 +35,6 @@ ROWS_AT_ONCE = 1_000
 Lane = int | Literal["schema", "read"]
 """The statements that one may have to wait for: those of its shard, of the schema, or of the reads."""
 
-# Nothing is coerced or skipped silently, and one INSERT is one block: one part, one row of the ledger.
-_INSERT_SETTINGS = ", ".join(
-    (
-        "input_format_null_as_default = 0",
-        "input_format_force_null_for_omitted_fields = 1",
-        "input_format_skip_unknown_fields = 0",
-        "input_format_allow_errors_num = 0",
-        "input_format_allow_errors_ratio = 0",
-        "input_format_json_read_numbers_as_strings = 0",
-        "input_format_json_read_bools_as_strings = 0",
-        "input_format_json_read_objects_as_strings = 0",
-        "input_format_json_read_arrays_as_strings = 0",
-        "input_format_parallel_parsing = 0",
-        "materialized_views_ignore_errors = 0",
-        "async_insert = 0",
-        "max_threads = 1",
-        "max_insert_threads = 1",
-        "max_block_size = 1000000",
-        "max_insert_block_size = 1000000",
-        "min_insert_block_size_rows = 1000000",
-        "min_insert_block_size_bytes = 1073741824",
-    )
-)
 _DATABASE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
 _BUFFER_NAME = re.compile(r"events_buffer_(\d+)", re.ASCII)
 
@@ -242,7 +220,7 @@ class Store(ABC):
             writer=heredoc(batch.writer), shard=str(batch.shard), batch=str(batch.number)
         )
         sql = (
-            f"INSERT INTO {self.database}.{table} ({schema.insert_columns()}) SETTINGS {_INSERT_SETTINGS} "
+            f"INSERT INTO {self.database}.{table} ({schema.insert_columns()}) SETTINGS {INSERT_SETTINGS} "
             f"SELECT {expressions} FROM {rows_source(batch.rows, schema.ROW_STRUCTURE)}"
         )
         await self._run(sql, lane=batch.shard, timeout_s=INSERT_TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""Settings of ClickHouse that each connection to a server sets against the profile of its user."""
+"""Settings of ClickHouse that do not depend on the profile of its user: of each connection, and of each INSERT."""
 
 from typing import Final
 
@@ -28,3 +28,30 @@ OWN_SETTINGS: Final = {
         "0",
     ),
 }
+"""Settings of each connection to a server."""
+
+INSERT_SETTINGS: Final = ", ".join(
+    (
+        "input_format_null_as_default = 0",
+        "input_format_force_null_for_omitted_fields = 1",
+        "input_format_skip_unknown_fields = 0",
+        "input_format_allow_errors_num = 0",
+        "input_format_allow_errors_ratio = 0",
+        "input_format_json_read_numbers_as_strings = 0",
+        "input_format_json_read_bools_as_strings = 0",
+        "input_format_json_read_objects_as_strings = 0",
+        "input_format_json_read_arrays_as_strings = 0",
+        "input_format_parallel_parsing = 0",
+        "materialized_views_ignore_errors = 0",
+        "async_insert = 0",
+        "max_threads = 1",
+        "max_insert_threads = 1",
+        "max_block_size = 1000000",
+        "max_insert_block_size = 1000000",
+        "min_insert_block_size_rows = 1000000",
+        "min_insert_block_size_bytes = 1073741824",
+    )
+)
+"""Settings of each INSERT: nothing is coerced or skipped silently, and it is one block, so one part and one row of the
+ledger.
+"""

@@ -62,12 +62,12 @@ class Retention:
         if not self._is_settled or (differs := bool(_differing(engine_full, self.days))) == self._differs:
             return
         self._differs = differs
-        now = {"found": _words(current(engine_full)), "set": _words(ttl(self.days))}
+        found, wanted = _words(current(engine_full)), _words(ttl(self.days))
         if differs:
             remedy = "give FANFINITY_RETENTION_DAYS the same value in all services on this database"
-            _log.warning("retention changed by another service", **now, remedy=remedy)
+            _log.warning("retention changed by another service", found=found, wanted=wanted, remedy=remedy)
         else:
-            _log.info("retention as set again", **now)
+            _log.info("retention as set again", found=found, wanted=wanted)
 
 
 def ttl(days: int) -> str:

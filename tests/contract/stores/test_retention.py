@@ -200,7 +200,7 @@ async def test_of_two_services_with_different_settings_the_second_is_refused_whi
         await store.check()
         await store.open()
     assert await ttl(store) == "received_at + toIntervalDay(30)", "who was there before never changes it back"
-    lines = [(line["event"], line.get("found"), line.get("set")) for line in lines_of(caplog)]
+    lines = [(line["event"], line.get("found"), line.get("wanted")) for line in lines_of(caplog)]
     assert lines == [("retention changed by another service", "for 30 days", "for 90 days")]
     for other in (second, same):
         await other.close()
