@@ -24,7 +24,7 @@ _PROBE = re.compile(
 )
 
 
-class Connection(Protocol):
+class Newcomer(Protocol):
     """A connection beyond the limit."""
 
     def admitted(self, data: bytes) -> None:
@@ -38,10 +38,10 @@ class SpareConnections:
     """The connections beyond the limit that have not said what they want, the one that waited longest first."""
 
     def __init__(self) -> None:
-        self._waiting: OrderedDict[Connection, tuple[bytes, asyncio.TimerHandle]] = OrderedDict()
-        self._serving: set[Connection] = set()
+        self._waiting: OrderedDict[Newcomer, tuple[bytes, asyncio.TimerHandle]] = OrderedDict()
+        self._serving: set[Newcomer] = set()
 
-    def admit(self, connection: Connection) -> None:
+    def admit(self, connection: Newcomer) -> None:
         """Let a client say what it wants."""
         if len(self._serving) >= SPARE_MAX:
             connection.refused()
@@ -51,7 +51,7 @@ class SpareConnections:
         timer = asyncio.get_running_loop().call_later(SPARE_S, self._refuse, connection)
         self._waiting[connection] = b"", timer
 
-    def holds_back(self, connection: Connection, data: bytes) -> bool:
+    def holds_back(self, connection: Newcomer, data: bytes) -> bool:
         """Take what came from a connection; say whether that is not for its parser, or was handed to it already."""
         if connection in self._serving:
             return False
@@ -69,7 +69,7 @@ class SpareConnections:
             self._refuse(connection)
         return True
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: Newcomer) -> None:
         """Give up the place of a connection that is lost."""
         self._serving.discard(connection)
         if waiting := self._waiting.pop(connection, None):
@@ -80,6 +80,6 @@ class SpareConnections:
         for connection in list(self._waiting):
             self._refuse(connection)
 
-    def _refuse(self, connection: Connection) -> None:
+    def _refuse(self, connection: Newcomer) -> None:
         self.forget(connection)
         connection.refused()
