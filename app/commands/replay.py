@@ -1,11 +1,13 @@
 """``fanfinity replay``: sends a recorded match to a service and accounts for every row of the file."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import attrs
 import click
@@ -50,6 +52,7 @@ _FAULTS_SHOWN = 20
     show_default=True,
     help="Most events in one request.",
 )
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON, and nothing else.")
 def replay(
     *,
     file: Path,
@@ -61,11 +64,14 @@ def replay(
     kickoff: datetime | None,
     speed: float | None,
     batch: int,
+    as_json: bool,
 ) -> None:
     """Send the recorded match in FILE to a running service.
 
     FILE holds events as NDJSON or a JSON array, or is a StatsBomb event file (needs the extra 'providers');
     plain or gzipped. Ids are those of the file, so a replay can be run again: what is known counts once.
+
+    Exits with 1 where an event was rejected or not acknowledged, with 130 where it was interrupted.
     """
     out, err = plain_console(), plain_console(stderr=True)
     try:
@@ -87,7 +93,14 @@ def replay(
     except KeyboardInterrupt:
         interrupted = True
     run.take_the_rest()
-    run.print_summary(out, interrupted=interrupted)
+    if as_json:
+        click.echo(json.dumps({"interrupted": interrupted} | run.view()))
+    else:
+        run.print_summary(out, interrupted=interrupted)
+    _exit(run, interrupted=interrupted)
+
+
+def _exit(run: "_Replay", *, interrupted: bool) -> None:
     if interrupted:
         raise click.exceptions.Exit(EXIT_INTERRUPTED)
     if run.tally.open or run.tally.rejected or run.faults:
@@ -151,6 +164,13 @@ class _Replay:
                 first_s = entry.at_s if first_s is None else first_s
                 due_s = max(due_s, (entry.at_s - first_s) / self.speed)
             yield due_s, entry.event
+
+    def view(self) -> dict[str, Any]:
+        """Return what became of every row of the file, as programs get it."""
+        left_out = [
+            {"type": type_name, "reason": reason, "rows": rows} for (type_name, reason), rows in self.left_out.items()
+        ]
+        return self.tally.view() | {"leftOut": left_out, "faults": self.faults, "notice": self.recording.notice}
 
     def print_summary(self, out: Console, *, interrupted: bool) -> None:
         out.print(self._sent_table())

@@ -2,6 +2,7 @@
 
 import asyncio
 import heapq
+import json
 import random
 import time
 from collections.abc import Iterator
@@ -98,6 +99,7 @@ def outgoing(moment: Moment, kickoff: datetime) -> Outgoing:
 @click.option(
     "--batch", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Most events in one request."
 )
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON, and nothing else.")
 def simulate(
     *,
     url: str,
@@ -110,15 +112,19 @@ def simulate(
     fans_per_minute: float,
     seed: int | None,
     batch: int,
+    as_json: bool,
 ) -> None:
-    """Send a lively made-up match, or many at once, to a running service."""
+    """Send a lively made-up match, or many at once, to a running service.
+
+    Exits with 1 where an event was rejected or not acknowledged, with 130 where it was interrupted.
+    """
     if speed and rate:
         raise click.UsageError("--speed and --rate exclude each other, because both set the pace; leave one out")
     out, err = plain_console(), plain_console(stderr=True)
     seed = random.SystemRandom().randrange(1_000_000) if seed is None else seed
     fixture = Fixture(seed=seed, matches=matches, minutes=minutes, fans_per_minute=fans_per_minute)
-    for match_id in fixture.match_ids()[:10]:
-        out.print(f"{url.rstrip('/')}/matches/{match_id}", soft_wrap=True)
+    if not as_json:
+        _print_pages(out, url, fixture)
     client = ServiceClient(
         url,
         connections=connections,
@@ -132,7 +138,15 @@ def simulate(
         asyncio.run(run)
     except KeyboardInterrupt:
         interrupted = True
-    _print_summary(out, tally, seconds=time.monotonic() - started, seed=seed, interrupted=interrupted)
+    seconds = time.monotonic() - started
+    if as_json:
+        _print_json(fixture, tally, seconds=seconds, interrupted=interrupted)
+    else:
+        _print_summary(out, tally, seconds=seconds, seed=seed, interrupted=interrupted)
+    _exit(tally, interrupted=interrupted)
+
+
+def _exit(tally: SendingTally, *, interrupted: bool) -> None:
     if interrupted:
         raise click.exceptions.Exit(EXIT_INTERRUPTED)
     if tally.failure or tally.open or tally.rejected:
@@ -161,6 +175,16 @@ async def _send(
         with progress(console, f"seed {fixture.seed}", total=total) as on_settled:
             dispatch = Dispatch(client=client, tally=tally, batch=batch, connections=connections, on_settled=on_settled)
             await dispatch.run(fixture.schedule(kickoff=kickoff, speed=speed, rate=rate))
+
+
+def _print_pages(out: Console, url: str, fixture: Fixture) -> None:
+    for match_id in fixture.match_ids()[:10]:
+        out.print(f"{url.rstrip('/')}/matches/{match_id}", soft_wrap=True)
+
+
+def _print_json(fixture: Fixture, tally: SendingTally, *, seconds: float, interrupted: bool) -> None:
+    made = {"seed": fixture.seed, "matches": list(fixture.match_ids()), "seconds": round(seconds, 3)}
+    click.echo(json.dumps(made | {"interrupted": interrupted} | tally.view()))
 
 
 def _print_summary(out: Console, tally: SendingTally, *, seconds: float, seed: int, interrupted: bool) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import attrs
 from ddsketch import DDSketch
@@ -56,6 +56,21 @@ class SendingTally:
         self.retries += delivery.retries
         self.requests += 1
         self._answer_times.add(delivery.answered_in_s)
+
+    def view(self) -> dict[str, Any]:
+        """Return the counts as programs get them."""
+        return {
+            "events": self.taken.total(),
+            "accepted": self.accepted.total(),
+            "rejected": self.rejected.total(),
+            "notAcknowledged": self.open,
+            "requests": self.requests,
+            "retries": self.retries,
+            "lateSeconds": round(self.late_s, 3),
+            "answeredInMs": dict(zip(("p50", "p95", "p99"), self.answer_times_ms(), strict=False)),
+            "failure": self.failure,
+            "rejections": [{"eventId": str(r.event.event_id), "faults": list(r.faults)} for r in self.rejections],
+        }
 
     def answer_times_ms(self) -> tuple[float, ...]:
         """Return p50, p95 and p99 of the final answers in ms; empty before the first."""

@@ -1,6 +1,7 @@
 """``fanfinity simulate`` as a user runs it, against the running service."""
 
 import asyncio
+import json
 import re
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -51,6 +52,26 @@ async def test_many_matches_at_a_steady_rate(served: Service) -> None:
     assert float(found[2]) >= int(found[1].replace(",", "")) / 500 - 0.1, "faster than it was told to"
     assert re.search(r"p50 [\d.]+, p95 [\d.]+, p99 [\d.]+", ended.out)
     assert all([await served.total(f"sim-5-{number}") for number in (1, 2, 3)])
+
+
+async def test_a_summary_for_programs(served: Service, tmp_path: Path) -> None:
+    ended = await run("simulate", "--url", served.url, "--json", *SHORT, "--speed", 6000)
+    assert ended.code == 0
+    made = json.loads(ended.out)
+    assert made["events"] == made["accepted"] > 0
+    assert (made["rejected"], made["notAcknowledged"], made["interrupted"], made["failure"]) == (0, 0, False, "")
+    assert set(made["answeredInMs"]) == {"p50", "p95", "p99"}
+    [match] = made["matches"]
+    assert f"/matches/{match}" not in ended.out
+
+    recorded = tmp_path / "recorded.ndjson"
+    good = {"matchId": "recorded", "eventType": "goal", "teamId": "1", "timestamp": "2024-01-15T14:30:00Z"}
+    recorded.write_text("\n".join(map(json.dumps, [good, good | {"timestamp": "never"}])))
+    ended = await run("replay", "--url", served.url, "--json", recorded)
+    sent = json.loads(ended.out)
+    assert ended.code == 1
+    assert (sent["accepted"], sent["events"]) == (1, sent["accepted"] + sent["rejected"])
+    assert len(sent["rejections"]) + len(sent["faults"]) == 1
 
 
 async def test_two_paces_are_refused() -> None:
