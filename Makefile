@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 CLICKHOUSE := tests/node_modules/.package-lock.json
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help install run test torture mutants lint bench lock image system browser proxies strace
+.PHONY: help install run test torture mutants lint bench lock image system strace
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -28,23 +28,7 @@ $(CLICKHOUSE): tests/package.json tests/package-lock.json
 run: $(INSTALLED) ## run the service on http://127.0.0.1:8080/ (settings: environment, or .env)
 	@if [ -f .env ]; then set -a; . ./.env; set +a; fi; exec $(BIN)/fanfinity serve
 
-# Without a browser its tests are skipped, by name; where CI=true they fail.
-browser:
-	@if command -v chromium || command -v chromium-browser || command -v google-chrome; then :; \
-	elif [ "$$(id -u)" = 0 ] && command -v apt-get; then \
-		apt-get update --quiet && apt-get install --quiet --yes --no-install-recommends chromium || \
-		echo 'no browser could be installed' >&2; \
-	else echo 'no browser found: install chromium to run the tests of the pages' >&2; fi
-
-# The same for the tests behind proxies.
-proxies:
-	@if PATH="$$PATH:/usr/sbin" command -v nginx && PATH="$$PATH:/usr/sbin" command -v haproxy; then :; \
-	elif [ "$$(id -u)" = 0 ] && command -v apt-get; then \
-		apt-get update --quiet && apt-get install --quiet --yes --no-install-recommends nginx-light haproxy || \
-		echo 'no proxies could be installed' >&2; \
-	else echo 'no proxies found: install nginx and haproxy to run the tests behind them' >&2; fi
-
-# The same for the test that holds the recorder of system calls against what strace sees.
+# Without strace the test that holds the recorder of system calls against what it sees is skipped, by name.
 strace:
 	@if command -v strace; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get; then \
@@ -52,10 +36,10 @@ strace:
 		echo 'strace could not be installed' >&2; \
 	else echo 'no strace found: install it to hold the recorder of system calls against it' >&2; fi
 
-# Three processes, also on two cores: tests wait more than they work. A file stays with one, for what its tests share.
+# Four processes, also on two cores: tests wait more than they work. A file stays with one, for what its tests share.
 # Those that take long begin first (tests/conftest.py), not those with the most tests.
-test: $(INSTALLED) $(CLICKHOUSE) browser proxies strace ## run all tests, against a real ClickHouse, with coverage
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-report=xml
+test: $(INSTALLED) $(CLICKHOUSE) strace ## run all tests, against a real ClickHouse, with coverage
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-report=xml
 	$(BIN)/python -m coverage report --include='shards/*' --fail-under=90
 
 # How long, and what to repeat: make torture MINUTES=30 SEED=1
@@ -95,7 +79,7 @@ image: ## build the images fanfinity:slim and fanfinity:full
 			--build-arg COMMIT=$(COMMIT) --build-arg VERSION=$(VERSION) . || exit 1; \
 	done
 
-# Starts a container engine of its own, and ends it. Needs root on Linux; installs what it lacks on Debian.
-system: $(INSTALLED) $(CLICKHOUSE) ## run what needs a container engine: both images, proxies in front, manifests
+# Starts a container engine of its own, and ends it, which needs root on Linux. Installs what it lacks on Debian.
+system: $(INSTALLED) $(CLICKHOUSE) ## run what needs a container engine, proxies, Prometheus or a browser
 	sh tests/system/install
 	$(BIN)/python -m pytest tests/system -n0 --timeout=900

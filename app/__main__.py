@@ -11,6 +11,7 @@ COMMANDS = {
     "simulate": "Send a lively made-up match, or many, to a running service.",
     "replay": "Send a recorded match to a running service.",
     "status": "Show how a running service is doing.",
+    "config": "Show the settings in force here, and where each comes from.",
     "audit": "Check that ClickHouse holds what the service counts as stored.",
     "operate": "Print a link to the operator's page that works once.",
     "keys": "Make keys for those who send and read.",
@@ -59,7 +60,11 @@ def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 )
 @click.pass_context
 def main(ctx: click.Context) -> None:
-    """Fanfinity analytics: real-time fan engagement from live match events."""
+    """Fanfinity analytics: real-time fan engagement from live match events.
+
+    Without a command it serves. Settings are environment variables; 'fanfinity config' lists them, and 'fanfinity
+    COMMAND --help' has the options of a command.
+    """
     if ctx.invoked_subcommand is None:
         ctx.invoke(load("serve"))
 

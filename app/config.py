@@ -2,14 +2,13 @@
 
 A setting is added in these places, and tests/unit/app/test_config.py fails until all of them agree:
 
-1. A field of `Config`, with its kind (:mod:`app.setting_kinds`) and its help; out of :data:`NOT_BUILT` if it is there.
+1. A field of `Config`, with its kind (:mod:`app.setting_kinds`) and its help; out of `NOT_BUILT` if it is there.
 2. ``.env.example``: the same order, help, unit and default.
 3. The table of defaults in that test.
 4. Where the core needs it: a field of the same name in `shards.settings.ShardSettings`, which is copied by name;
    elsewhere `app.context.Context.create` passes it on.
 """
 
-import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +16,7 @@ from typing import Any, Literal
 import attrs
 
 from app.access.addresses import Network
-from app.access.keys import ApiKey, KeyLineError
+from app.access.keys import ApiKey
 from app.setting_kinds import (
     Address,
     Bytes,
@@ -34,53 +33,13 @@ from app.setting_kinds import (
     hide_password,
 )
 from app.setting_kinds.access import ApiKeys, Boolean, File
-from app.setting_kinds.network import Networks, Origins
+from app.setting_kinds.environment import BY_DEFAULT, PREFIX, ConfigError, Given, Setting, read
+from app.setting_kinds.network import FrameOrigins, Networks, Origins, RootPath
 from shards import DAYS_MAX, SHARDS_MAX, ShardSettings, WalSync
 
-PREFIX = "FANFINITY_"
 RATE_MAX = 10_000_000
-
-NOT_BUILT = ("CLICKHOUSE_CLUSTER",)
-"""Settings to come that are refused, because this version does not act on them and nobody may rely on them."""
-
-API_KEY = f"{PREFIX}API_KEY"
-API_KEY_HELP = (
-    "Key that commands send to a --url other than that of the service on this data directory."
-    " To that service they send the token in its file admin-token. The service does not read this variable."
-)
-
-
-class ConfigError(Exception):
-    """The environment cannot be used; the message is one line for the person who starts the service."""
-
-
-@attrs.frozen
-class Setting:
-    """One row of the table: how a variable is written, and what it means."""
-
-    field: str
-    default: str
-    kind: Kind[Any]
-    help: str
-
-    @property
-    def variable(self) -> str:
-        """Name of the environment variable."""
-        return PREFIX + self.field.upper()
-
-    def parse(self, text: str) -> object:
-        """Return the value of ``text``; raise ConfigError where it is not allowed."""
-        try:
-            return self.kind.parse(text.strip())
-        except KeyLineError as error:
-            raise self.refusal(text, allowed=f"{self.kind.allowed}; {error}") from None
-        except ValueError:
-            raise self.refusal(text) from None
-
-    def refusal(self, text: str, *, allowed: str = "") -> ConfigError:
-        """Return the error of a value that is not allowed, which shows it only where it cannot hold a secret."""
-        shown = "***" if self.kind.hides(text) else repr(text)
-        return ConfigError(f"{self.variable}={shown} is not allowed: it must be {allowed or self.kind.allowed}")
+GRACE_S = 10.0
+"""Seconds after which Docker kills a container that was told to end; Kubernetes gives it 30."""
 
 
 def _row(kind: Kind[Any], help_: str) -> dict[str, Any]:
@@ -211,6 +170,22 @@ class Config:
             "Origins whose pages may send fans' events, as https://fans.example, comma separated; empty: none.",
         ),
     )
+    frame_origins: frozenset[str] = attrs.field(
+        default=frozenset(),
+        metadata=_row(
+            FrameOrigins(),
+            "Origins whose pages may show the dashboard in a frame, comma separated, or * for all; empty: none. Pages "
+            "with forms are never framed.",
+        ),
+    )
+    root_path: str = attrs.field(
+        default="",
+        metadata=_row(
+            RootPath(),
+            "Path under which a proxy shows the service, as /fans; the proxy takes it off before it passes a request "
+            "on. Empty: none.",
+        ),
+    )
     trusted_proxies: tuple[Network, ...] = attrs.field(
         default=(),
         metadata=_row(
@@ -241,26 +216,34 @@ class Config:
             "Time a graceful shutdown may take; what is left by then waits in the log for the next start.",
         ),
     )
+    shutdown_delay_s: float = attrs.field(
+        default=0.0,
+        metadata=_row(
+            Seconds(0, 600),
+            "Time before a graceful shutdown, in which /ready says 503 and requests are still served, so that "
+            "balancers send no more of them when the port closes.",
+        ),
+    )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Config":
         """Read every setting of ``environ``; raise ConfigError at the first one that cannot be used.
 
         ``FANFINITY_API_KEY`` is passed over, because commands read it and often share a file of variables with the
-        service.
+        service; so are the variables that Kubernetes makes.
         """
-        known = {setting.variable: setting for setting in settings()}
-        given = {name: text for name, text in sorted(environ.items()) if name.startswith(PREFIX)}
-        values: dict[str, Any] = {}
-        for name, text in given.items():
-            if name in known:
-                values[known[name].field] = known[name].parse(text)
-            elif name != API_KEY and (text or name.removeprefix(PREFIX) not in NOT_BUILT):
-                raise ConfigError(_unknown(name, known))
-        config = cls(**values)
+        return cls.with_sources(environ)[0]
+
+    @classmethod
+    def with_sources(cls, environ: Mapping[str, str]) -> "tuple[Config, dict[str, str]]":
+        """Return the settings of ``environ``, and by variable where each comes from. Raises ConfigError."""
+        table = list(settings())
+        given = read(environ, table)
+        config = cls(**{field: one.value for field, one in given.items()})
         _check_keys(config)
-        _check_engine(config, known[f"{PREFIX}DATA_DIR"])
-        return config
+        _check_engine(config, next(one for one in table if one.field == "data_dir"))
+        unset = Given(None, BY_DEFAULT)
+        return config, {setting.variable: given.get(setting.field, unset).source for setting in table}
 
     def shard_settings(self) -> ShardSettings:
         """Return the settings of the shard set."""
@@ -289,10 +272,3 @@ def _check_engine(config: Config, setting: Setting) -> None:
     if not config.clickhouse_url and not fits_engine(config.data_dir):
         allowed = "a path in UTF-8 and without a question mark, because the embedded engine takes no other"
         raise setting.refusal(str(config.data_dir.absolute()), allowed=allowed)
-
-
-def _unknown(name: str, known: Mapping[str, Setting]) -> str:
-    if name.removeprefix(PREFIX) in NOT_BUILT:
-        return f"{name} is set, but this version does not act on it yet: unset it, and do not rely on it"
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-    return f"{name} is not a setting; the nearest is {near[0]}"

@@ -14,15 +14,18 @@ from app.access.principal import OPERATOR, Principal
 from app.access.seals import Seals
 from app.access.sessions import Sessions
 from app.bodies.room import BodyRoom
-from app.config import PREFIX, Config, ConfigError
+from app.config import Config
 from app.engagement.rendered import RenderedMetrics
 from app.live import Live
 from app.live.waiting import Patience
 from app.observability.prometheus import Telemetry
+from app.observability.readiness import Readiness, readiness_of
 from app.observability.response_times import ResponseTimes
+from app.schemas.event_types import EventTypes
 from app.schemas.events import EventSchema
+from app.setting_kinds.environment import PREFIX, ConfigError
 from app.web.admin_token import AdminAccess
-from shards import EmbeddedStore, EventReads, MatchReads, ServerStore, ShardSet, Store
+from shards import EmbeddedStore, EventReads, MatchReads, Observer, ServerStore, ShardSet, Snapshot, Store
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -40,9 +43,12 @@ DRAIN_SHARE = 0.85
 
 @attrs.define
 class Shutdown:
-    """The clock of the shutdown: whether it has begun, and the seconds that are left of it."""
+    """The clock of the shutdown: whether one is announced, and the seconds that are left of it once it has begun."""
 
     timeout_s: float
+    announced: bool = attrs.field(default=False, init=False)
+    """Whether balancers are told to send nothing more, and clients to connect anew: requests are served until the end.
+    """
     _deadline_s: float | None = attrs.field(default=None, init=False)
 
     @property
@@ -50,8 +56,13 @@ class Shutdown:
         """Whether :meth:`begin` was called."""
         return self._deadline_s is not None
 
+    def announce(self) -> None:
+        """Announce it, some time before it begins."""
+        self.announced = True
+
     def begin(self) -> None:
         """Start the clock, the first time this is called."""
+        self.announced = True
         if self._deadline_s is None:
             self._deadline_s = time.monotonic() + self.timeout_s
 
@@ -86,19 +97,19 @@ class Context:
     @classmethod
     def create(cls, config: Config) -> "Context":
         """Wire everything; nothing is opened, connected or started yet. Raises KeysFileError, or ConfigError."""
-        telemetry = Telemetry()
-        store = _store(config)
-        shards = ShardSet(config.shard_settings(), store, observer=telemetry)
+        event_types = EventTypes.with_extra(config.event_types).known
+        telemetry = Telemetry(shards=config.shards, event_types=event_types)
+        store = _store(config, telemetry.storing)
+        shards = ShardSet(config.shard_settings(), store, observer=telemetry.storing)
         reads = MatchReads(store, shards)
         response_times = ResponseTimes()
         patience = Patience(lambda: shards.store_is_away)
         rendered = RenderedMetrics(response_times)
         events = EventReads(store, shards)
         live = Live(reads, events, rendered, clock=shards.clock, watch=shards.watch, patience=patience)
-        telemetry.watch(shards=shards, live=live)
         admin, seals = AdminAccess(config.data_dir), Seals()
         keyring = Keyring(config.api_keys, config.api_keys_file)
-        return cls(
+        context = cls(
             config=config,
             admin=admin,
             keyring=keyring,
@@ -118,6 +129,8 @@ class Context:
             room=BodyRoom(config.bodies_max_bytes),
             shutdown=Shutdown(config.shutdown_timeout_s),
         )
+        telemetry.watch(shards=shards, live=live, readiness=context.readiness)
+        return context
 
     def holder(self, secret: str) -> Principal | None:
         """Return who a key, or the admin token, belongs to; None where it is none of these, or its time is over."""
@@ -128,14 +141,20 @@ class Context:
 
     @property
     def stopping(self) -> bool:
-        """Whether a shutdown has begun: from then on the service says that it is not ready."""
-        return self.shutdown.begun
+        """Whether a shutdown is announced: from then on the service says that it is not ready."""
+        return self.shutdown.announced
+
+    def readiness(self, snapshot: Snapshot | None = None) -> Readiness:
+        """Return what is said of the present state, or of a snapshot of the shard set."""
+        snapshot = snapshot or self.shards.snapshot()
+        return readiness_of(snapshot, stopping=self.stopping, keys_trouble=self.keyring.trouble)
 
     async def start(self) -> None:
         """Start the shard set, which recovers the log and opens the store; ClickHouse may be away.
 
         Raises DataDirectoryLocked, or OSError where the data directory cannot be used.
         """
+        self.telemetry.lag.start()
         await self.shards.start()
         self.seals.open(self.config.data_dir)
         self.keyring.start(self.shards.watch)
@@ -150,6 +169,7 @@ class Context:
         self.shutdown.begin()
         self.admin.close()  # while the directory is locked, because later the file may be another process's
         await self.keyring.close()
+        self.telemetry.lag.close()
         began = time.monotonic()
         drained = await self.shards.drain(timeout_s=self.shutdown.left_s() * DRAIN_SHARE)
         left = self.shards.snapshot()
@@ -164,13 +184,14 @@ class Context:
         )
 
 
-def _store(config: Config) -> Store:
+def _store(config: Config, observer: Observer) -> Store:
+    shards, days = config.shards, config.retention_days
     if config.clickhouse_url:
-        return ServerStore(config.clickhouse_url, shard_count=config.shards, retention_days=config.retention_days)
+        return ServerStore(config.clickhouse_url, shard_count=shards, retention_days=days, observer=observer)
     if not EmbeddedStore.is_installed():
         raise ConfigError(NO_ENGINE)
     path = config.data_dir / EMBEDDED_DIRECTORY
-    return EmbeddedStore(path, shard_count=config.shards, retention_days=config.retention_days)
+    return EmbeddedStore(path, shard_count=shards, retention_days=days, observer=observer)
 
 
 CONTEXT = web.AppKey("context", Context)

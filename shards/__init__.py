@@ -53,10 +53,11 @@ from shards.audit.accounting import Audit, Difference, ShardAccount
 from shards.clock import ReceiptClock
 from shards.deadletters.file import FiledLetter
 from shards.errors import (
+    REFUSALS,
     DataDirectoryLocked,
     LetterSettled,
     NotAccepting,
-    Saturated,
+    Refusal,
     ShardPaused,
     ShardsError,
     StoreError,
@@ -64,10 +65,9 @@ from shards.errors import (
     TooManyReads,
     Unavailable,
     UnknownLetter,
-    WalFailed,
-    WalFull,
 )
 from shards.events import HIGHLIGHT_TYPES, RETRACTION, Event, canonical_id, decode_row, retracted_id
+from shards.logger import RepeatedLines
 from shards.observer import TASKS, Observer, Task
 from shards.reads.aggregates import MINUTE_MS, NOBODY, MatchAggregates
 from shards.reads.highlights import HIGHLIGHTS, Highlight
@@ -99,6 +99,7 @@ __all__ = [
     "MINUTE_MS",
     "NOBODY",
     "OTHERS",
+    "REFUSALS",
     "RETRACTION",
     "SHARDS_MAX",
     "TASKS",
@@ -123,7 +124,8 @@ __all__ = [
     "Position",
     "Receipt",
     "ReceiptClock",
-    "Saturated",
+    "Refusal",
+    "RepeatedLines",
     "ServerAddress",
     "ServerStore",
     "ShardAccount",
@@ -143,8 +145,6 @@ __all__ = [
     "TooManyReads",
     "Unavailable",
     "UnknownLetter",
-    "WalFailed",
-    "WalFull",
     "WalSync",
     "Watch",
     "Watched",

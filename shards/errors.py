@@ -25,6 +25,22 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final, Literal, get_args
+
+Refusal = Literal[
+    "recovering",
+    "unreadable",
+    "stopping",
+    "saturated",
+    "log_full",
+    "disk_short",
+    "log_failed",
+]
+"""Why events are not taken, in a word: the log is being read, cannot be read, takes no more because of a shutdown;
+too many wait for the disk; ``FANFINITY_WAL_MAX_BYTES`` or ``FANFINITY_WAL_MIN_FREE_BYTES`` is reached; the disk refuses
+writes."""
+
+REFUSALS: Final[tuple[Refusal, ...]] = get_args(Refusal)
 
 
 class ShardsError(Exception):
@@ -32,24 +48,36 @@ class ShardsError(Exception):
 
 
 class Unavailable(ShardsError):
-    """The request was refused before anything was appended; only :class:`WalFailed` may come after a part was."""
+    """The request was refused before anything was appended; only :class:`WalFailed` may come after a part was.
 
-    def __init__(self, reason: str, *, retry_after_s: int = 1) -> None:
+    ``reason`` is a sentence for operators, ``refusal`` a word for metrics, and for what clients are told.
+    """
+
+    usual: Refusal = "log_failed"
+
+    def __init__(self, reason: str, *, retry_after_s: int = 1, refusal: Refusal | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
         self.retry_after_s = retry_after_s
+        self.refusal: Refusal = refusal or self.usual
 
 
 class NotAccepting(Unavailable):
     """The shard set is starting, recovering or shutting down."""
 
+    usual = "stopping"
+
 
 class Saturated(Unavailable):
     """More bytes are waiting for the disk than may wait."""
 
+    usual = "saturated"
+
 
 class WalFull(Unavailable):
     """The write-ahead log has used its room, or the disk has too little left."""
+
+    usual = "log_full"
 
 
 class WalFailed(Unavailable):

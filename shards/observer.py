@@ -29,6 +29,12 @@ class Observer:
     def flushed(self, *, shard: int, rows: int, seconds: float, replayed: bool) -> None:
         """One batch was accepted by ClickHouse (not yet confirmed)."""
 
+    def confirmed(self, *, shard: int, rows: int, oldest_s: float) -> None:
+        """A batch was shown to be in ClickHouse, ``oldest_s`` after its first event was received."""
+
+    def queried(self, *, seconds: float) -> None:
+        """A read was answered by ClickHouse, or failed there; ``seconds`` are without the wait for its turn."""
+
     def retried(self, *, shard: int) -> None:
         """A batch has to be sent again."""
 

@@ -70,9 +70,8 @@ class ShardSet:
         self._threads = Threads()
         self._directory = DataDirectory(settings.data_dir)
         self._auditing = asyncio.Lock()
-        self._accepting = False
         self._stopping = threading.Event()
-        self._refusal = "the write-ahead log is being recovered"
+        self._room.shut("recovering", "the write-ahead log is being recovered")
 
     async def start(self) -> None:
         """Lock the data directory, recover the log, open the store.
@@ -95,7 +94,7 @@ class ShardSet:
             _log.info("write-ahead log recovery broken off", reason="the service is shutting down")
         except Exception as error:  # noqa: BLE001 - of any kind: nobody may be waiting for this task any more
             self._recovery_error = error
-            self._refusal = f"the write-ahead log cannot be read: {public_text(error)}"
+            self._room.shut("unreadable", f"the write-ahead log cannot be read: {public_text(error)}")
             _log.critical("write-ahead log not readable", error=public_text(error), exc_info=error)
 
     async def _recover_shards(self) -> None:
@@ -114,20 +113,17 @@ class ShardSet:
         order = OrderStart(self.clock, self._logs, store=self._store, gate=self._gate, threads=self._threads)
         self._tasks.append(self.watch.keep_running("order-start", order.run))
         _log.info("write-ahead log recovered", pending=sum(len(shard.pending) for shard in shards))
-        self._refusal = ""
-        self._accepting = True
+        self._room.open()
 
     def _wal_bytes(self) -> int:
         return sum(log.segments.size_bytes for log in self._logs)
 
     def _check_stopping(self) -> None:
         if self._stopping.is_set():
-            raise NotAccepting(self._refusal)
+            raise NotAccepting("the service is shutting down")
 
     def check_room(self) -> None:
         """Raise a subclass of :class:`Unavailable` if an append would be refused now. Cheap."""
-        if not self._accepting:
-            raise NotAccepting(self._refusal)
         self._room.check()
 
     async def append(self, events: Sequence[Event], *, admitted: bool = False) -> Receipt:
@@ -223,7 +219,7 @@ class ShardSet:
     def require_recovered(self) -> None:
         """Raise :class:`NotAccepting` while the log is being recovered."""
         if not self._shards:
-            raise NotAccepting(self._refusal)
+            raise self._room.refusal() or NotAccepting("there are no shards yet")
 
     def pending_matches(self) -> frozenset[str]:
         """Return the matches that have unconfirmed rows. Raises as :meth:`pending`."""
@@ -237,13 +233,14 @@ class ShardSet:
 
     def snapshot(self) -> Snapshot:
         """Return the present state."""
+        refusal = self._room.refusal()
         return Snapshot(
             shards=tuple(shard.snapshot() for shard in self._shards),
             store=self._gate.state,
             recovered=bool(self._shards),
-            recovery_error=self._refusal if self._recovery_error else "",
-            accepting=self._accepting,
-            wal_error=self._room.problem,
+            refusal=refusal.refusal if refusal else None,
+            refusal_reason=refusal.reason if refusal else "",
+            limits=self._room.limits,
             queued_bytes=self._committer.queued_bytes,
             ended=self.watch.ended,
         )
@@ -264,8 +261,7 @@ class ShardSet:
     def stop_accepting(self) -> None:
         """Refuse appends from now on, and break off a recovery."""
         self._stopping.set()
-        self._accepting = False
-        self._refusal = "the service is shutting down"
+        self._room.shut("stopping", "the service is shutting down")
 
     async def drain(self, *, timeout_s: float) -> bool:
         """Stop accepting, commit what is queued, flush what is not paused. False: rows are left to the next start."""

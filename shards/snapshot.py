@@ -4,6 +4,8 @@ from datetime import datetime
 
 import attrs
 
+from shards.errors import Refusal
+
 
 @attrs.frozen(kw_only=True)
 class StoreState:
@@ -13,6 +15,15 @@ class StoreState:
     up: bool
     since: datetime
     error: str
+
+
+@attrs.frozen(kw_only=True)
+class RoomLimits:
+    """Bytes that the log may have, and that its disk has to have free; ``disk_free_bytes`` is None if not known."""
+
+    wal_max_bytes: int
+    disk_min_free_bytes: int
+    disk_free_bytes: int | None
 
 
 @attrs.frozen(kw_only=True)
@@ -72,19 +83,35 @@ class ShardSnapshot:
 
 @attrs.frozen(kw_only=True)
 class Snapshot:
-    """The whole shard set. ``recovery_error`` is empty unless the write-ahead log cannot be read.
+    """The whole shard set.
 
-    ``wal_error`` is empty while it can be written. ``ended`` are tasks, also of the application, that do not run.
+    ``refusal`` is why events are not taken, None while they are, and ``refusal_reason`` the same as a sentence; all
+    that is said of it anywhere comes from here. ``ended`` are tasks, also of the application, that do not run.
     """
 
     shards: tuple[ShardSnapshot, ...]
     store: StoreState
     recovered: bool
-    recovery_error: str
-    accepting: bool
-    wal_error: str
+    refusal: Refusal | None
+    refusal_reason: str
+    limits: RoomLimits
     queued_bytes: int
     ended: tuple[EndedTask, ...]
+
+    @property
+    def accepting(self) -> bool:
+        """Whether events are taken."""
+        return self.refusal is None
+
+    @property
+    def recovery_error(self) -> str:
+        """Reason why the write-ahead log cannot be read; else empty."""
+        return self.refusal_reason if self.refusal == "unreadable" else ""
+
+    @property
+    def wal_error(self) -> str:
+        """Reason why the write-ahead log, once it is read, cannot take events; empty while it can."""
+        return self.refusal_reason if self.refusal in ("log_full", "disk_short", "log_failed") else ""
 
     @property
     def stuck(self) -> tuple[ShardSnapshot, ...]:

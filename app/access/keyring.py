@@ -1,6 +1,8 @@
 """The keys in force: those of a setting, or those of a file that is looked at again while the service runs."""
 
 import asyncio
+import os
+import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -85,7 +87,12 @@ class Keyring:
             keys = _parsed(text)
             self._keys = Keys(keys)
             self._text = text
-            _log.info("keys read", keys=len(keys))
+            if keys:
+                _log.info("keys read", keys=len(keys))
+            else:
+                _log.warning(
+                    "keys read", keys=0, effect="no key is known any more, so only what needs none is answered"
+                )
         self._note("")
 
     def _note(self, trouble: str) -> None:
@@ -97,8 +104,14 @@ class Keyring:
 
 
 def _read(path: Path) -> bytes:
+    """Return what the file holds.
+
+    A pipe of that name is refused, and not waited for: a wait for its other end would be the last look at the file.
+    """
     try:
-        with path.open("rb") as file:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise KeysFileError(f"{path}: it is no regular file, which could be read again")
             text = file.read(FILE_MAX_BYTES + 1)
     except OSError as error:
         raise KeysFileError(f"{path}: {error.strerror or error}") from None
@@ -109,8 +122,8 @@ def _read(path: Path) -> bytes:
 
 def _parsed(text: bytes) -> tuple[ApiKey, ...]:
     try:
-        return parse_keys(text.decode().splitlines())
+        return parse_keys(text.decode("utf-8-sig").splitlines())
     except KeyLineError as error:
-        raise KeysFileError(f"a line of the file of keys cannot be read: {error}") from None
+        raise KeysFileError(f"the file of keys cannot be read: {error}") from None
     except UnicodeDecodeError:
         raise KeysFileError("the file of keys is not UTF-8") from None

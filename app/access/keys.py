@@ -19,6 +19,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final, Self, TypeVar
+from unicodedata import category
 
 import attrs
 
@@ -34,6 +35,9 @@ _KEY = re.compile(r"ff_(?P<name>[a-z][a-z0-9-]{0,39})_[A-Za-z0-9_-]{27}", re.ASC
 _PLAIN = re.compile(r"[A-Za-z0-9-]")
 _PREFIX = re.compile(r"(?:[A-Za-z0-9-]|_[0-9a-f]{2})+", re.ASCII)
 _PREFIX_CHARS_MAX = 128
+_NOT_IN_IDS = frozenset({"Cc", "Cs"})
+"""Categories of the characters that no match id has: control characters, and halves of a surrogate pair."""
+
 _RESERVED = frozenset({"admin-token", "anybody", "console", "origin"})
 
 
@@ -97,6 +101,9 @@ class ApiKey:
         if len(salt) != SALT_BYTES or len(digest) != hashlib.sha256().digest_size:
             raise KeyLineError(f"{name}: it must be name:scope+scope:salt.hash, as fanfinity keys new prints it")
         key = cls(name=name, scopes=parse_scopes(scopes, of=name), salt=salt, digest=digest)
+        kinds = [limit.partition("=")[0] for limit in limits]
+        if len(set(kinds)) < len(kinds):
+            raise KeyLineError(f"{name}: matches and until may each stand there once")
         for limit in limits:
             key = _limited(key, limit)
         return key
@@ -110,9 +117,11 @@ class ApiKey:
             raise KeyLineError(f"a name has {NAME}; {', '.join(sorted(_RESERVED))} are taken")
         if not all(0 < len(prefix) <= _PREFIX_CHARS_MAX for prefix in prefixes):
             raise KeyLineError(f"a prefix of match ids has 1 to {_PREFIX_CHARS_MAX} characters")
+        if any(category(character) in _NOT_IN_IDS for prefix in prefixes for character in prefix):
+            raise KeyLineError("a prefix of match ids has no control characters, and none that are no text in UTF-8")
         text = f"ff_{name}_{_encoded(secrets.token_bytes(SECRET_BYTES))}"
         salt = secrets.token_bytes(SALT_BYTES)
-        until = until and until.astimezone(UTC).replace(microsecond=0)
+        until = until and _in_utc(until)
         digest = _digest(salt, text)
         return text, cls(
             name=name, scopes=frozenset(scopes), salt=salt, digest=digest, prefixes=tuple(prefixes), until=until
@@ -147,15 +156,19 @@ class Keys:
 def parse_keys(lines: Iterable[str]) -> tuple[ApiKey, ...]:
     """Return the keys of some lines; blank ones and those that begin with # are passed over.
 
-    Raises KeyLineError.
+    Raises KeyLineError, which names the line by its number, from 1.
     """
     found: dict[str, ApiKey] = {}
-    for line in map(str.strip, lines):
+    for number, line in enumerate(map(str.strip, lines), 1):
         if not line or line.startswith("#"):
             continue
-        key = ApiKey.parse(line)
+        try:
+            key = ApiKey.parse(line)
+        except KeyLineError as error:
+            raise KeyLineError(f"line {number}: {error}") from None
         if key.name in found:
-            raise KeyLineError(f"{key.name}: there are two keys of this name; give the newer one another name")
+            says = f"{key.name}: there are two keys of this name; give the newer one another name"
+            raise KeyLineError(f"line {number}: {says}")
         found[key.name] = key
     return tuple(found.values())
 
@@ -178,6 +191,13 @@ def _limited(key: _Key, part: str) -> _Key:
         return attrs.evolve(key, until=datetime.strptime(value, UNTIL).replace(tzinfo=UTC))
     except ValueError:
         raise KeyLineError(f"{key.name}: until must be a time in UTC as 20270131T235959Z") from None
+
+
+def _in_utc(until: datetime) -> datetime:
+    try:
+        return until.astimezone(UTC).replace(microsecond=0)
+    except OverflowError:
+        raise KeyLineError("the end of a key must lie in the years 1 to 9999 in UTC") from None
 
 
 def _escaped(prefix: str) -> str:

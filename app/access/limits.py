@@ -7,6 +7,8 @@ from typing import Final
 import attrs
 from cachetools import LRUCache
 
+from shards import RepeatedLines
+
 BURST_S: Final = 2
 """Seconds of the rate that may come at once."""
 
@@ -18,8 +20,6 @@ forgotten begins anew with a full bucket. That is of no use to somebody with man
 takes a request from each of 65,536 others, every one of which may send a whole burst by itself. And without its
 keeping a bucket is full again soon: after 2 s, or as much later as its last request was too large.
 """
-
-LINE_EVERY_S: Final = 10.0
 
 _S: Final = 1_000_000_000
 
@@ -99,36 +99,18 @@ class RateLimit:
 
 
 @attrs.define
-class Repeats:
-    """Counts what happens again and again, so that the log has a line of it at most every `LINE_EVERY_S`."""
-
-    _clock_s: Callable[[], float] = time.monotonic
-    _count: int = attrs.field(default=0, init=False)
-    _told_s: float = attrs.field(default=float("-inf"), init=False)
-
-    def note(self) -> int:
-        """Count once more; return how often since the last line if another one is due, else 0."""
-        self._count += 1
-        if self._clock_s() - self._told_s < LINE_EVERY_S:
-            return 0
-        self._told_s = self._clock_s()
-        count, self._count = self._count, 0
-        return count
-
-
-@attrs.define
 class Limits:
     """The limits that are in force; None where there is none.
 
     Attributes:
         keys: by the name of a key.
         addresses: by the address of a client without a key, as `app.access.addresses.limited_as` names it.
-        strangers: requests that were refused because nobody knows their address.
+        strangers: lines about requests that were refused because nobody knows their address.
     """
 
     keys: RateLimit | None
     addresses: RateLimit | None
-    strangers: Repeats = attrs.field(factory=Repeats)
+    strangers: RepeatedLines = attrs.field(factory=RepeatedLines)
 
     @classmethod
     def of_rates(cls, keys: int, addresses: int) -> "Limits":

@@ -55,6 +55,11 @@ class Principal:
         return not self.prefixes or match_id.startswith(self.prefixes)
 
 
+def is_operator(principal: Principal) -> bool:
+    """Say whether it may do what is the operator's, which is about all matches."""
+    return principal.may(Scope.ADMIN) and not principal.prefixes
+
+
 ANYBODY = Principal("anybody", frozenset((Scope.REACT, Scope.INGEST, Scope.READ)))
 """The principal of all requests where no key is configured."""
 

@@ -11,9 +11,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from app.config import Config, ConfigError
+from app.config import Config
 from app.context import EMBEDDED_DIRECTORY
 from app.observability import logs
+from app.setting_kinds.environment import ConfigError
 from shards import DataDirectoryLocked, DowngradedShard, ServerAddress
 from shards import downgrade as downgrade_logs
 

@@ -1,10 +1,13 @@
 """Options and exit codes shared by the commands that talk to a running service."""
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 import click
+
+from app.sending.target import NoTarget, bearer_for
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -39,6 +42,18 @@ def service_options(command: _Command) -> _Command:
     for option in reversed(_SERVICE):
         command = option(command)
     return command
+
+
+def bearer_of(url: str) -> Callable[[], str]:
+    """Return what finds the key for a service; it raises ClickException where the file of a key cannot be read."""
+
+    def find() -> str:
+        try:
+            return bearer_for(url, os.environ)
+        except NoTarget as error:
+            raise click.ClickException(str(error)) from error
+
+    return find
 
 
 def operators_url(command: _Command) -> _Command:

@@ -1,7 +1,6 @@
 """``fanfinity replay``: sends a recorded match to a service and accounts for every row of the file."""
 
 import asyncio
-import os
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -14,13 +13,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from app.commands.options import EXIT_INCOMPLETE, EXIT_INTERRUPTED, MomentParam, service_options
+from app.commands.options import EXIT_INCOMPLETE, EXIT_INTERRUPTED, MomentParam, bearer_of, service_options
 from app.commands.progress import plain_console, progress
 from app.sending.client import Outgoing, ServiceClient
 from app.sending.dispatch import Dispatch, SendingTally
 from app.sending.recording import LeftOutRows, Recording, RecordingError, open_recording
 from app.sending.statsbomb import ProviderError
-from app.sending.target import bearer_for
 
 _FAULTS_SHOWN = 20
 
@@ -80,7 +78,7 @@ def replay(
         url,
         connections=connections,
         give_up_after_s=give_up_after_s,
-        bearer=lambda: bearer_for(url, os.environ),
+        bearer=bearer_of(url),
         on_trouble=partial(err.print, soft_wrap=True),
     )
     interrupted = False

@@ -18,13 +18,14 @@ import click
 import structlog
 import uvloop
 
-from app.access.keyring import Keyring, KeysFileError
-from app.config import PREFIX, Config, ConfigError
-from app.context import CONTEXT
+from app.access.keyring import KeysFileError
+from app.config import GRACE_S, Config, settings
+from app.context import CONTEXT, Context
 from app.observability import logs
 from app.server.application import HANDLERS_SHARE, create_app
 from app.server.protocol import ServiceRunner
 from app.setting_kinds import Address, hide_password
+from app.setting_kinds.environment import PREFIX, ConfigError
 from app.web.admin_token import reachable
 from shards import DataDirectoryLocked
 
@@ -61,16 +62,31 @@ class StartError(Exception):
     """The service cannot start; the message is one line that says what to do."""
 
 
-@click.command
-def serve() -> None:
-    """Run the service; settings are environment variables, listed in .env.example.
+def _checked(ctx: click.Context, param: click.Parameter, text: str | None) -> str | None:
+    """Return what was given for the setting of that name; raise BadParameter where it is not allowed."""
+    setting = next(one for one in settings() if one.field == param.name)
+    try:
+        if text is not None:
+            setting.parse(text)
+    except ConfigError:
+        raise click.BadParameter(f"it must be {setting.kind.allowed}", ctx, param) from None
+    return text
 
-    SIGTERM or SIGINT ends it gracefully, a second one at once: the write-ahead log keeps what was not stored. So does
-    SIGHUP where standard error is a terminal, because that was closed; elsewhere, and under nohup, it ends nothing.
+
+@click.command
+@click.option("--host", callback=_checked, help="Address to listen on, in place of FANFINITY_HOST.")
+@click.option("--port", callback=_checked, help="Port to listen on, in place of FANFINITY_PORT; 0 takes a free one.")
+def serve(*, host: str | None, port: str | None) -> None:
+    """Run the service; settings are environment variables, listed by 'fanfinity config' and in .env.example.
+
+    SIGTERM or SIGINT ends it gracefully, after FANFINITY_SHUTDOWN_DELAY_S, a second one at once: the write-ahead log
+    keeps what was not stored. So does SIGHUP where standard error is a terminal, because that was closed; elsewhere,
+    and under nohup, it ends nothing.
     """
     os.umask(FOR_THE_OWNER)  # also what the embedded engine makes
     try:
-        config = Config.from_env(os.environ)
+        given = {f"{PREFIX}HOST": host, f"{PREFIX}PORT": port}
+        config = Config.from_env(os.environ | {name: text for name, text in given.items() if text is not None})
     except ConfigError as error:
         logs.configure(_only_log_format())
         _fail(str(error), EXIT_WRONG_SETTING)
@@ -129,11 +145,12 @@ async def _serve(config: Config) -> None:
     )
     stop = asyncio.Event()
     try:
-        _watch_signals(stop, app[CONTEXT].keyring)
+        _watch_signals(stop, app[CONTEXT])
         await _start(runner, config)
         _spare_the_collector()
         _announce(config, runner)
         await stop.wait()
+        await asyncio.sleep(config.shutdown_delay_s)
         app[CONTEXT].shutdown.begin()
     finally:
         await runner.cleanup()
@@ -162,7 +179,7 @@ def _cannot_use(config: Config, error: OSError) -> StartError:
     return StartError(f"cannot use {where}: {reason}; see FANFINITY_DATA_DIR")
 
 
-def _watch_signals(stop: asyncio.Event, keyring: Keyring) -> None:
+def _watch_signals(stop: asyncio.Event, context: Context) -> None:
     loop = asyncio.get_running_loop()
     first_s = 0.0
     on_terminal = sys.stderr.isatty()  # one that was closed does not pass for a terminal any more
@@ -176,13 +193,14 @@ def _watch_signals(stop: asyncio.Event, keyring: Keyring) -> None:
             _log.warning("service ending at once", signal=number.name, effect=effect)
             logging.shutdown()
             os._exit(128 + number)
-        _log.info("service stopping", signal=number.name)
+        _log.info("service stopping", signal=number.name, served_s=context.config.shutdown_delay_s)
         first_s = loop.time()
+        context.shutdown.announce()
         stop.set()
 
     def hung_up() -> None:
         if not on_terminal:
-            if not keyring.look():
+            if not context.keyring.look():
                 _log.info("nothing to read again", signal="SIGHUP", reason="no setting is read from a file")
         elif not stop.is_set():
             received(signal.SIGHUP)
@@ -199,6 +217,13 @@ def _announce(config: Config, runner: ServiceRunner) -> None:
     if not runner.app[CONTEXT].keyring.required:
         reason = "whoever reaches this address may send and read: there are no API keys, see fanfinity keys new"
         _log.warning("service open to everyone", reason=reason)
+    longest_s = config.shutdown_delay_s + config.shutdown_timeout_s
+    if config.shutdown_delay_s and longest_s > GRACE_S:
+        remedy = "give it more: stop_grace_period, terminationGracePeriodSeconds, TimeoutStopSec; or make them shorter"
+        reason = (
+            f"Docker kills what has not ended after {GRACE_S:g} s, and what was not stored waits for the next start"
+        )
+        _log.warning("shutdown may take long", longest_s=longest_s, reason=reason, remedy=remedy)
     _log.info(
         "service ready",
         dashboard=f"http://{Address(reachable(host), port)}/",

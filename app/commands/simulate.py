@@ -2,7 +2,6 @@
 
 import asyncio
 import heapq
-import os
 import random
 import time
 from collections.abc import Iterator
@@ -14,12 +13,11 @@ import click
 import msgspec
 from rich.console import Console
 
-from app.commands.options import EXIT_INCOMPLETE, EXIT_INTERRUPTED, service_options
+from app.commands.options import EXIT_INCOMPLETE, EXIT_INTERRUPTED, bearer_of, service_options
 from app.commands.progress import plain_console, progress
 from app.sending.client import Outgoing, ServiceClient
 from app.sending.dispatch import Dispatch, SendingTally
 from app.sending.simulator import Moment, match_length_s, simulate_match
-from app.sending.target import bearer_for
 from app.times import iso_of
 
 _REJECTIONS_SHOWN = 20
@@ -125,7 +123,7 @@ def simulate(
         url,
         connections=connections,
         give_up_after_s=give_up_after_s,
-        bearer=lambda: bearer_for(url, os.environ),
+        bearer=bearer_of(url),
         on_trouble=partial(err.print, soft_wrap=True),
     )
     tally, started, interrupted = SendingTally(), time.monotonic(), False

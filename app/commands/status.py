@@ -1,10 +1,12 @@
 """``fanfinity status``: how a running service is doing, asked over HTTP."""
 
+import contextlib
 import json
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import attrs
 import click
@@ -15,6 +17,7 @@ from rich.table import Table
 
 from app.commands.options import DEFAULT_URL, operators_url
 from app.sending.asking import ClientError, ServiceApi, ask
+from app.times import iso_now
 
 _TIMEOUT_S: Final = 10
 _EXIT_NOT_READY: Final = 1
@@ -32,15 +35,30 @@ class StatusReplies:
 
 @click.command
 @operators_url
-@click.option("--json", "as_json", is_flag=True, help="Print what /api/status says.")
-def status(*, url: str, as_json: bool) -> None:
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print what /api/status says; with --watch in one line each time."
+)
+@click.option("--watch", is_flag=True, help="Show it again and again, until it is interrupted.")
+@click.option(
+    "--every",
+    "every_s",
+    type=click.FloatRange(min=0.1),
+    default=2.0,
+    show_default=True,
+    help="Seconds between two looks of --watch.",
+)
+def status(*, url: str, as_json: bool, watch: bool, every_s: float) -> None:
     """Show whether a running service can take events, what each shard holds, and how ClickHouse is.
 
     Finds the service in the data directory (FANFINITY_DATA_DIR), else at http://127.0.0.1:8080. Exits with 1 where
-    events cannot be made durable, or where nobody answers.
+    events cannot be made durable, or where nobody answers; with --watch it goes on until it is interrupted.
     """
+    if watch:
+        with contextlib.suppress(KeyboardInterrupt):
+            _watch(url, as_json=as_json, every_s=every_s)
+        return
     try:
-        answers = ask(url, _answers, timeout_s=_TIMEOUT_S, otherwise=DEFAULT_URL)
+        answers = _ask(url)
     except ClientError as error:
         raise click.ClickException(str(error)) from error
     if as_json:
@@ -49,6 +67,30 @@ def status(*, url: str, as_json: bool) -> None:
         _show(answers, Console())
     if answers.ready["status"] not in _COLOURS:
         sys.exit(_EXIT_NOT_READY)
+
+
+def _ask(url: str) -> StatusReplies:
+    return ask(url, _answers, timeout_s=_TIMEOUT_S, otherwise=DEFAULT_URL)
+
+
+def _watch(url: str, *, as_json: bool, every_s: float) -> NoReturn:
+    """Show the state again and again; a service that does not answer is told, and asked again."""
+    console = Console()
+    while True:
+        try:
+            answers, trouble = _ask(url), ""
+        except ClientError as error:
+            answers, trouble = None, str(error)
+        if as_json:
+            click.echo(json.dumps({"time": iso_now(), "error": trouble} if answers is None else answers.status))
+        else:
+            console.clear()  # nothing where the output is no terminal
+            console.print(f"{iso_now()}, every {every_s:g} s", highlight=False, style="dim")
+            if answers is None:
+                console.print(f"[bold red]no answer[/] {escape(trouble)}", soft_wrap=True, highlight=False)
+            else:
+                _show(answers, console)
+        time.sleep(every_s)
 
 
 async def _answers(service: ServiceApi) -> StatusReplies:

@@ -23,12 +23,13 @@ from app.dashboard.rendering import (
     templates_dir,
 )
 from app.live import Message, UnknownMatch
+from app.observability.prometheus import Viewing
 from app.schemas.faults import FieldError
 from app.schemas.fields import checked_match_id
 from app.web.event_stream import event_stream
 from app.web.head.checks import check_dates
-from app.web.headers import PAGE_HEADERS
-from app.web.keys import MATCH_ID
+from app.web.headers import PAGE_HEADERS, page_headers
+from app.web.keys import MATCH_ID, ROOT_PATH
 from app.web.problems import Problem
 from shards import StoreError
 
@@ -50,6 +51,8 @@ routes = web.RouteTableDef()
 def setup(app: web.Application) -> None:
     """Add the dashboard to the application, which holds its :class:`~app.context.Context` already."""
     environment = aiohttp_jinja2.setup(app, **environment_options())
+    environment.globals["root"] = app[ROOT_PATH]
+    app[PAGE_HEADERS] = page_headers(app[CONTEXT].config.frame_origins)
     app[BOARD] = Board(context=app[CONTEXT], environment=environment, match_regions=MatchRegions(environment))
     app[STATIC_FILES] = _static_files()
     app.add_routes(routes)
@@ -83,7 +86,7 @@ async def match(request: web.Request) -> web.Response:
 async def overview_stream(request: web.Request) -> web.StreamResponse:
     """Send the overview's regions as they change, until the viewer leaves or the service stops."""
     async with contextlib.aclosing(_overview_updates(request.app[BOARD])) as updates:
-        return await _send(request, updates)
+        return await _send(request, updates, "overview_page")
 
 
 @routes.get("/matches/{matchId:[^/]+}/stream", allow_head=False)
@@ -95,7 +98,7 @@ async def match_stream(request: web.Request) -> web.StreamResponse:
             request.app[CONTEXT].live.subscribe(match_id) as messages,
             contextlib.aclosing(_match_updates(request.app[BOARD], messages)) as updates,
         ):
-            return await _send(request, updates)
+            return await _send(request, updates, "match_page")
     except (FieldError, UnknownMatch):
         raise Problem(404, "Unknown match", "No event of this match was received yet.") from None
 
@@ -127,7 +130,7 @@ def _static_files() -> dict[str, Path]:
 def _page(request: web.Request, template: str, context: Mapping[str, Any], *, status: int = 200) -> web.Response:
     values = {"rendered_at_ms": time.time_ns() // 1_000_000, **context}
     response = aiohttp_jinja2.render_template(template, request, values, status=status)
-    response.headers.update(PAGE_HEADERS)
+    response.headers.update(request.app[PAGE_HEADERS])
     if status == 503:
         response.headers[hdrs.RETRY_AFTER] = RETRY_AFTER_S
     return response
@@ -156,10 +159,11 @@ async def _match_updates(board: Board, messages: AsyncIterable[Message]) -> Asyn
             seen = regions
 
 
-async def _send(request: web.Request, updates: AsyncGenerator[str, None]) -> EventSourceResponse:
+async def _send(request: web.Request, updates: AsyncGenerator[str, None], kind: Viewing) -> EventSourceResponse:
     """Send every update; ends quietly when the viewer is gone, or takes nothing for too long."""
     response = event_stream(request, send_timeout=SEND_TIMEOUT_S)
-    with contextlib.suppress(ConnectionResetError, TimeoutError):
+    viewing = request.app[CONTEXT].telemetry.viewers.one(kind)
+    with viewing, contextlib.suppress(ConnectionResetError, TimeoutError):
         await response.prepare(request)
         async with response:
             async for update in updates:

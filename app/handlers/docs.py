@@ -17,7 +17,7 @@ routes = web.RouteTableDef()
 async def docs(request: web.Request) -> web.Response:
     """Show the document."""
     html = _page(aiohttp_jinja2.get_env(request.app))
-    return web.Response(text=html, content_type="text/html", headers=PAGE_HEADERS)
+    return web.Response(text=html, content_type="text/html", headers=request.app[PAGE_HEADERS])
 
 
 @cache

@@ -15,6 +15,7 @@ from app.bodies.room import BodyShare
 from app.context import CONTEXT, Context
 from app.handlers.parameters import faults_of, path_match_id
 from app.handlers.sending.acknowledgement import Acknowledgement, acknowledge, requested_acknowledgement
+from app.handlers.sending.faults import invalid_events, none_valid, too_many_events
 from app.handlers.sending.limiting import check_rate, limited, portions, spend, turn
 from app.schemas.batch import (
     BOM,
@@ -25,7 +26,7 @@ from app.schemas.batch import (
     line_batches,
     validate,
 )
-from app.schemas.elements import EVENTS_MAX, NotAnArrayError, TooManyEventsError
+from app.schemas.elements import NotAnArrayError, TooManyEventsError
 from app.schemas.events import Origin
 from app.schemas.faults import Fault, InvalidEventError
 from app.times import iso_ms
@@ -68,7 +69,7 @@ async def post_match_events(request: web.Request) -> web.Response:
 async def post_bulk(request: web.Request) -> web.Response:
     """Take in any number of lines as they are read, in bounded memory."""
     context = request.app[CONTEXT]
-    context.shards.check_room()
+    _check_room(context)
     origin, acknowledgement = _asked(request, match_in_path=False)
     if body_format(request, default="ndjson", is_page_allowed=is_page_allowed(request)) != "ndjson":
         raise unsupported_type(NDJSON_TYPES)
@@ -80,18 +81,18 @@ async def post_bulk(request: web.Request) -> web.Response:
             await _take_slices(request, stream, share, origin, done)
         except Problem as problem:
             if isinstance(problem, LineTooLong):
-                context.telemetry.rejected("too_large", 1)
+                context.telemetry.events.rejected("too_large", 1)
             raise _stopped(problem, done, origin) from None
         except Unavailable as error:
             raise _stopped(refused(error), done, origin) from error
     if done.receipt is None:
-        raise _none_valid(done.batch, empty="The body has no lines; send at least one event.", members=done.view())
+        raise none_valid(done.batch, empty="The body has no lines; send at least one event.", members=done.view())
     return await acknowledge(request, done.receipt, acknowledgement, done.view())
 
 
 async def _ingest(request: web.Request, *, match_in_path: bool) -> web.Response:
     context = request.app[CONTEXT]
-    context.shards.check_room()
+    _check_room(context)
     check_rate(request)
     origin, acknowledgement = _asked(request, match_in_path=match_in_path)
     if origin.match_id is not None:
@@ -115,8 +116,8 @@ async def _take_many(
     try:
         pieces = await line_batches(body) if format_ == "ndjson" else await _elements(context, body)
     except TooManyEventsError:
-        context.telemetry.rejected("too_large", 1)
-        raise _too_many() from None
+        context.telemetry.events.rejected("too_large", 1)
+        raise too_many_events() from None
     spend(request, sum(map(len, pieces)))
     for some in pieces:
         presence = partial(_check_presence, request)
@@ -126,9 +127,9 @@ async def _take_many(
     if batch.events:
         await taken.append(context, batch)
     if batch.rejected:
-        context.telemetry.rejected("invalid", batch.rejected)
+        context.telemetry.events.rejected("invalid", batch.rejected)
     if taken.receipt is None:
-        raise _none_valid(batch, empty="There is no event in the body; send at least one.")
+        raise none_valid(batch, empty="There is no event in the body; send at least one.")
     if len(taken.match_ids) == 1:
         request[MATCH_ID], *_ = taken.match_ids
     return taken.receipt, {"accepted": len(taken.event_ids), "eventIds": taken.event_ids, **batch.view()}
@@ -158,11 +159,11 @@ async def _take_one(
     try:
         event = context.events_schema.parse(body, origin=origin)
     except InvalidEventError as error:
-        context.telemetry.rejected("invalid", 1)
+        context.telemetry.events.rejected("invalid", 1)
         faults = [fault.view() for fault in error.faults]
         if all(fault.forbids for fault in error.faults):
             raise not_for_this(faults) from None
-        raise _invalid("The event breaks the rules below.", faults) from None
+        raise invalid_events("The event breaks the rules below.", faults) from None
     request[MATCH_ID] = event.match_id
     receipt = await _append(context, [event])
     return receipt, {
@@ -174,7 +175,7 @@ async def _take_one(
 
 async def _elements(context: Context, body: bytes) -> list[list[Numbered]]:
     if not body:
-        context.telemetry.rejected("empty", 1)
+        context.telemetry.events.rejected("empty", 1)
         raise Problem(400, "Empty body", "There is no event in the body; send at least one.", kind="empty")
     if body[:1] == b"[":
         try:
@@ -183,18 +184,27 @@ async def _elements(context: Context, body: bytes) -> list[list[Numbered]]:
             fault = Fault("$", str(error))
     else:
         fault = Fault("$", "is neither a JSON object (one event) nor a JSON array (many)")
-    context.telemetry.rejected("not_json", 1)
+    context.telemetry.events.rejected("not_json", 1)
     raise Problem(400, "Not JSON", "The body cannot be read as JSON.", [fault.view()], kind="not-json")
+
+
+def _check_room(context: Context) -> None:
+    """Raise a subclass of Unavailable where nothing can be taken now, before the body is read."""
+    try:
+        context.shards.check_room()
+    except Unavailable as error:
+        context.telemetry.events.rejected(error.refusal, 1)
+        raise
 
 
 async def _append(context: Context, events: list[Event], *, admitted: bool = False) -> Receipt:
     """Make events durable, and only then tell the viewers."""
     try:
         receipt = await context.shards.append(events, admitted=admitted)
-    except Unavailable:
-        context.telemetry.rejected("unavailable", len(events))
+    except Unavailable as error:
+        context.telemetry.events.rejected(error.refusal, len(events))
         raise
-    context.telemetry.ingested(events)
+    context.telemetry.events.taken(events)
     context.live.accepted(events)
     return receipt
 
@@ -229,7 +239,7 @@ async def _take_pieces(
     batch, rejected = done.batch, done.batch.rejected
     async with share.decoding():
         await validate(context.events_schema, pieces, origin=origin, into=batch)
-        context.telemetry.rejected("invalid", batch.rejected - rejected)
+        context.telemetry.events.rejected("invalid", batch.rejected - rejected)
         if batch.events:
             receipt = await _append(context, batch.events)
             done.receipt = done.receipt.joined(receipt) if done.receipt else receipt
@@ -274,27 +284,3 @@ def _asked(request: web.Request, *, match_in_path: bool) -> tuple[Origin, Acknow
     acknowledgement = requested_acknowledgement(request, faults)
     refuse(faults)
     return Origin(match_id=match_id, idempotency_key=key, sender=request[PRINCIPAL]), acknowledgement
-
-
-def _none_valid(batch: CheckedEvents, *, empty: str, members: dict[str, Any] | None = None) -> Problem:
-    if not batch.rejected:
-        return Problem(400, "Empty body", empty, kind="empty")
-    view = batch.view() | (members or {})
-    errors = view.pop("errors")
-    if members is None:
-        del view["rejected"]
-    if all(fault.forbids for rejection in batch.rejections for fault in rejection.faults):
-        return not_for_this(errors, view)
-    return _invalid("No event of the body is valid.", errors, view)
-
-
-def _too_many() -> Problem:
-    detail = (
-        f"At most {EVENTS_MAX} events are accepted in one request, and nothing of this one was taken;"
-        " split it, or send NDJSON to /api/events/bulk."
-    )
-    return Problem(413, "Too many events", detail)
-
-
-def _invalid(detail: str, errors: list[dict[str, Any]], members: dict[str, Any] | None = None) -> Problem:
-    return Problem(400, "Invalid events", detail, errors, kind="validation", members=members)

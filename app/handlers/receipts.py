@@ -20,7 +20,10 @@ async def receipt_outcome(request: web.Request) -> web.Response:
     principal = request[PRINCIPAL]
     plain, is_own = request.app[CONTEXT].seals.opened(text, principal)
     if not is_own and (principal.prefixes or not principal.may(Scope.READ)):
-        detail = "This key reads the receipts of what it sent itself; ask with that key, or with one of scope read."
+        detail = (
+            "This key reads the receipts of what it sent itself; ask with the key that sent, or with one of scope read"
+            " that is for all matches."
+        )
         raise Problem(403, "Forbidden", detail)
     try:
         receipt = Receipt.parse(plain)

@@ -6,7 +6,6 @@ import attrs
 from aiohttp import web
 
 from app.context import CONTEXT
-from app.handlers.health import readiness
 from app.times import iso_now, iso_of
 from app.web.answers import json_answer
 from shards import ShardSnapshot, Snapshot
@@ -20,7 +19,7 @@ async def status(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     snapshot = context.shards.snapshot()
     body = {
-        "status": readiness(context)[0],
+        "status": context.readiness(snapshot).status,
         "timestamp": iso_now(),
         "accounting": _accounting(snapshot),
         "wal": {

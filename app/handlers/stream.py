@@ -30,8 +30,10 @@ async def match_stream(request: web.Request) -> web.StreamResponse:
     refuse(faults)
     seen = request.headers.get(LAST_EVENT_ID) or request.query.get("lastEventId", "")
     try:
-        async with request.app[CONTEXT].live.subscribe(match_id, last_event_id=seen) as messages:
-            return await _send(request, messages)
+        context = request.app[CONTEXT]
+        async with context.live.subscribe(match_id, last_event_id=seen) as messages:
+            with context.telemetry.viewers.one("stream"):
+                return await _send(request, messages)
     except UnknownMatch:
         raise unknown_match() from None
 

@@ -46,6 +46,11 @@ class Answers:
     """Answers by match, at most :data:`FRESH_S` s old while ClickHouse works, the last good ones while it does not.
 
     Loads of one match never overlap, so its answers are published in the order in which they were counted.
+
+    Attributes:
+        hits: answers that were at hand, or being loaded.
+        misses: answers for which a load was started.
+        stale: answers that were older, because no newer one came soon.
     """
 
     def __init__(
@@ -64,6 +69,7 @@ class Answers:
         self._answers: LRUCache[str, MatchAggregates] = LRUCache(max_bytes, getsizeof=partial(_kept_size, max_bytes))
         self._outcomes: LRUCache[str, _LastLoad] = LRUCache(max_matches * UNKNOWN_FACTOR)
         self._flights = Flights(self._fly)
+        self.hits = self.misses = self.stale = 0
 
     async def get(self, match_ids: Sequence[str]) -> dict[str, MatchAggregates]:
         """Return the answers of those matches that are known.
@@ -74,18 +80,24 @@ class Answers:
 
     def at_hand(self, match_id: str) -> MatchAggregates | None:
         """Return what :meth:`get` would answer without a load or a wait, None where it needs one."""
-        enough = not self._is_due(match_id) and self._is_fresh(match_id, FRESH_S)
-        return self._answers[match_id] if enough else None
+        if self._is_due(match_id) or not self._is_fresh(match_id, FRESH_S):
+            return None
+        self.hits += 1
+        return self._answers[match_id]
 
     async def _get(self, match_ids: Sequence[str], *, fresh_s: float) -> dict[str, MatchAggregates]:
         if due := [match_id for match_id in match_ids if self._is_due(match_id)]:
             self._start(due)
+        self.misses += len(due)
+        self.hits += len(match_ids) - len(due)
         flights = self._awaited(match_ids, fresh_s)
         at_hand = all(match_id in self._answers for match_id in match_ids)
         with self._flights.reading(flights):
             await self._wait(flights, at_hand=at_hand)
         _raise_faults(flight.done for flight in flights if flight.done.done())
-        return {match_id: answer for match_id in match_ids if (answer := self._last(match_id)) is not None}
+        found = {match_id: answer for match_id in match_ids if (answer := self._last(match_id)) is not None}
+        self.stale += sum(not self._is_fresh(match_id, FRESH_S) for match_id in found)
+        return found
 
     async def _wait(self, flights: Sequence[Flight], *, at_hand: bool) -> None:
         try:

@@ -2,20 +2,21 @@
 
 import asyncio
 import time
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
 import attrs
-from cachetools import LRUCache, TTLCache
+from cachetools import TTLCache
 
 from app.engagement.rendered import RenderedMetrics
+from app.live.activity import Activity
 from app.live.answers import Answers
 from app.live.overview import Overview, Overviews
 from app.live.topic import Topic
 from app.live.viewers import Subscription
 from app.live.waiting import Line, Patience
+from app.observability.prometheus import CacheCount
 from app.web.shared import Shared
 from shards import (
     CURVE_BUCKET_MS,
@@ -30,13 +31,6 @@ from shards import (
     StoreUnavailable,
     Watch,
 )
-
-ACTIVE_S = 15 * 60
-"""Seconds for which a match counts as active after an event, unless it ended."""
-
-ACTIVE_MAX = 100_000
-"""Most matches whose last event is remembered, of those that ended and of others; so also the most that are counted as
-active."""
 
 RESTING_S = 60.0
 RESTING_MAX = 64
@@ -103,9 +97,7 @@ class Live:
         self._topics: dict[str, Topic] = {}
         self._fine: TTLCache[str, None] = TTLCache(FINE_MAX, FINE_S)
         self._resting: TTLCache[str, Topic] = TTLCache(RESTING_MAX, RESTING_S)
-        # A TTLCache took 2 % of the time of a request of one event.
-        self._active: OrderedDict[str, float] = OrderedDict()
-        self._ended: LRUCache[str, float] = LRUCache(ACTIVE_MAX)
+        self._activity = Activity()
         self._closed = False
 
     async def aggregates(self, match_id: str, *, bucket_ms: int = MINUTE_MS) -> MatchAggregates:
@@ -210,13 +202,10 @@ class Live:
         last = self._answers.last(match_id)
         if last is None or not last.is_crowded or last.pending_events or match_id in self._fine:
             return None
-        if now - last.counted_at >= CROWDED_AGE_S or self._heard_at(match_id) >= last.counted_at:
+        if now - last.counted_at >= CROWDED_AGE_S or (self._activity.heard_at(match_id) or 0.0) >= last.counted_at:
             return None
         age_ms = round((now - last.counted_at) * 1000)
         return attrs.evolve(last, as_of_ms=last.as_of_ms + age_ms, quiet_ms=self._quiet_ms(last))
-
-    def _heard_at(self, match_id: str) -> float:
-        return max(self._active.get(match_id, 0.0), self._ended.get(match_id, 0.0))
 
     def _quiet_ms(self, answer: MatchAggregates) -> int:
         """Return how long nothing was received of a match.
@@ -225,7 +214,7 @@ class Live:
         before its start or long ago, is dated by its time on the wall clock.
         """
         quiet_ms = self._clock.elapsed_ms(answer.last_received_ms)
-        heard_at = self._active.get(answer.match_id) or self._ended.get(answer.match_id)
+        heard_at = self._activity.heard_at(answer.match_id)
         return quiet_ms if heard_at is None else min(quiet_ms, round((time.monotonic() - heard_at) * 1000))
 
     def accepted(self, events: Sequence[Event]) -> None:
@@ -240,13 +229,7 @@ class Live:
             self._accepted(match_id, of_match)
 
     def _accepted(self, match_id: str, events: Sequence[Event]) -> None:
-        if "match_end" in [event.event_type for event in events]:
-            self._active.pop(match_id, None)
-            self._ended[match_id] = time.monotonic()
-        elif match_id in self._ended:
-            self._ended[match_id] = time.monotonic()
-        else:
-            self._note_active(match_id)
+        self._activity.note(match_id, events)
         topic = self._topics.get(match_id)
         if topic is None and match_id in self._resting:
             topic = self._resting.get(match_id)
@@ -258,21 +241,24 @@ class Live:
         """Open streams of matches."""
         return sum(len(topic.viewers) for topic in self._topics.values())
 
+    @property
+    def caches(self) -> Mapping[str, CacheCount]:
+        """What the caches have counted, by their names."""
+        lists, pages, overview = self._recent, self._pages, self._overviews.loads
+        return {"match": self._answers, "match_list": lists, "event_page": pages, "overview": overview}
+
+    @property
+    def stale_answers(self) -> int:
+        """Answers that were given although they were too old, because ClickHouse gave none."""
+        return self._answers.stale + self._overviews.stale
+
+    def silent_feeds(self) -> tuple[int, float]:
+        """Return what :meth:`Feeds.silent` does."""
+        return self._activity.feeds.silent()
+
     def active_matches(self) -> int:
         """Return how many matches have an event that this process accepted in the last 15 min, and no ``match_end``."""
-        self._forget_inactive()
-        return len(self._active)
-
-    def _note_active(self, match_id: str) -> None:
-        self._active[match_id] = time.monotonic()
-        self._active.move_to_end(match_id)
-        if len(self._active) > ACTIVE_MAX:
-            self._active.popitem(last=False)
-
-    def _forget_inactive(self) -> None:
-        oldest = time.monotonic() - ACTIVE_S
-        while self._active and next(iter(self._active.values())) < oldest:
-            self._active.popitem(last=False)
+        return self._activity.active()
 
     async def close(self) -> None:
         """End every stream, poller and load. Idempotent."""

@@ -23,27 +23,32 @@ class Overview:
 
 
 class Overviews:
-    """The present overview, at most :data:`MAX_AGE_S` old; the last good one while ClickHouse is away."""
+    """The present overview, at most :data:`MAX_AGE_S` old; the last good one while ClickHouse is away.
+
+    ``stale`` counts the last good ones that were given so.
+    """
 
     def __init__(self, reads: MatchReads, answers: Answers, patience: Patience) -> None:
         self._reads = reads
         self._patience = patience
         self._answers = answers
         self._last: Overview | None = None
-        self._loads: Shared[None, Overview] = Shared(max_age_s=MAX_AGE_S, keys_max=1, wait=self._wait)
+        self.stale = 0
+        self.loads: Shared[None, Overview] = Shared(max_age_s=MAX_AGE_S, keys_max=1, wait=self._wait)
 
     async def get(self) -> Overview:
         """Return the overview; raise StoreError if ClickHouse does not answer soon and there is no earlier one."""
         try:
-            return await self._loads.get(None, self._load)
+            return await self.loads.get(None, self._load)
         except StoreError:
             if self._last is None:
                 raise
+            self.stale += 1
             return self._last
 
     async def close(self) -> None:
         """Cancel what is being loaded."""
-        await self._loads.close()
+        await self.loads.close()
 
     async def _wait(self, load: "asyncio.Future[Overview]") -> None:
         await self._patience.wait({load}, at_hand=self._last is not None)

@@ -15,7 +15,13 @@ _TIMEOUT_S: Final = 5
 
 def version_text() -> str:
     """Return ``0.1.0 (commit 1a2b3c4d5e6f)``; ``-dirty`` follows the commit where a checkout has been changed since."""
-    return f"{version(PACKAGE)} (commit {commit_of(_PACKAGE_DIRECTORY) or 'unknown'})"
+    release, commit = build()
+    return f"{release} (commit {commit or 'unknown'})"
+
+
+def build() -> tuple[str, str]:
+    """Return the release, and its commit as :func:`version_text` has it; "" where it is not known."""
+    return version(PACKAGE), commit_of(_PACKAGE_DIRECTORY)
 
 
 def commit_of(package: Path) -> str:

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from app.config import API_KEY, PREFIX, Config, ConfigError
+from app.config import Config
+from app.setting_kinds.environment import API_KEY, PREFIX, ConfigError, key_of_commands
 from app.web.admin_token import FILE_NAME, AdminToken
 
 _DATA_DIR: Final = f"{PREFIX}DATA_DIR"
@@ -57,7 +58,7 @@ class Target:
             reason = f"the service found in {data_dir} is at {token.url}, and its token is for no other address"
         if not url:
             return cls(otherwise, unproven=f"no token was sent: {reason}")
-        if key := environ.get(API_KEY, "").strip():
+        if key := _own_key(environ):
             return cls(url.rstrip("/"), key)
         return cls(url.rstrip("/"), unproven=f"no token was sent: {API_KEY} is not set, and {reason}")
 
@@ -66,11 +67,19 @@ def bearer_for(url: str, environ: Mapping[str, str]) -> str:
     """Return the key to send to a service; empty where there is none.
 
     It is the token of this data directory if that is for this address, else the key that the environment names.
+    Raises NoTarget where the file of that key cannot be read.
     """
     try:
         return Target.find(url, environ).bearer
     except NoTarget:
-        return environ.get(API_KEY, "").strip()
+        return _own_key(environ)
+
+
+def _own_key(environ: Mapping[str, str]) -> str:
+    try:
+        return key_of_commands(environ)
+    except ConfigError as error:
+        raise NoTarget(str(error)) from error
 
 
 def _data_dir(environ: Mapping[str, str]) -> Path:

@@ -1,8 +1,8 @@
 """The aiohttp application: middlewares, routes, and what is started and closed with it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from app import dashboard
 from app.config import Config
@@ -25,16 +25,21 @@ from app.handlers import (
 from app.handlers.browsers import login, operate
 from app.handlers.sending.limiting import send_standing
 from app.server import authorization
-from app.server.middlewares import around, send_identity
+from app.server.middlewares import STORE_FAILURES, around, send_identity
 from app.server.monitor import monitor_context
 from app.web import cors
 from app.web.conditional import forbid_storing
+from app.web.keys import ROOT_PATH
+from shards import RepeatedLines
 
 HANDLERS = (
     *(matches, ingest, match_events, receipts, deadletters, stream),
     *(health, metrics, status, audit, openapi, docs, login, operate, shards),
 )
 """Modules of handlers, those asked most first, because a path is looked for in this order."""
+
+SENDING = ("/events", "/bulk")
+"""Ends of the paths that events are sent to."""
 
 HANDLERS_SHARE = 0.2
 """Part of the shutdown's time that requests in progress may take before they are cut off."""
@@ -45,8 +50,8 @@ def create_app(config: Config) -> web.Application:
 
     Serve it with ``auto_decompress=False``, because handlers count bodies while unpacking. The shutdown, in order:
 
-    1. A signal: not ready from now on (`app.commands.serve`).
-    2. The port closes, idle connections end (aiohttp's runner).
+    1. A signal: not ready from now on, and every answer ends its connection (`app.commands.serve`).
+    2. After the delay the port closes, idle connections end (`app.server.protocol`).
     3. Streams of viewers end (``on_shutdown``: here, and in `app.dashboard`).
     4. Requests in progress may end, for :data:`HANDLERS_SHARE` of the time.
     5. The dashboard's samples and the console end (``cleanup_ctx``, the last one first).
@@ -54,6 +59,8 @@ def create_app(config: Config) -> web.Application:
     """
     app = web.Application(middlewares=[around], client_max_size=config.max_body_bytes)
     app[CONTEXT] = Context.create(config)
+    app[ROOT_PATH] = config.root_path
+    app[STORE_FAILURES] = RepeatedLines()
     for module in HANDLERS:
         app.add_routes(module.routes)
     app.on_response_prepare.append(_send_headers)
@@ -62,7 +69,16 @@ def create_app(config: Config) -> web.Application:
     dashboard.setup(app)
     cors.setup(app, config.cors_origins)
     authorization.setup(app)
+    app[CONTEXT].telemetry.requests.know(_known_routes(app))
     return app
+
+
+def _known_routes(app: web.Application) -> Iterator[tuple[str, str, int]]:
+    """Yield method, path and usual status of the routes of the API, whose figures begin at 0."""
+    for route in app.router.routes():
+        path = route.resource.canonical if route.resource else ""
+        if path.startswith("/api/") and route.method in (hdrs.METH_GET, hdrs.METH_POST):
+            yield route.method, path, 202 if route.method == hdrs.METH_POST and path.endswith(SENDING) else 200
 
 
 async def _send_headers(request: web.Request, response: web.StreamResponse) -> None:
@@ -71,6 +87,22 @@ async def _send_headers(request: web.Request, response: web.StreamResponse) -> N
     forbid_storing(response)
     cors.allow(request, response)
     send_standing(request, response)
+    _lead_below_root(request, response)
+    if request.app[CONTEXT].stopping:
+        _end_connection(response)
+
+
+def _lead_below_root(request: web.Request, response: web.StreamResponse) -> None:
+    """Let a redirection to a path of ours lead to where the proxy shows it."""
+    location = response.headers.get(hdrs.LOCATION, "")
+    if location.startswith("/"):
+        response.headers[hdrs.LOCATION] = request.app[ROOT_PATH] + location
+
+
+def _end_connection(response: web.StreamResponse) -> None:
+    """Have the client, or a balancer, connect anew and elsewhere; aiohttp has made its own header by now."""
+    response.force_close()
+    response.headers[hdrs.CONNECTION] = "close"
 
 
 async def _end_streams(app: web.Application) -> None:

@@ -116,7 +116,10 @@ def _lead_to_login(request: web.Request) -> None:
     if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD) or path.startswith(_API):
         return
     if "text/html" in request.headers.get(hdrs.ACCEPT, ""):
-        raise web.HTTPSeeOther(f"{LOGIN}?next={quote(request.rel_url.raw_path_qs, safe='/')}", text="")
+        asked_for = request.rel_url
+        if KEY_PARAMETER in asked_for.query:  # nothing that is a key is told on
+            asked_for = asked_for.without_query_params(KEY_PARAMETER)
+        raise web.HTTPSeeOther(f"{LOGIN}?next={quote(asked_for.raw_path_qs, safe='/')}", text="")
 
 
 def _holder(context: Context, text: str, need: Need) -> Principal:

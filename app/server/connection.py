@@ -1,36 +1,23 @@
 """One connection of the HTTP server: what it is told of malformed HTTP, when it ends, and who holds it in vain."""
 
 import asyncio
-import socket
-import struct
-import time
 from http import HTTPStatus
 from typing import Any, cast
 
-import structlog
-import uuid_utils
-from aiohttp import EMPTY_PAYLOAD, StreamReader, hdrs, web
+from aiohttp import EMPTY_PAYLOAD, StreamReader, web
 from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import LineTooLong
 
-from app.server.middlewares import SERVER
-from app.server.refusal import refusal
+from app.observability.prometheus import Connections
+from app.server.refusal import cut_off, malformed, refusal
+from app.server.spare import SpareConnections
 from app.server.timer import Timer
+from app.server.turned_away import TurnedAway
 from app.server.turns import ReadTurns
 from app.web.body import TinyChunks
-from app.web.head.checks import REQUEST_ID_HEADER, unknown_coding
 from app.web.head.expectation import is_body_withheld
 from app.web.keys import STREAMED
-from app.web.problems import Problem, problem_response
 from app.web.timeouts import Timeouts
-
-FULL_LOG_INTERVAL_S = 10.0
-
-_TOO_LONG = "The path with its query, or a header, is longer than the 8190 bytes that are read: shorten it."
-_MALFORMED = "The request is not valid HTTP"
-_MEND = "mend its first line, its headers or its chunks."
-_ODD_CODING = "`Transfer-Encoding`"
-"""What the parser's reason holds where a coding is not known, or chunked is not the last one."""
 
 _CUT_OFF = "the client sent no more of the body"
 _UNREAD_CHECK_S = 0.01
@@ -45,10 +32,6 @@ has come, up to 8 MB, which as chunks of one byte each takes half a second.
 _CHUNKS_FREE, _CHUNKS_RATIO = 256 << 10, 3
 """Bytes that a body may take on the wire: so many, and three times those that are in it."""
 
-_LINGER_NOT = struct.pack("ii", 1, 0)
-
-_log = structlog.stdlib.get_logger(__name__)
-
 
 class Server(web.Server):
     """Makes a connection for each client, as long as there is room for it."""
@@ -56,7 +39,16 @@ class Server(web.Server):
     timeouts: Timeouts
     connections_max: int
     turns: ReadTurns
-    _full_logged_s = float("-inf")
+    spare: SpareConnections
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.count_in(Connections())
+
+    def count_in(self, counts: Connections) -> None:
+        """Count clients here from now on."""
+        self.counts = counts
+        self.turned_away = TurnedAway(counts)
 
     def __call__(self) -> web.RequestHandler:
         """Return the protocol of a new connection."""
@@ -67,18 +59,16 @@ class Server(web.Server):
         """Whether as many connections are open as may be."""
         return len(self._connections) >= self.connections_max
 
+    def awaits_somebody(self, within_s: float) -> bool:
+        """Say whether a client that connected less than so many seconds ago has not sent anything yet."""
+        since_s = self._loop.time() - within_s
+        return any(one.is_new_since(since_s) for one in self.connections if isinstance(one, _ClientConnection))
+
     def refuse(self, transport: asyncio.Transport) -> None:
         """Tell a client that there is no room for it. It may miss that, because its request is not read."""
+        self.turned_away.note_refused(open_=len(self._connections), open_max=self.connections_max)
         transport.write(refusal())
         transport.close()
-        if time.monotonic() - self._full_logged_s >= FULL_LOG_INTERVAL_S:
-            self._full_logged_s = time.monotonic()
-            _log.warning(
-                "connections refused",
-                open=len(self._connections),
-                open_max=self.connections_max,
-                remedy="allow more open files (ulimit -n), or find out who holds the connections",
-            )
 
 
 class _ClientConnection(web.RequestHandler):
@@ -90,7 +80,17 @@ class _ClientConnection(web.RequestHandler):
     """
 
     __slots__ = (
-        *("_answered", "_answers", "_body_sent", "_close_timer", "_head_timer", "_is_read", "_last_body"),
+        *(
+            "_answered",
+            "_answers",
+            "_body_sent",
+            "_close_timer",
+            "_head_timer",
+            "_is_read",
+            "_is_spare",
+            "_last_body",
+            "_made_s",
+        ),
         *("_server", "_transport", "_unread_timer"),
     )
 
@@ -102,6 +102,8 @@ class _ClientConnection(web.RequestHandler):
         self._unread_timer = Timer(self._loop)
         self._close_timer = Timer(self._loop)
         self._is_read = True
+        self._is_spare = False
+        self._made_s = self._loop.time()
         self._answers = 0
         self._body_sent = 0
         self._last_body: StreamReader = EMPTY_PAYLOAD
@@ -111,16 +113,30 @@ class _ClientConnection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         if self._server.is_full:
-            self._force_close = True  # whatever still comes is ignored
-            self._server.refuse(self._transport)
+            self._is_spare = True
+            self._server.spare.admit(self)
         else:
             super().connection_made(transport)
+            self._server.counts.note_opened()
+
+    def admitted(self, data: bytes) -> None:
+        """Go on as any other, for one request, which began with ``data``."""
+        if self._transport is not None:
+            super().connection_made(self._transport)
+            self.data_received(data)
+
+    def refused(self) -> None:
+        """Tell the client that there is no room, and read nothing more of it."""
+        self._force_close = True
+        if self._transport is not None:
+            self._server.refuse(self._transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         request = self._current_request
         if self._task_handler and request and request.method in _READING and not request.writer.output_size:
             self._task_handler.cancel()  # it keeps no place
         self._server.turns.forget(self)
+        self._server.spare.forget(self)
         for timer in (self._head_timer, self._unread_timer, self._close_timer):
             timer.stop()
         self._transport = None
@@ -134,6 +150,10 @@ class _ClientConnection(web.RequestHandler):
             if self._transport is not None:
                 self._close_timer.start(self._server.timeouts.unread_s, self._cut_off)
 
+    def is_new_since(self, since_s: float) -> bool:
+        """Say whether the client has connected since then, and no request has come from it yet."""
+        return self._made_s > since_s and self._request_count == 0 and self._awaits_request
+
     def hold(self) -> None:
         if self._transport is not None:
             self._transport.pause_reading()
@@ -144,6 +164,8 @@ class _ClientConnection(web.RequestHandler):
             self._take(data)
 
     def data_received(self, data: bytes) -> None:
+        if self._is_spare and self._server.spare.holds_back(self, data):
+            return
         if self._is_read and not (self._awaits_request and self._server.turns.defers(self, data)):
             self._take(data)
 
@@ -182,7 +204,7 @@ class _ClientConnection(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        if is_body_withheld(request) or self._is_last:
+        if is_body_withheld(request) or self._is_last or self._is_spare:
             resp.force_close()
         finished = await super().finish_response(request, resp, start_time)
         self._answers += 1
@@ -249,11 +271,8 @@ class _ClientConnection(web.RequestHandler):
             body.set_exception(web.RequestPayloadError(_CUT_OFF))
 
     def _cut_off(self) -> None:
-        """End the connection at once, and drop what still waits in the kernel, because nobody takes it."""
         if self._transport is not None:
-            sock = self._transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
-            self._transport.abort()
+            cut_off(self._transport)
 
     def _head_overdue(self) -> None:
         self._head_timer.stop()
@@ -271,17 +290,5 @@ class _ClientConnection(web.RequestHandler):
             raise exc
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return super().handle_error(request, status, exc, message)
-        _log.info("http malformed", remote=request.remote, error=type(exc).__name__)
-        problem = Problem(
-            status,
-            "Malformed HTTP",
-            _TOO_LONG if isinstance(exc, LineTooLong) else f"{_MALFORMED} ({HTTPStatus(status).phrase}): {_MEND}",
-            headers={hdrs.CONNECTION: "close"},
-            kind="malformed-http",
-        )
-        if _ODD_CODING in (message or ""):
-            problem = unknown_coding()
-        response = problem_response(request, problem)
-        response.headers[hdrs.SERVER] = SERVER
-        response.headers[REQUEST_ID_HEADER] = str(uuid_utils.uuid7())
-        return response
+        self._server.turned_away.note_malformed(request.remote, type(exc).__name__)
+        return malformed(request, status, is_too_long=isinstance(exc, LineTooLong), reason=message or "")

@@ -19,7 +19,7 @@ from app.web.head.checks import REQUEST_ID_HEADER, check_headers
 from app.web.keys import MATCH_ID, REQUEST_ID
 from app.web.problems import Problem, problem_response
 from app.web.refusals import refused, too_many_reads, unavailable
-from shards import StoreError, TooManyReads, Unavailable
+from shards import RepeatedLines, StoreError, TooManyReads, Unavailable
 
 SERVER = "fanfinity"
 """The ``Server`` header, in place of the names and versions of what the service is built with."""
@@ -29,6 +29,8 @@ UNMATCHED = "unmatched"
 
 STORE_RETRY_AFTER_S = 2
 EVENT_STREAM = "text/event-stream"
+
+STORE_FAILURES: web.AppKey[RepeatedLines] = web.AppKey("store_failures", RepeatedLines)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -44,19 +46,24 @@ async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
     time.
     """
     began = time.perf_counter()
-    _identify(request)
+    requests = request.app[CONTEXT].telemetry.requests
+    requests.in_flight += 1
     try:
-        check_headers(request)
-        authorize(request)
-        check_query(request)
-        response = await handler(request)
-    except Exception as error:
-        if not _may_be_answered(request, error):
-            raise
-        response = _answer_to(request, error)
-    if isinstance(response, web.Response):
-        response = validated(request, response)
-        await compress(request, response)
+        _identify(request)
+        try:
+            check_headers(request)
+            authorize(request)
+            check_query(request)
+            response = await handler(request)
+        except Exception as error:
+            if not _may_be_answered(request, error):
+                raise
+            response = _answer_to(request, error)
+        if isinstance(response, web.Response):
+            response = validated(request, response)
+            await compress(request, response)
+    finally:
+        requests.in_flight -= 1
     _measure(request, response, began)
     return response
 
@@ -84,7 +91,7 @@ def _measure(request: web.Request, response: web.StreamResponse, began: float) -
     streamed = not isinstance(response, web.Response) and response.content_type == EVENT_STREAM
     seconds = None if streamed else time.perf_counter() - began
     context = request.app[CONTEXT]
-    context.telemetry.request(_method(request), path_template(request), response.status, seconds)
+    context.telemetry.requests.answered(_method(request), path_template(request), response.status, seconds)
     if seconds is not None:
         context.response_times.record(request.get(MATCH_ID), seconds)
 
@@ -102,7 +109,7 @@ def _may_be_answered(request: web.Request, error: Exception) -> bool:
 def _answer_to(request: web.Request, error: Exception) -> web.Response:
     """Turn an exception into a problem; one that was not foreseen is logged, and nothing of it is shown."""
     problem, error_type = _explanation(request, error)
-    request.app[CONTEXT].telemetry.error(_method(request), path_template(request), error_type)
+    request.app[CONTEXT].telemetry.requests.failed(_method(request), path_template(request), error_type)
     return problem_response(request, problem)
 
 
@@ -121,13 +128,23 @@ def _explanation(request: web.Request, error: Exception) -> tuple[Problem, str]:
     if isinstance(error, TooManyReads):
         return too_many_reads(), "too_many_reads"
     if isinstance(error, StoreError):
-        route = path_template(request)
-        _log.warning("store failed", method=request.method, route=route, code=error.code, error=error.message)
+        _tell_store_failed(request, error)
         return _store_away(), "store"
     if isinstance(error, web.HTTPException):
         return _from_http(error), f"http_{error.status}"
     _log.error("request failed", method=request.method, route=path_template(request), exc_info=error)
     return _unforeseen(), type(error).__name__
+
+
+def _tell_store_failed(request: web.Request, error: StoreError) -> None:
+    """Log that a read failed, a few times a minute at most, because every read fails while ClickHouse is away."""
+    method, route, code, message = request.method, path_template(request), error.code, error.message
+    request.app[STORE_FAILURES].note(
+        "store failed",
+        lambda again: _log.warning(
+            "store failed", method=method, route=route, code=code, error=message, repeated=again
+        ),
+    )
 
 
 def _store_away() -> Problem:

@@ -13,7 +13,9 @@ from aiohttp import hdrs, web
 from aiohttp.http import RawRequestMessage
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from app.context import CONTEXT
 from app.server.connection import Server
+from app.server.spare import SpareConnections
 from app.server.turns import ReadTurns
 from app.web.head.expectation import note_expectation
 from app.web.timeouts import Timeouts
@@ -29,6 +31,12 @@ ANY_V4 = "0.0.0.0"  # noqa: S104 (it is compared, and taken where the setting sa
 ANY_V6 = "::"
 PORT_TRIES = 20
 """Most free ports that are tried, where one is to be free at several addresses."""
+
+ARRIVING_S = 0.5
+"""Seconds that a connection has for the first bytes of its request when the port closes, because it may have waited to
+be accepted: a balancer does not send again what it has begun to send.
+"""
+_ARRIVING_CHECKS = 50
 
 LISTENERS = 8
 """Listeners on one socket. libuv, and so uvloop, accepts one connection for each in a round of the event loop
@@ -52,10 +60,11 @@ class ServiceRunner(web.AppRunner):
     """Runs the application so that malformed HTTP is answered by a problem too, and bodies stay compressed.
 
     No client can hold a connection without using it for longer than `timeouts` says. One that comes when
-    ``connections_max`` are open is refused, so that those who are connected go on being served.
+    ``connections_max`` are open is refused, so that those who are connected go on being served; unless it asks how the
+    service is (`app.server.spare`).
     """
 
-    __slots__ = ("_connections_max", "_timeouts", "listens_at")
+    __slots__ = ("_bound", "_connections_max", "_timeouts", "listens_at")
 
     def __init__(
         self,
@@ -73,6 +82,7 @@ class ServiceRunner(web.AppRunner):
             **options,
         )
         self.listens_at = ("", 0)
+        self._bound: list[socket.socket] = []
         self._timeouts = timeouts
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._connections_max = connections_for(files) if connections_max is None else connections_max
@@ -101,6 +111,35 @@ class ServiceRunner(web.AppRunner):
             for one in bound:
                 for _ in range(LISTENERS):
                     await web.SockSite(self, one.dup(), backlog=CONNECTS_WAITING).start()
+            closing.pop_all()
+            self._bound = bound
+
+    async def close_port(self) -> None:
+        """Accept nobody any more, but let those be answered who had connected before.
+
+        The kernel resets a connection that still waits to be accepted when its port closes, although the client may
+        have sent its request by then. So those that wait are taken before, and each gets :data:`ARRIVING_S` to send.
+        """
+        for site in list(self.sites):
+            await site.stop()
+        taken = _taken_at_the_end(self._bound)
+        self._bound = []
+        loop, server = asyncio.get_running_loop(), self.server
+        for sock in taken:
+            with suppress(OSError):  # who has left by now
+                await loop.connect_accepted_socket(server, sock)  # type: ignore[arg-type]  # aiohttp makes protocols
+        if not isinstance(server, Server):
+            return
+        for _ in range(_ARRIVING_CHECKS):
+            if not server.awaits_somebody(ARRIVING_S):
+                break
+            await asyncio.sleep(ARRIVING_S / _ARRIVING_CHECKS)
+        server.spare.refuse_all()
+
+    async def cleanup(self) -> None:
+        """Close the port, end every connection, and close the application."""
+        await self.close_port()
+        await super().cleanup()
 
     async def _make_server(self) -> web.Server:
         plain = await super()._make_server()
@@ -108,7 +147,11 @@ class ServiceRunner(web.AppRunner):
         server = Server(plain.request_handler, request_factory=make_request, **self._kwargs)
         server.timeouts = self._timeouts
         server.turns = ReadTurns()
+        server.spare = SpareConnections()
         server.connections_max = self._connections_max
+        if CONTEXT in self.app:
+            server.count_in(self.app[CONTEXT].telemetry.connections)
+        server.counts.limit, server.counts.count = self._connections_max, lambda: len(server.connections)
         return server
 
 
@@ -141,6 +184,18 @@ def _bound_once(addresses: Sequence[tuple[int, _Address]]) -> list[socket.socket
                 raise
         closing.pop_all()
     return bound
+
+
+def _taken_at_the_end(listening: Sequence[socket.socket]) -> list[socket.socket]:
+    """Return the connections that waited to be accepted, and close the sockets at once after the last one."""
+    taken = []
+    for sock in listening:
+        sock.setblocking(False)
+        with suppress(OSError):  # nobody waits any more
+            while True:
+                taken.append(sock.accept()[0])
+        sock.close()
+    return taken
 
 
 class _TakenElsewhere(OSError):

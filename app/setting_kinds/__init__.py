@@ -21,7 +21,15 @@ _DATABASE = re.compile(r"/?|/[A-Za-z_][A-Za-z0-9_]{0,63}")
 # It reaches to the last @, because a password that was not percent-encoded must not be shown in part.
 _PASSWORD = re.compile(r"(?<=://)([^:@]*):.*@", re.DOTALL)
 _HIDDEN = "***"
+_ENCODE = (
+    "percent-encode what is special in the user and the password: # as %23, / as %2F, : as %3A, ? as %3F, @ as %40"
+)
+_PLAIN_NAME = "the database needs a name of letters, digits and _, that begins with no digit, as fan_events"
 _LIKE_A_SECRET = re.compile(r"@|://|\bff_")
+
+
+class Explained(ValueError):
+    """A value is not allowed for a reason that its kind does not tell; the message shows nothing of the value."""
 
 
 @attrs.frozen
@@ -223,9 +231,14 @@ class ClickHouseUrl(Kind[str]):
         """Return the URL, or the empty text."""
         if not text:
             return ""
-        url, address = urlsplit(text), ServerAddress.parse(text)
-        if url.port == 0 or url.fragment or not _DATABASE.fullmatch(url.path):
-            raise ValueError(text)
+        try:
+            url, address = urlsplit(text), ServerAddress.parse(text)
+            if url.port == 0 or url.fragment:
+                raise ValueError(text)
+        except ValueError:
+            raise Explained(_ENCODE) if "@" in text else ValueError(text) from None
+        if not _DATABASE.fullmatch(url.path):
+            raise Explained(_ENCODE if "@" in url.path + url.query else _PLAIN_NAME)
         if address.ca_certs is not None and not Path(address.ca_certs).is_file():
             raise ValueError(text)
         return text

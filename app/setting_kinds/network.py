@@ -9,6 +9,8 @@ from app.setting_kinds import Kind
 
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 _LIKE_A_SECRET = re.compile(r"@|\?|\bff_|(?<!http)(?<!https)://", re.IGNORECASE)
+_ROOT_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+){1,8}")
+EVERYBODY = "*"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -35,6 +37,31 @@ class Origins(Kind[frozenset[str]]):
     def show(self, value: frozenset[str]) -> str:
         """Return the origins in order."""
         return ",".join(sorted(value))
+
+
+class FrameOrigins(Origins):
+    """Origins of pages that may embed others; ``*``: any."""
+
+    allowed = f"*, {Origins.allowed.replace('no *, ', '')}"
+
+    def parse(self, text: str) -> frozenset[str]:
+        """Return the origins, or the asterisk alone."""
+        return frozenset({EVERYBODY}) if text == EVERYBODY else super().parse(text)
+
+
+class RootPath(Kind[str]):
+    """A path in front of all paths of the service."""
+
+    allowed = (
+        "empty, or a path as /fans or /apps/fans: letters, digits, and - . _ ~ between slashes, no slash at the end"
+    )
+
+    def parse(self, text: str) -> str:
+        """Return the path; a slash alone is none."""
+        path = "" if text == "/" else text
+        if path and not _ROOT_PATH.fullmatch(path):
+            raise ValueError(text)
+        return path
 
 
 class Networks(Kind[tuple[Network, ...]]):

@@ -1,4 +1,4 @@
-"""Keys of a request. A leaf: importing it pulls in nothing of the service."""
+"""Keys of a request and of the application. A leaf: importing it pulls in nothing of the service."""
 
 from typing import TYPE_CHECKING
 
@@ -22,3 +22,6 @@ STREAMED: web.RequestKey[bool] = web.RequestKey("streamed", bool)
 
 TAG: web.RequestKey[str] = web.RequestKey("tag", str)
 """The ETag of an answer without its quotes, set by a handler whose answer has parts that do not count for it."""
+
+ROOT_PATH: web.AppKey[str] = web.AppKey("root_path", str)
+"""Path under which browsers and programs see the service, without a slash at its end; empty: the root of its host."""

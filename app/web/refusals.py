@@ -7,7 +7,7 @@ from aiohttp import hdrs
 
 from app.schemas.faults import Fault
 from app.web.problems import Problem
-from shards import NotAccepting, Saturated, Unavailable, WalFailed, WalFull
+from shards import Refusal, Unavailable
 
 
 def refuse(faults: Sequence[Fault]) -> None:
@@ -20,7 +20,7 @@ def refuse(faults: Sequence[Fault]) -> None:
 
 def not_for_this(errors: Sequence[Mapping[str, Any]], members: Mapping[str, Any] | None = None) -> Problem:
     """Return the problem of events that are valid, but not for who sent them."""
-    detail = "These events are valid, but not for this key to send: errors says why."
+    detail = "These events are valid, but whoever sent them may not send them: errors says why."
     return Problem(403, "Forbidden", detail, errors, members=members)
 
 
@@ -36,18 +36,21 @@ def too_many_reads() -> Problem:
     return Problem(503, "Too many reads", detail, headers={hdrs.RETRY_AFTER: "1"}, kind="unavailable")
 
 
-_REFUSALS: dict[type[Unavailable], str] = {
-    NotAccepting: "The service is starting or shutting down.",
-    Saturated: "Too many events wait for the disk already.",
-    WalFull: "There is no room left for events that ClickHouse has not confirmed yet.",
-    WalFailed: "The disk failed; part of the request may be durable.",
+_REFUSALS: dict[Refusal, str] = {
+    "recovering": "The service is starting: it still reads its log of events.",
+    "unreadable": "The service cannot read its log of events.",
+    "stopping": "The service is shutting down.",
+    "saturated": "Too many events wait for the disk already.",
+    "log_full": "There is no room left for events that ClickHouse has not confirmed yet.",
+    "disk_short": "The disk of the service has too little room left.",
+    "log_failed": "The disk failed; part of the request may be durable.",
 }
 
 
 def refused(error: Unavailable) -> Problem:
     """Return the problem of a request that finds no room now, or no service."""
     return unavailable(
-        f"{_REFUSALS.get(type(error), 'The service cannot take events now.')}"
+        f"{_REFUSALS[error.refusal]}"
         " Send it again after Retry-After; with the same ids or Idempotency-Key nothing counts twice.",
         retry_after_s=error.retry_after_s,
     )

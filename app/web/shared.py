@@ -47,6 +47,8 @@ class Shared(Generic[K, V]):
     who wait for it have gone, unless it is ``for_readers``.
 
     Attributes:
+        hits: results that were given because they were at hand, or being made.
+        misses: results that had to be made.
         max_age_s: age up to which a result is given, in s; infinite: until there is another version.
     """
 
@@ -77,6 +79,7 @@ class Shared(Generic[K, V]):
         self._size_of = size_of
         self._keys_max = keys_max
         self._calls: OrderedDict[K, _Call[V]] = OrderedDict()
+        self.hits = self.misses = 0
 
     async def get(self, key: K, make: Callable[[], Awaitable[V]], *, version: object = None) -> V:
         """Return the result for a key; call ``make`` where there is none that may be given.
@@ -87,10 +90,12 @@ class Shared(Generic[K, V]):
             if call.task.cancelled():
                 break  # by whoever cancels tasks; only those who waited then are told
             if time.monotonic() - call.began < self.max_age_s:
+                self.hits += 1
                 return await self._result(call)
             if call.task.done():
                 break
             await self._waited(call)
+        self.misses += 1
         return await self._result(self._start(key, make, version))
 
     async def close(self) -> None:

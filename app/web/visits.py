@@ -6,12 +6,15 @@ from urllib.parse import SplitResult, urlsplit
 from aiohttp import hdrs, web
 
 from app.access.sessions import LASTS_S, Sessions, Visitor
+from app.web.keys import ROOT_PATH
 from app.web.problems import Problem
 
 LOGIN: Final = "/login"
 COOKIE: Final = "fanfinity-session"
 SECURE_COOKIE: Final = f"__Host-{COOKIE}"
 """Name of the cookie where it is for TLS only: browsers take one of this form from nobody else."""
+SECURE_COOKIE_BELOW: Final = f"__Secure-{COOKIE}"
+"""The same under a path of a proxy, because one of the form above is for all paths of its host."""
 
 OPERATE: Final = "/operate"
 """The operator's page. Below it is what its forms do, which check that they are its own."""
@@ -44,7 +47,7 @@ def admit(request: web.Request, response: web.StreamResponse, text: str) -> None
         _cookie_name(request),
         text,
         max_age=LASTS_S,
-        path="/",
+        path=request.app[ROOT_PATH] or "/",
         secure=not is_on_loopback(request),
         httponly=True,
         samesite="Strict",
@@ -53,7 +56,8 @@ def admit(request: web.Request, response: web.StreamResponse, text: str) -> None
 
 def dismiss(request: web.Request, response: web.StreamResponse) -> None:
     """Take the cookie of a session away."""
-    response.del_cookie(_cookie_name(request), path="/", secure=not is_on_loopback(request))
+    path = request.app[ROOT_PATH] or "/"
+    response.del_cookie(_cookie_name(request), path=path, secure=not is_on_loopback(request))
 
 
 def check_own_form(request: web.Request) -> None:
@@ -78,4 +82,6 @@ def _parts(url: str) -> SplitResult | None:
 
 
 def _cookie_name(request: web.Request) -> str:
-    return COOKIE if is_on_loopback(request) else SECURE_COOKIE
+    if is_on_loopback(request):
+        return COOKIE
+    return SECURE_COOKIE_BELOW if request.app[ROOT_PATH] else SECURE_COOKIE

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from time import monotonic
 
 from shards.errors import StoreError, StoreFailed, StoreUnavailable, public_text
-from shards.logger import get_logger
+from shards.logger import RepeatedLines, get_logger, without_figures
 from shards.observer import Observer
 from shards.snapshot import StoreState
 from shards.stores.base import Store
@@ -33,6 +33,7 @@ class StoreGate:
         self._error = "not connected yet"
         self._unreachable = False
         self._was_up = False
+        self._repeats = RepeatedLines()
 
     @property
     def state(self) -> StoreState:
@@ -56,9 +57,11 @@ class StoreGate:
     def report(self, error: StoreError) -> None:
         """Close the gate because of an error; the watcher opens it again once the store opens without one."""
         self._observer.store_error(code=error.code)
-        if error.message != self._error:
-            effect = "events are kept in the write-ahead log"
-            _log.error("clickhouse not usable", code=error.code, error=error.message, effect=effect)
+        effect, code, message = "events are kept in the write-ahead log", error.code, error.message
+        self._repeats.note(
+            without_figures(message),
+            lambda again: _log.error("clickhouse not usable", code=code, error=message, effect=effect, repeated=again),
+        )
         if self._up.is_set():
             self._since = datetime.now(UTC)
         self._error = error.message
@@ -111,6 +114,7 @@ class StoreGate:
     def _note_opened(self) -> None:
         if self._was_up:
             self._observer.reconnected()
+        self._repeats.end()
         _log.info("clickhouse ready", kind=self._store.kind)
         self._was_up = True
         self._opened_at = monotonic()

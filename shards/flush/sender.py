@@ -150,6 +150,8 @@ class Sender:
         self._pending.remove(attempt.seqs)
         self._tally.note_confirmed(runs, rows=len(attempt.seqs))
         self._suspicions.forget(attempt.seqs)
+        oldest_s = max(0.0, (time.time_ns() - sample.received_ns) / 1e9)
+        self._observer.confirmed(shard=self._shard, rows=len(attempt.seqs), oldest_s=oldest_s)
 
     async def _judge(self, outcome: Bisection) -> Stuck | None:
         """Put the rows aside that are at fault, and return the others that failed.

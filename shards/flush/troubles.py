@@ -1,7 +1,7 @@
 """Failures in flushing one shard: counted, logged once, and kept for whoever asks."""
 
 from shards.errors import StoreError, public_text
-from shards.logger import get_logger
+from shards.logger import RepeatedLines, get_logger, without_figures
 from shards.observer import Observer
 
 _log = get_logger(__name__)
@@ -15,6 +15,7 @@ class Troubles:
         self._observer = observer
         self.retries = 0
         self.last_error = ""
+        self._repeats = RepeatedLines()
 
     def note_retry(self) -> None:
         """Count a batch that has to be sent again."""
@@ -22,17 +23,27 @@ class Troubles:
         self._observer.retried(shard=self._shard)
 
     def note_store_error(self, error: StoreError) -> None:
-        """Take an error of ClickHouse; it is not logged again while it only repeats."""
+        """Take an error of ClickHouse; while it only repeats, but for its figures, it is counted."""
         self.note_retry()
-        if error.message != self.last_error:
-            _log.warning("flush failed", shard=self._shard, code=error.code, error=error.message)
-        self.last_error = error.message
+        shard, code, message = self._shard, error.code, error.message
+        self._repeats.note(
+            without_figures(message),
+            lambda again: _log.warning("flush failed", shard=shard, code=code, error=message, repeated=again),
+        )
+        self.last_error = message
 
     def note_fault(self, error: Exception) -> None:
         """Take any other error: of a disk that takes no dead letter, or by a fault of ours."""
-        self.last_error = public_text(error)
-        _log.error("flusher failed", shard=self._shard, error=self.last_error, exc_info=error)
+        shard, message = self._shard, public_text(error)
+        self._repeats.note(
+            f"{type(error).__name__} {without_figures(message)}",
+            lambda again: _log.error("flusher failed", shard=shard, error=message, repeated=again, exc_info=error),
+        )
+        self.last_error = message
 
     def note_success(self) -> None:
-        """Forget the last error."""
+        """Forget the last error, and say so."""
+        if self.last_error:
+            self._repeats.end()
+            _log.info("flush works again", shard=self._shard)
         self.last_error = ""

@@ -104,7 +104,7 @@ def pending_statement(pending: Sequence[bytes]) -> str:
 
 
 def plain_statements(
-    database: str, match_ids: Sequence[str], pending: Sequence[bytes], *, bucket_ms: int, listed: int, max_rows: int = 0
+    database: str, match_ids: Sequence[str], pending: Sequence[bytes], *, bucket_ms: int, listed: int, max_rows: int
 ) -> tuple[str, ...]:
     """Return the statements that count some matches, withdrawn events included; see :func:`aggregates_statements`.
 
@@ -137,7 +137,7 @@ def aggregates_statements(
     *,
     named: Collection[str],
     bucket_ms: int,
-    max_rows: int = 0,
+    max_rows: int,
 ) -> tuple[str, ...]:
     """Return the statements that count some matches: a temporary table of what is pending, if any is, and a SELECT.
 

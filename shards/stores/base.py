@@ -9,13 +9,16 @@ import asyncio
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from time import monotonic
 from typing import Any, ClassVar, Literal
 
 import attrs
 
 from shards.errors import SchemaMismatch, StoreError, StoreUnavailable
 from shards.logger import get_logger
+from shards.observer import Observer
 from shards.stores import inspection, retention, schema
+from shards.stores.own_settings import INSERT_SETTINGS
 from shards.stores.sql import heredoc, rows_source
 
 _log = get_logger(__name__)
@@ -25,7 +28,6 @@ READ_TIMEOUT_S = 15
 READS_AT_ONCE = 2
 """Most reads that are given to ClickHouse at a time; others wait for their turn here."""
 
-QUERY_MAX_BYTES = 1 << 30
 ROWS_AT_ONCE = 1_000
 """Most rows of an answer that are converted in the event loop, because more would hold it up."""
 
@@ -33,29 +35,6 @@ ROWS_AT_ONCE = 1_000
 Lane = int | Literal["schema", "read"]
 """The statements that one may have to wait for: those of its shard, of the schema, or of the reads."""
 
-# Nothing is coerced or skipped silently, and one INSERT is one block: one part, one row of the ledger.
-_INSERT_SETTINGS = ", ".join(
-    (
-        "input_format_null_as_default = 0",
-        "input_format_force_null_for_omitted_fields = 1",
-        "input_format_skip_unknown_fields = 0",
-        "input_format_allow_errors_num = 0",
-        "input_format_allow_errors_ratio = 0",
-        "input_format_json_read_numbers_as_strings = 0",
-        "input_format_json_read_bools_as_strings = 0",
-        "input_format_json_read_objects_as_strings = 0",
-        "input_format_json_read_arrays_as_strings = 0",
-        "input_format_parallel_parsing = 0",
-        "materialized_views_ignore_errors = 0",
-        "async_insert = 0",
-        "max_threads = 1",
-        "max_insert_threads = 1",
-        "max_block_size = 1000000",
-        "max_insert_block_size = 1000000",
-        "min_insert_block_size_rows = 1000000",
-        "min_insert_block_size_bytes = 1073741824",
-    )
-)
 _DATABASE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
 _BUFFER_NAME = re.compile(r"events_buffer_(\d+)", re.ASCII)
 
@@ -85,8 +64,12 @@ class Store(ABC):
     """
 
     kind: ClassVar[str]
+    may_be_shared: ClassVar[bool] = True
+    """Whether another service may use the same database."""
 
-    def __init__(self, *, database: str, shard_count: int, retention_days: int = 0) -> None:
+    def __init__(
+        self, *, database: str, shard_count: int, retention_days: int = 0, observer: Observer | None = None
+    ) -> None:
         """Connect to nothing yet. ``shard_count`` Buffer tables will exist after :meth:`open`.
 
         Rows of ``events`` will expire ``retention_days`` after their receipt; 0: never.
@@ -98,10 +81,11 @@ class Store(ABC):
             raise ValueError(f"database {database!r}: allowed are letters, digits and _, 64 characters at most")
         self.database = database
         self._shard_count = shard_count
-        self._retention_days = retention_days
+        self._retention = retention.Retention(retention_days)
         self._opening = asyncio.Lock()
         self._reading = asyncio.Semaphore(READS_AT_ONCE)
         self._beside_newer = False
+        self._observer = observer or Observer()
 
     @abstractmethod
     async def close(self) -> None:
@@ -168,9 +152,14 @@ class Store(ABC):
 
     async def _retain(self) -> None:
         events = (await self._found()).objects[schema.EVENTS.name]
-        for alteration in retention.alterations(events.engine_full, days=self._retention_days):
+        due, lately = self._retention.due(events.engine_full), self._retention.written_lately()
+        writing = f"SELECT 1 FROM {self.database}.{schema.LEDGER.name} WHERE {lately} LIMIT 1"
+        if due and self.may_be_shared and await self._schema(writing):
+            raise self._retention.refusal(events.engine_full)
+        for alteration in due:
             await self._schema(f"ALTER TABLE {self.database}.{events.name} {alteration}")
             _log.info("retention changed", database=self.database, object=events.name, alteration=alteration)
+        self._retention.settle()
 
     async def _note_version(self, version: int) -> None:
         table = f"{self.database}.{schema.SCHEMA_VERSION.name}"
@@ -200,7 +189,9 @@ class Store(ABC):
 
     async def check(self) -> None:
         """Raise SchemaMismatch with every difference between what exists and what is needed."""
-        self._refuse(await self._found(), missing=True)
+        found = await self._found()
+        self._refuse(found, missing=True)
+        self._retention.look(found.objects[schema.EVENTS.name].engine_full)
 
     def _refuse(self, found: inspection.FoundObjects, *, missing: bool) -> None:
         sentences = inspection.differences(
@@ -229,7 +220,7 @@ class Store(ABC):
             writer=heredoc(batch.writer), shard=str(batch.shard), batch=str(batch.number)
         )
         sql = (
-            f"INSERT INTO {self.database}.{table} ({schema.insert_columns()}) SETTINGS {_INSERT_SETTINGS} "
+            f"INSERT INTO {self.database}.{table} ({schema.insert_columns()}) SETTINGS {INSERT_SETTINGS} "
             f"SELECT {expressions} FROM {rows_source(batch.rows, schema.ROW_STRUCTURE)}"
         )
         await self._run(sql, lane=batch.shard, timeout_s=INSERT_TIMEOUT_S)
@@ -276,7 +267,11 @@ class Store(ABC):
         tuples. Names without a database mean this one. Text from outside enters by :func:`heredoc`.
         """
         async with self._reading:  # not within the time of the statement: to wait here says nothing about ClickHouse
-            rows = await self._run(*statements, lane="read", timeout_s=READ_TIMEOUT_S)
+            began = monotonic()
+            try:
+                rows = await self._run(*statements, lane="read", timeout_s=READ_TIMEOUT_S)
+            finally:
+                self._observer.queried(seconds=monotonic() - began)
         return await asyncio.to_thread(_all_plain, rows) if len(rows) > ROWS_AT_ONCE else _all_plain(rows)
 
     async def _schema(self, sql: str) -> list[tuple[Any, ...]]:

@@ -17,8 +17,10 @@ from typing import Any, ClassVar
 import msgspec
 
 from shards.errors import StoreError, StoreFailed, StoreUnavailable, public_text
-from shards.stores.base import QUERY_MAX_BYTES, Lane, Store
+from shards.observer import Observer
+from shards.stores.base import Lane, Store
 from shards.stores.error_codes import shorten, store_error
+from shards.stores.own_settings import QUERY_MAX_BYTES
 from shards.wal.files import DIRECTORY_MODE
 
 CLOSE_TIMEOUT_S = 10
@@ -39,19 +41,28 @@ class EmbeddedStore(Store):
     """A database in a directory that belongs to this process alone. All lanes share one thread."""
 
     kind: ClassVar[str] = "embedded"
+    may_be_shared: ClassVar[bool] = False
 
     @staticmethod
     def is_installed() -> bool:
         """Whether chDB is there, which is the extra ``embedded`` of this package. It is not loaded for that."""
         return importlib.util.find_spec("chdb") is not None
 
-    def __init__(self, path: Path, *, shard_count: int, database: str = "fanfinity", retention_days: int = 0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        shard_count: int,
+        database: str = "fanfinity",
+        retention_days: int = 0,
+        observer: Observer | None = None,
+    ) -> None:
         """Open nothing yet; :meth:`open` makes ``path`` if it is missing.
 
         Raises:
             ValueError: ``path`` holds a question mark, which chDB cannot take.
         """
-        super().__init__(database=database, shard_count=shard_count, retention_days=retention_days)
+        super().__init__(database=database, shard_count=shard_count, retention_days=retention_days, observer=observer)
         self._path = path.absolute()
         if "?" in str(self._path):
             raise ValueError(f"{self._path}: the path must not hold a question mark")

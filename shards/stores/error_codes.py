@@ -1,7 +1,10 @@
 """Exceptions by ClickHouse's error code. Names and numbers: ``system.errors``, or ErrorCodes.cpp."""
 
+import re
+
 from shards.errors import RowsRefused, SchemaMismatch, StoreBusy, StoreError, StoreFailed, StoreUnavailable
 from shards.stores.error_names import public_form
+from shards.stores.own_settings import OWN_SETTINGS
 
 MESSAGE_MAX_CHARS = 1_000
 
@@ -63,6 +66,7 @@ _BUSY = frozenset(
         319,  # UNKNOWN_STATUS_OF_INSERT
         425,  # SYSTEM_ERROR
         439,  # CANNOT_SCHEDULE_TASK
+        452,  # SETTING_CONSTRAINT_VIOLATION
         473,  # DEADLOCK_AVOIDED
         497,  # ACCESS_DENIED
         516,  # AUTHENTICATION_FAILED
@@ -82,10 +86,18 @@ _AWAY = frozenset(
     }
 )
 
+_ACCESS_DENIED = 497
+_BY_PROFILE = frozenset({164, 452})
+_SETTING = re.compile(rf"\b({'|'.join(OWN_SETTINGS)})\b")
+_GRANT = re.compile(
+    r"have the grant (TABLE ENGINE ON (?:ReplacingMergeTree|MergeTree|Memory|Buffer)\b|CREATE TEMPORARY TABLE\b"
+    r"|CREATE (?:DATABASE|TABLE|VIEW)\b|DROP TABLE\b|OPTIMIZE\b|SELECT\b|INSERT\b|ALTER\b|SHOW\b)"
+)
+
 
 def store_error(code: int, message: str) -> StoreError:
     """Return the exception for an error that ClickHouse answered with; ``message`` is for its dead letters only."""
-    public, full = public_form(code), shorten(message)
+    public, full = public_form(code) + _remedy(code, message), shorten(message)
     if code in _SCHEMA:
         return SchemaMismatch([public], code=code, full_message=full)
     if code in _ROWS:
@@ -95,6 +107,18 @@ def store_error(code: int, message: str) -> StoreError:
     if code in _BUSY:
         return StoreBusy(public, code=code, full_message=full)
     return StoreFailed(public, code=code, full_message=full)
+
+
+def _remedy(code: int, message: str) -> str:
+    """Return what to do where a grant or a setting of the user is at fault; empty for any other error.
+
+    Nothing is taken from the text but words that stand here, because a view can raise any error with texts of rows.
+    """
+    if code in _BY_PROFILE and (found := _SETTING.search(message)):
+        return f": the profile of the user fixes {found[1]}; let this user change it"
+    if code == _ACCESS_DENIED and (found := _GRANT.search(message)):
+        return f": the user lacks the grant {found[1]}; the grants that are needed stand in docs/CAPACITY.md"
+    return ""
 
 
 def shorten(message: str) -> str:

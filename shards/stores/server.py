@@ -11,26 +11,15 @@ from asynch.errors import ServerException
 from asynch.proto.connection import Connection
 
 from shards.errors import StoreUnavailable, public_text
+from shards.observer import Observer
 from shards.stores.address import ServerAddress
-from shards.stores.base import QUERY_MAX_BYTES, READS_AT_ONCE, Lane, Store
+from shards.stores.base import READS_AT_ONCE, Lane, Store
 from shards.stores.error_codes import store_error
+from shards.stores.own_settings import OWN_SETTINGS
 
 CONNECT_TIMEOUT_S = 5
 TRUSTED_S = 5
 """Seconds after an answer in which a connection is reused without a ping, unless its end was noticed."""
-
-_OWN_SETTINGS = {
-    "max_query_size": str(QUERY_MAX_BYTES),
-    # Without this each answer brings figures of its run, which nobody looks at and which asynch takes time to read.
-    "send_profile_events": "0",
-    # Mutations of a migration go on while the service runs.
-    "mutations_sync": "0",
-    # Set against the user's profile, because with 1 tables or answers would have another form, or be old.
-    "aggregate_functions_null_for_empty": "0",
-    "data_type_default_nullable": "0",
-    "extremes": "0",
-    "use_query_cache": "0",
-}
 
 
 class ServerStore(Store):
@@ -38,10 +27,14 @@ class ServerStore(Store):
 
     kind: ClassVar[str] = "server"
 
-    def __init__(self, url: str, *, shard_count: int, retention_days: int = 0) -> None:
+    def __init__(
+        self, url: str, *, shard_count: int, retention_days: int = 0, observer: Observer | None = None
+    ) -> None:
         """Connect to nothing yet; ``url`` as in :meth:`ServerAddress.parse`, whose ValueError it raises."""
         self.address = ServerAddress.parse(url)
-        super().__init__(database=self.address.database, shard_count=shard_count, retention_days=retention_days)
+        super().__init__(
+            database=self.address.database, shard_count=shard_count, retention_days=retention_days, observer=observer
+        )
         self._lanes: dict[Lane, _LaneConnection] = {}
         # Reads come after open(), so their connections can start in the database; the others name it in each statement.
         reads = [self._connection(database=self.database, max_execution_time="15") for _ in range(READS_AT_ONCE)]
@@ -108,7 +101,7 @@ class _LaneConnection:
     def __init__(self, address: ServerAddress, *, database: str, settings: dict[str, str]) -> None:
         self._address = address
         self._database = database
-        self._settings = {**_OWN_SETTINGS, **settings}
+        self._settings = {**OWN_SETTINGS, **settings}
         self._connection: _Client | None = None
         self._lock = asyncio.Lock()
 

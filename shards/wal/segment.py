@@ -17,8 +17,9 @@ READ_BYTES = 1 << 20
 class SegmentWriter:
     """Appends to one new segment file. Any OSError leaves it unusable: close it and start another.
 
-    A file whose name could not be made durable may be left; nothing in it counts. The header becomes durable with the
-    first records: until then it does not matter.
+    A file whose header or name could not be made durable may be left; nothing in it counts. The header is durable
+    before the name, because a start that finds a file without one, with another behind it, cannot know whether records
+    are lost.
     """
 
     def __init__(self, path: Path, *, shard: int, first_seq: int) -> None:
@@ -28,6 +29,7 @@ class SegmentWriter:
         self.next_seq = first_seq
         try:
             self._write(encode_header(shard, first_seq))
+            os.fsync(self._fd)
             sync_directory(path.parent)
         except OSError:
             self.close()

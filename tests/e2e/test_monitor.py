@@ -120,8 +120,8 @@ async def test_its_commands_show_and_flush_the_shards(
         assert "appended" in await monitor.run("shards", until="ClickHouse (embedded) up")
         assert "segments" in await monitor.run("wal", until="accepting")
         await monitor.run("viewers", until="0 viewers of streams")
-        assert "FANFINITY_MONITOR" in await monitor.run("config", until="FANFINITY_SHUTDOWN_TIMEOUT_S")
         await monitor.run(f"login {token_in(tmp_path)}", until="logged in as admin-token")
+        assert "FANFINITY_MONITOR" in await monitor.run("config", until="FANFINITY_SHUTDOWN_DELAY_S")
         assert "derby" in await monitor.run("matches", until="1 matches")
         assert "put aside" in await monitor.run("deadletters", until="0 open, 0 requeued, 0 discarded")
         await monitor.run("flush", until="ClickHouse (embedded) up")
@@ -153,16 +153,16 @@ async def test_without_a_login_it_shows_counts_only(start: Start, http: aiohttp.
     await service.url()
     async with console(port) as one, console(port) as other:
         naming = ("ps", "p", "pst", "where 1", "wt 1", "stacktrace")
-        for command in ("flush", "pause 0", "resume 0", "deadletters", "matches", *naming):
+        for command in ("config", "flush", "pause 0", "resume 0", "deadletters", "matches", *naming):
             await one.run(command, until="failed: log in first")
-        await one.run(f"login {reader}", until="failed: this is no operator's")
+        await one.run(f"login {reader}", until="failed: this is neither the admin token")
         await one.run(f"login {key}", until="logged in as boss")
         await one.run("matches", until="0 matches")
         await other.run("matches", until="failed: log in first")
         await one.run("logout", until="logged out")
         await one.run("matches", until="failed: log in first")
         for _ in range(4):
-            await other.run("login wrong", until="failed: this is no operator's")
+            await other.run("login wrong", until="failed: this is neither the admin token")
         await one.run(f"login {key}", until="failed: too many logins were wrong")
     assert await service.ends(signal.SIGTERM) == 0
     log = "\n".join(service.lines)

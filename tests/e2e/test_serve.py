@@ -65,6 +65,16 @@ async def test_the_address_that_it_announces_answers(
     assert await process.ends(signal.SIGTERM) == 0
 
 
+async def test_options_say_where_it_listens_whatever_the_environment_says(
+    start: Start, http: aiohttp.ClientSession
+) -> None:
+    port = free_port()
+    service = await start("serve", "--host", "127.0.0.2", "--port", str(port), HOST="127.0.0.1", PORT="1")
+    assert await service.url() == f"http://127.0.0.2:{port}"
+    assert (await get(http, f"http://127.0.0.2:{port}/health"))["status"] == "healthy"
+    assert await service.ends(signal.SIGTERM) == 0
+
+
 async def test_without_a_command_it_serves(http: aiohttp.ClientSession, tmp_path: Path) -> None:
     service = await Process.start(settings={"PORT": 0, "DATA_DIR": tmp_path, "MONITOR": ""})
     try:

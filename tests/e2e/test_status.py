@@ -11,7 +11,7 @@ import aiohttp
 from app.web.admin_token import AdminToken
 from tests.clickhouse import free_port
 from tests.e2e.asking import post, until_up
-from tests.e2e.process import ROOT, Start
+from tests.e2e.process import DEADLINE_S, ROOT, Start
 
 
 async def run(*arguments: str) -> tuple[int, str, str]:
@@ -69,3 +69,26 @@ async def test_nobody_there_is_one_line_and_an_exit_code() -> None:
     assert (code, out) == (1, "")
     assert err.startswith(f"Error: {url} does not answer")
     assert len(err.splitlines()) == 1
+
+
+async def test_it_watches_and_goes_on_while_nobody_answers(start: Start) -> None:
+    service = await start()
+    url = await service.url()
+    watching = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "app", "status", "--url", url, "--watch", "--every", "0.2", "--json",
+        cwd=ROOT, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert watching.stdout is not None
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            for _ in range(2):
+                assert json.loads(await watching.stdout.readline())["accounting"]["appended"] == 0
+            assert await service.ends(signal.SIGTERM) == 0
+            while "error" not in (line := json.loads(await watching.stdout.readline())):
+                pass
+            assert line["error"].startswith(f"{url} does not answer")
+            watching.send_signal(signal.SIGINT)
+            assert await watching.wait() == 0
+    finally:
+        if watching.returncode is None:
+            watching.kill()

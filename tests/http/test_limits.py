@@ -280,7 +280,7 @@ async def test_addresses_are_those_that_a_trusted_proxy_names(
                 assert_documented("POST", "/api/events", stranger)
         assert service.appended == appended
         [line] = lines_of(caplog, "forwarded requests refused")
-        assert (line["remote"], line["refused"]) == ("127.0.0.2", 1)
+        assert (line["remote"], line["repeated"]) == ("127.0.0.2", 0)
         assert (await from_elsewhere(service, 20)).status == 202
 
 

@@ -80,8 +80,30 @@ async def test_a_page_leads_to_the_login_and_back(service: Service, browser: Bro
     assert (status, headers["Location"]) == (303, "/?a=b")
     assert (await browser.get("/?a=b"))[0] == 200
     assert (await browser.get("/api/status"))[0] == 200
+
+
+async def test_a_key_that_is_not_for_a_page_is_told_so(browser: Browser, keys: Any) -> None:
+    _, headers, _ = await browser.post("/login", {"key": keys["viewer"][0], "next": ""})
+    assert headers["Location"] == "/", "the operator's page would lead back to the login"
     status, headers, _ = await browser.get("/operate")
     assert (status, headers["Location"]) == (303, "/login?next=/operate")
+    status, _, text = await browser.get(headers["Location"])
+    assert status == 200
+    assert "You are logged in as viewer, and that key is not for the page that you asked for." in text
+    assert "You are logged in" not in (await browser.get("/login"))[2]
+
+
+async def test_after_a_wrong_key_one_comes_to_where_one_wanted(browser: Browser) -> None:
+    for status in (403, 403, 403, 403, 403, 429):
+        reply = await browser.post("/login", {"key": "wrong", "next": "/matches/a"})
+        assert reply[0] == status
+        assert 'name="next" value="/matches/a"' in reply[2]
+
+
+async def test_a_key_in_a_url_is_not_passed_on_to_the_login(browser: Browser, keys: Any) -> None:
+    key = keys["boss"][0]
+    _, headers, _ = await browser.get(f"/operate?key={key}&a=b")
+    assert headers["Location"] == "/login?next=/operate?a%3Db"
 
 
 async def test_the_cookie_is_for_this_service_alone(service: Service, browser: Browser, keys: Any) -> None:

@@ -188,11 +188,12 @@ async def test_a_shard_that_stores_nothing_degrades_and_all_say_so(
 
 async def test_a_log_that_cannot_be_read_is_told_with_its_reason(service: Service) -> None:
     shards = service.context.shards
-    shards._recovery_error, shards._refusal = OSError(5, "x"), "the write-ahead log cannot be read: x"
+    shards._room.shut("unreadable", "the write-ahead log cannot be read: x")
     recovered, shards._shards = shards._shards, []
     try:
         ready = await service.get("/ready")
         assert (ready.status, ready.json["checks"]["recovery"]) == (503, "the write-ahead log cannot be read: x")
         assert await dashboard(service) == "failing"
     finally:
-        shards._shards, shards._recovery_error, shards._refusal = recovered, None, ""
+        shards._shards = recovered
+        shards._room.open()

@@ -382,6 +382,10 @@ async def test_beyond_its_connections_new_ones_are_refused_and_old_ones_served(c
                 return True
 
             await eventually(refused, lambda: "not refused")
+            for path in ("/health", "/ready", "/health/ready", "/health/startup", "/metrics"):
+                probe = await service.send_raw(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                assert (probe.status, probe.headers["Connection"]) == (200, "close"), path
+            assert (await service.send_raw(HEAD.encode() + b"\r\n" + EVENT)).status == 503
             for client in clients:
                 await client.send(HEAD.encode() + b"\r\n" + EVENT)
                 assert (await client.reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 202 ")

@@ -181,7 +181,15 @@ async def test_a_connection_of_aiohttp_has_no_name_that_ours_takes() -> None:
     assert parameters == ["self", "request", "resp", "start_time"], "finish_response is called otherwise: follow"
     parameters = list(inspect.signature(web.RequestHandler.handle_error).parameters)
     assert parameters == ["self", "request", "status", "exc", "message"], "handle_error is called otherwise: follow"
-    for name in ("_full_logged_s", "timeouts", "connections_max", "full", "refuse"):
+    for name in (
+        "timeouts",
+        "connections_max",
+        "is_full",
+        "refuse",
+        "spare",
+        "turns",
+        "awaits_somebody",
+    ):
         assert not hasattr(web.Server(_never), name), f"a server has a {name} of its own: call ours otherwise"
 
 

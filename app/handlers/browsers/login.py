@@ -9,7 +9,7 @@ import aiohttp_jinja2
 from aiohttp import hdrs, web
 
 from app.access.addresses import limited_as
-from app.access.principal import PRINCIPAL
+from app.access.principal import PRINCIPAL, is_operator
 from app.access.sessions import LINK_LASTS_S, TRIES, TRIES_S
 from app.bodies.reading import read_body
 from app.context import CONTEXT
@@ -30,6 +30,7 @@ from app.web.visits import (
     visitor_of,
 )
 
+FIRST_PAGE = "/"
 _LOCAL_PATH = re.compile(r"/(?![/\\])[\x21-\x7e]*", re.ASCII)
 
 routes = web.RouteTableDef()
@@ -41,7 +42,7 @@ async def show_login(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     code = request.query.get("once")
     if code is None:
-        return form_page(request, "login.html", {"next": _local(request.query.get("next", ""))})
+        return form_page(request, "login.html", {"next": _asked_for(request), "fault": _why_again(request)})
     text = context.sessions.follow(code)
     if text is None:
         fault = "This link was used before, or is too old. Make another one: fanfinity operate"
@@ -55,19 +56,21 @@ async def log_in(request: web.Request) -> web.Response:
     check_own_form(request)
     context = request.app[CONTEXT]
     address = limited_as(context.proxies.client_of(request))
+    form = await read_form(request)
+    path = form.get("next", "")
     if not context.sessions.may_try(address):
         fault = f"There were {TRIES} wrong keys within a minute. Wait a minute, then try again."
-        response = _again(request, fault, status=429)
+        response = _again(request, fault, status=429, path=path)
         response.headers[hdrs.RETRY_AFTER] = f"{TRIES_S:.0f}"
         return response
-    form = await read_form(request)
     principal = context.holder(form.get("key", "").strip())
     text = context.sessions.begin(principal) if principal is not None else None
-    if text is None:
+    if principal is None or text is None:
         context.sessions.note_wrong(address)
         words = "This key is not known, or its time is over." if principal is None else "This key can only send."
-        return _again(request, f"{words} A key with scope read or admin is needed, or the admin token.", status=403)
-    return _admitted(request, text, _local(form.get("next", "")))
+        fault = f"{words} A key with scope read or admin is needed, or the admin token."
+        return _again(request, fault, status=403, path=path)
+    return _admitted(request, text, _local(path) or (OPERATE if is_operator(principal) else FIRST_PAGE))
 
 
 @routes.post("/logout")
@@ -122,8 +125,23 @@ def _is_secure(request: web.Request) -> bool:
     return request.secure or request.headers.get(hdrs.X_FORWARDED_PROTO, "") == "https"
 
 
-def _again(request: web.Request, fault: str, *, status: int) -> web.Response:
-    return form_page(request, "login.html", {"next": _local(""), "fault": fault}, status=status)
+def _asked_for(request: web.Request) -> str:
+    """Return the path of the page that led here; "" for none of this service."""
+    return _local(request.query.get("next", ""))
+
+
+def _why_again(request: web.Request) -> str:
+    """Return why somebody who is logged in has to log in; "" for who is not, or came by himself."""
+    visitor = visitor_of(request, request.app[CONTEXT].sessions) if _asked_for(request) else None
+    if visitor is None:
+        return ""
+    name = visitor.principal.name
+    return f"You are logged in as {name}, and that key is not for the page that you asked for. Log in with another one."
+
+
+def _again(request: web.Request, fault: str, *, status: int, path: str = "") -> web.Response:
+    """Return the form with what was wrong; the page that was asked for comes after the next try."""
+    return form_page(request, "login.html", {"next": _local(path), "fault": fault}, status=status)
 
 
 def _admitted(request: web.Request, text: str, path: str) -> web.Response:
@@ -133,5 +151,5 @@ def _admitted(request: web.Request, text: str, path: str) -> web.Response:
 
 
 def _local(path: str) -> str:
-    """Return the path to go on to; the first page where it would lead elsewhere."""
-    return path if _LOCAL_PATH.fullmatch(path) else OPERATE
+    """Return the path to go on to; "" where it would lead elsewhere."""
+    return path if _LOCAL_PATH.fullmatch(path) else ""

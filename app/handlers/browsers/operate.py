@@ -10,7 +10,6 @@ from app.access.principal import PRINCIPAL
 from app.access.sessions import VISITOR
 from app.context import CONTEXT, Context
 from app.handlers.browsers.login import form_page, read_form
-from app.handlers.health import readiness
 from app.handlers.shards import ACTS_ON_SHARDS, shard_named
 from app.web.problems import Problem
 from app.web.visits import MASKED, OPERATE, check_own_form
@@ -47,14 +46,15 @@ async def act(request: web.Request) -> web.Response:
 
 async def _values(request: web.Request) -> Mapping[str, Any]:
     context, visitor = request.app[CONTEXT], request.get(VISITOR)
-    status, checks = readiness(context)
+    snapshot = context.shards.snapshot()
+    readiness = context.readiness(snapshot)
     return {
         "operator": request[PRINCIPAL].name,
         "masked": context.sessions.masked(visitor.text) if visitor else "",
         "field": MASKED,
-        "status": status,
-        "checks": checks,
-        "snapshot": context.shards.snapshot(),
+        "status": readiness.status,
+        "checks": readiness.checks,
+        "snapshot": snapshot,
         "acts": await _acts(context),
     }
 

@@ -112,7 +112,7 @@ async def turn(request: web.Request, events: int) -> None:
     allowance.is_settled = True
     left_s = allowance.limit.reserve(allowance.name, events)
     while left_s > 0:
-        if request.app[CONTEXT].stopping:
+        if request.app[CONTEXT].shutdown.begun:
             raise NotAccepting("the service is shutting down")
         await asyncio.sleep(min(left_s, STOPPING_CHECK_S))
         left_s -= STOPPING_CHECK_S
@@ -147,7 +147,7 @@ def _allowance(request: web.Request) -> Allowance | None:
 def _beyond(request: web.Request, allowance: Allowance, wait_s: int, events: int) -> Problem:
     allowance.is_settled = True
     allowance.retry_after_s = wait_s
-    request.app[CONTEXT].telemetry.rejected("rate_limited", max(1, events))
+    request.app[CONTEXT].telemetry.events.rejected("rate_limited", max(1, events))
     limit = allowance.limit
     return Problem(
         429,
@@ -171,11 +171,8 @@ def _unknown_proxy(request: web.Request) -> Problem:
 
 
 def _tell_operator(request: web.Request) -> None:
-    context = request.app[CONTEXT]
-    if refused := context.limits.strangers.note():
-        _log.warning(
-            "forwarded requests refused",
-            remote=request.remote,
-            refused=refused,
-            remedy="if it is a proxy of yours, add it to FANFINITY_TRUSTED_PROXIES",
-        )
+    remote, remedy = request.remote, "if it is a proxy of yours, add it to FANFINITY_TRUSTED_PROXIES"
+    request.app[CONTEXT].limits.strangers.note(
+        "forwarded",
+        lambda again: _log.warning("forwarded requests refused", remote=remote, repeated=again, remedy=remedy),
+    )

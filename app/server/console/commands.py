@@ -15,7 +15,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from app.context import Context
-from app.server.console.logins import Logins, TooManyTries
+from app.server.console.logins import WRONG_LOGIN, Logins, TooManyTries
 from app.server.console.tables import (
     letters_text,
     matches_text,
@@ -97,7 +97,7 @@ def service_commands(context: Context, logins: Logins, loop: asyncio.AbstractEve
 
 
 def _shown(context: Context, loop: asyncio.AbstractEventLoop) -> list[click.Command]:
-    """Return the commands that show counts and settings, to everybody."""
+    """Return the commands that show counts, to everybody."""
     shards = context.shards
 
     async def show_shards() -> str:
@@ -109,14 +109,10 @@ def _shown(context: Context, loop: asyncio.AbstractEventLoop) -> list[click.Comm
     async def show_viewers() -> str:
         return f"{await _in(loop, _value(lambda: context.live.viewers))} viewers of streams"
 
-    async def show_config() -> str:
-        return settings_text(context.config.shown(), terminal_width())
-
     return [
         _command("shards", show_shards, "Show what each shard holds"),
         _command("wal", show_wal, "Show the write-ahead log"),
         _command("viewers", show_viewers, "Show how many follow streams"),
-        _command("config", show_config, "Show the settings in force, secrets masked"),
     ]
 
 
@@ -166,7 +162,7 @@ def _acts(context: Context, logins: Logins, loop: asyncio.AbstractEventLoop) -> 
 
 
 def _named(context: Context, logins: Logins, loop: asyncio.AbstractEventLoop) -> list[click.Command]:
-    """Return the commands that show names of matches and events: for those who have logged in."""
+    """Return the commands that show settings, and names of matches and events: for those who have logged in."""
     names: dict[str, None] = {}
 
     async def show_letters() -> str:
@@ -179,6 +175,9 @@ def _named(context: Context, logins: Logins, loop: asyncio.AbstractEventLoop) ->
         names.update({one.match_id: None for one in overview.matches})
         return matches_text([one for one in overview.matches if match in (None, one.match_id)], terminal_width())
 
+    async def show_config() -> str:
+        return settings_text(context.config.shown(), terminal_width())
+
     def complete(_ctx: click.Context, _param: click.Parameter, begun: str) -> list[CompletionItem]:
         # The names that one connection has seen are not for another that has not logged in.
         return _beginning(map(shlex.quote, names), begun) if logins.name(_connection()) else []
@@ -186,6 +185,7 @@ def _named(context: Context, logins: Logins, loop: asyncio.AbstractEventLoop) ->
     match = click.Argument(["match"], required=False, shell_complete=complete)
     matches_help = "Show the matches with the newest activity, or one MATCH"
     return [
+        _command("config", show_config, "Show the settings in force, secrets masked", logins=logins),
         _command("deadletters", show_letters, "Show the newest dead letters that nobody has settled", logins=logins),
         _command("matches", show_matches, matches_help, [match], logins=logins),
     ]
@@ -197,7 +197,7 @@ def _entering(logins: Logins) -> list[click.Command]:
             name = logins.log_in(_connection(), token)
         except TooManyTries:
             return "failed: too many logins were wrong; try again in a minute"
-        return f"logged in as {name}, until this connection ends" if name else "failed: this is no operator's"
+        return f"logged in as {name}, until this connection ends" if name else f"failed: {WRONG_LOGIN}"
 
     async def log_out() -> str:
         logins.log_out(_connection())

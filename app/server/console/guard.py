@@ -16,7 +16,7 @@ from prompt_toolkit.contrib.telnet.protocol import IAC
 from prompt_toolkit.contrib.telnet.server import TelnetConnection
 
 from app.access.sessions import LASTS_S
-from app.server.console.logins import Logins, TooManyTries
+from app.server.console.logins import WRONG_LOGIN, Logins, TooManyTries
 from app.server.console.refusals import Refusals
 from app.setting_kinds import Address
 from app.web.visits import FORM_MAX_BYTES, FORM_TYPE, LOGIN
@@ -133,7 +133,7 @@ async def _login(request: web.Request, logins: Logins) -> web.Response:
     except TooManyTries:
         return _form("Too many logins were wrong; try again in a minute.", status=429)
     if session is None:
-        return _form("This is no operator's.", status=403)
+        return _form(f"{WRONG_LOGIN.capitalize()}.", status=403)
     response = web.Response(status=303, headers={hdrs.LOCATION: "/"})
     response.set_cookie(COOKIE, session, httponly=True, samesite="Strict", max_age=LASTS_S)
     return response

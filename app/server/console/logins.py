@@ -6,12 +6,13 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 from app.access.keys import ApiKey
-from app.access.principal import OPERATOR, Principal, Scope
+from app.access.principal import OPERATOR, Principal, is_operator
 from app.context import Context
 from app.server.console.refusals import Refusals
 
 TRIES: Final = 5
 TRIES_S: Final = 60.0
+WRONG_LOGIN: Final = "this is neither the admin token nor a key of scope admin for all matches, or its time is over"
 
 wrong_login = Refusals("a login of the console or of its web page was wrong")
 
@@ -66,7 +67,7 @@ class Logins:
     def has_session(self, session: str) -> bool:
         """Say whether a session was begun and lasts."""
         visitor = self._context.sessions.visitor(session)
-        return visitor is not None and _is_operator(visitor.principal)
+        return visitor is not None and is_operator(visitor.principal)
 
     def _proof_of(self, secret: str) -> Principal | ApiKey | None:
         """Return what a secret proves, None for no operator's.
@@ -96,8 +97,4 @@ class Logins:
         if isinstance(proof, Principal):
             return True
         keyring = self._context.keyring
-        return keyring.named(proof.name) == proof and keyring.in_force(proof) and _is_operator(proof.principal)
-
-
-def _is_operator(principal: Principal) -> bool:
-    return principal.may(Scope.ADMIN) and not principal.prefixes
+        return keyring.named(proof.name) == proof and keyring.in_force(proof) and is_operator(proof.principal)

@@ -50,7 +50,7 @@ class EventQuery:
     team_id: str = ""
     from_ms: int | None = None
     to_ms: int | None = None
-    limit: int = 100
+    limit: int
     after: Position | None = None
 
     def wants(self, event: Event) -> bool:

@@ -10,6 +10,8 @@ import pytest
 
 from shards.events import HIGHLIGHT_TYPES, Event
 from shards.reads.aggregates import MatchAggregates
+from shards.reads.crowded import matches as crowded_matches
+from shards.reads.crowded.matches import CrowdedMatches
 from shards.reads.matches import MatchReads
 from shards.reads.teams import OTHERS, TEAMS
 from shards.stores.base import Store
@@ -152,3 +154,37 @@ async def test_withdrawn_events_of_a_crowd_are_in_no_answer(store: Store, unconf
     assert {kind: n for kind, _, n in counted.by_type_team} == {"pass": 1, "retraction": MANY}
     assert counted.earlier == (0, MANY - 100)
     assert all(h.event_type in HIGHLIGHT_TYPES for h in counted.highlights)
+
+
+async def asked_together(store: Store, unconfirmed: Unconfirmed) -> list[str]:
+    """Which of these matches are taken for crowded after an answer about all of them was too long."""
+    goals = [event("goal", n, match="goals", team="1") for n in range(3)]
+    await insert(store, *crowd(), *goals, event("goal", match="one"))
+    crowded, names = CrowdedMatches(store), ["one", "goals", "m"]
+    pending = unconfirmed.pending(names)
+    await crowded.aggregates(names, pending, bucket_ms=MINUTE, as_of_ms=1)
+    return crowded.among(names)
+
+
+async def test_of_matches_asked_for_together_those_with_many_teams_are_crowded(
+    store: Store, unconfirmed: Unconfirmed
+) -> None:
+    assert await asked_together(store, unconfirmed) == ["m"]
+
+
+async def test_where_no_match_has_many_of_anything_the_one_with_most_highlights_is_crowded(
+    store: Store, unconfirmed: Unconfirmed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crowded_matches, "TEAMS_MANY", MANY * 2)
+    assert await asked_together(store, unconfirmed) == ["goals"]
+
+
+async def test_a_match_with_a_long_answer_is_crowded_from_then_on(
+    store: Store, unconfirmed: Unconfirmed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shards.reads.matches.LONG_ANSWER", 10)
+    await insert(store, event("goal", team="1"), event("goal", match="n", team="1"))
+    reads = MatchReads(store, unconfirmed)
+    first = await count_of(reads)
+    assert reads._crowded.among(["n", "m"]) == ["m"]
+    assert await count_of(reads) == first

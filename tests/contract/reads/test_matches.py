@@ -6,7 +6,7 @@ import random
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import attrs
@@ -612,3 +612,18 @@ async def test_text_of_others_does_not_keep_a_match_from_being_counted(store: St
     assert {highlight.metadata for highlight in answer.highlights} == {'{"\ufffd"}'}
     assert {team for _, team, _ in answer.by_type_team} == {"A\ufffd\0"}
     assert answer.start_metadata == '{"\ufffd"}'
+
+
+async def test_what_is_pending_is_taken_once_for_an_answer(
+    store: Store, unconfirmed: Unconfirmed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await insert(store, event())
+    pending, taken = Unconfirmed.pending, list[list[str]]()
+
+    def noted(held: Unconfirmed, match_ids: Collection[str]) -> Unconfirmed:
+        taken.append(list(match_ids))
+        return pending(held, match_ids)
+
+    monkeypatch.setattr(Unconfirmed, "pending", noted)
+    assert (await count_of(MatchReads(store, unconfirmed))).total == 1
+    assert taken == [["m"]]

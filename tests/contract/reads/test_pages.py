@@ -20,6 +20,7 @@ from shards.settings import ShardSettings
 from shards.stores.base import Store
 from tests.contract.rows import CLOCK, batch, event, receipt
 from tests.contract.shardsets import running
+from tests.statements import execute
 
 KICKOFF_MS = 1_705_327_200_000
 MINUTE = 60_000
@@ -133,16 +134,18 @@ async def test_of_two_copies_the_first_in_the_order_stands_though_the_clock_was_
 
 async def test_of_a_match_never_seen_there_is_no_page(store: Store, reads: EventReads, held: Held) -> None:
     await insert(store, at(0, match_id="other"))
-    assert await reads.page(EventQuery(match_id=MATCH)) is None
+    assert await reads.page(EventQuery(match_id=MATCH, limit=100)) is None
     held.unread = 3
-    assert await page_of(reads, EventQuery(match_id=MATCH)) == EventPage(events=(), end=None, pending_events=3)
+    assert await page_of(reads, EventQuery(match_id=MATCH, limit=100)) == EventPage(
+        events=(), end=None, pending_events=3
+    )
 
 
 async def test_what_is_filtered_out_is_no_unknown_match(store: Store, reads: EventReads, held: Held) -> None:
     await insert(store, at(0, match_id="stored"))
     held.events = [at(0, match_id="pending")]
     for match_id in ("stored", "pending"):
-        page = await page_of(reads, EventQuery(match_id=match_id, types=frozenset({"goal"})))
+        page = await page_of(reads, EventQuery(match_id=match_id, types=frozenset({"goal"}), limit=100))
         assert (page.events, page.end) == ((), None)
 
 
@@ -216,9 +219,9 @@ async def test_a_retracted_event_is_shown_and_marked(store: Store, reads: EventR
         await insert(store, other, *(row for row in (goal, withdrawal) if row not in held.events))
         await insert(store, again)
         await insert(store, retraction(other, match_id="another"))
-        marks = [found.retracted for found in (await page_of(reads, EventQuery(match_id=where))).events]
+        marks = [found.retracted for found in (await page_of(reads, EventQuery(match_id=where, limit=100))).events]
         assert marks == [False, False, True], where
-        alone = await page_of(reads, EventQuery(match_id=where, types=frozenset({"goal"})))
+        alone = await page_of(reads, EventQuery(match_id=where, types=frozenset({"goal"}), limit=100))
         assert [found.retracted for found in alone.events] == [False, True], where
 
 
@@ -226,7 +229,7 @@ async def test_a_retraction_of_nothing_marks_nothing(store: Store, reads: EventR
     for metadata in ("{}", '{"eventId":7}', '{"eventId":null}', "[]", '{"eventId":"none"}'):
         await insert(store, at(1), at(2, "retraction", metadata=metadata))
         held.events.append(at(3, "retraction", metadata=metadata))
-    page = await page_of(reads, EventQuery(match_id=MATCH))
+    page = await page_of(reads, EventQuery(match_id=MATCH, limit=100))
     assert [found.retracted for found in page.events] == [False] * 15
 
 
@@ -235,10 +238,10 @@ async def test_of_an_id_named_twice_both_sides_read_the_same(store: Store, reads
     twice = at(3, "retraction", metadata=f'{{"eventId":"{one.event_id}","eventId":"{two.event_id}"}}')
     await insert(store, one, two)
     held.events = [twice]
-    pending = await page_of(reads, EventQuery(match_id=MATCH))
+    pending = await page_of(reads, EventQuery(match_id=MATCH, limit=100))
     held.events = []
     await insert(store, twice)
-    assert await page_of(reads, EventQuery(match_id=MATCH)) == pending
+    assert await page_of(reads, EventQuery(match_id=MATCH, limit=100)) == pending
     assert sum(found.retracted for found in pending.events) == 1
 
 
@@ -247,7 +250,7 @@ async def test_fields_are_those_that_were_sent(store: Store, reads: EventReads, 
     rows = [at(n, "goal", team_id="'$$\\", player_id="7🏟️", metadata=text, match_id="m'$$\\🏟️") for n in range(2)]
     await insert(store, rows[0])
     held.events = [rows[1]]
-    page = await page_of(reads, EventQuery(match_id="m'$$\\🏟️", team_id="'$$\\", types=frozenset({"goal"})))
+    page = await page_of(reads, EventQuery(match_id="m'$$\\🏟️", team_id="'$$\\", types=frozenset({"goal"}), limit=100))
     assert [found.event for found in page.events] == [rows[1], rows[0]]
 
 
@@ -364,6 +367,44 @@ async def test_pages_go_on_where_they_ended_while_rows_are_stored_and_after_rest
 async def test_who_comes_when_too_many_wait_is_refused(store: Store, reads: EventReads) -> None:
     await insert(store, at(0))
     queries = [EventQuery(match_id=MATCH, limit=n + 1) for n in range(pages.WAITING_MAX + 5)]
-    answers = await asyncio.gather(*map(reads.page, queries), return_exceptions=True)
-    assert [isinstance(answer, StoreError) for answer in answers] == [False] * pages.WAITING_MAX + [True] * 5
+    for _ in range(2):
+        answers = await asyncio.gather(*map(reads.page, queries), return_exceptions=True)
+        assert [isinstance(answer, StoreError) for answer in answers] == [False] * pages.WAITING_MAX + [True] * 5
     assert await page_of(reads, queries[0])
+
+
+async def test_pages_are_read_one_at_a_time(store: Store, reads: EventReads, monkeypatch: pytest.MonkeyPatch) -> None:
+    await insert(store, at(0))
+    fetch, running_now, most = store.fetch, 0, 0
+
+    async def counted(*statements: str) -> list[tuple[Any, ...]]:
+        nonlocal running_now, most
+        running_now += 1
+        most = max(most, running_now)
+        try:
+            return await fetch(*statements)
+        finally:
+            running_now -= 1
+
+    monkeypatch.setattr(store, "fetch", counted)
+    await asyncio.gather(*(reads.page(EventQuery(match_id=MATCH, limit=1)) for _ in range(3)))
+    assert most == 1
+
+
+async def test_a_page_with_a_copy_of_every_other_event_takes_one_look_at_the_rows(
+    store: Store, reads: EventReads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await execute(store, "SYSTEM STOP MERGES {db}.events")
+    sent = [at(-n * MINUTE) for n in range(12)]
+    await insert(store, *sent)
+    await insert(store, *(attrs.evolve(row, **receipt(CLOCK.order_ns())) for row in sent[:5]))
+    fetch, looks = store.fetch, list[str]()
+
+    async def noted(*statements: str) -> list[tuple[Any, ...]]:
+        looks.extend(text for text in statements if "ORDER BY timestamp DESC" in text)
+        return await fetch(*statements)
+
+    monkeypatch.setattr(store, "fetch", noted)
+    page = await page_of(reads, EventQuery(match_id=MATCH, limit=8))
+    assert [found.event for found in page.events] == sent[:8]
+    assert len(looks) == 1

@@ -20,7 +20,8 @@ MEANING: dict[type[StoreError], str] = {
     StoreBusy: "CANNOT_READ_FROM_FILE_DESCRIPTOR CANNOT_WRITE_TO_FILE_DESCRIPTOR CANNOT_OPEN_FILE READONLY"
     " CANNOT_ALLOCATE_MEMORY QUOTA_EXCEEDED TOO_MANY_SIMULTANEOUS_QUERIES NO_ZOOKEEPER MEMORY_LIMIT_EXCEEDED"
     " TABLE_IS_READ_ONLY NOT_ENOUGH_SPACE TOO_MANY_PARTS TOO_FEW_LIVE_REPLICAS UNKNOWN_STATUS_OF_INSERT SYSTEM_ERROR"
-    " CANNOT_SCHEDULE_TASK DEADLOCK_AVOIDED ACCESS_DENIED AUTHENTICATION_FAILED KEEPER_EXCEPTION",
+    " CANNOT_SCHEDULE_TASK DEADLOCK_AVOIDED ACCESS_DENIED SETTING_CONSTRAINT_VIOLATION"
+    " AUTHENTICATION_FAILED KEEPER_EXCEPTION",
     StoreUnavailable: "UNEXPECTED_END_OF_FILE TIMEOUT_EXCEEDED DNS_ERROR SOCKET_TIMEOUT NETWORK_ERROR ABORTED"
     " ALL_CONNECTION_TRIES_FAILED QUERY_WAS_CANCELLED",
 }
@@ -47,3 +48,29 @@ def test_a_message_is_one_line_of_bounded_length_without_what_may_quote_the_stat
     assert shorten("x" * length) == "x" * MESSAGE_MAX_CHARS + ("…" if length > MESSAGE_MAX_CHARS else "")
     error = store_error(469, "a constraint\n\nand the row")
     assert (error.code, error.message, error.full_message) == (469, "code 469 VIOLATED_CONSTRAINT", "a constraint")
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "told"),
+    [
+        (452, "Setting max_query_size should not be changed", "profile of the user fixes max_query_size"),
+        (
+            164,
+            "Cannot modify 'max_query_size' setting in readonly mode",
+            "profile of the user fixes max_query_size",
+        ),
+        (
+            497,
+            "it's necessary to have the grant TABLE ENGINE ON Buffer",
+            "lacks the grant TABLE ENGINE ON Buffer",
+        ),
+        (497, "have the grant SELECT(match_id) ON fans.events", "lacks the grant SELECT;"),
+        (452, "Setting secret_of_a_fan should not be changed", ""),
+        (497, "have the grant SECRET", ""),
+        (60, "Setting max_query_size", ""),
+    ],
+)
+def test_a_right_that_is_missing_is_named_and_nothing_else_of_the_text(code: int, message: str, told: str) -> None:
+    shown = store_error(code, message).message
+    assert shown.startswith(public_form(code))
+    assert (told in shown) if told else (shown == public_form(code))

@@ -3,6 +3,7 @@
 import asyncio
 import time
 import uuid
+from collections.abc import Callable
 
 import attrs
 import pytest
@@ -12,9 +13,11 @@ from shards.events import Event
 from shards.reads.matches import MatchReads
 from shards.settings import ShardSettings
 from shards.stores.base import Store
+from shards.stores.retention import Retention
 from tests.bench.uncached import NothingPending
 from tests.contract.rows import batch, event, receipt, stored
 from tests.contract.shardsets import running
+from tests.logged import lines_of
 from tests.statements import alter, execute
 
 DAY_NS = 86_400 * 10**9
@@ -26,8 +29,8 @@ def aged(days: float, match_id: str = "old", count: int = 5) -> list[Event]:
 
 
 async def retain(store: Store, days: int) -> None:
-    """Open the store as a service does whose setting says so many days."""
-    store._retention_days = days
+    """Open the store as a service does that starts, whose setting says so many days, and beside which nobody writes."""
+    store._retention = Retention(days, quiet_s=-60)
     await store.open()
 
 
@@ -170,3 +173,34 @@ async def test_metrics_count_what_is_left_however_a_match_is_read(store: Store) 
     assert await counted() == (5, (("pass", "1", 3), ("pass", "2", 2)))
     await execute(store, "TRUNCATE TABLE {db}.events")
     assert await by_rows.aggregates(["m"]) == await by_parts.aggregates(["m"]) == {}
+
+
+async def test_of_two_services_with_different_settings_the_second_is_refused_while_the_first_writes(
+    store: Store, make_store: Callable[..., Store], caplog: pytest.LogCaptureFixture
+) -> None:
+    if not store.may_be_shared:
+        pytest.skip("the embedded engine has one service")
+    await retain(store, 90)
+    await store.insert_direct(batch(aged(1)))
+    second = make_store()
+    second._retention = Retention(30, quiet_s=2)
+    told = r"keeps rows for 90 days, another service .*RETENTION_DAYS=30 is set here"
+    with pytest.raises(SchemaMismatch, match=told):
+        await second.open()
+    assert await ttl(store) == "received_at + toIntervalDay(90)"
+    same = make_store()
+    same._retention = Retention(90)
+    await same.open()
+    await asyncio.sleep(3.1)
+    await second.open()
+    assert await ttl(store) == "received_at + toIntervalDay(30)", "nobody has written for a while"
+
+    caplog.clear()
+    for _ in range(2):
+        await store.check()
+        await store.open()
+    assert await ttl(store) == "received_at + toIntervalDay(30)", "who was there before never changes it back"
+    lines = [(line["event"], line.get("found"), line.get("wanted")) for line in lines_of(caplog)]
+    assert lines == [("retention changed by another service", "for 30 days", "for 90 days")]
+    for other in (second, same):
+        await other.close()

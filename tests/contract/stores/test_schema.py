@@ -63,13 +63,15 @@ async def test_everything_needed_is_created_and_passes_the_check(store: Store) -
     await store.check()
 
 
-async def test_opening_again_changes_nothing(store: Store) -> None:
+async def test_opening_again_changes_nothing(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     await store.insert_direct(batch([event()]))
     await store.open()
     await store.open()
     assert await count(store) == 1
     noted = [(schema.VERSION - 1,), (schema.VERSION,)]
     assert await store.fetch("SELECT version FROM schema_version ORDER BY version") == noted
+    assert lines_of(caplog, "schema one step newer") == []
 
 
 async def test_another_store_object_finds_what_the_first_one_left(

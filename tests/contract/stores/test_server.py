@@ -12,6 +12,7 @@ from shards.errors import StoreError, StoreFailed, StoreUnavailable
 from shards.reads.matches import MatchReads
 from shards.stores import base, server
 from shards.stores.address import ServerAddress
+from shards.stores.base import Lane
 from shards.stores.server import ServerStore
 from tests.bench.uncached import NothingPending
 from tests.clickhouse import ClickHouseServer, free_port
@@ -242,6 +243,26 @@ async def test_a_cancelled_statement_leaves_the_store_usable(relayed: ServerStor
 async def test_reads_do_not_wait_for_each_other_beyond_the_pool(store: ServerStore) -> None:
     answers = await asyncio.gather(*(store.fetch(f"SELECT {n}, sleep(0.05)") for n in range(8)))
     assert [rows[0][0] for rows in answers] == list(range(8))
+
+
+async def test_statements_of_one_lane_come_one_after_the_other(store: ServerStore) -> None:
+    asked = (store._run(f"SELECT {n}, sleep(0.05)", lane=0, timeout_s=60) for n in range(4))
+    answers = await asyncio.gather(*asked)
+    assert [rows[0][0] for rows in answers] == list(range(4))
+
+
+async def test_the_server_logs_what_changes_the_schema_but_no_flush(store: ServerStore) -> None:
+    lanes: tuple[tuple[Lane, bool], ...] = (("schema", True), (0, False))
+    for lane, logged in lanes:
+        [(value,)] = await store._run("SELECT toBool(getSetting('log_queries'))", lane=lane, timeout_s=60)
+        assert value == logged
+
+
+async def test_rows_are_kept_for_ever_unless_days_are_given(store: ServerStore) -> None:
+    [(create,)] = await store.fetch(
+        "SELECT create_table_query FROM system.tables WHERE database = 'fan' AND name = 'events'"
+    )
+    assert "TTL" not in create
 
 
 async def test_an_error_of_the_server_keeps_the_connection(store: ServerStore) -> None:

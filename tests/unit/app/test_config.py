@@ -7,8 +7,18 @@ from pathlib import Path
 import attrs
 import pytest
 
-from app.config import API_KEY, API_KEY_HELP, NOT_BUILT, PREFIX, Config, ConfigError, Setting, settings
+from app.config import Config, settings
 from app.setting_kinds import Address
+from app.setting_kinds.environment import (
+    API_KEY,
+    API_KEY_FILE,
+    API_KEY_FILE_HELP,
+    API_KEY_HELP,
+    NOT_BUILT,
+    PREFIX,
+    ConfigError,
+    Setting,
+)
 from shards.settings import ShardSettings
 from tests.paths import ROOT
 
@@ -19,9 +29,14 @@ HEADER = """\
 """
 
 
+OWN_VARIABLES = {setting.variable for setting in SETTINGS}
+
+
 def _documented(setting: Setting) -> str:
     unit = f" [{setting.kind.unit}]" if setting.kind.unit else ""
-    return _commented(setting.help + unit, f"{setting.variable}={setting.default}")
+    own = _commented(setting.help + unit, f"{setting.variable}={setting.default}")
+    file = setting.file
+    return own if file is None or file.variable in OWN_VARIABLES else f"{own}\n{_documented(file)}"
 
 
 def _commented(text: str, line: str) -> str:
@@ -29,8 +44,8 @@ def _commented(text: str, line: str) -> str:
 
 
 def test_the_example_lists_each_setting_with_default_unit_and_meaning_and_nothing_else() -> None:
-    for_commands = _commented(API_KEY_HELP, f"{API_KEY}=")
-    expected = "\n".join([HEADER, *(_documented(setting) for setting in SETTINGS), for_commands])
+    for_commands = _commented(API_KEY_HELP, f"{API_KEY}="), _commented(API_KEY_FILE_HELP, f"{API_KEY_FILE}=")
+    expected = "\n".join([HEADER, *(_documented(setting) for setting in SETTINGS), *for_commands])
     assert (ROOT / ".env.example").read_text(encoding="utf-8") == expected
 
 
@@ -63,11 +78,14 @@ def test_defaults_are_those_of_the_contract() -> None:
         "RATE_LIMIT": "0",
         "ADDRESS_RATE_LIMIT": "0",
         "CORS_ORIGINS": "",
+        "FRAME_ORIGINS": "",
+        "ROOT_PATH": "",
         "TRUSTED_PROXIES": "",
         "MONITOR": "127.0.0.1:20101",
         "LOG_FORMAT": "",
         "LOG_LEVEL": "INFO",
         "SHUTDOWN_TIMEOUT_S": "8",
+        "SHUTDOWN_DELAY_S": "0",
     }
 
 
@@ -101,6 +119,11 @@ def test_defaults_are_those_of_the_contract() -> None:
         ("MONITOR", "", "monitor", None),
         ("MONITOR", "127.0.0.2:4000", "monitor", Address("127.0.0.2", 4000)),
         ("MONITOR", "localhost:4000", "monitor", Address("127.0.0.1", 4000)),
+        ("ROOT_PATH", "/", "root_path", ""),
+        ("ROOT_PATH", "/apps/fans", "root_path", "/apps/fans"),
+        ("FRAME_ORIGINS", "*", "frame_origins", {"*"}),
+        ("FRAME_ORIGINS", "https://Club.example", "frame_origins", {"https://club.example"}),
+        ("SHUTDOWN_DELAY_S", "4.5", "shutdown_delay_s", 4.5),
         ("SHUTDOWN_TIMEOUT_S", "0.5", "shutdown_timeout_s", 0.5),
         ("CLICKHOUSE_URL", "clickhouses://u:p%40ss@db.example:9440/fans", "clickhouse_url", None),
         ("CLICKHOUSE_URL", "clickhouse://[::1]:9000", "clickhouse_url", None),
@@ -165,6 +188,12 @@ def test_values_are_read(variable: str, text: str, field: str, value: object) ->
                 "10.0.0.1:80",
             )
         ),
+        *(
+            ("ROOT_PATH", text, "empty, or a path as /fans")
+            for text in ("fans", "/fans/", "//fans", "/a/../b", "/a b", "/a?b", "a.example/fans")
+        ),
+        *(("FRAME_ORIGINS", text, "*, empty, or origins") for text in ("null", "*,https://a.example", "'self'", "a;b")),
+        ("SHUTDOWN_DELAY_S", "-1", "a number of seconds from 0 to 600"),
         ("SHUTDOWN_TIMEOUT_S", "nan", "a number of seconds from 0 to 3600"),
         ("SHUTDOWN_TIMEOUT_S", "soon", "a number of seconds from 0 to 3600"),
         ("MONITOR", "0.0.0.0:20101", "empty (off), or a loopback address"),
@@ -280,3 +309,99 @@ def test_the_shard_set_gets_every_setting_it_shares() -> None:
     assert given.shard_count == 7
     assert {"data_dir", "wal_sync", "flush_max_rows", "wal_max_bytes", "wal_min_free_bytes"} <= shared
     assert all(getattr(given, name) == getattr(config, name) for name in shared)
+
+
+def _service_links(name: str) -> dict[str, str]:
+    """The variables that Kubernetes makes of a Service of this name with the ports 8080 and, named, 9100."""
+    address = "10.96.12.3"
+    links = {f"{name}_SERVICE_HOST": address, f"{name}_SERVICE_PORT": "8080", f"{name}_SERVICE_PORT_HTTP": "8080"}
+    links |= {f"{name}_SERVICE_PORT_METRICS": "9100", f"{name}_PORT": f"tcp://{address}:8080"}
+    for port in ("8080", "9100"):
+        link = f"{name}_PORT_{port}_TCP"
+        links |= {
+            link: f"tcp://{address}:{port}",
+            f"{link}_PROTO": "tcp",
+            f"{link}_PORT": port,
+            f"{link}_ADDR": address,
+        }
+    return links
+
+
+@pytest.mark.parametrize("name", ["FANFINITY", "FANFINITY_HEADLESS", "FANFINITY_EDGE"])
+def test_what_kubernetes_makes_of_a_service_is_passed_over(name: str) -> None:
+    links = _service_links(name)
+    assert Config.from_env(links) == Config()
+    given = {"FANFINITY_SHARDS": "7"} | ({} if name == "FANFINITY" else {"FANFINITY_PORT": "9000"})
+    config = Config.from_env(links | given)
+    assert (config.shards, config.port) == (7, 8080 if name == "FANFINITY" else 9000)
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("PORT", "http://10.0.0.1:80"),
+        ("PORT", "tcp://"),
+        ("PORT_HTTP_TCP", "x"),
+        ("SERVICE", "x"),
+        ("SHARDS", "tcp://a:1"),
+    ],
+)
+def test_what_only_looks_like_a_variable_of_kubernetes_is_refused(variable: str, text: str) -> None:
+    with pytest.raises(ConfigError):
+        Config.from_env({PREFIX + variable: text})
+
+
+def test_a_value_that_may_hold_a_secret_is_read_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    file.write_text("clickhouse://me:S3cret@db/fans\n", encoding="utf-8")
+    given = {f"{PREFIX}CLICKHOUSE_URL_FILE": str(file), f"{PREFIX}CLICKHOUSE_URL": ""}
+    config, sources = Config.with_sources(given | {f"{PREFIX}SHARDS": "3"})
+    assert config.clickhouse_url == "clickhouse://me:S3cret@db/fans"
+    assert sources[f"{PREFIX}CLICKHOUSE_URL"] == f"file {file}"
+    assert (sources[f"{PREFIX}SHARDS"], sources[f"{PREFIX}PORT"]) == ("environment", "default")
+    assert sources.keys() == config.shown().keys() == OWN_VARIABLES
+    with pytest.raises(ConfigError, match=r"^FANFINITY_CLICKHOUSE_URL and FANFINITY_CLICKHOUSE_URL_FILE are both set"):
+        Config.from_env(given | {f"{PREFIX}CLICKHOUSE_URL": "clickhouse://db"})
+    assert Config.from_env({f"{PREFIX}CLICKHOUSE_URL_FILE": ""}) == Config()
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"clickhouse://me:S3cret/@db", "FANFINITY_CLICKHOUSE_URL=*** is not allowed: "),
+        (b"S3cret\xff", "the file in FANFINITY_CLICKHOUSE_URL_FILE is not text in UTF-8"),
+        (b"S3cret" * 20_000, "the file in FANFINITY_CLICKHOUSE_URL_FILE is larger than 64 KiB"),
+    ],
+)
+def test_a_file_that_holds_no_value_is_named_and_nothing_of_it_shown(tmp_path: Path, content: bytes, told: str) -> None:
+    (tmp_path / "url").write_bytes(content)
+    with pytest.raises(ConfigError) as error:
+        Config.from_env({f"{PREFIX}CLICKHOUSE_URL_FILE": str(tmp_path / "url")})
+    assert str(error.value).startswith(told)
+    assert "FANFINITY_CLICKHOUSE_URL_FILE" in str(error.value)
+    assert "S3cret" not in "".join(traceback.format_exception(error.value))
+
+
+def test_a_file_that_is_not_there_is_named_and_a_url_in_its_place_is_not_shown(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^FANFINITY_CLICKHOUSE_URL_FILE='/not/there' is not allowed: it must be"):
+        Config.from_env({f"{PREFIX}CLICKHOUSE_URL_FILE": "/not/there"})
+    with pytest.raises(ConfigError, match=r"^FANFINITY_CLICKHOUSE_URL_FILE=\*\*\* is not allowed"):
+        Config.from_env({f"{PREFIX}CLICKHOUSE_URL_FILE": "clickhouse://me:S3cret@db"})
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        *(
+            (f"clickhouse://me:{password}@db:9000/fans", "percent-encode what is special in the user and the password")
+            for password in ("p@ss:w/o#r", "S3#cret", "S3/cret", "S3?cret", "12/S3cret")
+        ),
+        ("clickhouse://db:9000/my-db", "the database needs a name of letters, digits and _"),
+        ("clickhouse://me:S3cret@db:9000/1st", "the database needs a name of letters, digits and _"),
+    ],
+)
+def test_a_url_that_is_wrong_is_told_what_to_mend(url: str, told: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        Config.from_env({f"{PREFIX}CLICKHOUSE_URL": url})
+    assert f"; {told}" in str(error.value)
+    assert all(part not in str(error.value) for part in ("S3", "p@ss"))

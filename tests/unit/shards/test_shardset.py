@@ -12,6 +12,7 @@ import pytest
 
 from shards import shardset
 from shards.audit.evidence import Evidence, ShardAttempts, gather
+from shards.deadletters.file import DeadLetterFile
 from shards.errors import DataDirectoryLocked, NotAccepting, Saturated, WalFailed
 from shards.events import Event, encode_row
 from shards.receipts import Outcome, Receipt, Stretch
@@ -290,3 +291,35 @@ async def test_a_receipt_of_no_request_has_no_outcome(settings: ShardSettings) -
             asked = Receipt(receipt.directory, (Stretch(shard, 1, last, 1),))
             assert (shards.outcome(asked) is not None) == known
         assert stretch == Stretch(0, 1, 2, 2)
+
+
+async def test_a_letter_that_is_being_settled_is_settled_before_the_files_are_closed(
+    settings: ShardSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order, begun, free = list[str](), asyncio.Event(), asyncio.Event()
+    settle, close, end = DeadLetterFile.settle, Shard.close, Committer.close
+
+    async def slowly(*args: Any, **options: Any) -> None:
+        begun.set()
+        await free.wait()
+        await settle(*args, **options)
+        order.append("settled")
+
+    def noted(shard: Shard) -> None:
+        order.append("closed")
+        close(shard)
+
+    async def ended(committer: Committer) -> None:
+        await end(committer)
+        asyncio.get_running_loop().call_later(0.2, free.set)
+
+    monkeypatch.setattr(DeadLetterFile, "settle", slowly)
+    monkeypatch.setattr(Committer, "close", ended)
+    monkeypatch.setattr(Shard, "close", noted)
+    async with in_an_outage(settings) as shards:
+        [row] = events(shards, 1)
+        await shards._shards[0].dead_letters.put_aside(seq=1, row=encode_row(row), code=469, error="Constraint c")
+        discarding = asyncio.create_task(shards.discard("0-1"))
+        await asyncio.wait_for(begun.wait(), DEADLINE_S)
+    assert order == ["settled", *["closed"] * SHARDS]
+    await asyncio.wait_for(discarding, DEADLINE_S)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shards.snapshot import ShardSnapshot, Snapshot, StoreState
+from shards.snapshot import RoomLimits, ShardSnapshot, Snapshot, StoreState
 
 
 def shard(index: int, **figures: Any) -> ShardSnapshot:
@@ -22,9 +22,9 @@ def snapshot(*shards: ShardSnapshot, up: bool = True) -> Snapshot:
         shards=shards,
         store=StoreState(kind="memory", up=up, since=datetime.now(UTC), error=""),
         recovered=True,
-        recovery_error="",
-        accepting=True,
-        wal_error="",
+        refusal=None,
+        refusal_reason="",
+        limits=RoomLimits(wal_max_bytes=1, disk_min_free_bytes=1, disk_free_bytes=1),
         queued_bytes=0,
         ended=(),
     )

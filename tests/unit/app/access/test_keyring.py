@@ -1,6 +1,7 @@
 """The file of keys while the service runs."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,45 @@ async def test_a_file_that_cannot_be_read_any_more_leaves_the_keys_of_before(
     assert not ring.find(one)
     assert ring.trouble == ""
     assert [entry["event"] for entry in lines_of(caplog)][-1] == "keys can be read again"
+    await ring.close()
+
+
+async def test_a_pipe_in_the_place_of_the_file_is_told_and_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    one, line = _made("one")
+    path.write_text("")
+    ring = Keyring((), path)
+    ring.start(Watch(Observer()))
+    path.unlink()
+    os.mkfifo(path)
+    ring.look()
+    await _until(lambda: "no regular file" in ring.trouble)
+    path.unlink()
+    path.write_text(line)
+    ring.look()
+    await _until(lambda: ring.find(one))
+    await ring.close()
+
+
+async def test_a_file_as_editors_of_windows_write_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    one, line = _made("one")
+    path.write_bytes(b"\xef\xbb\xbf" + f"{line}\r\n".encode())
+    assert Keyring((), path).find(one)
+
+
+async def test_a_file_that_holds_no_key_any_more_is_told_aloud(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "keys"
+    one, line = _made("one")
+    path.write_text(line)
+    ring = Keyring((), path)
+    ring.start(Watch(Observer()))
+    path.write_text("")
+    ring.look()
+    await _until(lambda: not ring.find(one))
+    assert [(entry["event"], entry["level"]) for entry in lines_of(caplog)] == [("keys read", "warning")]
     await ring.close()
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
@@ -16,7 +16,7 @@ from app.access.principal import Scope
 SAFE = re.compile(r"[A-Za-z0-9_.:+=-]+")
 """Characters that mean nothing to a shell, a file of variables, a composition, or YAML within a value."""
 
-prefixes = st.lists(st.text(min_size=1, max_size=12), max_size=4)
+prefixes = st.lists(st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1, max_size=12), max_size=4)
 scopes = st.sets(st.sampled_from(Scope), min_size=1)
 moments = st.integers(0, 1 << 34).map(lambda second: datetime.fromtimestamp(second, UTC))
 
@@ -60,6 +60,7 @@ def test_what_is_shown_of_a_key_is_no_hash() -> None:
         ("feed:ingest:{proof}:matches=a b", "behind the hash may stand"),
         ("feed:ingest:{proof}:matches=_ff", "not UTF-8"),
         ("feed:ingest:{proof}:more", "behind the hash may stand"),
+        ("feed:ingest:{proof}:matches=a:matches=b", "matches and until may each stand there once"),
     ],
 )
 def test_a_wrong_line_says_what_to_mend_and_shows_nothing_of_it(line: str, says: str) -> None:
@@ -78,8 +79,25 @@ def test_a_wrong_name_makes_no_key(name: str) -> None:
 
 def test_two_keys_of_one_name_are_refused() -> None:
     lines = [ApiKey.new("feed", [Scope.INGEST])[1].line() for _ in range(2)]
-    with pytest.raises(KeyLineError, match="feed: there are two keys of this name"):
+    with pytest.raises(KeyLineError, match="line 2: feed: there are two keys of this name"):
         parse_keys(lines)
+
+
+def test_a_line_that_cannot_be_read_is_named_by_its_number() -> None:
+    with pytest.raises(KeyLineError, match=r"^line 3: the first part is the name"):
+        parse_keys(["# of the club", ApiKey.new("feed", [Scope.INGEST])[1].line(), '"other:ingest'])
+
+
+@pytest.mark.parametrize("prefix", ["a\udcff", "a\nb", "\x00", "\x85"])
+def test_a_prefix_that_no_match_id_has_makes_no_key(prefix: str) -> None:
+    with pytest.raises(KeyLineError, match="no control characters, and none that are no text"):
+        ApiKey.new("feed", [Scope.INGEST], prefixes=[prefix])
+
+
+def test_an_end_that_is_no_time_in_utc_makes_no_key() -> None:
+    until = datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-12)))
+    with pytest.raises(KeyLineError, match="in the years 1 to 9999"):
+        ApiKey.new("feed", [Scope.INGEST], until=until)
 
 
 def test_blank_lines_and_remarks_are_passed_over() -> None:

@@ -26,7 +26,7 @@ from app.engagement.views import metrics_view
 from app.live import Message
 from shards.reads.aggregates import MatchAggregates
 from shards.reads.highlights import Highlight
-from shards.snapshot import EndedTask, ShardSnapshot, Snapshot, StoreState
+from shards.snapshot import EndedTask, RoomLimits, ShardSnapshot, Snapshot, StoreState
 
 KICK_OFF = 1_705_327_200_000  # 2024-01-15T14:00:00Z
 MINUTE = 60_000
@@ -364,9 +364,9 @@ def snapshot(**changes: object) -> Snapshot:
         shards=(),
         store=store,
         recovered=True,
-        recovery_error="",
-        accepting=True,
-        wal_error="",
+        refusal=None,
+        refusal_reason="",
+        limits=RoomLimits(wal_max_bytes=1, disk_min_free_bytes=1, disk_free_bytes=1),
         queued_bytes=0,
         ended=(),
     )
@@ -406,10 +406,12 @@ class TestService:
             ({"shards": (shard(pending=1, last_error="too many parts"),)}, "degraded"),
             ({"shards": (shard(unaccounted=1),)}, "degraded"),
             ({"shards": (shard(pending=1), shard(dead_lettered=1))}, "healthy"),
-            ({"recovered": False}, "failing"),
-            ({"recovered": False, "recovery_error": "cannot be read"}, "failing"),
-            ({"accepting": False}, "failing"),
-            ({"wal_error": "no room"}, "failing"),
+            ({"recovered": False, "refusal": "recovering"}, "failing"),
+            ({"recovered": False, "refusal": "unreadable", "refusal_reason": "cannot be read"}, "failing"),
+            ({"refusal": "stopping", "refusal_reason": "shutting down"}, "failing"),
+            ({"refusal": "log_full", "refusal_reason": "no room"}, "failing"),
+            ({"refusal": "disk_short", "refusal_reason": "no room"}, "failing"),
+            ({"refusal": "log_failed", "refusal_reason": "no room"}, "failing"),
         ],
     )
     def test_condition(self, changes: dict[str, object], condition: str) -> None:
@@ -417,7 +419,7 @@ class TestService:
 
     def test_nothing_of_the_inside_is_shown(self) -> None:
         away = StoreState(kind="server", up=False, since=NOW, error="10.0.0.7:9000 refused user secret")
-        assert "secret" not in str(service_state(snapshot(store=away, wal_error=""), per_second=1, p99_ms=1))
+        assert "secret" not in str(service_state(snapshot(store=away), per_second=1, p99_ms=1))
 
     def test_figures_are_those_of_the_service_itself(self) -> None:
         state = service_state(snapshot(shards=(shard(pending=4),)), per_second=12.6, p99_ms=98.72)
@@ -431,7 +433,7 @@ class TestService:
         }
 
     def test_clickhouse_is_not_blamed_for_the_log(self) -> None:
-        state = service_state(snapshot(wal_error="no room"), per_second=None, p99_ms=None)
+        state = service_state(snapshot(refusal="log_full", refusal_reason="no room"), per_second=None, p99_ms=None)
         assert (state.condition, state.figures[-1].kind) == ("failing", "healthy")
 
     def test_the_events_are_accounted_for(self) -> None:
@@ -514,7 +516,7 @@ class TestRendering:
             html = texts(path.read_text())
             assert "<style" not in html, path
             assert " style=" not in html, path
-            assert html.count("<script") == html.count('<script type="module" src="/static/'), path
+            assert html.count("<script") == html.count('<script type="module" src="{{ root }}/static/'), path
             assert "http://" not in html, path
             assert "https://" not in html, path
 

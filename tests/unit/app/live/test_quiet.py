@@ -69,7 +69,7 @@ class Matches:
 
 @pytest.fixture
 def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
-    return Clocks.instead_of_the_machines(monkeypatch, "app.live.hub")
+    return Clocks.instead_of_the_machines(monkeypatch, "app.live.hub", "app.live.activity")
 
 
 def started(stored: Stored) -> Matches:

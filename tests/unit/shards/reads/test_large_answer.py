@@ -24,9 +24,10 @@ def row(
     event_type: str = "cheer",
     curve: tuple[list[int], list[int]] = ([], []),
     targets: tuple[str, ...] = (),
+    start: tuple[int, int, str] = NO_START,
 ) -> str:
     times = [first_ms, last_ms, received_ms]
-    return json.dumps([named, kind, event_type, "7", events, *times, curve, NO_START, targets, []])
+    return json.dumps([named, kind, event_type, "7", events, *times, curve, start, targets, []])
 
 
 SUMMED = row(RowKind.SUMMED, 100, 200, 300, events=5, curve=([1, 2], [3, 2]))
@@ -112,3 +113,10 @@ def test_a_statement_says_what_it_was_answered_from() -> None:
 def test_a_table_that_is_gone_is_an_outage() -> None:
     with pytest.raises(StoreUnavailable, match="went away"):
         TableState.taken_from([("202611_1_5_1:40", Said.PART)])
+
+
+def test_the_earliest_start_that_has_texts_is_that_of_the_group_whatever_its_order() -> None:
+    starts = [NO_START, (150, 2, "later\0"), (150, 0, "first\0")]
+    rows = [row(RowKind.STANDING, 150, 150, 170, event_type="match_start", start=start) for start in starts]
+    [group] = counted_of(rows, bucket_ms=60_000)[0].groups
+    assert group.start == (150, 0, "first\0")

@@ -44,3 +44,9 @@ def _by_team(counted: tuple[tuple[str, str, int], ...]) -> Counter[str]:
     for _, team, n in counted:
         sums[team] += n
     return sums
+
+
+def test_as_many_teams_as_an_answer_holds_are_all_kept_and_one_more_is_folded() -> None:
+    by_type = tuple(sorted(("pass", f"t{n}", 1) for n in range(TEAMS + 1)))
+    assert kept_teams(by_type[:TEAMS], ()) is None
+    assert kept_teams(by_type, ()) == {team for _, team, _ in by_type[:TEAMS]}

@@ -1,12 +1,17 @@
 """A server that says too little: no ClickHouse can be made to stop in the middle of an answer at a given moment."""
 
 import asyncio
+import socket
+import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from asynch.proto.connection import Connection
 
 from shards.errors import StoreUnavailable
+from shards.stores import server as stores_server
 from shards.stores.server import ServerStore
 
 DEADLINE_S = 60
@@ -86,3 +91,35 @@ async def test_a_connection_in_the_middle_of_an_answer_is_cut_and_not_used_again
         await until(lambda number=number: server.left == number)
         assert server.came == number
         server.asked = 0
+
+
+def _greet_and_leave(listening: socket.socket, leave: threading.Event) -> None:
+    came, _ = listening.accept()
+    with came:
+        came.recv(4096)
+        came.sendall(HELLO)
+        leave.wait(DEADLINE_S)
+
+
+async def test_a_connection_that_ended_while_the_event_loop_was_held_up_is_not_trusted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Connection, "ping", _not_there)
+    leave = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        serving = threading.Thread(target=_greet_and_leave, args=(listening, leave))
+        serving.start()
+        store = ServerStore(f"clickhouse://default@127.0.0.1:{listening.getsockname()[1]}/fan", shard_count=1)
+        client = store._connection()._connect()
+        await asyncio.wait_for(client.connect(), DEADLINE_S)
+        client.heard_at_s = time.monotonic()
+        assert await client.ping()
+        leave.set()
+        serving.join()  # holds the event loop up, so that it has seen nothing of the end yet
+        client.heard_at_s = time.monotonic()
+        assert not await asyncio.create_task(client.ping())
+    await stores_server._drop(client, None)
+
+
+async def _not_there(_: Connection) -> bool:
+    return False

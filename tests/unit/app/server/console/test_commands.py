@@ -15,6 +15,7 @@ from app.config import Config
 from app.context import Context
 from app.server.console.commands import service_commands
 from app.server.console.logins import Logins
+from app.web.admin_token import AdminToken
 
 
 class Console:
@@ -61,8 +62,15 @@ async def test_a_token_that_begins_with_a_hyphen_is_no_option(
 async def test_the_prompt_comes_back_when_a_command_has_shown_all(context: Context) -> None:
     console = Console(context)
     assert "0 viewers" in await console.run("viewers")
-    assert "FANFINITY_SHARDS" in await console.run("config")
+    assert "log in first: login TOKEN" in await console.run("config")
     assert "log in first: login TOKEN" in await console.run("pause", "0")
+
+
+async def test_whoever_has_logged_in_sees_the_settings(context: Context) -> None:
+    context.admin.open("127.0.0.1", 1)
+    console = Console(context)
+    await console.run("login", AdminToken.read(context.config.data_dir).secret)
+    assert "FANFINITY_SHARDS" in await console.run("config")
 
 
 async def test_each_command_has_help_after_which_the_prompt_comes_back(context: Context) -> None:

@@ -11,9 +11,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, async_playwright
 
-from tests.browser.pages import Pages, Site
 from tests.clickhouse import free_port
 from tests.e2e.process import Process
+from tests.system.browser.pages import Pages, Site
 
 ARGUMENTS = (
     "--no-sandbox",

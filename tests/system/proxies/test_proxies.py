@@ -8,8 +8,8 @@ import pytest
 
 from app.web.admin_token import AdminToken
 from tests.e2e.process import Start
-from tests.e2e.proxies import PROXIES, in_front_of
 from tests.http.admin import WITHOUT_PROOF, admin_requests
+from tests.system.proxies.in_front import PROXIES, in_front_of
 
 
 @pytest.fixture(params=PROXIES)

@@ -12,9 +12,9 @@ from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from app.access.keys import ApiKey
 from app.access.principal import Scope
-from tests.browser.conftest import running_site
-from tests.browser.pages import DEADLINE_MS, Site
 from tests.clickhouse import free_port
+from tests.system.browser.conftest import running_site
+from tests.system.browser.pages import DEADLINE_MS, Site
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

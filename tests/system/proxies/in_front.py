@@ -26,6 +26,11 @@ http {{
     }}
 }}
 """
+NGINX_BELOW: Final = NGINX.replace(
+    "location / {{ proxy_pass http://127.0.0.1:{service_port}; }}",
+    "location /fans/ {{ proxy_pass http://127.0.0.1:{service_port}/; proxy_set_header Host $http_host; }}",
+)
+"""nginx that shows the service under a path, and takes that off."""
 HAPROXY: Final = """
 defaults
     mode http
@@ -55,14 +60,14 @@ def _executable(name: str) -> str:
 
 
 @asynccontextmanager
-async def in_front_of(service_url: str, name: str, directory: Path) -> AsyncIterator[str]:
-    """Run the proxy of this name in front of the service, and yield its address."""
+async def in_front_of(service_url: str, name: str, directory: Path, *, template: str = "") -> AsyncIterator[str]:
+    """Run the proxy of this name in front of the service, by another template where one is given; yield its address."""
     executable = _executable(name)
-    template, arguments = PROXIES[name]
+    usual, arguments = PROXIES[name]
     port = free_port()
     configuration = directory / f"{name}.conf"
     configuration.write_text(
-        template.format(directory=directory, port=port, service_port=service_url.rpartition(":")[2])
+        (template or usual).format(directory=directory, port=port, service_port=service_url.rpartition(":")[2])
     )
     places = {"directory": directory, "configuration": configuration}
     log = directory / f"{name}.log"

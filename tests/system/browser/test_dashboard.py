@@ -7,7 +7,7 @@ import pytest
 from playwright.async_api import Page, expect
 from yarl import URL
 
-from tests.browser.pages import DEADLINE_MS, Pages, Site
+from tests.system.browser.pages import DEADLINE_MS, Pages, Site
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
