@@ -19,7 +19,7 @@ from tests.paths import ROOT
 from tests.system import stand_ins
 from tests.system.asking import needs_the_address_in_a_file
 from tests.system.engine import Engine
-from tests.system.proxies import for_older_nginx
+from tests.system.proxies.configured import for_older_nginx
 from tests.system.tools import run, tool
 
 DEADLINE_S: Final = 120
