@@ -32,7 +32,7 @@ class Engine:
         self._socket = path / "d.sock"
         arguments = ("--data-root", path / "data", "--exec-root", path / "exec", "-H", f"unix://{self._socket}")
         # Without a bridge of its own and without rules, because the machine may have an engine already.
-        network = ("--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-masq=false")
+        network = ("--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-masq=false", "--ip-forward=false")
         with (path / "log").open("wb") as log:
             self._process = subprocess.Popen(
                 [tool("dockerd"), *map(str, arguments), "-p", str(path / "pid"), *network],

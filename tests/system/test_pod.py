@@ -4,19 +4,16 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
 import yaml
 
-from app.config import Config, ConfigError
 from tests.clickhouse import ClickHouseServer, free_port
 from tests.paths import ROOT
-from tests.system.asking import ask, send, until_ready, until_stored
+from tests.system.asking import ask, needs_the_address_in_a_file, send, until_ready, until_stored
 from tests.system.engine import Engine
 from tests.system.tools import run, tool
-
-ADDRESS: Final = "FANFINITY_CLICKHOUSE_URL"
 
 
 @pytest.fixture
@@ -50,15 +47,6 @@ def as_options(pod: dict[str, Any], volume: Path, secret: Path) -> tuple[str, ..
     )
 
 
-def reads_the_address_from_a_file() -> bool:
-    """Whether this version has the setting that the manifests use."""
-    try:
-        Config.from_env({f"{ADDRESS}_FILE": os.devnull})
-    except ConfigError as error:
-        return "is not a setting" not in str(error)
-    return True
-
-
 def test_the_pod_starts_stores_answers_its_probes_and_drains(
     engine: Engine, slim: str, pod: dict[str, Any], own_clickhouse: ClickHouseServer, database: str, tmp_path: Path
 ) -> None:
@@ -80,8 +68,7 @@ def test_the_pod_starts_stores_answers_its_probes_and_drains(
     port = free_port()
     settings = {"FANFINITY_HOST": "127.0.0.1", "FANFINITY_PORT": str(port), "FANFINITY_MONITOR": ""}
     options = as_options(pod, volume, secret)
-    if not reads_the_address_from_a_file():
-        pytest.skip(f"this version has no {ADDRESS}_FILE")
+    needs_the_address_in_a_file()
     options += tuple(part for item in settings.items() for part in ("--env", "=".join(item)))
     with engine.container("pod", slim, options=options) as container:
         until_ready(port)

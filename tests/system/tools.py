@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import pytest
 
@@ -21,11 +21,10 @@ def tool(name: str) -> str:
     found = shutil.which(name, path=PLACES)
     if found is None:
         missing(f"no {name} found")
-    assert found is not None
     return found
 
 
-def missing(what: str) -> None:
+def missing(what: str) -> NoReturn:
     """End the test, because the machine does not have what it needs."""
     if os.environ.get("CI") == "true":
         pytest.fail(what)

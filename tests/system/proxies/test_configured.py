@@ -15,7 +15,7 @@ import pytest
 from tests.clickhouse import free_port
 from tests.e2e.asking import until_up
 from tests.e2e.process import Process
-from tests.system.proxies import PROXIES, in_front_of
+from tests.system.proxies.configured import PROXIES, in_front_of
 from tests.system.tools import run, tool
 
 STREAMED_MAX_S: Final = 0.05

@@ -38,11 +38,16 @@ def _nginx(port: int, service: int, secrets: Path, directory: Path) -> tuple[str
         ("        listen [::]:8443 ssl;\n", ""),
         ("/run/secrets/", f"{secrets}/"),
     ]
-    if _version() < _KNOWS_HTTP2_ON:
-        changes += [("        http2 on;\n", ""), (f"127.0.0.1:{port} ssl;", f"127.0.0.1:{port} ssl http2;")]
+    text = _changed(NGINX, changes)
     configuration = directory / "nginx.conf"
-    configuration.write_text(_changed(NGINX, changes), encoding="utf-8")
+    configuration.write_text(for_older_nginx(text) if _version() < _KNOWS_HTTP2_ON else text, encoding="utf-8")
     return (tool("nginx"), "-e", "stderr", "-p", directory, "-c", configuration)
+
+
+def for_older_nginx(text: str) -> str:
+    """Return a configuration as nginx before 1.25.1 reads it, such as Debian 12's."""
+    assert "        http2 on;\n" in text
+    return re.sub(r"(listen .*) ssl;", r"\1 ssl http2;", text.replace("        http2 on;\n", ""))
 
 
 def _haproxy(port: int, service: int, secrets: Path, directory: Path) -> tuple[str | Path, ...]:
