@@ -15,6 +15,7 @@ from app.bodies.room import BodyShare
 from app.context import CONTEXT, Context
 from app.handlers.parameters import faults_of, path_match_id
 from app.handlers.sending.acknowledgement import Acknowledgement, acknowledge, requested_acknowledgement
+from app.handlers.sending.lasting import check_key, check_presence
 from app.handlers.sending.limiting import check_rate, limited, portions, spend, turn
 from app.schemas.batch import (
     BOM,
@@ -119,7 +120,7 @@ async def _take_many(
         raise _too_many() from None
     spend(request, sum(map(len, pieces)))
     for some in pieces:
-        presence = partial(_check_presence, request)
+        presence = partial(check_presence, request)
         await validate(context.events_schema, some, origin=origin, into=batch, between_turns=presence)
         if len(batch.events) >= APPENDED_TOGETHER:
             await taken.append(context, batch)
@@ -219,6 +220,7 @@ async def _take_slices(
         async for part in slices:
             for pieces in portions(request, part.pieces):
                 await turn(request, len(pieces))
+                check_key(request)
                 await _take_pieces(request.app[CONTEXT], pieces, share, origin, done)
             done.durable_lines = part.end
 
@@ -236,12 +238,6 @@ async def _take_pieces(
     done.accepted += len(batch.events)
     batch.events = []
     done.durable_lines = pieces[-1][0] + 1
-
-
-def _check_presence(request: web.Request) -> None:
-    """Raise ConnectionError where the client has left: nothing of its request is durable yet, so the work may end."""
-    if request.transport is None:
-        raise ConnectionResetError("the client has left")
 
 
 def _stopped(problem: Problem, done: _BulkProgress, origin: Origin) -> Problem:
