@@ -10,7 +10,7 @@ from app.access.acts import Acts
 from app.access.addresses import TrustedProxies
 from app.access.keyring import Keyring
 from app.access.limits import Limits
-from app.access.principal import OPERATOR, Principal
+from app.access.principal import OPERATOR, PRINCIPAL, Principal
 from app.access.seals import Seals
 from app.access.sessions import Sessions
 from app.bodies.room import BodyRoom
@@ -196,3 +196,11 @@ def _store(config: Config, observer: Observer) -> Store:
 
 CONTEXT = web.AppKey("context", Context)
 """Everything the service depends on."""
+
+
+def may_go_on(request: web.Request) -> bool:
+    """Say whether the key that a request came with is still in force; True for one that came with none.
+
+    A stream may go on for days, and with a key that was revoked, or whose time is over, it must not.
+    """
+    return request.app[CONTEXT].keyring.holds(request[PRINCIPAL])

@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 
 from app.access.keys import ApiKey, KeyLineError, Keys, parse_keys
+from app.access.principal import Principal
 from shards import Watch, Watched
 
 LOOK_EVERY_S: Final = 10.0
@@ -55,6 +56,13 @@ class Keyring:
     def in_force(self, key: ApiKey) -> bool:
         """Say whether a key may be used now."""
         return key.until is None or not key.has_ended(datetime.now(UTC))
+
+    def holds(self, principal: Principal) -> bool:
+        """Say whether a principal that was proved before is still one: its key is the same, and in force."""
+        if not principal.is_key:
+            return True
+        key = self.named(principal.name)
+        return key is not None and key.principal == principal and self.in_force(key)
 
     def look(self) -> bool:
         """Have the file looked at at once; return False where there is none."""

@@ -69,7 +69,7 @@ class ApiKey:
     @principal.default
     def _principal(self) -> Principal:
         scopes = self.scopes | ({Scope.READ} if Scope.ADMIN in self.scopes else frozenset())
-        return Principal(self.name, frozenset(scopes), self.prefixes, is_key=True)
+        return Principal(self.name, frozenset(scopes), self.prefixes, is_key=True, digest=self.digest)
 
     def has_ended(self, now: datetime) -> bool:
         """Say whether its time is over."""

@@ -33,6 +33,7 @@ class Principal:
         scopes: what it may do.
         prefixes: beginnings of the match ids that it is limited to; empty: of all.
         is_key: whether it is the holder of a key.
+        digest: of its key, which tells that from another of the same name; else b"".
         sends_all: whether it may send any event, of any match.
     """
 
@@ -40,6 +41,7 @@ class Principal:
     scopes: frozenset[Scope]
     prefixes: tuple[str, ...] = ()
     is_key: bool = False
+    digest: bytes = attrs.field(default=b"", repr=False)
     sends_all: bool = attrs.field(init=False, eq=False)
 
     @sends_all.default

@@ -152,7 +152,7 @@ def _least(*seconds: float | None) -> float | None:
 
 
 def _decompressor(request: web.BaseRequest) -> Decompressor | None:
-    encoding = request.headers.get(hdrs.CONTENT_ENCODING, "").strip().lower()
+    encoding = ",".join(request.headers.getall(hdrs.CONTENT_ENCODING, ())).strip().lower()  # several lines are a list
     if encoding in ("", "identity"):
         return None
     if encoding in _GZIP:

@@ -11,7 +11,7 @@ import aiohttp_jinja2
 from aiohttp import hdrs, web
 from aiohttp_sse import EventSourceResponse
 
-from app.context import CONTEXT
+from app.context import CONTEXT, may_go_on
 from app.dashboard.board import BOARD, SAMPLE_INTERVAL_S, Board, sample_throughput
 from app.dashboard.rendering import (
     MatchRegions,
@@ -160,12 +160,14 @@ async def _match_updates(board: Board, messages: AsyncIterable[Message]) -> Asyn
 
 
 async def _send(request: web.Request, updates: AsyncGenerator[str, None], kind: Viewing) -> EventSourceResponse:
-    """Send every update; ends quietly when the viewer is gone, or takes nothing for too long."""
+    """Send every update; ends quietly when the viewer is gone, takes nothing for too long, or its key ends."""
     response = event_stream(request, send_timeout=SEND_TIMEOUT_S)
     viewing = request.app[CONTEXT].telemetry.viewers.one(kind)
     with viewing, contextlib.suppress(ConnectionResetError, TimeoutError):
         await response.prepare(request)
         async with response:
             async for update in updates:
+                if not may_go_on(request):
+                    break
                 await response.send(update, event="update")
     return response

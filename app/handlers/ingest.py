@@ -16,6 +16,7 @@ from app.context import CONTEXT, Context
 from app.handlers.parameters import faults_of, path_match_id
 from app.handlers.sending.acknowledgement import Acknowledgement, acknowledge, requested_acknowledgement
 from app.handlers.sending.faults import invalid_events, none_valid, too_many_events
+from app.handlers.sending.lasting import check_key, check_presence
 from app.handlers.sending.limiting import check_rate, limited, portions, spend, turn
 from app.schemas.batch import (
     BOM,
@@ -120,7 +121,7 @@ async def _take_many(
         raise too_many_events() from None
     spend(request, sum(map(len, pieces)))
     for some in pieces:
-        presence = partial(_check_presence, request)
+        presence = partial(check_presence, request)
         await validate(context.events_schema, some, origin=origin, into=batch, between_turns=presence)
         if len(batch.events) >= APPENDED_TOGETHER:
             await taken.append(context, batch)
@@ -229,6 +230,7 @@ async def _take_slices(
         async for part in slices:
             for pieces in portions(request, part.pieces):
                 await turn(request, len(pieces))
+                check_key(request)
                 await _take_pieces(request.app[CONTEXT], pieces, share, origin, done)
             done.durable_lines = part.end
 
@@ -246,12 +248,6 @@ async def _take_pieces(
     done.accepted += len(batch.events)
     batch.events = []
     done.durable_lines = pieces[-1][0] + 1
-
-
-def _check_presence(request: web.Request) -> None:
-    """Raise ConnectionError where the client has left: nothing of its request is durable yet, so the work may end."""
-    if request.transport is None:
-        raise ConnectionResetError("the client has left")
 
 
 def _stopped(problem: Problem, done: _BulkProgress, origin: Origin) -> Problem:

@@ -5,7 +5,7 @@ import random
 
 from aiohttp import web
 
-from app.context import CONTEXT
+from app.context import CONTEXT, may_go_on
 from app.handlers.parameters import faults_of, path_match_id
 from app.live import Subscription, UnknownMatch
 from app.web.event_stream import event_stream
@@ -24,7 +24,7 @@ routes = web.RouteTableDef()
 
 @routes.get("/api/matches/{matchId:[^/]+}/stream", allow_head=False)
 async def match_stream(request: web.Request) -> web.StreamResponse:
-    """Send snapshots and highlights until the viewer leaves, falls behind, or the service stops."""
+    """Send snapshots and highlights until the viewer leaves or falls behind, its key ends, or the service stops."""
     faults = faults_of(request)
     match_id = path_match_id(request, faults)
     refuse(faults)
@@ -46,6 +46,8 @@ async def _send(request: web.Request, messages: Subscription) -> web.StreamRespo
             await response.write(b"retry: %d\n\n" % random.randint(*RETRY_MS))
             async for message in messages:
                 encoded = await message.encoded()
+                if not may_go_on(request):
+                    break
                 async with asyncio.timeout(SEND_TIMEOUT_S):
                     await response.write(encoded)
     except ConnectionResetError:

@@ -265,6 +265,8 @@ async def test_a_link_works_once(service: Service, browser: Browser, keys: Any) 
     headers = {"Authorization": f"Bearer {keys['boss'][0]}"}
     made = await service.request("POST", "/api/login-links", headers=headers)
     assert made.status == 201
+    looked_at = await service.request("HEAD", made.json["path"])  # as programs do that show what a link is
+    assert (looked_at.status, "Set-Cookie" in looked_at.headers) == (200, False)
     status, replied, _ = await browser.get(made.json["path"])
     assert (status, replied["Location"]) == (303, "/operate")
     assert "Log out boss" in (await browser.get("/operate"))[2]

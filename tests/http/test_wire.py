@@ -241,6 +241,7 @@ EXPECTING = ("Expect: 100-continue", "Content-Length: 20000000")
         (head(*EXPECTING, type_="image/png"), 415),
         (head(*EXPECTING, type_="application/json;((("), 415),
         (head(*EXPECTING, "Content-Encoding: br"), 415),
+        (head(*EXPECTING, "Content-Encoding: gzip", "Content-Encoding: deflate"), 415),
         (head(*EXPECTING, "Content-Encoding: br", path="/api/events/bulk", type_="application/x-ndjson"), 415),
         (head(*EXPECTING, path="/api/events/bulk"), 415),
         (head(*EXPECTING, path="/api/nothing"), 404),

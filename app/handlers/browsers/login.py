@@ -38,10 +38,10 @@ routes = web.RouteTableDef()
 
 @routes.get(LOGIN)
 async def show_login(request: web.Request) -> web.Response:
-    """Show the form, or begin the session that a link is for."""
+    """Show the form, or begin the session that a link is for; HEAD uses no link up, because it changes nothing."""
     context = request.app[CONTEXT]
     code = request.query.get("once")
-    if code is None:
+    if code is None or request.method == hdrs.METH_HEAD:
         return form_page(request, "login.html", {"next": _asked_for(request), "fault": _why_again(request)})
     text = context.sessions.follow(code)
     if text is None:
