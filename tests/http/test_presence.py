@@ -52,7 +52,7 @@ async def test_a_connection_too_many_is_counted(config: Config) -> None:
     async with running(alone, connections_max=2) as service:
         others = [await asyncio.open_connection(service.host, service.port) for _ in range(2)]
         await asyncio.sleep(0.2)
-        assert (await service.send_raw(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")).status == 503
+        assert (await service.send_raw(b"GET /api/matches HTTP/1.1\r\nHost: x\r\n\r\n")).status == 503
         for _, writer in others:
             writer.close()
             await writer.wait_closed()
