@@ -12,7 +12,7 @@ from app.access.keyring import Keyring
 from app.access.limits import Limits
 from app.access.principal import OPERATOR, PRINCIPAL, Principal
 from app.access.seals import Seals
-from app.access.sessions import Sessions
+from app.access.sessions import VISITOR, Sessions
 from app.bodies.room import BodyRoom
 from app.config import Config
 from app.engagement.rendered import RenderedMetrics
@@ -199,8 +199,11 @@ CONTEXT = web.AppKey("context", Context)
 
 
 def may_go_on(request: web.Request) -> bool:
-    """Say whether the key that a request came with is still in force; True for one that came with none.
+    """Say whether the key or session that a request came with is still good; True for one that came with none.
 
     A stream may go on for days, and with a key that was revoked, or whose time is over, it must not.
     """
-    return request.app[CONTEXT].keyring.holds(request[PRINCIPAL])
+    context, visitor = request.app[CONTEXT], request.get(VISITOR)
+    if visitor is not None and context.sessions.visitor(visitor.text) is None:
+        return False
+    return context.keyring.holds(request[PRINCIPAL])

@@ -93,6 +93,18 @@ async def test_a_key_that_is_not_for_a_page_is_told_so(browser: Browser, keys: A
     assert "You are logged in" not in (await browser.get("/login"))[2]
 
 
+async def test_a_stream_ends_with_the_session_that_it_began_with(service: Service, browser: Browser, keys: Any) -> None:
+    await browser.post("/login", {"key": keys["viewer"][0]})
+    async with browser.session.get(f"{service.url}/stream") as stream:
+        assert await stream.content.readany()
+        assert (await browser.post("/logout", {}))[0] == 303
+        event = {"matchId": "a", "eventType": "cheer"}
+        headers = {"Authorization": f"Bearer {keys['feed'][0]}"}
+        assert (await service.request("POST", "/api/events", json=event, headers=headers)).status == 202
+        async with asyncio.timeout(20):
+            await stream.content.read()
+
+
 async def test_after_a_wrong_key_one_comes_to_where_one_wanted(browser: Browser) -> None:
     for status in (403, 403, 403, 403, 403, 429):
         reply = await browser.post("/login", {"key": "wrong", "next": "/matches/a"})
