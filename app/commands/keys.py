@@ -1,7 +1,7 @@
 """``fanfinity keys``: keys for those who send, read and operate."""
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 
 import click
 
@@ -27,6 +27,8 @@ def new(*, name: str, scopes: str, prefixes: tuple[str, ...], until: datetime | 
 
     NAME stands in logs and beside what was done with the key.
     """
+    if until is not None and until <= datetime.now(UTC):
+        raise click.BadParameter("this time is over, so the key would never be taken", param_hint="--until")
     try:
         text, key = ApiKey.new(name, parse_scopes(scopes, of="--scopes"), prefixes=prefixes, until=until)
     except KeyLineError as error:

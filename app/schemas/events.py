@@ -24,6 +24,7 @@ from app.schemas.fields import (
     Timestamp,
     event_type_parser,
     is_absent,
+    names_nobody,
     parse_event_id,
     parse_identifier,
     parse_match_id,
@@ -164,7 +165,7 @@ class EventSchema:
     def _rules_across_fields(self, fields: Mapping[str, msgspec.Raw], origin: Origin) -> list[Fault]:
         faults = []
         event_type = text_of(fields.get("eventType")) or ""
-        if self.types.needs_team(event_type) and is_absent(fields.get("teamId")):
+        if self.types.needs_team(event_type) and names_nobody(fields.get("teamId")):
             faults.append(Fault("$.teamId", f"is required for {event_type}: the team the event belongs to"))
         if event_type == RETRACTION:
             try:

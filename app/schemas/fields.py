@@ -1,6 +1,7 @@
 """One parse function for each kind of field: raw JSON value in, normalized value (or a `FieldError`) out.
 
-`null` in an optional field means the same as leaving it out.
+`null` in an optional field means the same as leaving it out, and so does `""` where a team or a player is named: clients
+of typed languages send it.
 """
 
 import re
@@ -38,6 +39,7 @@ IDENTIFIER_MAX_CHARS = 64
 FUTURE_MAX = timedelta(hours=24)
 
 _NULL = b"null"
+_NOBODY = (_NULL, b'""')
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _SECOND_MS = 1000
@@ -60,6 +62,11 @@ _text = msgspec.json.Decoder(str)
 def is_absent(raw: msgspec.Raw | None) -> bool:
     """Say whether an optional field was left out, or sent as null."""
     return raw is None or bytes(raw) == _NULL
+
+
+def names_nobody(raw: msgspec.Raw | None) -> bool:
+    """Say whether the id of a team or of a player is absent."""
+    return raw is None or bytes(raw) in _NOBODY
 
 
 def text_of(raw: msgspec.Raw | None) -> str | None:
@@ -112,7 +119,7 @@ def not_nil(event_id: str) -> str:
 def parse_identifier(raw: msgspec.Raw, _: object = None) -> Identifier:
     """Parse a team's or a player's id: a string, or an integer whose digits are kept; empty where absent."""
     value = bytes(raw)
-    if value == _NULL:
+    if value in _NOBODY:
         return NO_IDENTIFIER
     if _INTEGER.fullmatch(value):
         text = value.decode()

@@ -84,7 +84,7 @@ async def test_a_file_that_is_no_good_is_one_line(start: Start, tmp_path: Path, 
 
 
 async def test_what_is_configured_goes_through_files_and_shells_unchanged(tmp_path: Path) -> None:
-    odd = ["--matches", "liga $HOME `id` \"'\\ #% é", "--until", "2027-01-31T00:00:00Z"]
+    odd = ["--matches", "liga $HOME `id` \"'\\ #% é", "--until", "2099-01-31T00:00:00Z"]
     value = ",".join([(await _made("feed", "ingest+read", *odd))["line"], (await _made("boss", "admin"))["line"]])
     dotenv = tmp_path / ".env"
     dotenv.write_text(f"FANFINITY_API_KEYS={value}\n")

@@ -16,14 +16,14 @@ def _run(*arguments: str) -> tuple[int, str]:
 
 
 def test_what_is_printed_for_people_works() -> None:
-    code, text = _run("feed", "--scopes", "ingest+read", "--matches", "a b", "--until", "2027-01-31T02:00:00+02:00")
+    code, text = _run("feed", "--scopes", "ingest+read", "--matches", "a b", "--until", "2099-01-31T02:00:00+02:00")
     assert code == 0
     [key] = [line for line in text.splitlines() if line.startswith("ff_")]
     [line] = [line for line in text.splitlines() if line.startswith("feed:")]
     found = Keys([ApiKey.parse(line)]).find(key)
     assert found is not None
     assert (found.scopes, found.prefixes) == ({Scope.INGEST, Scope.READ}, ("a b",))
-    assert line.endswith(":matches=a_20b:until=20270131T000000Z")
+    assert line.endswith(":matches=a_20b:until=20990131T000000Z")
 
 
 def test_json_is_for_programs() -> None:
@@ -42,7 +42,8 @@ def test_json_is_for_programs() -> None:
         (("feed", "--scopes", "write"), "the scopes must be of react, ingest, read, edge, admin"),
         (("feed", "--scopes", ""), "the scopes must be of"),
         (("feed", "--scopes", "read", "--matches", ""), "a prefix of match ids has 1 to 128 characters"),
-        (("feed", "--scopes", "read", "--until", "2027-01-31"), "has no offset"),
+        (("feed", "--scopes", "read", "--until", "2099-01-31"), "has no offset"),
+        (("feed", "--scopes", "read", "--until", "2020-01-31T00:00:00Z"), "is over"),
         (("feed",), "Missing option '--scopes'"),
     ],
 )

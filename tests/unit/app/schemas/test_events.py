@@ -114,7 +114,7 @@ def test_integers_keep_their_digits_as_ids(schema: EventSchema, digits: str) -> 
 @pytest.mark.parametrize("field", ["teamId", "playerId"])
 @pytest.mark.parametrize(
     "literal",
-    ["true", "1.0", "1e3", '""', '"a\\u0000"', '"a\\nb"', '"\\u0085"', "{}", "[]", '"%s"' % ("x" * 65), "9" * 65],
+    ["true", "1.0", "1e3", '"a\\u0000"', '"a\\nb"', '"\\u0085"', "{}", "[]", '"%s"' % ("x" * 65), "9" * 65],
 )
 def test_other_team_and_player_ids_are_refused(schema: EventSchema, field: str, literal: str) -> None:
     text = f'{{"matchId":"m","eventType":"view","{field}":{literal}}}'.encode()
@@ -183,6 +183,13 @@ def test_times_may_lie_a_day_ahead_and_no_more(schema: EventSchema) -> None:
     parse(schema, MATCH | {"timestamp": (now + timedelta(hours=23, minutes=59)).isoformat()})
     late = (now + timedelta(hours=24, minutes=1)).isoformat()
     assert "24 hours" in faults(schema, MATCH | {"timestamp": late})["$.timestamp"]
+
+
+@pytest.mark.parametrize("nobody", [None, ""])
+def test_an_empty_id_of_a_team_or_player_is_an_absent_one(schema: EventSchema, nobody: str | None) -> None:
+    event = parse(schema, {"matchId": "m", "eventType": "view", "teamId": nobody, "playerId": nobody})
+    assert (event.team_id, event.player_id) == ("", "")
+    assert "required" in faults(schema, {"matchId": "m", "eventType": "goal", "teamId": nobody})["$.teamId"]
 
 
 def test_team_events_need_a_team_others_do_not(schema: EventSchema) -> None:
