@@ -1,7 +1,7 @@
 """One parse function for each kind of field: raw JSON value in, normalized value (or a `FieldError`) out.
 
-`null` in an optional field means the same as leaving it out, and so does `""` where a team or a player is named: clients
-of typed languages send it.
+`null` in an optional field means the same as leaving it out. So does `""` where a team or a player is named, because
+clients of typed languages send it.
 """
 
 import re
