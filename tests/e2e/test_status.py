@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -77,6 +78,7 @@ async def test_it_watches_and_goes_on_while_nobody_answers(start: Start) -> None
     watching = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "app", "status", "--url", url, "--watch", "--every", "0.2", "--json",
         cwd=ROOT, stdout=asyncio.subprocess.PIPE,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a shell's background has it ignored
     )  # fmt: skip
     assert watching.stdout is not None
     try:

@@ -68,7 +68,7 @@ BAD_EVENTS = {
     "team is a fraction": (event(teamId=1.5), "$.teamId must be a string or an integer"),
     "team is too long": (event(teamId="9" * 65), "at most 64"),
     "team is a huge number": (event(teamId=10**80), "at most 64"),
-    "team is empty": (event(teamId=""), "$.teamId must not be empty"),
+    "team of a goal is empty": (event(eventType="goal", teamId=""), "$.teamId is required for goal"),
     "control character in player": (event(playerId="a\nb"), "$.playerId must not contain control characters"),
     "player is an object": (event(playerId={}), "$.playerId must be a string or an integer"),
     "metadata is an array": (event(metadata=[]), "$.metadata must be a JSON object"),
