@@ -38,8 +38,6 @@ from app.setting_kinds.network import FrameOrigins, Networks, Origins, RootPath
 from shards import DAYS_MAX, SHARDS_MAX, ShardSettings, WalSync
 
 RATE_MAX = 10_000_000
-GRACE_S = 10.0
-"""Seconds after which Docker kills a container that was told to end; Kubernetes gives it 30."""
 
 
 def _row(kind: Kind[Any], help_: str) -> dict[str, Any]:

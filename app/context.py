@@ -25,7 +25,17 @@ from app.schemas.event_types import EventTypes
 from app.schemas.events import EventSchema
 from app.setting_kinds.environment import PREFIX, ConfigError
 from app.web.admin_token import AdminAccess
-from shards import EmbeddedStore, EventReads, MatchReads, Observer, ServerStore, ShardSet, Snapshot, Store
+from shards import (
+    EmbeddedStore,
+    EventReads,
+    MatchReads,
+    Observer,
+    RepeatedLines,
+    ServerStore,
+    ShardSet,
+    Snapshot,
+    Store,
+)
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -93,6 +103,8 @@ class Context:
     events_schema: EventSchema
     room: BodyRoom
     shutdown: Shutdown
+    store_failures: RepeatedLines = attrs.field(factory=RepeatedLines, init=False)
+    """Lines about reads that failed."""
 
     @classmethod
     def create(cls, config: Config) -> "Context":
@@ -170,6 +182,8 @@ class Context:
         self.admin.close()  # while the directory is locked, because later the file may be another process's
         await self.keyring.close()
         self.telemetry.lag.close()
+        self.store_failures.end()
+        self.limits.strangers.end()
         began = time.monotonic()
         drained = await self.shards.drain(timeout_s=self.shutdown.left_s() * DRAIN_SHARE)
         left = self.shards.snapshot()

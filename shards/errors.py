@@ -25,7 +25,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import ClassVar, Final, Literal, get_args
 
 Refusal = Literal[
     "recovering",
@@ -53,31 +53,31 @@ class Unavailable(ShardsError):
     ``reason`` is a sentence for operators, ``refusal`` a word for metrics, and for what clients are told.
     """
 
-    usual: Refusal = "log_failed"
+    usual_refusal: ClassVar[Refusal] = "log_failed"
 
     def __init__(self, reason: str, *, retry_after_s: int = 1, refusal: Refusal | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
         self.retry_after_s = retry_after_s
-        self.refusal: Refusal = refusal or self.usual
+        self.refusal: Refusal = refusal or self.usual_refusal
 
 
 class NotAccepting(Unavailable):
     """The shard set is starting, recovering or shutting down."""
 
-    usual = "stopping"
+    usual_refusal = "stopping"
 
 
 class Saturated(Unavailable):
     """More bytes are waiting for the disk than may wait."""
 
-    usual = "saturated"
+    usual_refusal = "saturated"
 
 
 class WalFull(Unavailable):
     """The write-ahead log has used its room, or the disk has too little left."""
 
-    usual = "log_full"
+    usual_refusal = "log_full"
 
 
 class WalFailed(Unavailable):

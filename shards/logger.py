@@ -77,19 +77,19 @@ class RepeatedLines:
 
 
 class Edges:
-    """The changes of one state, told as they come, unless it flutters."""
+    """The changes of one state, told as they come, unless it flutters. ``told`` is the state that was told last."""
 
     def __init__(self, state: str) -> None:
         """Begin with a state that nobody need be told of."""
-        self._told = state
+        self.told = state
         self._told_s: deque[float] = deque(maxlen=EDGES_MAX)
 
     def is_news(self, state: str) -> bool:
         """Say whether the state is to be told now, because it is another one than was told last."""
         now = monotonic()
         too_many = len(self._told_s) == EDGES_MAX and now - self._told_s[0] < EDGES_S
-        if state == self._told or too_many:
+        if state == self.told or too_many:
             return False
-        self._told = state
+        self.told = state
         self._told_s.append(now)
         return True

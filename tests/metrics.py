@@ -1,6 +1,5 @@
 """The metrics that the service has, as it declares them: what documents, alerts and panels are held against."""
 
-from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -9,8 +8,8 @@ import attrs
 from app.observability.prometheus import Telemetry
 from app.observability.readiness import readiness_of
 from app.schemas.event_types import BUILT_IN_TYPES
-from shards import ShardSnapshot, Snapshot, StoreState
-from shards.snapshot import RoomLimits
+from shards import ShardSnapshot, Snapshot
+from tests.snapshots import snapshot
 
 SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
 
@@ -49,16 +48,7 @@ class _Shards:
     def snapshot(self) -> Snapshot:
         fields = {field.name: 0 for field in attrs.fields(ShardSnapshot)}
         shard = ShardSnapshot(**fields | {"paused": None, "last_error": ""})
-        return Snapshot(
-            shards=(shard,),
-            store=StoreState(kind="server", up=True, since=datetime.now(UTC), error=""),
-            recovered=True,
-            refusal=None,
-            refusal_reason="",
-            limits=RoomLimits(wal_max_bytes=1, disk_min_free_bytes=1, disk_free_bytes=1),
-            queued_bytes=0,
-            ended=(),
-        )
+        return snapshot(shard)
 
 
 @cache

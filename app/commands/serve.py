@@ -19,7 +19,7 @@ import structlog
 import uvloop
 
 from app.access.keyring import KeysFileError
-from app.config import GRACE_S, Config, settings
+from app.config import Config, settings
 from app.context import CONTEXT, Context
 from app.observability import logs
 from app.server.application import HANDLERS_SHARE, create_app
@@ -35,6 +35,9 @@ EXIT_NOT_STARTED = 1
 EXIT_WRONG_SETTING = 2
 
 FILES_MAX = 1 << 20
+
+GRACE_S = 10.0
+"""Seconds after which Docker kills a container that was told to end; Kubernetes gives it 30."""
 
 FOR_THE_OWNER = 0o077
 """The mask that takes from new files the rights of everybody else."""

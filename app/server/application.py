@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from aiohttp import hdrs, web
 
 from app import dashboard
+from app.access.needs import Need, need_of
 from app.config import Config
 from app.context import CONTEXT, Context
 from app.handlers import (
@@ -25,21 +26,17 @@ from app.handlers import (
 from app.handlers.browsers import login, operate
 from app.handlers.sending.limiting import send_standing
 from app.server import authorization
-from app.server.middlewares import STORE_FAILURES, around, send_identity
+from app.server.middlewares import around, send_identity
 from app.server.monitor import monitor_context
 from app.web import cors
 from app.web.conditional import forbid_storing
 from app.web.keys import ROOT_PATH
-from shards import RepeatedLines
 
 HANDLERS = (
     *(matches, ingest, match_events, receipts, deadletters, stream),
     *(health, metrics, status, audit, openapi, docs, login, operate, shards),
 )
 """Modules of handlers, those asked most first, because a path is looked for in this order."""
-
-SENDING = ("/events", "/bulk")
-"""Ends of the paths that events are sent to."""
 
 HANDLERS_SHARE = 0.2
 """Part of the shutdown's time that requests in progress may take before they are cut off."""
@@ -60,7 +57,6 @@ def create_app(config: Config) -> web.Application:
     app = web.Application(middlewares=[around], client_max_size=config.max_body_bytes)
     app[CONTEXT] = Context.create(config)
     app[ROOT_PATH] = config.root_path
-    app[STORE_FAILURES] = RepeatedLines()
     for module in HANDLERS:
         app.add_routes(module.routes)
     app.on_response_prepare.append(_send_headers)
@@ -78,7 +74,7 @@ def _known_routes(app: web.Application) -> Iterator[tuple[str, str, int]]:
     for route in app.router.routes():
         path = route.resource.canonical if route.resource else ""
         if path.startswith("/api/") and route.method in (hdrs.METH_GET, hdrs.METH_POST):
-            yield route.method, path, 202 if route.method == hdrs.METH_POST and path.endswith(SENDING) else 200
+            yield route.method, path, 202 if need_of(route.method, path) is Need.SEND else 200
 
 
 async def _send_headers(request: web.Request, response: web.StreamResponse) -> None:

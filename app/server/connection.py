@@ -80,18 +80,8 @@ class _ClientConnection(web.RequestHandler):
     """
 
     __slots__ = (
-        *(
-            "_answered",
-            "_answers",
-            "_body_sent",
-            "_close_timer",
-            "_head_timer",
-            "_is_read",
-            "_is_spare",
-            "_last_body",
-            "_made_s",
-        ),
-        *("_server", "_transport", "_unread_timer"),
+        *("_answered", "_answers", "_body_sent", "_close_timer", "_head_timer", "_is_read", "_is_spare", "_last_body"),
+        *("_made_s", "_server", "_transport", "_unread_timer"),
     )
 
     def __init__(self, server: Server, **options: Any) -> None:

@@ -19,7 +19,7 @@ from app.web.head.checks import REQUEST_ID_HEADER, check_headers
 from app.web.keys import MATCH_ID, REQUEST_ID
 from app.web.problems import Problem, problem_response
 from app.web.refusals import refused, too_many_reads, unavailable
-from shards import RepeatedLines, StoreError, TooManyReads, Unavailable
+from shards import StoreError, TooManyReads, Unavailable
 
 SERVER = "fanfinity"
 """The ``Server`` header, in place of the names and versions of what the service is built with."""
@@ -29,8 +29,6 @@ UNMATCHED = "unmatched"
 
 STORE_RETRY_AFTER_S = 2
 EVENT_STREAM = "text/event-stream"
-
-STORE_FAILURES: web.AppKey[RepeatedLines] = web.AppKey("store_failures", RepeatedLines)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -139,7 +137,7 @@ def _explanation(request: web.Request, error: Exception) -> tuple[Problem, str]:
 def _tell_store_failed(request: web.Request, error: StoreError) -> None:
     """Log that a read failed, a few times a minute at most, because every read fails while ClickHouse is away."""
     method, route, code, message = request.method, path_template(request), error.code, error.message
-    request.app[STORE_FAILURES].note(
+    request.app[CONTEXT].store_failures.note(
         "store failed",
         lambda again: _log.warning(
             "store failed", method=method, route=route, code=code, error=message, repeated=again

@@ -135,6 +135,7 @@ class ServiceRunner(web.AppRunner):
                 break
             await asyncio.sleep(ARRIVING_S / _ARRIVING_CHECKS)
         server.spare.refuse_all()
+        server.turned_away.close()
 
     async def cleanup(self) -> None:
         """Close the port, end every connection, and close the application."""

@@ -23,6 +23,11 @@ class TurnedAway:
             "malformed", lambda again: _log.info("http malformed", remote=remote, error=error, repeated=again)
         )
 
+    def close(self) -> None:
+        """Log what is still counted."""
+        self._malformed.end()
+        self._refused.end()
+
     def note_refused(self, *, open_: int, open_max: int) -> None:
         """Take in a connection for which there was no room."""
         self._counts.refused += 1

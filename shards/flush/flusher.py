@@ -254,5 +254,6 @@ class Flusher:
         await self._threads.settled()
 
     def close(self) -> None:
-        """Close the reader of the log."""
+        """Close the reader of the log, and log what is still counted of failures."""
         self._steps.loader.close()
+        self._troubles.close()

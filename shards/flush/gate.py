@@ -71,6 +71,7 @@ class StoreGate:
 
     def stop(self) -> None:
         """End :meth:`run` after its present statement, and release all who wait."""
+        self._repeats.end()
         self._stopped.set()
         self._down.set()
         self._up.set()

@@ -41,6 +41,10 @@ class Troubles:
         )
         self.last_error = message
 
+    def close(self) -> None:
+        """Log what is still counted."""
+        self._repeats.end()
+
     def note_success(self) -> None:
         """Forget the last error, and say so."""
         if self.last_error:

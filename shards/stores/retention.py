@@ -59,7 +59,7 @@ class Retention:
 
     def look(self, engine_full: str) -> None:
         """Tell, once each time, that the TTL is not that of the setting any more, and that it is again."""
-        if not self._is_settled or (differs := bool(_differing(engine_full, self.days))) == self._differs:
+        if not self._is_settled or (differs := _differs(engine_full, self.days)) == self._differs:
             return
         self._differs = differs
         found, wanted = _words(current(engine_full)), _words(ttl(self.days))
@@ -107,11 +107,10 @@ def current(engine_full: str) -> str:
     return clause[1] if clause else ""
 
 
-def _differing(engine_full: str, days: int) -> str:
-    """Return the TTL of ours that the table has in place of the needed one; empty where there is none of both."""
+def _differs(engine_full: str, days: int) -> bool:
+    """Say whether the table has another TTL than the needed one, and none that was set by hand."""
     found = current(engine_full)
-    is_ours = not found or _OURS.fullmatch(found)
-    return (found or "none") if is_ours and found != ttl(days) else ""
+    return found != ttl(days) and (not found or _OURS.fullmatch(found) is not None)
 
 
 def _words(found: str) -> str:

@@ -49,7 +49,6 @@ class Room:
         self._looked_at = 0.0
         self._free_bytes: int | None = None
         self._want: _Want | None = None
-        self._last_setting = ""
         self._edges = Edges("")
         self._timer: asyncio.TimerHandle | None = None
         self._shut: tuple[Refusal, str] | None = None
@@ -67,15 +66,12 @@ class Room:
 
     def check(self) -> None:
         """Raise a subclass of :class:`Unavailable` if an append is to be refused now."""
-        if self._shut is not None:
-            raise NotAccepting(self._shut[1], refusal=self._shut[0])
-        committer = self._committer
-        if committer.queued_bytes >= self._settings.queue_max_bytes:
-            raise Saturated("more events are waiting for the disk than may wait", retry_after_s=1)
-        if not committer.is_running:
-            raise WalFailed("the write-ahead log is not being written at the moment", retry_after_s=2)
         if (refusal := self.refusal()) is not None and not self._may_try(refusal):
             raise refusal
+        if not self._committer.is_running:
+            raise WalFailed("the write-ahead log is not being written at the moment", retry_after_s=2)
+        if self._committer.queued_bytes >= self._settings.queue_max_bytes:
+            raise Saturated("more events are waiting for the disk than may wait", retry_after_s=1)
 
     def refusal(self) -> Unavailable | None:
         """Return why events are not taken, even if none come; None while they are.
@@ -135,12 +131,12 @@ class Room:
         return None
 
     def _tell(self, want: _Want | None) -> None:
+        before = self._edges.told
         if not self._edges.is_news(want.setting if want else ""):
             return
         figures = {"wal_bytes": self._wal_bytes(), "wal_bytes_max": self._settings.wal_max_bytes}
         figures |= {"free_bytes": self._free_bytes or 0, "free_bytes_min": self._settings.wal_min_free_bytes}
         if want is not None:
-            self._last_setting = want.setting
             _log.warning("events refused", setting=want.setting, reason=want.reason, room=figures)
         else:
-            _log.warning("events taken again", setting=self._last_setting, room=figures)
+            _log.warning("events taken again", setting=before, room=figures)

@@ -1,21 +1,22 @@
 """Metrics whose values are read at a scrape, and not counted before."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 
-class AtScrape(Collector):
+class AtScrape(ABC, Collector):
     """A collector that reads nothing when it is registered."""
 
     def describe(self) -> Iterable[Metric]:
         """Describe nothing, because that would read everything."""
         return ()
 
+    @abstractmethod
     def collect(self) -> Iterator[Metric]:
         """Yield the values of the moment."""
-        raise NotImplementedError
 
 
 def gauge(name: str, help_: str, value: float) -> Metric:

@@ -193,22 +193,29 @@ async def services(number: int, directory: Path, clickhouse_url: str) -> AsyncIt
             await service.close()
 
 
+@asynccontextmanager
+async def traffic_through(proxy: str, them: Services, *, again: bool = False) -> AsyncIterator[Traffic]:
+    """Send through a proxy in front of services: some time before the block, during it, and some time after it."""
+    template = _template(proxy, them.ports)
+    async with in_front_of("", proxy.partition(" ")[0], them.directory, template=template) as url:
+        traffic = Traffic(url, again=again)
+        sending = asyncio.create_task(traffic.run())
+        await asyncio.sleep(BEFORE_S)
+        yield traffic
+        await asyncio.sleep(AFTER_S)
+        traffic.end()
+        await sending
+
+
 @pytest.mark.parametrize("proxy", PROXIES)
 async def test_a_restart_of_one_of_two_fails_no_request(
     proxy: str, tmp_path: Path, clickhouse_url: str, database: str
 ) -> None:
     async with services(2, tmp_path, f"{clickhouse_url}/{database}") as two:
-        template = _template(proxy, two.ports)
-        async with in_front_of("", proxy.partition(" ")[0], tmp_path, template=template) as url:
-            traffic = Traffic(url)
-            sending = asyncio.create_task(traffic.run())
-            await asyncio.sleep(BEFORE_S)
+        async with traffic_through(proxy, two) as traffic:
             for port in two.ports:
                 await two.restart(port)
                 await two.takes(port)
-            await asyncio.sleep(AFTER_S)
-            traffic.end()
-            await sending
         assert traffic.answers == {"202": traffic.sent}
         assert traffic.sent > RATE * (2 * (BEFORE_S + DELAY_S) + AFTER_S) * 0.9
         assert await two.appended() == traffic.sent, "none was sent again by the proxy, none is lost"
@@ -220,15 +227,8 @@ async def test_a_restart_of_the_only_one_refuses_and_loses_nothing(
     proxy: str, tmp_path: Path, clickhouse_url: str, database: str
 ) -> None:
     async with services(1, tmp_path, f"{clickhouse_url}/{database}") as one:
-        template = _template(proxy, one.ports)
-        async with in_front_of("", proxy.partition(" ")[0], tmp_path, template=template) as url:
-            traffic = Traffic(url, again=True)
-            sending = asyncio.create_task(traffic.run())
-            await asyncio.sleep(BEFORE_S)
+        async with traffic_through(proxy, one, again=True) as traffic:
             await one.restart(one.ports[0])
-            await asyncio.sleep(AFTER_S)
-            traffic.end()
-            await sending
         assert traffic.answers["202"] == traffic.sent
         assert traffic.answers.keys() <= {"202", "502", "503"}, "by the proxy, while nobody is there"
         assert len(traffic.answers) > 1

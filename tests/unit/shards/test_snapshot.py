@@ -1,11 +1,13 @@
 """What a snapshot says of the whole."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from shards.snapshot import RoomLimits, ShardSnapshot, Snapshot, StoreState
+from shards.snapshot import ShardSnapshot, StoreState
+from tests.snapshots import SINCE, snapshot
+
+AWAY = StoreState(kind="server", up=False, since=SINCE, error="away")
 
 
 def shard(index: int, **figures: Any) -> ShardSnapshot:
@@ -17,19 +19,6 @@ def shard(index: int, **figures: Any) -> ShardSnapshot:
     return ShardSnapshot(index=index, **(dict.fromkeys((*counts, *others), 0) | durations | flags | figures))
 
 
-def snapshot(*shards: ShardSnapshot, up: bool = True) -> Snapshot:
-    return Snapshot(
-        shards=shards,
-        store=StoreState(kind="memory", up=up, since=datetime.now(UTC), error=""),
-        recovered=True,
-        refusal=None,
-        refusal_reason="",
-        limits=RoomLimits(wal_max_bytes=1, disk_min_free_bytes=1, disk_free_bytes=1),
-        queued_bytes=0,
-        ended=(),
-    )
-
-
 def test_shards_are_stuck_that_fail_or_stand_still_with_rows_the_one_that_waits_longest_first() -> None:
     shards = (
         shard(0, pending=1, oldest_unconfirmed_s=5.0, last_error="refused"),
@@ -39,7 +28,7 @@ def test_shards_are_stuck_that_fail_or_stand_still_with_rows_the_one_that_waits_
         shard(4, pending=1, oldest_unconfirmed_s=7.0, stalled_s=1.0, last_error="refused"),
     )
     assert [one.index for one in snapshot(*shards).stuck] == [1, 4, 0]
-    assert snapshot(*shards, up=False).stuck == (), "an outage is the reason"
+    assert snapshot(*shards, store=AWAY).stuck == (), "an outage is the reason"
 
 
 @pytest.mark.parametrize(

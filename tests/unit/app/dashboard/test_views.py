@@ -26,7 +26,8 @@ from app.engagement.views import metrics_view
 from app.live import Message
 from shards.reads.aggregates import MatchAggregates
 from shards.reads.highlights import Highlight
-from shards.snapshot import EndedTask, RoomLimits, ShardSnapshot, Snapshot, StoreState
+from shards.snapshot import EndedTask, ShardSnapshot, StoreState
+from tests.snapshots import snapshot
 
 KICK_OFF = 1_705_327_200_000  # 2024-01-15T14:00:00Z
 MINUTE = 60_000
@@ -358,21 +359,6 @@ class TestCards:
         assert [card.match_id for card in made] == ["c", "a", "b"]
 
 
-def snapshot(**changes: object) -> Snapshot:
-    store = StoreState(kind="server", up=True, since=NOW, error="")
-    standard = Snapshot(
-        shards=(),
-        store=store,
-        recovered=True,
-        refusal=None,
-        refusal_reason="",
-        limits=RoomLimits(wal_max_bytes=1, disk_min_free_bytes=1, disk_free_bytes=1),
-        queued_bytes=0,
-        ended=(),
-    )
-    return attrs.evolve(standard, **changes)
-
-
 def shard(*, stalled_s: float = 0.0, last_error: str = "", **counts: int) -> ShardSnapshot:
     """A shard that was sent 100 events; what became of them as told, the rest confirmed."""
     settled = {"pending": 0, "dead_lettered": 0, "requeued": 0, "discarded": 0, "damaged": 0, "unaccounted": 0} | counts
@@ -422,7 +408,7 @@ class TestService:
         assert "secret" not in str(service_state(snapshot(store=away), per_second=1, p99_ms=1))
 
     def test_figures_are_those_of_the_service_itself(self) -> None:
-        state = service_state(snapshot(shards=(shard(pending=4),)), per_second=12.6, p99_ms=98.72)
+        state = service_state(snapshot(shard(pending=4)), per_second=12.6, p99_ms=98.72)
         assert {figure.name: figure.value for figure in state.figures} == {
             "Events a second": "13",
             "Answers, p99": "98.7 ms",
@@ -438,7 +424,7 @@ class TestService:
 
     def test_the_events_are_accounted_for(self) -> None:
         """What is always there, then what somebody or something had to bring about; all of it adds up."""
-        sound = service_state(snapshot(shards=(shard(), shard())), per_second=None, p99_ms=None).accounting
+        sound = service_state(snapshot(shard(), shard()), per_second=None, p99_ms=None).accounting
         assert [(part.name, part.value) for part in sound] == [
             ("kept", "200"),
             ("confirmed", "200"),
@@ -446,7 +432,7 @@ class TestService:
             ("dead letters", "0"),
         ]
         counts = {"pending": 4, "dead_lettered": 3, "requeued": 2, "discarded": 1, "damaged": 5, "unaccounted": 6}
-        parts = service_state(snapshot(shards=(shard(**counts),)), per_second=None, p99_ms=None).accounting
+        parts = service_state(snapshot(shard(**counts)), per_second=None, p99_ms=None).accounting
         assert [part.name for part in parts[4:]] == ["requeued", "discarded", "damaged", "unaccounted"]
         assert int(parts[0].value) == sum(int(part.value) for part in parts[1:])
         assert {part.name: part.kind for part in parts if part.kind} == {
