@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -17,6 +18,24 @@ class AtScrape(ABC, Collector):
     @abstractmethod
     def collect(self) -> Iterator[Metric]:
         """Yield the values of the moment."""
+
+
+class _OfTheMoment(AtScrape):
+    """Values that were taken before."""
+
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield them."""
+        return iter(self._families)
+
+
+def taken(registry: CollectorRegistry) -> CollectorRegistry:
+    """Return a registry with the values of this moment, which any thread may read."""
+    of_the_moment = CollectorRegistry()
+    of_the_moment.register(_OfTheMoment(list(registry.collect())))
+    return of_the_moment
 
 
 def gauge(name: str, help_: str, value: float) -> Metric:

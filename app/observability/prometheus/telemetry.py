@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from app.observability.prometheus.events import EventCounts
+from app.observability.prometheus.families import taken
 from app.observability.prometheus.presence import Connections, LiveView, PresenceCollector, Viewers
 from app.observability.prometheus.process import LoopLag, describe_process
 from app.observability.prometheus.requests import RequestCounts
@@ -28,6 +29,10 @@ class Telemetry:
         self.connections = Connections()
         self.viewers = Viewers()
         describe_process(self.registry)
+
+    def taken(self) -> CollectorRegistry:
+        """Return the values of this moment, which any thread may read."""
+        return taken(self.registry)
 
     def watch(self, *, shards: ShardsView, live: LiveView, readiness: Callable[[Snapshot], Readiness]) -> None:
         """Read these at each scrape from now on. Call it once."""
