@@ -51,7 +51,7 @@ a process that has not configured it, each line is text with its fields. `loggin
 
 from shards.audit.accounting import Audit, Difference, ShardAccount
 from shards.clock import ReceiptClock
-from shards.deadletters.file import FiledLetter
+from shards.deadletters.entries import FiledLetter
 from shards.errors import (
     REFUSALS,
     DataDirectoryLocked,

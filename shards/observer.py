@@ -3,6 +3,7 @@
 from typing import Final, Literal, get_args
 
 Task = Literal[
+    "erasures",
     "flusher",
     "keys",
     "match-poller",

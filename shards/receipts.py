@@ -79,15 +79,22 @@ def joined(stretches: Iterable[Stretch]) -> tuple[Stretch, ...]:
 
 @attrs.frozen(kw_only=True)
 class Outcome:
-    """Counts of what became of a request's events; each event is in one of the three."""
+    """Counts of what became of a request's events; each event is in one of the four.
+
+    ``erased`` are those that were erased with their match before they were stored; of others that were erased nobody
+    can say any more which they were, so they stay in ``stored``.
+    """
 
     durable: int
     stored: int
     dead_lettered: int
+    erased: int = 0
 
     @property
-    def status(self) -> Literal["durable", "stored", "dead_lettered"]:
-        """``durable`` while any waits to be stored, then ``dead_lettered`` if any is, else ``stored``."""
+    def status(self) -> Literal["durable", "stored", "dead_lettered", "erased"]:
+        """``durable`` while any waits to be stored, then ``dead_lettered`` if any is, ``erased``, else ``stored``."""
         if self.durable:
             return "durable"
-        return "dead_lettered" if self.dead_lettered else "stored"
+        if self.dead_lettered:
+            return "dead_lettered"
+        return "erased" if self.erased else "stored"

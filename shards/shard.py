@@ -21,7 +21,7 @@ from shards.flush.tally import Tally
 from shards.flush.troubles import Troubles
 from shards.logger import get_logger
 from shards.observer import Observer
-from shards.runs import runs_of, size, union
+from shards.runs import both, runs_of, size, union
 from shards.settings import ShardSettings
 from shards.snapshot import ShardSnapshot
 from shards.stores.base import Store
@@ -75,7 +75,7 @@ class Shard:
         self.index = index
         self.retired = index >= settings.shard_count
         self._settings = settings
-        self._log = log
+        self.log = log
         self.dead_letters = DeadLetterFile(letters_path(settings.data_dir, index), shard=index)
         self.dead_letters.recover()
         if log_is_another:
@@ -94,16 +94,17 @@ class Shard:
         self._unaccounted = 0
 
     def _tally_of(self, recovery: Recovery) -> Tally:
-        done = self._log.checkpoint
+        done = self.log.checkpoint
         dead_lettered, confirmed = done.dead_lettered, done.confirmed
         if confirmed is None:
             # A checkpoint lacks letters if a later one could not be written, and all of them if it was cut off.
             dead_lettered = max(dead_lettered, self.dead_letters.count_upto(done.upto))
-            confirmed = done.upto - dead_lettered - done.damaged
+            confirmed = done.upto - dead_lettered - done.damaged - done.erased
         return Tally(
             confirmed=confirmed + size(done.beyond),
             dead_lettered=dead_lettered + len(recovery.dead),
             damaged=done.damaged + size(recovery.damaged),
+            erased=done.erased,
             confirmed_beyond=done.beyond,
             dead=self.dead_letters.seqs(),
             dead_beyond=set(recovery.dead),
@@ -117,7 +118,7 @@ class Shard:
             self._make_steps,
             writer=writer,
             numbers=count(1),
-            recovered_seq=self._log.durable_seq,
+            recovered_seq=self.log.durable_seq,
             store=store,
             troubles=troubles,
             observer=observer,
@@ -125,7 +126,7 @@ class Shard:
         )
         self.flusher = Flusher(
             shard=self.index,
-            log=self._log,
+            log=self.log,
             pending=self.pending,
             tally=self.tally,
             make_steps=make_steps,
@@ -155,18 +156,18 @@ class Shard:
             pending=self.pending,
             tally=self.tally,
             dead_letters=self.dead_letters,
-            journal=self._log.journal,
+            journal=self.log.journal,
             store=store,
             observer=observer,
             threads=threads,
         )
-        sender.take_filed(after=self._log.checkpoint.upto)
+        sender.take_filed(after=self.log.checkpoint.upto)
         max_rows = self._settings.flush_max_rows
         return Steps(
             shard=self.index,
             settings=self._settings,
             pending=self.pending,
-            loader=Loader(self._log, self.pending, self.tally, max_rows=max_rows, threads=threads),
+            loader=Loader(self.log, self.pending, self.tally, max_rows=max_rows, threads=threads),
             sender=sender,
             store=store,
             troubles=troubles,
@@ -179,7 +180,7 @@ class Shard:
         """Hand the events to the committer; the future gives the first one's sequence number, or raises WalFailed."""
         match_ids = [event.match_id for event in events]
         rows = [encode_row(event) for event in events]
-        return committer.submit(self._log, rows, partial(self._note_durable, match_ids))
+        return committer.submit(self.log, rows, partial(self._note_durable, match_ids))
 
     def _note_durable(self, match_ids: Sequence[str], first_seq: int, rows: Sequence[bytes]) -> None:
         if missed := max(0, first_seq - self.pending.last_seq - 1):
@@ -187,16 +188,17 @@ class Shard:
         self.pending.add_durable(first_seq, match_ids, rows)
         self.flusher.rows_added(len(rows))
 
-    def outcome(self, first: int, last: int) -> tuple[int, list[int]]:
-        """Return, for rows ``first`` to ``last``, how many are pending, and the numbers of the dead letters."""
+    def outcome(self, first: int, last: int) -> tuple[int, int, list[int]]:
+        """Return, for rows ``first`` to ``last``, how many are pending and erased, and the numbers of dead letters."""
         dead = [seq for seq in self.tally.dead if first <= seq <= last]
-        return self.pending.count_between(first, last), dead
+        erased = size(both(self.log.journal.erased, ((first, last),)))
+        return self.pending.count_between(first, last), erased, dead
 
     async def books(self) -> Books:
         """Return the shard's own account of its rows, for an audit. Raises OSError."""
         # Taken before the journal is read, because all that is done with now has been noted by then.
-        upto, dead = self._log.checkpoint.upto, frozenset(self.tally.dead)
-        entries = await asyncio.to_thread(self._log.journal.entries)
+        upto, dead = self.log.checkpoint.upto, frozenset(self.tally.dead)
+        entries = await asyncio.to_thread(self.log.journal.entries)
         return Books(shard=self.index, appended=self.pending.last_seq, upto=upto, dead=dead, entries=entries)
 
     def snapshot(self) -> ShardSnapshot:
@@ -205,25 +207,28 @@ class Shard:
         # An older release may have taken letters of a log that was lost for its own, more than this one has.
         requeued = min(self.dead_letters.requeued, tally.dead_lettered)
         discarded = min(self.dead_letters.discarded, tally.dead_lettered - requeued)
+        erased_letters = min(self.dead_letters.erased, tally.dead_lettered - requeued - discarded)
         pending = len(self.pending)
-        unaccounted = self.pending.last_seq - (tally.confirmed + pending + tally.dead_lettered + tally.damaged)
+        done = tally.confirmed + tally.dead_lettered + tally.damaged + tally.erased
+        unaccounted = self.pending.last_seq - (done + pending)
         self._report_unaccounted(unaccounted)
         return ShardSnapshot(
             index=self.index,
             appended=self.pending.last_seq,
             confirmed=tally.confirmed,
             pending=pending,
-            dead_lettered=tally.dead_lettered - requeued - discarded,
+            dead_lettered=tally.dead_lettered - requeued - discarded - erased_letters,
             requeued=requeued,
             discarded=discarded,
             damaged=tally.damaged,
+            erased=tally.erased + erased_letters,
             unaccounted=unaccounted,
             depth=pending - flusher.in_flight,
             in_flight=flusher.in_flight,
             unread=self.pending.unread,
             retries=flusher.retries,
-            wal_bytes=self._log.segments.size_bytes,
-            wal_segments=len(self._log.segments),
+            wal_bytes=self.log.segments.size_bytes,
+            wal_segments=len(self.log.segments),
             oldest_unconfirmed_s=self.pending.oldest_age_s,
             stalled_s=flusher.stalled_s,
             paused=flusher.paused,
@@ -244,5 +249,5 @@ class Shard:
     def close(self) -> None:
         """Close the files."""
         self.flusher.close()
-        self._log.seal()
-        self._log.close()
+        self.log.seal()
+        self.log.close()

@@ -6,17 +6,18 @@ import uuid
 from collections.abc import Collection, Sequence
 from functools import partial
 
-from shards.audit.accounting import Audit, audit
-from shards.audit.evidence import gather
+from shards.audit.accounting import Audit
 from shards.clock import ReceiptClock
-from shards.deadletters.file import FiledLetter, Place
+from shards.deadletters.entries import FiledLetter, Place
 from shards.deadletters.settling import DeadLetters
+from shards.erasure.erasures import Erasures
+from shards.erasure.steps import ErasureSteps
 from shards.errors import NotAccepting, public_text
 from shards.events import Event
 from shards.flush.gate import StoreGate
 from shards.flush.order import OrderStart
 from shards.logger import get_logger
-from shards.lookups import outcome_of, pending_of, report_held_by_pauses
+from shards.lookups import audited, flushed_in_time, outcome_of, pending_of, report_held_by_pauses
 from shards.observer import Observer
 from shards.reads.source import Pending
 from shards.receipts import Outcome, Receipt, Stretch
@@ -63,7 +64,9 @@ class ShardSet:
         self._room = Room(settings, self._committer, self.clock, self._wal_bytes)
         self._logs: list[ShardLog] = []
         self._shards: list[Shard] = []
-        self._letters = DeadLetters(self.append)
+        self.erasures = Erasures(settings, committer=self._committer, clock=self.clock)
+        self._erasing: ErasureSteps | None = None
+        self._letters = DeadLetters(self.append, self.is_erasing)
         self._tasks: list[Watched] = []
         self._recovery: Watched | None = None
         self._recovery_error: Exception | None = None
@@ -105,6 +108,7 @@ class ShardSet:
         self._letters.take([shard.dead_letters for shard in shards])
         for shard in shards:
             shard.attach(writer=writer, store=self._store, gate=self._gate, observer=self._observer)
+        await self.erasures.recover(shards, log_is_another=self._directory.log_is_another)
         await preload(shards, self._check_stopping)
         self._logs = [log for log, _ in recovered]
         self._shards = shards
@@ -112,6 +116,10 @@ class ShardSet:
         self._tasks.append(self.watch.keep_running("store-gate", self._gate.run))
         order = OrderStart(self.clock, self._logs, store=self._store, gate=self._gate, threads=self._threads)
         self._tasks.append(self.watch.keep_running("order-start", order.run))
+        self._erasing = ErasureSteps(
+            self.erasures, shards, store=self._store, gate=self._gate, directory=self._directory.id
+        )
+        self._tasks.append(self.watch.keep_running("erasures", self._erasing.run, anew=self._erasing.settled))
         _log.info("write-ahead log recovered", pending=sum(len(shard.pending) for shard in shards))
         self._room.open()
 
@@ -129,8 +137,7 @@ class ShardSet:
     async def append(self, events: Sequence[Event], *, admitted: bool = False) -> Receipt:
         """Append events; return their receipt once all are durable. ``admitted``: as part of a request that had room.
 
-        Raises a subclass of :class:`Unavailable`. Nothing was appended then; but after
-        :class:`~shards.errors.WalFailed` a part of them may be durable.
+        Raises a subclass of :class:`Unavailable`. Nothing was appended then, but after WalFailed a part may be durable.
         """
         if not admitted:
             self.check_room()
@@ -162,13 +169,7 @@ class ShardSet:
 
     async def wait_stored(self, receipt: Receipt, *, timeout_s: float) -> bool:
         """Bring a request's events to an early checkpoint; False if they were not done with in time."""
-        flushes = [self._shards[s.shard].flusher.flush(s.last) for s in receipt.stretches]
-        try:
-            async with asyncio.timeout(timeout_s):
-                await asyncio.gather(*flushes)
-        except TimeoutError:
-            return False
-        return True
+        return await flushed_in_time(receipt, self._shards, timeout_s=timeout_s)
 
     async def dead_letters(
         self, *, limit: int, before: Place | None = None, settled: bool = False
@@ -203,9 +204,7 @@ class ShardSet:
         """
         self.require_recovered()
         async with self._auditing:
-            books = [await shard.books() for shard in self._shards]
-            evidence = await gather(self._store, [(book.shard, a) for book in books for a in book.confirmed])
-        return await asyncio.to_thread(audit, books, evidence, retention_days=retention_days)
+            return await audited(self._shards, self._store, retention_days=retention_days)
 
     def pending(self, match_ids: Collection[str]) -> Pending:
         """Return the unconfirmed rows of some matches. A read takes these first, then queries.
@@ -226,6 +225,10 @@ class ShardSet:
         self.require_recovered()
         return frozenset().union(*(shard.pending.matches() for shard in self._shards))
 
+    def is_erasing(self, match_id: str) -> bool:
+        """Say whether a match is being erased: a read knows nothing of it then. Cheap."""
+        return match_id in self.erasures
+
     @property
     def store_is_away(self) -> bool:
         """Whether ClickHouse is known to be out of reach; False if it answers with errors. Cheap."""
@@ -243,6 +246,7 @@ class ShardSet:
             limits=self._room.limits,
             queued_bytes=self._committer.queued_bytes,
             ended=self.watch.ended,
+            erasures=self.erasures.states,
         )
 
     async def flush(self, shard: int | None = None) -> None:
@@ -288,6 +292,7 @@ class ShardSet:
         await asyncio.gather(*(task.close(timeout_s=LAST_STATEMENT_S) for task in self._tasks))
         # No thread may go on when the lock of the directory is gone.
         await asyncio.gather(self._threads.settled(), *(shard.flusher.settled() for shard in self._shards))
+        await asyncio.gather(self.erasures.settled(), *([self._erasing.settled()] if self._erasing else []))
         await self._committer.close()
         await self._letters.close()
         for shard in self._shards:

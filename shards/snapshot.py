@@ -52,10 +52,12 @@ class ShardSnapshot:
     """One shard, in rows (= events) unless the name says otherwise; ``appended`` is its last sequence number.
 
     ``appended`` = ``confirmed`` + ``pending`` + ``dead_lettered`` + ``requeued`` + ``discarded`` + ``damaged`` +
-    ``unaccounted``, where all but the last are counted by themselves. ``unaccounted`` is 0, unless the service has
-    forgotten rows, or (below 0) counted some twice. A dead letter is in ``dead_lettered`` until somebody discards it,
-    or requeues it, which appends its row again under another number. Pending rows are either ``in_flight`` (sent, and
-    waiting for the next checkpoint) or in ``depth`` (waiting to be sent); ``unread`` ones of these are on disk only.
+    ``erased`` + ``unaccounted``, where all but the last are counted by themselves. ``unaccounted`` is 0, unless the
+    service has forgotten rows, or (below 0) counted some twice. A dead letter is in ``dead_lettered`` until somebody
+    discards it, or requeues it, which appends its row again under another number. ``erased`` are rows and open dead
+    letters that were erased with their match; what was confirmed before stays in ``confirmed``. Pending rows are either
+    ``in_flight`` (sent, and waiting for the next checkpoint) or in ``depth`` (waiting to be sent); ``unread`` ones of
+    these are on disk only.
     ``stalled_s`` is 0 unless nothing was done with for too long, although rows wait and ClickHouse is up.
     """
 
@@ -67,6 +69,7 @@ class ShardSnapshot:
     requeued: int
     discarded: int
     damaged: int
+    erased: int
     unaccounted: int
     depth: int
     in_flight: int
@@ -79,6 +82,20 @@ class ShardSnapshot:
     paused: Pause | None
     retired: bool
     last_error: str
+
+
+@attrs.frozen(kw_only=True)
+class ErasureState:
+    """An erasure that is under way: asked for at ``at_ms`` (ms since the epoch), and at which step it is.
+
+    ``error`` is why the last try failed, empty where it did not.
+    """
+
+    id: str
+    match_id: str
+    at_ms: int
+    step: str
+    error: str
 
 
 @attrs.frozen(kw_only=True)
@@ -97,6 +114,7 @@ class Snapshot:
     limits: RoomLimits
     queued_bytes: int
     ended: tuple[EndedTask, ...]
+    erasures: tuple[ErasureState, ...] = ()
 
     @property
     def accepting(self) -> bool:
@@ -155,6 +173,11 @@ class Snapshot:
     def damaged(self) -> int:
         """Rows that the disk lost."""
         return sum(shard.damaged for shard in self.shards)
+
+    @property
+    def erased(self) -> int:
+        """Rows, and open dead letters, that were erased with their match."""
+        return sum(shard.erased for shard in self.shards)
 
     @property
     def unaccounted(self) -> int:

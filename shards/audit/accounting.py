@@ -17,7 +17,7 @@ from shards.wal.journal import Confirmed, Entry, Reason, Unprovable
 
 RUNS_NAMED = 3
 _RETENTION_MARGIN_S = 86_400
-_REASONS: tuple[Reason, ...] = ("damaged", "expired", "no_journal", "not_noted")
+_REASONS: tuple[Reason, ...] = ("damaged", "erased", "expired", "no_journal", "not_noted")
 
 DifferenceKind = Literal["ledger", "events", "journal"]
 Verdict = Literal["whole", "different", "incomplete"]
@@ -188,15 +188,16 @@ def _events_differences(
         return
     kept_since_s = time.time() - retention_days * 86_400 + _RETENTION_MARGIN_S if retention_days else 0
     gone: dict[str, list[Confirmed]] = {}
+    expected = evidence.samples | {""}  # of an attempt whose sample was erased with its match nothing can be expected
     for index, attempt in whole.items():
-        there = index in evidence.events or attempt.event_id in evidence.samples
+        there = index in evidence.events or attempt.event_id in expected
         if not there and attempt.received_s >= kept_since_s:
             gone.setdefault(f"{datetime.fromtimestamp(attempt.received_s, UTC):%Y%m}", []).append(attempt)
     for month, attempts in sorted(gone.items()):
         runs = union(run for attempt in attempts for run in attempt.runs)
         text = (
             f"shard {book.shard}: {_named(runs)}, received in {month}: the ledger shows them, the table events holds "
-            "none of them, nor copies (TRUNCATE, DROP PARTITION, DELETE, or the match was erased)"
+            "none of them, nor copies (TRUNCATE, DROP PARTITION, or DELETE by hand)"
         )
         yield Difference(kind="events", shard=book.shard, runs=runs, text=text)
 

@@ -72,7 +72,9 @@ async def _found(store: Store, table: str, rows: str, attempts: Sequence[ShardAt
 
 
 async def _samples(store: Store, attempts: Sequence[ShardAttempts]) -> frozenset[str]:
-    lines = [msgspec.json.encode({"event_id": a.event_id}) for _, a in attempts]
+    lines = [msgspec.json.encode({"event_id": a.event_id}) for _, a in attempts if a.event_id]
+    if not lines:
+        return frozenset()
     samples = rows_source(lines, "event_id UUID")
     sql = _SAMPLES.format(events=f"{store.database}.{schema.EVENTS.name}", samples=samples)
     return frozenset(event_id for (event_id,) in await store.fetch(sql))

@@ -4,6 +4,8 @@ Each shard has one file, which only grows: a JSON line for each letter (:class:`
 was settled by hand (:class:`Settlement`). Every line is fsynced before it counts, one that a start finds too. A torn
 line is cut off, a damaged one is passed over.
 
+Of a letter whose match was erased only its number stays (:class:`ErasedLetter`): it cannot be listed or read any more.
+
 A letter whose row the log has lost (:class:`LogEnd`) is *disowned*: it can be listed, read and settled as before, and
 counts in no sum. Its number is given out again, to another row.
 """
@@ -11,16 +13,18 @@ counts in no sum. Its number is given out again, to another row.
 import asyncio
 import heapq
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-import attrs
 import msgspec
 
+from shards.deadletters.entries import FiledLetter, LetterEntry, Place
+from shards.deadletters.erasing import without_letters
 from shards.deadletters.lines import (
     Action,
     DeadLetter,
+    ErasedLetter,
     Line,
     LogEnd,
     RowRef,
@@ -39,9 +43,6 @@ _log = get_logger(__name__)
 DIRECTORY = "deadletters"
 _SUFFIX = ".jsonl"
 
-Place = tuple[int, str]
-"""Place of a letter in the order of all: when it was put aside, in µs since the epoch, and its id."""
-
 
 def letters_path(data_dir: Path, index: int) -> Path:
     """Return the file of a shard's dead letters."""
@@ -51,38 +52,6 @@ def letters_path(data_dir: Path, index: int) -> Path:
 def letters_index(name: str) -> int | None:
     """Return the index of the shard whose dead letters are in the file of this name; None if no shard's are."""
     return shard_index(name.removesuffix(_SUFFIX)) if name.endswith(_SUFFIX) else None
-
-
-@attrs.frozen(kw_only=True)
-class FiledLetter:
-    """A letter as it is found in the file; ``settlement`` is None while it is open."""
-
-    id: str
-    letter: DeadLetter
-    settlement: Settlement | None
-
-    @property
-    def place(self) -> Place:
-        """Place in the order of all letters."""
-        return self.letter.at_us, self.id
-
-
-@attrs.define
-class _LetterEntry:
-    """Offsets in the file, in bytes, of a letter and of the line that settles it; and what is needed to find it."""
-
-    id: str
-    seq: int
-    at_us: int
-    row_crc: int
-    offset: int
-    settled_offset: int | None = None
-    action: Action | None = None
-    again: RowRef | None = None
-
-    @property
-    def place(self) -> Place:
-        return self.at_us, self.id
 
 
 class DeadLetterFile:
@@ -97,8 +66,8 @@ class DeadLetterFile:
         self._file = LineFile(path)
         self._shard = shard
         self._lock = threading.Lock()
-        self._entries: dict[str, _LetterEntry] = {}
-        self._owned: dict[int, _LetterEntry] = {}
+        self._entries: dict[str, LetterEntry] = {}
+        self._owned: dict[int, LetterEntry] = {}
         self._settled: dict[Action, int] = {"requeued": 0, "discarded": 0}
 
     @property
@@ -111,8 +80,13 @@ class DeadLetterFile:
         """Letters that were given up by hand."""
         return self._settled["discarded"]
 
+    @property
+    def erased(self) -> int:
+        """Letters that were open when their match was erased."""
+        return sum(entry.erased and entry.action is None for entry in self._owned.values())
+
     def __contains__(self, letter_id: str) -> bool:
-        return letter_id in self._entries
+        return letter_id in self._entries and not self._entries[letter_id].erased
 
     def recover(self) -> None:
         """Make the file durable as it is found, and read it. Blocking; called once, before anything else.
@@ -124,11 +98,17 @@ class DeadLetterFile:
         except OSError as error:
             _log.error("dead letters not recovered", path=str(self._file.path), error=str(error))
             raise
+        self._enter_all()
+
+    def _enter_all(self) -> None:
+        self._entries, self._owned, self._settled = {}, {}, {"requeued": 0, "discarded": 0}
         for offset, line in self._lines():
             if isinstance(line, DeadLetter):
                 self._enter(line, offset)
             elif isinstance(line, Settlement):
                 self._enter_settlement(line, offset)
+            elif isinstance(line, ErasedLetter):
+                self._enter_erased(line, offset)
             else:
                 self._disown_beyond(line.log_ends_at)
 
@@ -155,7 +135,7 @@ class DeadLetterFile:
         while letter_id in self._entries:
             copies += 1
             letter_id = f"{letter.shard}-{letter.seq}-{copies}"
-        entry = _LetterEntry(letter_id, letter.seq, letter.at_us, row_crc, offset)
+        entry = LetterEntry(letter_id, letter.seq, letter.at_us, row_crc, offset)
         self._entries[letter_id] = self._owned[letter.seq] = entry
 
     def _enter_settlement(self, settlement: Settlement, offset: int) -> None:
@@ -168,6 +148,42 @@ class DeadLetterFile:
             entry.action = settlement.action
             entry.again = settlement.again
             self._settled[settlement.action] += self._owned.get(entry.seq) is entry
+
+    def _enter_erased(self, line: ErasedLetter, offset: int) -> None:
+        if (known := self._owned.get(line.seq)) is not None:
+            self._disown(known)
+        at_us = round(line.at.timestamp() * 1_000_000)
+        entry = LetterEntry(line.erased, line.seq, at_us, 0, offset, None, line.action, line.again, erased=True)
+        self._entries[line.erased] = self._owned[line.seq] = entry
+        if line.action is not None:
+            self._settled[line.action] += 1
+
+    def erase(self, is_gone: Callable[[DeadLetter, bool], bool]) -> int:
+        """Leave nothing of some letters but their numbers, durably; return their count. Blocking; raises OSError.
+
+        Lines that are damaged go too, because nobody can know whose they are.
+
+        Args:
+            is_gone: says of a letter, and of whether it is disowned, whether its match was erased with it.
+        """
+        with self._lock:
+            gone = dict(self._gone(is_gone))
+            before = self._file.read()
+            after = without_letters(before, gone)
+            if after != before:
+                self._file.replace(after)
+                self._enter_all()
+            return len(gone)
+
+    def _gone(self, is_gone: Callable[[DeadLetter, bool], bool]) -> Iterator[tuple[int, ErasedLetter]]:
+        """Yield the offset of each letter that goes, and what stays of it."""
+        if not (there := [entry for entry in self._entries.values() if not entry.erased]):
+            return
+        with self._file.path.open("rb") as file:
+            for entry in there:
+                letter = letter_at(file.fileno(), entry.offset)
+                if is_gone(letter, self._owned.get(entry.seq) is not entry):
+                    yield entry.offset, entry.erased_at(letter.at)
 
     def disown(self, *, beyond: int) -> None:
         """Disown the letters with numbers beyond one, durably, because the log does not hold their rows any more.
@@ -185,7 +201,7 @@ class DeadLetterFile:
         for entry in [entry for seq, entry in self._owned.items() if seq > end]:
             self._disown(entry)
 
-    def _disown(self, entry: _LetterEntry) -> None:
+    def _disown(self, entry: LetterEntry) -> None:
         del self._owned[entry.seq]
         if entry.action is not None:
             self._settled[entry.action] -= 1
@@ -193,6 +209,11 @@ class DeadLetterFile:
     def seqs(self) -> set[int]:
         """Return the sequence numbers whose rows were put aside."""
         return set(self._owned)
+
+    def is_erased(self, seq: int) -> bool:
+        """Say whether a letter's match was erased."""
+        entry = self._owned.get(seq)
+        return entry is not None and entry.erased
 
     def requeued_as(self, seq: int) -> RowRef | None:
         """Return the row that a letter was appended again as; None if it was not, or that is unknown."""
@@ -223,11 +244,14 @@ class DeadLetterFile:
 
     def _settle(self, settlement: Settlement) -> None:
         with self._lock:
-            self._enter_settlement(settlement, self._file.append(msgspec.json.encode(settlement) + b"\n"))
+            if settlement.letter in self:  # else its match was erased meanwhile, and the line would tell of it
+                self._enter_settlement(settlement, self._file.append(msgspec.json.encode(settlement) + b"\n"))
 
     def read(self, letter_id: str) -> FiledLetter:
         """Return a letter and what was done with it. Blocking; raises KeyError (no such letter), OSError."""
         entry = self._entries[letter_id]
+        if entry.erased:
+            raise KeyError(letter_id)
         with self._file.path.open("rb") as file:
             return self._read(file.fileno(), entry)
 
@@ -242,7 +266,9 @@ class DeadLetterFile:
         wanted = (
             entry
             for entry in list(self._entries.values())
-            if (settled or entry.settled_offset is None) and (before is None or entry.place < before)
+            if not entry.erased
+            and (settled or entry.settled_offset is None)
+            and (before is None or entry.place < before)
         )
         entries = heapq.nlargest(limit, wanted, key=lambda entry: entry.place)
         if not entries:
@@ -251,7 +277,7 @@ class DeadLetterFile:
             return [self._read(file.fileno(), entry) for entry in entries]
 
     @staticmethod
-    def _read(fd: int, entry: _LetterEntry) -> FiledLetter:
+    def _read(fd: int, entry: LetterEntry) -> FiledLetter:
         settled_offset = entry.settled_offset
         settlement = None if settled_offset is None else settlement_at(fd, settled_offset)
         return FiledLetter(id=entry.id, letter=letter_at(fd, entry.offset), settlement=settlement)

@@ -57,11 +57,26 @@ class LogEnd:
     at: datetime
 
 
-Line = DeadLetter | Settlement | LogEnd
+@attrs.frozen(kw_only=True)
+class ErasedLetter:
+    """What stays of a letter whose match was erased: its id, so that no other gets it, and what was done with it.
+
+    ``action`` is None for one that was open.
+    """
+
+    erased: str
+    seq: int
+    at: datetime
+    action: Action | None = None
+    again: RowRef | None = None
+
+
+Line = DeadLetter | Settlement | LogEnd | ErasedLetter
 _Row = TypeVar("_Row", DeadLetter, Settlement)
 
 _LETTER = msgspec.json.Decoder(DeadLetter)
 _SETTLEMENT = msgspec.json.Decoder(Settlement)
+_ERASED = msgspec.json.Decoder(ErasedLetter)
 _LOG_END = msgspec.json.Decoder(LogEnd)
 
 _PIECE_BYTES = 64 << 10
@@ -69,7 +84,7 @@ _PIECE_BYTES = 64 << 10
 
 def decode_line(line: bytes) -> Line:
     """Return what a line says. Raises msgspec.DecodeError and UnicodeDecodeError for a damaged one."""
-    for decoder in (_LETTER, _SETTLEMENT):
+    for decoder in (_LETTER, _SETTLEMENT, _ERASED):
         with suppress(msgspec.ValidationError):
             return decoder.decode(line)
     return _LOG_END.decode(line)

@@ -7,7 +7,8 @@ from typing import Any
 
 import attrs
 
-from shards.deadletters.file import DeadLetterFile, FiledLetter, Place
+from shards.deadletters.entries import FiledLetter, Place
+from shards.deadletters.file import DeadLetterFile
 from shards.deadletters.lines import Action
 from shards.errors import KeyChanged, LetterSettled, UnknownLetter, WalFailed
 from shards.events import Event, decode_row, encode_row
@@ -28,8 +29,12 @@ class DeadLetters:
     A crash in between leaves the letter open. Its row may then be sent twice, and counts once by its key.
     """
 
-    def __init__(self, append: Callable[[Sequence[Event]], Awaitable[Receipt]]) -> None:
+    def __init__(
+        self, append: Callable[[Sequence[Event]], Awaitable[Receipt]], is_erasing: Callable[[str], bool]
+    ) -> None:
+        """Know no letters yet. A letter whose match ``is_erasing`` can only be read."""
         self._append = append
+        self._is_erasing = is_erasing
         self._files: list[DeadLetterFile] = []
         self._settling: dict[str, asyncio.Task[None]] = {}
 
@@ -94,6 +99,8 @@ class DeadLetters:
         row, again = b"", None
         if action == "requeued":
             sent = _event_to_append(letter_id, decode_row(filed.letter.row.encode()), event)
+            if self._is_erasing(sent.match_id):
+                raise UnknownLetter(letter_id)
             (stretch,) = (await self._append([sent])).stretches
             row, again = encode_row(sent), (stretch.shard, stretch.first)
         try:

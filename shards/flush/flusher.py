@@ -1,7 +1,7 @@
 """The task that flushes one shard: it waits until a step is due, takes it, and survives its errors."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -61,6 +61,7 @@ class Flusher:
         self._flush_waiters: dict[asyncio.Future[None], int] = {}
         self._whole_waiters: set[asyncio.Future[None]] = set()
         """Those of the same who wait for all rows, and so for none of a paused shard."""
+        self._to_erase: dict[asyncio.Future[None], Mapping[str, int]] = {}
         self._stopped = False
         self._resumed_at = 0.0
         self.paused: Pause | None = None
@@ -83,7 +84,7 @@ class Flusher:
     @property
     def stalled_s(self) -> float:
         """Seconds for which nothing was done with although rows wait and ClickHouse is up; 0 where that is not long."""
-        if self.paused or not len(self._pending):
+        if self.paused or self._pending.erasing or not len(self._pending):
             return 0.0
         idle_s = monotonic() - max(self._tally.moved_at, self._resumed_at)
         waited_s = min(idle_s, self._pending.oldest_age_s, self._gate.up_s)
@@ -129,6 +130,24 @@ class Flusher:
         finally:  # a caller who stops waiting in an outage must not be kept until its end
             self._flush_waiters.pop(future, None)
             self._whole_waiters.discard(future)
+
+    async def erase(self, matches: Mapping[str, int]) -> None:
+        """Return when the rows of matches up to a number each are dropped, and none of them is under way.
+
+        Later rows of these matches are not sent until :meth:`release`. A paused shard does that when it goes on.
+        """
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._to_erase[future] = matches
+        self._wake.set()
+        try:
+            await future
+        finally:
+            self._to_erase.pop(future, None)
+
+    def release(self, match_id: str) -> None:
+        """Send the rows of a match again that waited for the end of its erasure."""
+        self._steps.release(match_id)
+        self._wake.set()
 
     async def flush_unless_paused(self) -> None:
         """Return when every row that is durable now is done with, or as soon as the shard is paused."""
@@ -197,7 +216,10 @@ class Flusher:
 
     def _delays_s(self) -> dict[Step, float]:
         """Return the steps to come, with the seconds until each is due; none while paused."""
-        return {} if self.paused else self._steps.delays_s(hurry=bool(self._flush_waiters))
+        if self.paused:
+            return {}
+        erasing: dict[Step, float] = {Step.ERASE: 0} if self._to_erase else {}
+        return erasing | self._steps.delays_s(hurry=bool(self._flush_waiters))
 
     async def _wait_for_work(self) -> None:
         while not self._stopped and ((delay_s := min(self._delays_s().values(), default=None)) is None or delay_s > 0):
@@ -224,7 +246,14 @@ class Flusher:
         """Take each step that is due, in order; one may make the next one due."""
         for step in Step:
             if self._delays_s().get(step, 1.0) <= 0:
-                await self._steps.take(step)
+                await (self._erase() if step is Step.ERASE else self._steps.take(step))
+
+    async def _erase(self) -> None:
+        for future, matches in tuple(self._to_erase.items()):
+            await self._steps.erase(matches)
+            del self._to_erase[future]
+            if not future.done():
+                future.set_result(None)
 
     async def _save(self) -> None:
         """Move the log's checkpoint to what is done with, which makes room in memory for other rows.

@@ -47,6 +47,7 @@ class Loader:
             self._pending.end_loading()
             return None
         loaded = self._pending.add_loaded(records)
+        self._note_erased(self._pending.take_dropped())
         if not self._pending.unread:  # the log may end in rows that were done with before the start
             self._pending.end_loading()
         return loaded
@@ -68,6 +69,11 @@ class Loader:
             self._tally.note_damaged(damaged)
             self._pending.note_damaged(size(damaged))
             self._log.journal.note(Unprovable.noted_now("damaged", damaged))
+
+    def _note_erased(self, seqs: Sequence[int]) -> None:
+        if runs := runs_of(seqs):
+            self._tally.note_erased(runs)
+            self._log.journal.note(Unprovable.noted_now("erased", runs))
 
     def close(self) -> None:
         """Close the reader of the log."""

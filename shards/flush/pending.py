@@ -38,6 +38,9 @@ class PendingRows:
         self._unsaved_bytes = 0
         self.done_before: tuple[Run, ...] = ()
         """Rows still in the log that were done with before the start; emptied once loading has passed them."""
+        self.erasing: dict[str, int] = {}
+        """Matches that are being erased, each with the last number that goes; later rows of them wait."""
+        self._dropped: list[int] = []
         self.loaded_seq = 0
         self.last_seq = 0
 
@@ -124,7 +127,10 @@ class PendingRows:
                 self.loaded_seq = seq
 
     def add_loaded(self, records: Iterable[Record]) -> list[int]:
-        """Take rows that were read back from the log; return their numbers."""
+        """Take rows that were read back from the log; return their numbers.
+
+        Rows that are to be erased are not taken: :meth:`take_dropped` tells of them.
+        """
         loaded = []
         for record in records:
             match_id = head_of(record.payload).match_id
@@ -135,11 +141,19 @@ class PendingRows:
                 del self._unread[counted_as]
                 self._unread_at.pop(counted_as, None)
             self.loaded_seq = record.seq
+            if record.seq <= self.erasing.get(match_id, 0):
+                self._dropped.append(record.seq)
+                continue
             self._add(record.seq, match_id, record.payload)
             loaded.append(record.seq)
         if self.done_before and self.done_before[-1][1] <= self.loaded_seq:
             self.done_before = ()
         return loaded
+
+    def take_dropped(self) -> list[int]:
+        """Return the numbers of rows that were not loaded because they are to be erased, once."""
+        dropped, self._dropped = self._dropped, []
+        return dropped
 
     def note_damaged(self, rows: int) -> None:
         """Stop counting rows that were on disk only and can no longer be read."""
@@ -190,6 +204,15 @@ class PendingRows:
     def holds(self, seq: int) -> bool:
         """Say whether a row is in memory and not done with."""
         return seq in self._rows
+
+    def may_be_sent(self, seq: int) -> bool:
+        """Say whether a row is in memory, not done with, and of no match that is being erased."""
+        found = self._rows.get(seq)
+        return found is not None and found[0] not in self.erasing
+
+    def seqs_of(self, match_id: str) -> list[int]:
+        """Return the numbers of a match's rows in memory, in order."""
+        return list(self._by_match.get(match_id, ()))
 
     def size_of(self, seq: int) -> int:
         """Return the bytes of a row that is in memory."""

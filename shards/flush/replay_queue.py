@@ -35,6 +35,10 @@ class ReplayQueue:
         last = set(seqs)
         self._seqs = deque(sorted(self._seqs, key=last.__contains__))
 
+    def keep_only(self, wanted: Callable[[int], bool]) -> None:
+        """Drop every row that is not ``wanted``."""
+        self._seqs = deque(filter(wanted, self._seqs))
+
     def note_success(self) -> None:
         """End the pause."""
         self.failures = 0

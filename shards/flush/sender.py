@@ -18,7 +18,7 @@ from shards.observer import Observer
 from shards.runs import runs_of
 from shards.stores.base import Batch, Store
 from shards.tasks.threads import Threads
-from shards.wal.journal import Confirmed, Journal
+from shards.wal.journal import Confirmed, Journal, Unprovable
 
 _log = get_logger(__name__)
 
@@ -152,6 +152,14 @@ class Sender:
         self._suspicions.forget(attempt.seqs)
         oldest_s = max(0.0, (time.time_ns() - sample.received_ns) / 1e9)
         self._observer.confirmed(shard=self._shard, rows=len(attempt.seqs), oldest_s=oldest_s)
+
+    def erase(self, seqs: Sequence[int]) -> None:
+        """Count rows as erased that are pending and in no attempt, and note that in the journal."""
+        if runs := runs_of(seqs):
+            self._journal.note(Unprovable.noted_now("erased", runs))
+            self._pending.remove(seqs)
+            self._tally.note_erased(runs)
+            self._suspicions.forget(seqs)
 
     async def _judge(self, outcome: Bisection) -> Stuck | None:
         """Put the rows aside that are at fault, and return the others that failed.

@@ -7,7 +7,7 @@ into the destination table, until the ledger shows them. Rows that ClickHouse re
 dead letters if others got in meanwhile and they fail once more (:mod:`shards.flush.suspicion`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import Enum, auto
 from itertools import islice
 from time import monotonic
@@ -36,6 +36,7 @@ UNKNOWN_ERROR_TRIES = 5
 class Step(Enum):
     """The steps of a flusher, in the order in which it takes those that are due at once."""
 
+    ERASE = auto()
     LOAD = auto()
     REPLAY = auto()
     SEND = auto()
@@ -68,7 +69,7 @@ class Steps:
 
     def __attrs_post_init__(self) -> None:
         self._sent_seq = self.pending.loaded_seq
-        self._replay.extend(self.pending.seqs())
+        self._replay.extend(filter(self.pending.may_be_sent, self.pending.seqs()))
 
     @property
     def in_flight(self) -> int:
@@ -124,22 +125,41 @@ class Steps:
             case Step.CHECKPOINT:
                 await self._confirm_attempts()
 
+    async def erase(self, matches: Mapping[str, int]) -> None:
+        """Drop the rows of matches up to a number each, and send none of them from now on, until :meth:`release`.
+
+        What was sent before is settled first: afterwards none of these rows is in an attempt or in the Buffer table.
+        Raises StoreError; then it has to be done again.
+        """
+        if (error := await self._confirm_attempts()) is not None:
+            raise error
+        self.pending.erasing.update(matches)
+        for match_id, upto in matches.items():
+            self.sender.erase([seq for seq in self.pending.seqs_of(match_id) if seq <= upto])
+        self._replay.keep_only(self.pending.may_be_sent)
+
+    def release(self, match_id: str) -> None:
+        """Send the rows of a match again that came after its erasure had begun."""
+        self.pending.erasing.pop(match_id, None)
+        self._replay.extend(seq for seq in self.pending.seqs_of(match_id) if seq <= self._sent_seq)
+
     async def load(self) -> None:
         """Bring rows that are on disk only into memory. Rows from before the start are sent again."""
         unsent_before = self.unsent
         loaded = await self.loader.load()
         if loaded is None:
             return
-        self._replay.extend(seq for seq in loaded if seq <= self._recovered_seq)
+        may_be_sent = self.pending.may_be_sent
+        self._replay.extend(seq for seq in loaded if seq <= self._recovered_seq and may_be_sent(seq))
         self._sent_seq = max(self._sent_seq, min(self.pending.loaded_seq, self._recovered_seq))
         if not unsent_before:
             self._unsent_since = monotonic()
 
     def _batch_of(self, seqs: Iterable[int]) -> list[int]:
-        """Return the first rows of ``seqs`` that are still pending and fit one batch."""
+        """Return the first rows of ``seqs`` that still are to be sent and fit one batch."""
         taken: list[int] = []
         size = 0
-        for seq in islice((seq for seq in seqs if self.pending.holds(seq)), self.settings.flush_max_rows):
+        for seq in islice(filter(self.pending.may_be_sent, seqs), self.settings.flush_max_rows):
             size += self.pending.size_of(seq)
             if taken and size > BATCH_MAX_BYTES:
                 break
@@ -204,15 +224,16 @@ class Steps:
             self.troubles.note_fault(error)
         self._replay.note_failure()
 
-    async def _confirm_attempts(self) -> None:
+    async def _confirm_attempts(self) -> StoreError | None:
         """Flush the Buffer table, confirm the attempts that the ledger shows whole, and replay all others.
 
         After a failed flush nothing is confirmed. Somebody else's view may have failed behind ours: then ClickHouse
-        writes the same rows again, with the next flush or when the table is dropped.
+        writes the same rows again, with the next flush or when the table is dropped. Return the error of such a flush.
         """
         flush_error: StoreError | None = None
         try:
-            await self.store.flush_buffer(self.shard)
+            if self.has_buffer:
+                await self.store.flush_buffer(self.shard)
         except StoreUnavailable:
             raise
         except StoreError as error:
@@ -228,6 +249,7 @@ class Steps:
         self._replay.extend(missing)
         if missing:
             await self._after_missing(len(missing), flush_error)
+        return flush_error
 
     def _confirm(self, attempt: Attempt) -> bool:
         """Confirm an attempt; False: that failed, so those of its rows that still are pending have to be sent again.

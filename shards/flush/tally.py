@@ -26,20 +26,24 @@ class Tally:
         confirmed: rows that the ledger has shown.
         dead_lettered: rows that were put aside, including those settled by hand since.
         damaged: rows that the disk has lost.
+        erased: rows that were erased with their match before they were stored.
         confirmed_beyond: numbers of the confirmed rows behind the checkpoint.
         dead: numbers of all dead letters, before and behind it.
         dead_beyond: numbers of the dead letters behind it.
         damaged_beyond: numbers of the damaged rows behind it.
+        erased_beyond: numbers of the erased rows behind it.
         moved_at: when a row was last counted here, on the monotonic clock; at first, when the tally was made.
     """
 
     confirmed: int = 0
     dead_lettered: int = 0
     damaged: int = 0
+    erased: int = 0
     confirmed_beyond: tuple[Run, ...] = ()
     dead: set[int] = attrs.field(factory=set)
     dead_beyond: set[int] = attrs.field(factory=set)
     damaged_beyond: tuple[Run, ...] = ()
+    erased_beyond: tuple[Run, ...] = ()
     moved_at: float = attrs.field(factory=monotonic, init=False)
 
     def note_confirmed(self, runs: Sequence[Run], *, rows: int) -> None:
@@ -61,6 +65,12 @@ class Tally:
         self.damaged_beyond = union((*self.damaged_beyond, *runs))
         self.moved_at = monotonic()
 
+    def note_erased(self, runs: Sequence[Run]) -> None:
+        """Count rows that were pending until now and were erased with their match."""
+        self.erased += size(runs)
+        self.erased_beyond = union((*self.erased_beyond, *runs))
+        self.moved_at = monotonic()
+
     def checkpoint(self, old: Checkpoint, *, upto: int) -> Checkpoint:
         """Return the checkpoint at ``upto``, up to which all is done with; :meth:`pass_over` may follow.
 
@@ -73,6 +83,7 @@ class Tally:
             confirmed=self.confirmed - size(beyond),
             dead_lettered=old.dead_lettered + sum(old.upto < seq <= upto for seq in self.dead_beyond),
             damaged=old.damaged + size(both(self.damaged_beyond, ((old.upto + 1, upto),))),
+            erased=old.erased + size(both(self.erased_beyond, ((old.upto + 1, upto),))),
             beyond=beyond,
         )
 
@@ -81,4 +92,5 @@ class Tally:
         passed: tuple[Run, ...] = ((1, upto),)
         self.confirmed_beyond = minus(self.confirmed_beyond, passed)
         self.damaged_beyond = minus(self.damaged_beyond, passed)
+        self.erased_beyond = minus(self.erased_beyond, passed)
         self.dead_beyond = {seq for seq in self.dead_beyond if seq > upto}

@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from functools import partial
 from typing import Any, TypeVar
 
@@ -78,7 +78,7 @@ class MatchReads:
             match_ids: the matches.
             bucket_ms: length of the buckets of the curve: 10,000, or a multiple of it that divides a minute.
         """
-        wanted = list(dict.fromkeys(match_ids))
+        wanted = self._readable(match_ids)
         crowded = self._crowded.among(wanted)
         found = await self._crowded_ones(crowded, bucket_ms)
         others = [match_id for match_id in wanted if match_id not in crowded] if crowded else wanted
@@ -88,7 +88,19 @@ class MatchReads:
             if error.code not in TOO_LONG:
                 raise
             found |= await self._crowded_ones([match_id for match_id in others if match_id not in found], bucket_ms)
-        return {match_id: found[match_id] for match_id in wanted if match_id in found}
+        # Asked again, because an erasure may have begun meanwhile.
+        return {match_id: found[match_id] for match_id in self._readable(wanted) if match_id in found}
+
+    def _readable(self, match_ids: Iterable[str]) -> list[str]:
+        """Return, each once, the matches that are not being erased."""
+        return [match_id for match_id in dict.fromkeys(match_ids) if not self._source.is_erasing(match_id)]
+
+    def forget(self, match_ids: Collection[str]) -> None:
+        """Forget what is remembered of matches that are erased."""
+        for match_id in match_ids:
+            self._named.pop(match_id, None)
+            self._large.forget(match_id)
+            self._crowded.forget(match_id)
 
     async def _add_others(self, found: dict[str, MatchAggregates], match_ids: Sequence[str], bucket_ms: int) -> None:
         """Add the aggregates of matches that are not known to be crowded to those found."""

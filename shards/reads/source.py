@@ -24,5 +24,8 @@ class PendingSource(Protocol):
     def pending(self, match_ids: Collection[str]) -> Pending:
         """Return the unconfirmed rows of some matches. Take these first, then query."""
 
+    def is_erasing(self, match_id: str) -> bool:
+        """Say whether a match is being erased: a read knows nothing of it then."""
+
     def pending_matches(self) -> frozenset[str]:
         """Return the matches that have unconfirmed rows."""

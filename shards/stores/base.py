@@ -274,6 +274,10 @@ class Store(ABC):
                 self._observer.queried(seconds=monotonic() - began)
         return await asyncio.to_thread(_all_plain, rows) if len(rows) > ROWS_AT_ONCE else _all_plain(rows)
 
+    async def change(self, sql: str) -> None:
+        """Run a statement of ours that changes what is stored, beside those of shards and reads."""
+        await self._schema(sql)
+
     async def _schema(self, sql: str) -> list[tuple[Any, ...]]:
         return await self._run(sql, lane="schema", timeout_s=INSERT_TIMEOUT_S)
 

@@ -13,15 +13,15 @@ FILE_NAME = "checkpoint.json"
 
 @attrs.frozen(kw_only=True)
 class Checkpoint:
-    """Every number up to ``upto`` is done with: it was confirmed, put aside as a dead letter, or damaged.
+    """Every number up to ``upto`` is done with: it was confirmed, put aside as a dead letter, damaged, or erased.
 
     Attributes:
         upto: the last of these numbers.
-        confirmed: count of the confirmed ones; None if unknown: then all but the dead letters and the damaged.
+        confirmed: count of the confirmed ones; None if unknown: then all but the others that are counted.
         dead_lettered: count of the dead letters, including those settled by hand, which only their own file tells.
         damaged: count of those that the disk has lost.
         beyond: confirmed numbers behind ``upto``, because one before them still waits.
-        erased: count of those that were erased with their match.
+        erased: count of those that were erased with their match before they were stored.
         durable: last number that was durable when this was written, so its loss is damage and no torn end.
         order_upto: number, ns since the epoch, that no order given out by then exceeds; 0: none was reserved.
     """

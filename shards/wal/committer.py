@@ -115,14 +115,24 @@ class Committer:
     def submit(self, log: ShardLog, rows: Sequence[bytes], durable: Durable) -> asyncio.Future[int]:
         """Queue rows; the future gives the first row's sequence number once all are durable, or raises WalFailed."""
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        size = sum(map(len, rows))
-        submission = Submission(log, rows, size, future, durable)
+        self._expect(Submission(log, rows, sum(map(len, rows)), future, durable))
+        return future
+
+    async def cut(self, log: ShardLog, *, upto: int | None = None) -> int:
+        """Cut a log behind all that was submitted (:meth:`shards.wal.log.ShardLog.cut`); return the number before.
+
+        Raises WalFailed.
+        """
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._expect(Submission.cut(log, future, upto=upto))
+        return await future - 1
+
+    def _expect(self, submission: Submission) -> None:
         self._reports.expect(submission)
         if self._closed:
             self._answer_waiting()
         else:
             self._queue.put(submission)
-        return future
 
     def _run(self) -> None:
         assert self._loop is not None  # noqa: S101 - for the type checker
@@ -199,23 +209,35 @@ class Committer:
             else:
                 self._failed.discard(log)
                 for submission in submissions:
-                    submission.first_seq = first_seq
-                    first_seq += len(submission.rows)
+                    if not submission.is_cut:
+                        submission.first_seq = first_seq
+                        first_seq += len(submission.rows)
+                self._cut(log, [submission for submission in submissions if submission.is_cut])
         self._in_loop(partial(self._reports.report, group, monotonic() - started))
 
     def _write(self, log: ShardLog, submissions: list[Submission]) -> int:
         """Make the rows of a log's submissions durable; return the first one's number."""
         if log in self._untrusted:
             self._abandon(log)
-        seq = log.append([row for submission in submissions for row in submission.rows])
-        if self._sync == "always":
-            log.sync()
-        else:
-            records, bytes_ = self._unsynced.get(log, (0, 0))
-            records += sum(len(submission.rows) for submission in submissions)
-            self._unsynced[log] = records, bytes_ + sum(submission.size for submission in submissions)
-        log.acknowledge()
+        seq = 0
+        if rows := [row for submission in submissions for row in submission.rows]:
+            seq = log.append(rows)
+            if self._sync == "always":
+                log.sync()
+            else:
+                records, bytes_ = self._unsynced.get(log, (0, 0))
+                size = sum(submission.size for submission in submissions)
+                self._unsynced[log] = records + len(rows), bytes_ + size
+            log.acknowledge()
         return seq
+
+    def _cut(self, log: ShardLog, cuts: Sequence[Submission]) -> None:
+        """Cut a log, behind rows that are durable whatever becomes of it."""
+        try:
+            for cut in cuts:
+                cut.first_seq = log.cut(upto=cut.cut_upto) + 1
+        except BaseException as error:  # noqa: BLE001 - whatever it was, the segment is not trusted
+            self._give_up(log, cuts, error)
 
     def _give_up(self, log: ShardLog, submissions: Sequence[Submission], error: BaseException) -> None:
         """Fail a log's submissions, and abandon its segment, now or before it is written to again."""

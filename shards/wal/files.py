@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from zlib import crc32
 
 from shards.logger import get_logger
 
@@ -122,6 +123,17 @@ def report_foreign(directory: Path, ours: Callable[[str], bool]) -> None:
     if names := foreign_names(directory, ours):
         named = [name.encode(errors="backslashreplace").decode() for name in names[:_NAMES_LOGGED]]
         _log.warning("unknown files passed over", path=str(directory), count=len(names), names=named)
+
+
+def checked_line(text: bytes) -> bytes:
+    """Return a line that holds a text without newlines, and tells by a checksum whether it is whole."""
+    return b"%08x %s\n" % (crc32(text), text)
+
+
+def text_of_line(line: bytes) -> bytes | None:
+    """Return the text of such a line, with or without its newline; None for one that is torn or damaged."""
+    checksum, _, text = line.rstrip(b"\n").partition(b" ")
+    return text if checksum == b"%08x" % crc32(text) else None
 
 
 def replace_file(path: Path, data: bytes) -> None:

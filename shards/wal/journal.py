@@ -10,16 +10,15 @@ become one entry, and all attempts that the ledger no longer shows become anothe
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
-from zlib import crc32
 
 import msgspec
 
 from shards.logger import get_logger
 from shards.runs import Run, union
-from shards.wal.files import LineFile
+from shards.wal.files import LineFile, checked_line, text_of_line
 
 _log = get_logger(__name__)
 
@@ -29,16 +28,17 @@ KEEP_S = 29 * 86_400
 MERGED_S = 3_600
 REWRITE_BYTES = 1 << 20
 
-Reason = Literal["expired", "no_journal", "not_noted", "damaged"]
+Reason = Literal["expired", "no_journal", "not_noted", "damaged", "erased"]
 """Reasons why rows cannot be checked: the ledger has forgotten them; they are older than the journal; the disk took no
-note of them; their records could not be read back from the log."""
+note of them; their records could not be read back from the log; they were erased with their match before they were
+stored."""
 
 
 class Confirmed(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag="confirmed"):
     """Attempts with consecutive batch numbers that the ledger has shown whole, with the rows they brought.
 
-    ``event_id`` is the id of one of these rows, and ``received_s`` its receipt. ``at_s`` is when the first attempt was
-    confirmed. Both times are in s since the epoch.
+    ``event_id`` is the id of one of these rows, empty if it was erased, and ``received_s`` its receipt.
+    ``at_s`` is when the first attempt was confirmed. Both times are in s since the epoch.
     """
 
     writer: str
@@ -77,6 +77,8 @@ class Journal:
         self._lock = threading.Lock()
         self._unwritten: list[Entry] = []
         self._rewrite_at = REWRITE_BYTES
+        self.erased: tuple[Run, ...] = ()
+        """Rows that were erased before they were stored."""
 
     def recover(
         self, *, written_upto: int, upto: int, beyond: Sequence[Run] = (), passed_over: Reason = "not_noted"
@@ -98,7 +100,9 @@ class Journal:
                 self.note(Unprovable(reason="no_journal", runs=done, at_s=now_s))
         else:
             try:
-                self._rewrite(self._read())  # a file is made durable before it is read first
+                found = self._read()
+                self.erased = union(run for entry in found if _is_erased(entry) for run in entry.runs)
+                self._rewrite(found)  # a file is made durable before it is read first
             except OSError as error:
                 _log.warning("journal not recovered", shard=self._shard, error=str(error))
             if written_upto < upto:
@@ -112,6 +116,8 @@ class Journal:
     def note(self, entry: Entry) -> None:
         """Take an entry; it is durable after the next :meth:`write`. Cheap."""
         self._unwritten.append(entry)
+        if _is_erased(entry):
+            self.erased = union((*self.erased, *entry.runs))
 
     def write(self) -> None:
         """Make the noted entries durable. Blocking.
@@ -133,6 +139,21 @@ class Journal:
             if size >= self._rewrite_at:
                 self._rewrite(self._read())
 
+    def forget(self, event_ids: Collection[str]) -> None:
+        """Forget samples that were erased, durably; what was noted with them stays. Blocking; raises OSError."""
+        with self._lock:
+            entries = [*self._read(), *self._unwritten]
+            kept = [_without_sample(entry) if _sample_of(entry) in event_ids else entry for entry in entries]
+            if kept != entries:
+                taken = len(self._unwritten)
+                self._file.replace(b"".join(map(_line, merged(kept))))
+                del self._unwritten[:taken]
+
+    def samples(self) -> set[str]:
+        """Return the event ids that entries name. Blocking; raises OSError."""
+        with self._lock:
+            return {_sample_of(entry) for entry in (*self._read(), *self._unwritten)} - {""}
+
     def entries(self) -> list[Entry]:
         """Return every noted entry, written or not, as it can be checked now. Blocking; raises OSError."""
         with self._lock:
@@ -152,15 +173,25 @@ class Journal:
         self._rewrite_at = max(REWRITE_BYTES, 2 * len(data))
 
 
+def _is_erased(entry: Entry) -> bool:
+    return isinstance(entry, Unprovable) and entry.reason == "erased"
+
+
+def _sample_of(entry: Entry) -> str:
+    return entry.event_id if isinstance(entry, Confirmed) else ""
+
+
+def _without_sample(entry: Entry) -> Entry:
+    return msgspec.structs.replace(entry, event_id="")
+
+
 def _line(entry: Entry) -> bytes:
-    text = msgspec.json.encode(entry)
-    return b"%08x %s\n" % (crc32(text), text)
+    return checked_line(msgspec.json.encode(entry))
 
 
 def _entry(line: bytes) -> Entry | None:
     """Return the entry of a line; None for one that is torn or damaged."""
-    checksum, _, text = line.partition(b" ")
-    if checksum != b"%08x" % crc32(text):
+    if (text := text_of_line(line)) is None:
         return None
     try:
         return _decode(text)

@@ -42,6 +42,8 @@ class ShardLog:
         self.generation = 0
         self.checkpoint = Checkpoint()
         self.durable_seq = 0
+        self.recovered_seq = 0
+        """The last number that the start found."""
         self._checkpoint_is_written = False
         self._truncating = threading.Lock()
         self._segment_max_bytes = segment_max_bytes
@@ -87,6 +89,7 @@ class ShardLog:
             self._pass_over({seq for seq, _ in letters})
         self.durable_seq, recovery = read_through(self, self.checkpoint, letters, stopping)
         self._next_seq, self._synced_seq = self.durable_seq + 1, self.durable_seq
+        self.recovered_seq = self.durable_seq
         self._clock.raise_to(recovery.newest_order)
         self.journal.recover(
             written_upto=written.upto,
@@ -173,6 +176,21 @@ class ShardLog:
         if after_abandon:
             self.generation += 1  # a reader may hold records whose numbers are given out again now
         return self._writer
+
+    def cut(self, *, upto: int | None = None) -> int:
+        """Have what is appended from now on in another file than all before; return the last number before.
+
+        With ``upto``, only what has a number up to that is kept apart. Raises OSError; then :meth:`abandon` is due.
+        """
+        last = self._next_seq - 1 if upto is None else upto
+        if self.segments and self.segments.last.first_seq <= last:
+            self._rotate()
+        return last
+
+    def holds_only_beyond(self, seq: int) -> bool:
+        """Say whether nothing up to a number is in the log any more, and the checkpoint on disk knows."""
+        gone = not self.segments or self.segments.first.first_seq > seq
+        return gone and self.is_saved and self.checkpoint.upto >= seq
 
     def sync(self) -> None:
         """Make the appended records durable. Raises OSError; then :meth:`abandon` is due."""

@@ -22,7 +22,8 @@ class Submission:
     """Rows of one request for one shard, ``size`` in bytes. Not shown by its contents, which must be in no log.
 
     ``durable`` is called in the event loop with the first sequence number and the rows. ``first_seq`` is 0 until they
-    are durable.
+    are durable. A cut has no rows: ``cut_upto`` is as in :meth:`shards.wal.log.ShardLog.cut`, and ``first_seq`` becomes
+    the number behind it.
     """
 
     log: ShardLog
@@ -30,8 +31,15 @@ class Submission:
     size: int
     future: asyncio.Future[int]
     durable: Durable
+    is_cut: bool = False
+    cut_upto: int | None = None
     first_seq: int = 0
     error: BaseException | None = None
+
+    @classmethod
+    def cut(cls, log: ShardLog, future: asyncio.Future[int], *, upto: int | None) -> "Submission":
+        """Return a cut."""
+        return cls(log, (), 0, future, lambda first_seq, rows: None, is_cut=True, cut_upto=upto)
 
     @property
     def is_settled(self) -> bool:

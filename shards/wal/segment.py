@@ -63,11 +63,11 @@ class SegmentReader:
         self._file = path.open("rb", buffering=0)
         try:
             self.header = decode_header(self._file.read(HEADER_BYTES))
-            format_ = self.header.format if self.header else self._probable_format()
+            self.format = self.header.format if self.header else self._probable_format()
         except OSError:
             self._file.close()
             raise
-        self._scanner = RecordScanner(format_=format_)
+        self._scanner = RecordScanner(format_=self.format)
 
     def __enter__(self) -> Self:
         return self
@@ -107,6 +107,12 @@ class SegmentReader:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def format_of(path: Path) -> int:
+    """Return the format of a segment, the probable one if its header is damaged. Blocking; raises OSError."""
+    with SegmentReader(path) as reader:
+        return reader.format
 
 
 @attrs.frozen(kw_only=True)

@@ -22,6 +22,9 @@ class NothingPending:
         """Return the rows, whichever match is asked for."""
         return self
 
+    def is_erasing(self, match_id: str) -> bool:
+        return False
+
     def pending_matches(self) -> frozenset[str]:
         """Return no match."""
         return frozenset()

@@ -81,8 +81,8 @@ async def flushed(shards: ShardSet) -> None:
 
 
 def sums_up(shards: ShardSet) -> bool:
-    """Whether everything appended is confirmed, pending or a dead letter; nothing may be unaccounted for."""
+    """Whether everything appended is confirmed, pending, a dead letter or erased; nothing may be unaccounted for."""
     now = shards.snapshot()
-    whole = now.appended == now.confirmed + now.pending + now.dead_lettered
+    whole = now.appended == now.confirmed + now.pending + now.dead_lettered + now.erased
     assert now.unaccounted == 0
     return whole

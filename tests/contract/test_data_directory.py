@@ -6,7 +6,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from shards.deadletters.file import FiledLetter
+from shards.deadletters.entries import FiledLetter
 from shards.receipts import Outcome, Receipt
 from shards.settings import ShardSettings
 from shards.shardset import ShardSet

@@ -98,7 +98,7 @@ class Service:
         self._clock = ReceiptClock()
         self._clock.raise_to(time.time_ns() + ahead_ns if ahead_ns else 0)
         self._writer = f"{next(_writers):032x}"
-        self._letters = DeadLetters(self._append_again)
+        self._letters = DeadLetters(self._append_again, lambda match_id: False)
         self._numbers = itertools.count(1)
         self._shown: list[tuple[Run, ...]] = []
 

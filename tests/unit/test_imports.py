@@ -34,7 +34,7 @@ SHARDS_LAYERS = (
     {"shards"},
     {"shards/shardset"},
     {"shards/recovery"},
-    {"shards/lookups"},
+    {"shards/lookups", "shards/erasure"},
     {"shards/shard"},
     {"shards/audit", "shards/flush", "shards/reads"},
     {"shards/deadletters", "shards/stores"},

@@ -127,6 +127,11 @@ class LargeMatches:
         now = time.monotonic()
         return [match_id for match_id in match_ids if match_id in self._known and self._known[match_id].until <= now]
 
+    def forget(self, match_id: str) -> None:
+        """Forget a match."""
+        self._known.pop(match_id, None)
+        self._small.pop(match_id, None)
+
     def note(self, match_id: str, events: int) -> None:
         """Remember how large a match is."""
         if events >= self._large_events:

@@ -81,7 +81,7 @@ class EventReads:
         self._waiting += 1
         try:
             async with self._turn:
-                return await self._page(query)
+                return None if self._source.is_erasing(query.match_id) else await self._page(query)
         finally:
             self._waiting -= 1
 

@@ -9,7 +9,8 @@ from typing import Any
 import attrs
 import pytest
 
-from shards.deadletters.file import DeadLetterFile, FiledLetter
+from shards.deadletters.entries import FiledLetter
+from shards.deadletters.file import DeadLetterFile
 from shards.errors import KeyChanged, LetterSettled, NotAccepting, UnknownLetter
 from shards.events import Event, decode_row
 from shards.receipts import Outcome

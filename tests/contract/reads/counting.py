@@ -35,6 +35,9 @@ class Unconfirmed:
         unread = {match: n for match, n in self.unread.items() if match in match_ids}
         return Unconfirmed(rows, unread, self.unread_at)
 
+    def is_erasing(self, match_id: str) -> bool:
+        return False
+
     def pending_matches(self) -> frozenset[str]:
         return frozenset({json.loads(row)["match_id"] for row in self.rows} | self.unread.keys())
 

@@ -41,6 +41,9 @@ class Held:
         rows = tuple(encode_row(row) for row in self.events if row.match_id in match_ids)
         return Pending(rows=rows, unread={match_id: self.unread for match_id in match_ids if self.unread})
 
+    def is_erasing(self, match_id: str) -> bool:
+        return False
+
     def pending_matches(self) -> frozenset[str]:
         return frozenset(row.match_id for row in self.events)
 

@@ -95,7 +95,7 @@ async def test_a_row_that_holds_the_checkpoint_back_does_not_keep_the_journal_in
 ) -> None:
     async with in_an_outage(settings) as shards:
         await shards.append(events(shards, 1))
-        log, flushing = shards._shards[0]._log, shards._shards[0].flusher
+        log, flushing = shards._shards[0].log, shards._shards[0].flusher
         for batch in range(1, 5):
             log.journal.note(
                 Confirmed(
@@ -158,7 +158,7 @@ async def test_a_log_of_which_all_is_done_with_has_lost_nothing(settings: ShardS
         now = shards.snapshot()
         assert (now.appended, now.confirmed, now.pending, now.damaged) == (3, 3, 0, 0)
         await shards._shards[0].flusher._save()
-        assert attrs.evolve(shards._shards[0]._log.checkpoint, order_upto=0) == Checkpoint(
+        assert attrs.evolve(shards._shards[0].log.checkpoint, order_upto=0) == Checkpoint(
             upto=3, confirmed=3, durable=3
         )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from shards import shardset
+from shards import lookups, shardset
 from shards.audit.evidence import Evidence, ShardAttempts, gather
 from shards.deadletters.file import DeadLetterFile
 from shards.errors import DataDirectoryLocked, NotAccepting, Saturated, WalFailed
@@ -219,7 +219,7 @@ async def test_two_audits_do_not_run_at_once(settings: ShardSettings, monkeypatc
         inside -= 1
         return await gather(store, attempts)
 
-    monkeypatch.setattr(shardset, "gather", watched)
+    monkeypatch.setattr(lookups, "gather", watched)
     async with in_an_outage(settings) as shards:
         found = await asyncio.gather(*(shards.audit() for _ in range(3)))
     assert (audits, most) == (3, 1)

@@ -12,7 +12,8 @@ from zlib import crc32
 
 import pytest
 
-from shards.deadletters.file import DeadLetterFile, FiledLetter, letters_index, letters_path
+from shards.deadletters.entries import FiledLetter
+from shards.deadletters.file import DeadLetterFile, letters_index, letters_path
 from shards.deadletters.lines import DeadLetter
 from shards.events import letter_crc
 from tests.logged import lines_of

@@ -43,7 +43,7 @@ async def appended() -> Appended:
 async def letters(tmp_path: Path, appended: Appended) -> DeadLetters:
     file = DeadLetterFile(tmp_path / "deadletters" / "shard-000.jsonl", shard=0)
     await file.put_aside(seq=7, row=encode_row(FIRST), code=469, error="Constraint c")
-    made = DeadLetters(appended)
+    made = DeadLetters(appended, lambda match_id: False)
     made.take([file])
     return made
 

@@ -319,7 +319,7 @@ async def test_rows_read_back_from_before_the_start_are_sent_as_a_replay_and_lat
 
 
 def test_steps_come_in_the_order_in_which_one_makes_room_for_the_next() -> None:
-    assert list(Step) == [Step.LOAD, Step.REPLAY, Step.SEND, Step.CHECKPOINT]
+    assert list(Step) == [Step.ERASE, Step.LOAD, Step.REPLAY, Step.SEND, Step.CHECKPOINT]
 
 
 async def test_loading_is_due_at_once_where_rows_are_on_disk_only_and_memory_has_room(tmp_path: Path) -> None:
