@@ -16,6 +16,7 @@ COMMANDS = {
     "operate": "Print a link to the operator's page that works once.",
     "keys": "Make keys for those who send and read.",
     "deadletters": "See to events that ClickHouse refused: read, repair, requeue, discard.",
+    "erase": "Erase a match: everything of it, wherever it is, for good.",
     "downgrade": "Give the data directory of a stopped service back to the release before.",
 }
 

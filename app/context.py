@@ -137,10 +137,16 @@ class Context:
             live=live,
             response_times=response_times,
             rendered=rendered,
-            events_schema=EventSchema(clock=shards.clock, extra_types=config.event_types),
+            events_schema=EventSchema(
+                clock=shards.clock,
+                extra_types=config.event_types,
+                refused_until_ms=shards.erasures.refused_until_ms,
+            ),
             room=BodyRoom(config.bodies_max_bytes),
             shutdown=Shutdown(config.shutdown_timeout_s),
         )
+        for forget in (reads.forget, live.forget, rendered.forget, response_times.forget):
+            shards.erasures.tell(forget)
         telemetry.watch(shards=shards, live=live, readiness=context.readiness)
         return context
 

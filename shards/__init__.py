@@ -27,18 +27,19 @@ this process, of ClickHouse, or of both, loses none of them, and none counts twi
 
     reads/     an answer = the table ``events`` and the pending rows, taken before the query and sent along with it
     deadletters/  a row that only ClickHouse refuses is put aside in a file, to be repaired and requeued by hand
+    erasure/   everything of a match from before a cut-off is removed, wherever it is
     audit/     the sums of the log, checked against what ClickHouse shows
     tasks/     whatever runs here and ends without being told to is logged, counted, and started anew
 
 **The accounting**, in sequence numbers of the logs, true across restarts::
 
-    appended = confirmed + pending + dead letters + requeued + discarded + damaged + unaccounted
+    appended = confirmed + pending + dead letters + requeued + discarded + damaged + erased + unaccounted
 
 where each term but the last is counted by itself. ``unaccounted`` is 0; any other value is a fault that is reported.
 
 **Layers.** An arrow is an import. No import goes back, and no two files import each other::
 
-    shardset, shard, lookups, recovery ──► audit/, flush/, reads/ ──► deadletters/, stores/ ──► wal/
+    shardset, recovery, erasure/, lookups, shard ──► audit/, flush/, reads/ ──► deadletters/, stores/ ──► wal/
                               ──► tasks/ ──► events, errors, runs, clock, settings, observer, snapshot, receipts, logger
 
 **The door.** The application may use only the names listed here. `ShardSet` is the one object to work with;
@@ -81,7 +82,7 @@ from shards.receipts import Receipt
 from shards.recovery import DowngradedShard, downgrade
 from shards.settings import SHARDS_MAX, ShardSettings, WalSync
 from shards.shardset import ShardSet
-from shards.snapshot import ShardSnapshot, Snapshot, StoreState
+from shards.snapshot import ErasureState, ShardSnapshot, Snapshot, StoreState
 from shards.stores.address import ServerAddress
 from shards.stores.base import Store
 from shards.stores.embedded import EmbeddedStore
@@ -108,6 +109,7 @@ __all__ = [
     "Difference",
     "DowngradedShard",
     "EmbeddedStore",
+    "ErasureState",
     "Event",
     "EventPage",
     "EventQuery",

@@ -222,6 +222,7 @@ class Shard:
             discarded=discarded,
             damaged=tally.damaged,
             erased=tally.erased + erased_letters,
+            erased_letters=erased_letters,
             unaccounted=unaccounted,
             depth=pending - flusher.in_flight,
             in_flight=flusher.in_flight,

@@ -55,9 +55,9 @@ class ShardSnapshot:
     ``erased`` + ``unaccounted``, where all but the last are counted by themselves. ``unaccounted`` is 0, unless the
     service has forgotten rows, or (below 0) counted some twice. A dead letter is in ``dead_lettered`` until somebody
     discards it, or requeues it, which appends its row again under another number. ``erased`` are rows and open dead
-    letters that were erased with their match; what was confirmed before stays in ``confirmed``. Pending rows are either
-    ``in_flight`` (sent, and waiting for the next checkpoint) or in ``depth`` (waiting to be sent); ``unread`` ones of
-    these are on disk only.
+    letters (``erased_letters``) that were erased with their match; what was confirmed before stays in ``confirmed``.
+    Pending rows are either ``in_flight`` (sent, and waiting for the next checkpoint) or in ``depth`` (waiting to be
+    sent); ``unread`` ones of these are on disk only.
     ``stalled_s`` is 0 unless nothing was done with for too long, although rows wait and ClickHouse is up.
     """
 
@@ -70,6 +70,7 @@ class ShardSnapshot:
     discarded: int
     damaged: int
     erased: int
+    erased_letters: int
     unaccounted: int
     depth: int
     in_flight: int
@@ -178,6 +179,11 @@ class Snapshot:
     def erased(self) -> int:
         """Rows, and open dead letters, that were erased with their match."""
         return sum(shard.erased for shard in self.shards)
+
+    @property
+    def erased_letters(self) -> int:
+        """Those of the erased that were dead letters."""
+        return sum(shard.erased_letters for shard in self.shards)
 
     @property
     def unaccounted(self) -> int:

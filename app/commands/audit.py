@@ -27,6 +27,7 @@ _COLUMNS: Final = {
     "missing": "missing",
 }
 _UNCHECKABLE: Final = {
+    "erased": "were erased with their match before they were stored",
     "damaged": "could not be read back from the log, because its disk had damaged them",
     "expired": "were confirmed, but so long ago that the ledger no longer shows them",
     "beforeJournal": "come from an earlier release without a journal, so that nothing tells their attempts",

@@ -1,7 +1,7 @@
 """The content of the overview, made at most once a second for all who look."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from functools import partial
 
 import attrs
@@ -43,6 +43,11 @@ class Board:
     _overviews: Shared[None, tuple[OverviewPage, Regions]] = attrs.field(
         factory=lambda: Shared(max_age_s=SAMPLE_INTERVAL_S, keys_max=1)
     )
+
+    def forget(self, match_ids: Collection[str]) -> None:
+        """Forget what was rendered of matches that are erased, and the overview."""
+        self.match_regions.forget(match_ids)
+        self._overviews.forget(lambda _: True)
 
     async def page(self) -> OverviewPage:
         """Return the overview, as :meth:`regions`."""

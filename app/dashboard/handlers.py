@@ -54,6 +54,7 @@ def setup(app: web.Application) -> None:
     environment.globals["root"] = app[ROOT_PATH]
     app[PAGE_HEADERS] = page_headers(app[CONTEXT].config.frame_origins)
     app[BOARD] = Board(context=app[CONTEXT], environment=environment, match_regions=MatchRegions(environment))
+    app[CONTEXT].shards.erasures.tell(app[BOARD].forget)
     app[STATIC_FILES] = _static_files()
     app.add_routes(routes)
     app.on_shutdown.append(_end_streams)

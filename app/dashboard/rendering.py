@@ -7,7 +7,7 @@ stream alike, so that a page kept current equals one loaded anew.
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,10 @@ class MatchRegions:
         """Return the regions of a ``metrics`` message."""
         make = partial(self._make, message)
         return await self._latest.get(message.value.match_id, make, version=message.value)
+
+    def forget(self, match_ids: Collection[str]) -> None:
+        """Forget matches that are erased."""
+        self._latest.forget(match_ids.__contains__)
 
     async def _make(self, message: Message) -> Regions:
         page = await match_page_of(message.value, await message.json())

@@ -83,6 +83,8 @@ def _accounting(snapshot: Snapshot) -> Iterator[Figure]:
         yield Figure(name="requeued", value=number(snapshot.requeued))
     if snapshot.discarded:
         yield Figure(name="discarded", value=number(snapshot.discarded))
+    if snapshot.erased:
+        yield Figure(name="erased", value=number(snapshot.erased))
     if snapshot.damaged:
         yield Figure(name="damaged", value=number(snapshot.damaged), kind="failing")
     if snapshot.unaccounted:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Collection
 from functools import partial
 
 import attrs
@@ -49,6 +50,10 @@ class RenderedMetrics:
         """Return the answer that shows these aggregates, at most :data:`MAX_AGE_S` seconds old."""
         make = partial(self._make, aggregates, curve)
         return await self._answers.get((aggregates.match_id, curve), make, version=aggregates)
+
+    def forget(self, match_ids: Collection[str]) -> None:
+        """Forget the answers of matches that are erased."""
+        self._answers.forget(lambda key: key[0] in match_ids)
 
     async def _make(self, aggregates: MatchAggregates, curve: CurveWanted | None) -> Rendered:
         percentiles = self._response_times.percentiles(aggregates.match_id)

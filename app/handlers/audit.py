@@ -53,6 +53,7 @@ def _account(account: ShardAccount) -> dict[str, Any]:
         "confirmed": account.confirmed,
         "deadLettered": account.dead_lettered,
         "damaged": account.unprovable["damaged"],
+        "erased": account.unprovable["erased"],
         "expired": account.unprovable["expired"],
         "beforeJournal": account.unprovable["no_journal"],
         "notNoted": account.unprovable["not_noted"],

@@ -13,7 +13,7 @@ routes = web.RouteTableDef()
 
 @routes.get("/api/receipts/{receipt:[^/]+}")
 async def receipt_outcome(request: web.Request) -> web.Response:
-    """Answer with how many of the events are durable only, stored, and dead letters."""
+    """Answer with how many of the events are durable only, stored, dead letters, and erased."""
     shards = request.app[CONTEXT].shards
     shards.require_recovered()
     text = request.match_info["receipt"]
@@ -39,5 +39,6 @@ async def receipt_outcome(request: web.Request) -> web.Response:
         "durable": outcome.durable,
         "stored": outcome.stored,
         "deadLettered": outcome.dead_lettered,
+        "erased": outcome.erased,
     }
     return json_answer(body)

@@ -1,14 +1,15 @@
 """`GET /api/status`: what the command line and the operator see."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
 from aiohttp import web
 
 from app.context import CONTEXT
-from app.times import iso_now, iso_of
+from app.times import iso_ms, iso_now, iso_of
 from app.web.answers import json_answer
-from shards import ShardSnapshot, Snapshot
+from shards import ErasureState, ShardSnapshot, Snapshot
 
 routes = web.RouteTableDef()
 
@@ -31,6 +32,7 @@ async def status(request: web.Request) -> web.Response:
             "error": snapshot.wal_error,
         },
         "store": attrs.asdict(snapshot.store) | {"since": iso_of(snapshot.store.since)},
+        "erasures": _erasures(snapshot.erasures),
         "tasks": [attrs.asdict(task) | {"since": iso_of(task.since)} for task in snapshot.ended],
         "viewers": context.live.viewers,
         "shards": [shard_view(shard) for shard in snapshot.shards],
@@ -47,7 +49,19 @@ def _accounting(counts: Snapshot | ShardSnapshot) -> dict[str, int]:
         "requeued": counts.requeued,
         "discarded": counts.discarded,
         "damaged": counts.damaged,
+        "erased": counts.erased,
         "unaccounted": counts.unaccounted,
+    }
+
+
+def _erasures(states: Sequence[ErasureState]) -> dict[str, Any]:
+    """Return how many matches are being erased, since when the first, and why the last try failed."""
+    oldest = states[0] if states else None
+    return {
+        "open": len(states),
+        "step": oldest.step if oldest else None,
+        "since": iso_ms(oldest.at_ms) if oldest else None,
+        "lastError": oldest.error if oldest else "",
     }
 
 

@@ -41,6 +41,12 @@ class Activity:
         """Return when the last event came; None where that is not known, or long ago."""
         return self._active.get(match_id) or self._ended.get(match_id)
 
+    def forget(self, match_id: str) -> None:
+        """Forget a match that is erased."""
+        self.feeds.forget(match_id)
+        self._active.pop(match_id, None)
+        self._ended.pop(match_id, None)
+
     def active(self) -> int:
         """Return how many matches have an event of the last 15 min, and no ``match_end``."""
         oldest = time.monotonic() - ACTIVE_S

@@ -1,12 +1,13 @@
 """One answer for all who ask: single flight and a short cache in front of the reads."""
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 import attrs
-from cachetools import LRUCache
+from cachetools import LRUCache, TTLCache
 
 from app.live.flights import Flight, Flights
 from app.live.waiting import Patience
@@ -28,6 +29,9 @@ ANSWERS_MAX_BYTES = 128 << 20
 UNKNOWN_FACTOR = 4
 """Outcomes that are remembered for each answer that is kept, so that asking about made-up ids evicts no answer."""
 
+
+FORGOTTEN_S = 120.0
+"""Seconds for which it is remembered when a match was forgotten: longer than any load takes."""
 
 COUNT_BYTES, HIGHLIGHT_BYTES = 150, 800
 """Bytes that a count, and a highlight without its metadata, take in memory."""
@@ -68,6 +72,7 @@ class Answers:
         self._max_matches = max_matches
         self._answers: LRUCache[str, MatchAggregates] = LRUCache(max_bytes, getsizeof=partial(_kept_size, max_bytes))
         self._outcomes: LRUCache[str, _LastLoad] = LRUCache(max_matches * UNKNOWN_FACTOR)
+        self._forgotten: TTLCache[str, float] = TTLCache(max_matches * UNKNOWN_FACTOR, FORGOTTEN_S)
         self._flights = Flights(self._fly)
         self.hits = self.misses = self.stale = 0
 
@@ -142,6 +147,14 @@ class Answers:
         """Return the last good answer, however old."""
         return self._answers.get(match_id)
 
+    def forget(self, match_ids: Iterable[str]) -> None:
+        """Forget matches that are erased; what is being loaded of them now is not kept."""
+        now = self._monotonic()
+        for match_id in match_ids:
+            self._answers.pop(match_id, None)
+            self._outcomes.pop(match_id, None)
+            self._forgotten[match_id] = now
+
     async def close(self) -> None:
         """Cancel what is being loaded."""
         await self._flights.close()
@@ -180,6 +193,8 @@ class Answers:
             self._keep(match_id, found.get(match_id), _LastLoad(began, error, match_id in found))
 
     def _keep(self, match_id: str, answer: MatchAggregates | None, outcome: _LastLoad) -> None:
+        if outcome.began <= self._forgotten.get(match_id, -math.inf):
+            return
         self._outcomes[match_id] = outcome
         if answer is not None:
             self._answers[match_id] = answer

@@ -46,6 +46,10 @@ class Feeds:
                 silences.append(now - heard)
         return sum(silence >= SILENT_S for silence in silences), max(silences, default=0.0)
 
+    def forget(self, match_id: str) -> None:
+        """Forget a match that is erased."""
+        self._heard.pop(match_id, None)
+
     def _note(self, match_id: str, event_type: str) -> None:
         if event_type in _ENDS:
             self._heard[match_id] = inf

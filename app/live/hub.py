@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -179,9 +179,10 @@ class Live:
             yield viewer
         finally:
             topic.viewers.discard(viewer)
-            if not topic.viewers and self._topics.get(match_id) is topic:
-                del self._topics[match_id]
-                self._resting[match_id] = topic
+            if not topic.viewers:
+                if self._topics.get(match_id) is topic:  # else it was forgotten
+                    del self._topics[match_id]
+                    self._resting[match_id] = topic
                 await topic.close()
 
     async def _load(self, match_ids: Sequence[str]) -> dict[str, MatchAggregates]:
@@ -235,6 +236,20 @@ class Live:
             topic = self._resting.get(match_id)
         if topic is not None:
             topic.accepted(events)
+
+    def forget(self, match_ids: Collection[str]) -> None:
+        """Forget matches that are erased, and end the streams of those who watch them."""
+        self._answers.forget(match_ids)
+        self._overviews.forget(match_ids)
+        self._recent.forget(lambda _: True)
+        self._pages.forget(lambda query: query.match_id in match_ids)
+        for match_id in match_ids:
+            self._fine.pop(match_id, None)
+            self._activity.forget(match_id)
+            self._resting.pop(match_id, None)
+            if (topic := self._topics.pop(match_id, None)) is not None:
+                for viewer in topic.viewers:
+                    viewer.end()
 
     @property
     def viewers(self) -> int:

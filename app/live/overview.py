@@ -1,6 +1,7 @@
 """The matches of the moment, for the dashboard's list."""
 
 import asyncio
+from collections.abc import Collection
 from datetime import UTC, datetime
 
 import attrs
@@ -45,6 +46,13 @@ class Overviews:
                 raise
             self.stale += 1
             return self._last
+
+    def forget(self, match_ids: Collection[str]) -> None:
+        """Forget matches that are erased."""
+        if self._last is not None:
+            left = tuple(match for match in self._last.matches if match.match_id not in match_ids)
+            self._last = attrs.evolve(self._last, matches=left)
+        self.loads.forget(lambda _: True)
 
     async def close(self) -> None:
         """Cancel what is being loaded."""

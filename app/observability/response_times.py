@@ -1,7 +1,7 @@
 """Times the service took to answer requests, all of them and those about a match, over the last five minutes."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import attrs
 from cachetools import LRUCache
@@ -50,6 +50,11 @@ class ResponseTimes:
             _expire(slots, period)
             slots.append(_Slot(period, _new_sketch()))
         slots[-1].sketch.add(seconds * 1000)
+
+    def forget(self, match_ids: Iterable[str]) -> None:
+        """Forget the requests about matches that are erased; those of all requests stay."""
+        for match_id in match_ids:
+            self._slots.pop(match_id, None)
 
     def overall(self) -> dict[str, float | None]:
         """Return ``p50 p95 p99`` in ms of all requests; None where none ended in the last five minutes."""

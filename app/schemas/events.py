@@ -33,6 +33,7 @@ from app.schemas.fields import (
 )
 from app.schemas.metadata import EMPTY, Metadata, check_readable, check_retraction, parse_metadata, with_unmapped
 from app.schemas.senders import forbidden
+from app.times import iso_ms
 from shards import RETRACTION, Event, ReceiptClock
 
 ID_NAMESPACE = uuid_utils.UUID("7f1f7f0e-5a6b-5c0e-9d57-0c4b8f3e9a11")
@@ -102,7 +103,15 @@ class Origin:
 class EventSchema:
     """Parses events by the rules of the API, for one set of event types."""
 
-    def __init__(self, *, clock: ReceiptClock, extra_types: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        clock: ReceiptClock,
+        extra_types: Iterable[str] = (),
+        refused_until_ms: Callable[[str], int] = lambda match_id: 0,
+    ) -> None:
+        """``refused_until_ms`` tells until when a match is refused, ms since the epoch; 0: it is not."""
+        self._refused_until_ms = refused_until_ms
         self.types = EventTypes.with_extra(extra_types)
         self._clock = clock
         self._structure = _structure_function(self.types, clock.now_ns, in_detail=False)
@@ -122,6 +131,9 @@ class EventSchema:
             raise InvalidEventError(faults, event_id=_given_id(fields)) if explain else InvalidEventError
         if not origin.sender.sends_all:
             check_sender(origin.sender, incoming, metadata)
+        if until_ms := self._refused_until_ms(incoming.match_id):
+            fault = Fault("$.matchId", f"names a match that was erased, and is refused until {iso_ms(until_ms)}")
+            raise InvalidEventError([fault], event_id=incoming.event_id or None)
         received_ns = self._clock.now_ns()
         return Event(
             incoming.match_id,

@@ -12,6 +12,7 @@ from app.handlers import (
     audit,
     deadletters,
     docs,
+    erasures,
     health,
     ingest,
     match_events,
@@ -34,7 +35,7 @@ from app.web.keys import ROOT_PATH
 
 HANDLERS = (
     *(matches, ingest, match_events, receipts, deadletters, stream),
-    *(health, metrics, status, audit, openapi, docs, login, operate, shards),
+    *(health, metrics, status, audit, openapi, docs, login, operate, shards, erasures),
 )
 """Modules of handlers, those asked most first, because a path is looked for in this order."""
 

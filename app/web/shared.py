@@ -14,6 +14,9 @@ from shards import StoreUnavailable
 KEPT_BYTES = 32 << 20
 """Most bytes of results that one cache keeps, unless it says otherwise."""
 
+_FORGOTTEN = object()
+"""The version of a call that is not to be used any more."""
+
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -97,6 +100,14 @@ class Shared(Generic[K, V]):
             await self._waited(call)
         self.misses += 1
         return await self._result(self._start(key, make, version))
+
+    def forget(self, wanted: Callable[[K], bool]) -> None:
+        """Give the results of some keys to nobody any more. A call under way goes on for those who wait for it."""
+        for key, call in list(self._calls.items()):
+            if wanted(key):
+                call.version = _FORGOTTEN
+                if call.task.done():
+                    del self._calls[key]
 
     async def close(self) -> None:
         """Cancel what is under way."""

@@ -7,12 +7,18 @@ from app.handlers.openapi import document
 LETTER_ID = "0-1"
 
 
+PLACEHOLDERS = {"{id}": LETTER_ID, "{shard}": "0", "{act}": "pause", "{matchId}": "m"}
+"""What stands in the path of a request of each route."""
+
+
 def admin_requests() -> Iterator[tuple[str, str]]:
     """Yield method and path of everything that the document says is for operators."""
     for path, item in document()["paths"].items():
         for method, operation in item.items():
             if operation.get("security") == [{"key": ["admin"]}]:
-                yield method.upper(), path.replace("{id}", LETTER_ID).replace("{shard}", "0").replace("{act}", "pause")
+                for name, value in PLACEHOLDERS.items():
+                    path = path.replace(name, value)
+                yield method.upper(), path
 
 
 WITHOUT_PROOF: tuple[dict[str, str], ...] = (

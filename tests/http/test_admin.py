@@ -8,7 +8,7 @@ import pytest
 
 from app.config import Config
 from app.web.admin_token import AdminToken
-from tests.http.admin import WITHOUT_PROOF, admin_requests
+from tests.http.admin import PLACEHOLDERS, WITHOUT_PROOF, admin_requests
 from tests.http.problem import assert_problem
 from tests.http.service import Service, running
 from tests.logged import lines_of
@@ -25,11 +25,14 @@ async def test_what_the_document_names_is_all_that_asks_for_a_token(service: Ser
         *(("GET", "/api/audit"), ("GET", "/api/acts"), ("GET", "/operate"), ("POST", "/api/login-links")),
         *(("POST", f"/api/shards/0/{act}") for act in ("pause", "resume", "flush")),
         ("POST", "/operate/shards/0/pause"),
+        *(("DELETE", "/api/matches/m"), ("GET", "/api/erasures"), ("GET", "/api/erasures/0-1")),
     }
     asking = set()
     for route in service.app.router.routes():
         assert route.resource is not None
-        path = route.resource.canonical.replace("{id}", "0-1").replace("{shard}", "0").replace("{act}", "pause")
+        path = route.resource.canonical
+        for name, value in PLACEHOLDERS.items():
+            path = path.replace(name, value)
         async with service.session.request(route.method, service.url + path) as reply:
             if reply.status == 401:
                 asking.add((route.method, path))

@@ -1,5 +1,6 @@
 """The log, the shards, ClickHouse and readiness, as they are at a scrape."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Protocol
@@ -38,24 +39,34 @@ class StateCollector(AtScrape):
             *("fanfinity_task_down", "Tasks that have ended and do not run again yet.", "task"),
             {task: ended.count(task) for task in TASKS},
         )
+        yield gauge("fanfinity_erasures_open", "Matches whose erasure is under way.", len(snapshot.erasures))
+        yield gauge(
+            *("fanfinity_erasure_oldest_age_seconds", "Age of the oldest erasure that is under way; 0: there is none."),
+            max(0.0, time.time() - snapshot.erasures[0].at_ms / 1000) if snapshot.erasures else 0.0,
+        )
         yield gauge("fanfinity_clickhouse_up", "1 while ClickHouse can be used.", int(snapshot.store.up))
         yield gauge("fanfinity_dead_letters", "Dead letters that nobody has settled yet.", snapshot.dead_lettered)
 
 
 def _accounting(snapshot: Snapshot) -> Iterator[Metric]:
-    """Appended = confirmed + pending + dead-lettered + damaged + unaccounted, in records (= events), across restarts.
+    """Appended = confirmed + pending + dead-lettered + damaged + erased + unaccounted, in records (= events).
 
-    Dead-lettered = open dead letters (``fanfinity_dead_letters``) + requeued + discarded.
+    True across restarts. Dead-lettered = open dead letters (``fanfinity_dead_letters``) + requeued + discarded + those
+    that were erased with their match.
     """
     settled = snapshot.requeued + snapshot.discarded
     yield counter("fanfinity_wal_appended_records", "Events appended, ever.", snapshot.appended)
     yield counter("fanfinity_wal_confirmed_records", "Events shown to be in ClickHouse, ever.", snapshot.confirmed)
     yield counter(
         *("fanfinity_wal_dead_lettered_records", "Events put aside, ever, settled ones too."),
-        snapshot.dead_lettered + settled,
+        snapshot.dead_lettered + settled + snapshot.erased_letters,
     )
     yield counter("fanfinity_wal_requeued_records", "Dead letters appended again by hand, ever.", snapshot.requeued)
     yield counter("fanfinity_wal_discarded_records", "Dead letters given up by hand, ever.", snapshot.discarded)
+    yield counter(
+        *("fanfinity_wal_erased_records", "Events erased with their match before they were stored or put aside, ever."),
+        snapshot.erased - snapshot.erased_letters,
+    )
     yield counter("fanfinity_wal_damaged_records", "Events that the disk lost, ever.", snapshot.damaged)
     yield gauge("fanfinity_wal_pending_records", "Events not confirmed yet.", snapshot.pending)
     yield gauge(

@@ -10,7 +10,17 @@ from tests.snapshots import SINCE, snapshot
 AWAY = StoreState(kind="server", up=False, since=SINCE, error="away")
 
 
-COUNTS = ("appended", "confirmed", "pending", "dead_lettered", "requeued", "discarded", "damaged", "erased")
+COUNTS = (
+    "appended",
+    "confirmed",
+    "pending",
+    "dead_lettered",
+    "requeued",
+    "discarded",
+    "damaged",
+    "erased",
+    "erased_letters",
+)
 
 
 def shard(index: int, **figures: Any) -> ShardSnapshot:
