@@ -90,8 +90,9 @@ _ACCESS_DENIED = 497
 _BY_PROFILE = frozenset({164, 452})
 _SETTING = re.compile(rf"\b({'|'.join(OWN_SETTINGS)})\b")
 _GRANT = re.compile(
-    r"have the grant (TABLE ENGINE ON (?:ReplacingMergeTree|MergeTree|Memory|Buffer)\b|CREATE TEMPORARY TABLE\b"
-    r"|CREATE (?:DATABASE|TABLE|VIEW)\b|DROP TABLE\b|OPTIMIZE\b|SELECT\b|INSERT\b|ALTER\b|SHOW\b)"
+    r"have the grant (TABLE ENGINE ON (?:ReplacingMergeTree|MergeTree|Memory|Buffer|Join)\b|CREATE TEMPORARY TABLE\b"
+    r"|CREATE (?:DATABASE|TABLE|VIEW)\b|DROP TABLE\b|OPTIMIZE\b|INSERT\b|ALTER\b|SHOW\b"
+    r"|SELECT(?: ON system\.mutations| for at least one column on system\.processes)?\b)"
 )
 
 

@@ -74,8 +74,24 @@ async def check(service: Service) -> None:
     assert (await service.post("/api/events", [{"matchId": "m1", "eventType": "cheer"}] * 10)).status == 202
     await service.metrics("m1", total=EVENTS // MATCHES + 11)  # joined to what is not stored yet, in a temporary table
     assert (await service.get("/api/audit", headers=service.admin)).json["differencesTotal"] == 0
+    await erase(service, "m0")
     ready = await service.get("/ready")
     assert (ready.status, ready.json["status"]) == (200, "ready"), ready.text
+
+
+async def erase(service: Service, match_id: str) -> None:
+    """Erase a match, and wait until that is done."""
+    recorded = await service.request("DELETE", f"/api/matches/{match_id}", headers=service.admin)
+    assert recorded.status == 202
+    state: dict[str, object] = {}
+
+    async def done() -> bool:
+        reply = await service.get(f"/api/erasures/{recorded.json['erasure']}", headers=service.admin)
+        state.update(reply.json)
+        return reply.status == 404
+
+    await eventually(done, lambda: str(state))
+    assert (await service.get(f"/api/matches/{match_id}/metrics")).status == 404
 
 
 async def test_the_grants_that_are_documented_are_enough(tmp_path: Path) -> None:
