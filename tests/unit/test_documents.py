@@ -14,6 +14,7 @@ import pytest
 
 from app.context import EMBEDDED_DIRECTORY
 from app.web import admin_token
+from shards.erasure.records import Erasure
 from shards.events import decode_row
 from shards.wal import checkpoint, journal
 from shards.wal.directory import WAL_DIRECTORY
@@ -199,5 +200,7 @@ def test_the_data_directorys_examples_are_what_the_code_reads() -> None:
 
     lines = re.findall(r"^([0-9a-f]{8}) (\{.*\})$", re.sub(r"⏎\n\s*", "", page), re.MULTILINE)
     assert [f"{crc32(text.encode()):08x}" for _, text in lines] == [checksum for checksum, _ in lines]
-    entries = [msgspec.json.decode(text, type=journal.Entry) for _, text in lines]
+    (_, recorded), *noted = lines
+    assert msgspec.json.decode(recorded, type=Erasure).cut_offs == {0: 4711, 1: 0}
+    entries = [msgspec.json.decode(text, type=journal.Entry) for _, text in noted]
     assert [type(entry) for entry in entries] == [journal.Confirmed, journal.Unprovable]
