@@ -4,7 +4,7 @@ import json
 import os
 import resource
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -345,3 +345,70 @@ async def test_a_settlement_of_no_letter_is_told_and_counts_in_no_sum(
     assert (everything(again), again.discarded) == ([], 0)
     [said] = lines_of(caplog, "settlement without its dead letter")
     assert (said["level"], said["letter"], said["action"]) == ("warning", "3-1", "discarded")
+
+
+def is_of(*seqs: int) -> Callable[[DeadLetter, bool], bool]:
+    """Say that the letters of these numbers were erased with their match, disowned or not."""
+    return lambda letter, _: letter.seq in seqs
+
+
+async def test_of_an_erased_letter_only_its_number_stays(path: Path) -> None:
+    file = opened(path)
+    await put_aside(file, 1, 2, 3, 4)
+    await file.settle("3-2", "requeued", row=b'{"match_id":"m2","n":2}', again=(3, 9))
+    await file.settle("3-3", "discarded")
+    assert file.erase(is_of(1, 2, 3)) == 3
+    for one in (file, opened(path)):
+        assert [letter.id for letter in everything(one)] == ["3-4"]
+        assert (one.requeued, one.discarded, one.erased, one.seqs()) == (1, 1, 1, {1, 2, 3, 4})
+        assert one.requeued_as(2) == (3, 9)
+        assert [one.is_erased(seq) for seq in (1, 2, 3, 4, 5)] == [True, True, True, False, False]
+        assert "3-1" not in one
+        with pytest.raises(KeyError):
+            one.read("3-1")
+    assert all(f"m{number}".encode() not in path.read_bytes() for number in (1, 2, 3))
+    assert file.erase(is_of(1, 2, 3)) == 0
+
+
+async def test_an_id_is_never_given_to_another_letter_though_the_first_was_erased(path: Path) -> None:
+    file = opened(path)
+    await put_aside(file, 7)
+    file.erase(is_of(7))
+    file.disown(beyond=0)
+    await put_aside(file, 7)
+    for one in (file, opened(path)):
+        assert [letter.id for letter in everything(one)] == ["3-7-2"]
+        assert (one.erased, one.seqs()) == (0, {7})
+
+
+async def test_a_disowned_letter_is_told_from_one_that_counts(path: Path) -> None:
+    file = opened(path)
+    await put_aside(file, 1, 2)
+    file.disown(beyond=1)
+    asked: list[tuple[int, bool]] = []
+    file.erase(lambda letter, is_disowned: bool(asked.append((letter.seq, is_disowned))))
+    assert asked == [(1, False), (2, True)]
+    assert file.erase(lambda _, is_disowned: is_disowned) == 1
+    assert (opened(path).erased, opened(path).seqs()) == (0, {1})
+
+
+async def test_copies_and_lines_that_cannot_be_read_go_with_an_erased_letter(path: Path) -> None:
+    file = opened(path)
+    await put_aside(file, 1, 2)
+    first, second = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + b'{"row": "m1, torn\n' + first + second)
+    file = opened(path)
+    assert file.erase(is_of(1)) == 1
+    assert [letter.id for letter in everything(file)] == ["3-2"]
+    assert b"m1" not in path.read_bytes()
+    assert path.read_bytes().endswith(second)
+
+
+async def test_a_letter_that_is_erased_while_it_is_settled_gets_no_line(path: Path) -> None:
+    file = opened(path)
+    await put_aside(file, 1)
+    file.erase(is_of(1))
+    before = path.read_bytes()
+    await file.settle("3-1", "requeued", row=b'{"match_id":"m1"}', again=(3, 2))
+    assert path.read_bytes() == before
+    assert (file.requeued, file.erased) == (0, 1)

@@ -290,3 +290,47 @@ async def test_a_disk_that_has_just_failed_is_not_tried_at_once(
     assert log._writer is None, "the interval has not passed yet"
     log.sync_error = None
     await committer.close()
+
+
+async def test_a_cut_puts_what_comes_after_it_into_another_file(tmp_path: Path) -> None:
+    log, durable = open_log(tmp_path), Durable()
+    async with running() as committer:
+        assert await committer.cut(log) == 0
+        assert not log.segments  # there was nothing to be kept apart
+        before = [committer.submit(log, [row(n)], durable) for n in (1, 2, 3)]
+        cut = asyncio.ensure_future(committer.cut(log))
+        await asyncio.sleep(0)
+        after = committer.submit(log, [row(9)], durable)
+        await asyncio.gather(*before)
+        last = await cut
+        assert last in (3, 4)  # the group may have held what was submitted behind it
+        assert await after == 4
+        assert log.segments.last.first_seq == last + 1
+        if last == 3:
+            assert await committer.cut(log, upto=3) == 3
+        assert await committer.cut(log) == 4
+        assert log.segments.last.first_seq == 5
+        assert await committer.cut(log) == 4
+        assert log.segments.last.first_seq == 5
+    assert read_back(log) == durable.rows
+
+
+async def test_a_cut_that_the_disk_refuses_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, durable = open_log(tmp_path), Durable()
+    committer = Committer(sync="always", observer=Observer())
+
+    def full(**_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(log, "cut", full)
+        rows = committer.submit(log, [row(1)], durable)
+        cut = asyncio.ensure_future(committer.cut(log))
+        await asyncio.sleep(0)
+        committer.start()
+        assert await rows == 1
+        with pytest.raises(WalFailed):
+            await cut
+    assert await committer.submit(log, [row(2)], durable) == 2
+    await committer.close()
+    assert read_back(log) == durable.rows

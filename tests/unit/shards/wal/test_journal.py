@@ -269,3 +269,29 @@ def test_segments_that_went_without_a_note_are_known_at_the_next_start(tmp_path:
     assert isinstance(entry, Unprovable)
     assert (entry.reason, entry.runs) == ("not_noted", ((1, gone),))
     again.close()
+
+
+def test_an_event_that_was_erased_is_forgotten_and_its_attempt_is_not(tmp_path: Path) -> None:
+    made = written(tmp_path, [attempt(1), attempt(3)])
+    made.note(attempt(5))
+    assert made.samples() == {f"{batch:032x}" for batch in (1, 3, 5)}
+    made.forget({f"{3:032x}", f"{5:032x}"})
+    assert made.is_written
+    for one in (made, Journal(tmp_path, shard=0)):
+        assert one.samples() == {f"{1:032x}"}
+        entries = sorted(one.entries(), key=lambda entry: entry.runs)
+        assert [entry.runs for entry in entries] == [attempt(batch).runs for batch in (1, 3, 5)]
+        assert [entry.event_id for entry in entries if isinstance(entry, Confirmed)] == [f"{1:032x}", "", ""]
+    before = (tmp_path / journal.FILE_NAME).stat().st_ino
+    made.forget({"unknown"})
+    assert (tmp_path / journal.FILE_NAME).stat().st_ino == before
+
+
+def test_what_was_erased_is_known_after_a_restart_too(tmp_path: Path) -> None:
+    made = written(tmp_path, [Unprovable.noted_now("erased", ((3, 4),)), Unprovable.noted_now("damaged", ((8, 8),))])
+    made.note(Unprovable.noted_now("erased", ((6, 7),)))
+    assert made.erased == ((3, 4), (6, 7))
+    made.write()
+    again = Journal(tmp_path, shard=0)
+    again.recover(written_upto=8, upto=8)
+    assert again.erased == ((3, 4), (6, 7))
