@@ -19,7 +19,7 @@ DIRECTORY = "0a1b2c3d"
 
 
 async def fill(store: Store, match_id: str, count: int, *, first: int = 1) -> None:
-    """Store rows whose orders are ``first``, ``first`` + 1 …"""
+    """Store rows whose orders are ``first`` and those that follow."""
     rows = [
         encode_row(Event(match_id, f"{order:032x}", "pass", 1, "1", "", "{}", order, order))
         for order in range(first, first + count)

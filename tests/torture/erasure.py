@@ -345,6 +345,63 @@ def _p99(times: Iterator[float]) -> float:
     return ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)] if ordered else 0.0
 
 
+@attrs.frozen(kw_only=True)
+class ToldOfMany:
+    """Figures of many small matches that are erased in a row."""
+
+    engine: str
+    matches: int
+    asking_s: float
+    erasing_s: float
+    mutations: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.engine}: {self.matches:,} matches erased in a row: recorded in {self.asking_s:.1f} s, all gone "
+            f"after {self.erasing_s:.1f} s, by {self.mutations} mutations"
+        )
+
+
+async def many(name: str, directory: Path, *, matches: int) -> ToldOfMany:
+    """Erase many small matches one after the other; AssertionError if anything of them is left."""
+    engine = engine_for_kills(name, directory)
+    await engine.start()
+    try:
+        async with Service(directory, engine) as service:
+            load = Load(service)
+            events = [_event(f"small-{number % matches}") for number in range(3 * matches)] + [_event("other-0")] * 7
+            for start in range(0, len(events), BULK):
+                body = "\n".join(map(json.dumps, events[start : start + BULK])).encode()
+                headers = {"Content-Type": "application/x-ndjson"}
+                async with load.service.session.post("/api/events/bulk", data=body, headers=headers) as reply:
+                    assert reply.status == 202
+            began = time.monotonic()
+            for number in range(matches):
+                async with service.session.delete(f"/api/matches/small-{number}", headers=service.admin) as reply:
+                    assert reply.status == 202, await reply.text()
+            asked = time.monotonic()
+            async with asyncio.timeout(DEADLINE_S):
+                while (await (await service.session.get("/api/status")).json())["erasures"]["open"]:
+                    await asyncio.sleep(0.05)
+            done = time.monotonic()
+            assert await service.total("other-0") == 1
+        rows = await engine.query(f"SELECT count() AS left FROM {DATABASE}.events WHERE startsWith(match_id, 'small-')")
+        assert int(rows[0]["left"]) == 0
+        mutations = await engine.query(
+            f"SELECT uniqExact(mutation_id) AS n FROM system.mutations WHERE database = '{DATABASE}'"
+        )
+    finally:
+        with suppress(AssertionError):
+            await engine.stop()
+    return ToldOfMany(
+        engine=name,
+        matches=matches,
+        asking_s=asked - began,
+        erasing_s=done - began,
+        mutations=int(mutations[0]["n"]),
+    )
+
+
 async def trial(engine: str, directory: Path, *, events: int, seed: int, kills: bool = True) -> Told:
     """Run one trial in an empty directory; AssertionError names what is not as it must be."""
     print(f"seed {seed}")
@@ -357,9 +414,13 @@ def main() -> None:
     parser.add_argument("--engine", choices=[*ENGINES, "both"], default="both")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--undisturbed", action="store_true", help="no kills: for the times of other matches")
+    parser.add_argument("--many", type=int, default=0, help="so many small matches in a row instead")
     given = parser.parse_args()
     for engine in ENGINES if given.engine == "both" else (given.engine,):
         with tempfile.TemporaryDirectory() as directory:
+            if given.many:
+                print(asyncio.run(many(engine, Path(directory), matches=given.many)), flush=True)
+                continue
             run = trial(engine, Path(directory), events=given.events, seed=given.seed, kills=not given.undisturbed)
             print(asyncio.run(run), flush=True)
 
