@@ -56,6 +56,7 @@ from shards.deadletters.entries import FiledLetter
 from shards.errors import (
     REFUSALS,
     DataDirectoryLocked,
+    ErasuresUnderWay,
     LetterSettled,
     NotAccepting,
     Refusal,
@@ -110,6 +111,7 @@ __all__ = [
     "DowngradedShard",
     "EmbeddedStore",
     "ErasureState",
+    "ErasuresUnderWay",
     "Event",
     "EventPage",
     "EventQuery",

@@ -94,6 +94,13 @@ class DataDirectoryLocked(ShardsError):
         self.path = path
 
 
+class ErasuresUnderWay(ShardsError):
+    """Matches are to be erased of which the release before would know nothing."""
+
+    def __init__(self, matches: int) -> None:
+        super().__init__(f"{matches} erasures are under way: start this release, and let them come to an end first")
+
+
 class InvariantBroken(ShardsError):
     """The log or a flusher found an invariant broken: a fault of ours, not of the disk or ClickHouse.
 

@@ -9,6 +9,8 @@ from shards.clock import ReceiptClock
 from shards.deadletters.downgrade import downgrade_letters
 from shards.deadletters.file import DIRECTORY as LETTERS_DIRECTORY
 from shards.deadletters.file import letters_index, letters_path
+from shards.erasure.records import ErasureFile
+from shards.errors import ErasuresUnderWay
 from shards.settings import ShardSettings
 from shards.shard import Shard, wal_directory
 from shards.wal.checkpoint import write_checkpoint
@@ -73,10 +75,12 @@ def downgrade(settings: ShardSettings) -> list[DowngradedShard]:
     """Have the release before read the logs and dead letters of a stopped service; this one reads them too. Blocking.
 
     Done or broken off, it can be called again. Raises :class:`~shards.errors.DataDirectoryLocked` while a service
-    runs, and OSError; then that release must not be started yet.
+    runs, :class:`~shards.errors.ErasuresUnderWay`, and OSError; then that release must not be started yet.
     """
     with closing(DataDirectory(settings.data_dir)) as directory:
         directory.lock()
+        if under_way := [erasure for erasure in ErasureFile(settings.data_dir).read() if not erasure.done]:
+            raise ErasuresUnderWay(len(under_way))
         recovered = recovered_shards(settings, directory, clock=ReceiptClock(), stopping=lambda: False)
         for log, _ in recovered:
             log.seal()

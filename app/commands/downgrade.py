@@ -15,7 +15,7 @@ from app.config import Config
 from app.context import EMBEDDED_DIRECTORY
 from app.observability import logs
 from app.setting_kinds.environment import ConfigError
-from shards import DataDirectoryLocked, DowngradedShard, ServerAddress
+from shards import DataDirectoryLocked, DowngradedShard, ErasuresUnderWay, ServerAddress
 from shards import downgrade as downgrade_logs
 
 _EXIT_WRONG_SETTING: Final = 2
@@ -41,7 +41,7 @@ def downgrade() -> None:
         raise click.ClickException(f"{where} holds no write-ahead log; see FANFINITY_DATA_DIR")
     try:
         shards = downgrade_logs(config.shard_settings())
-    except DataDirectoryLocked as error:
+    except (DataDirectoryLocked, ErasuresUnderWay) as error:
         raise click.ClickException(f"{error}; nothing was changed") from error
     except OSError as error:
         what = f"{error.filename or where}: {error.strerror or error}"

@@ -9,10 +9,7 @@ from app.access.needs import Need, need_of
 from app.config import Config
 from app.context import CONTEXT, Context
 from app.handlers import (
-    audit,
-    deadletters,
     docs,
-    erasures,
     health,
     ingest,
     match_events,
@@ -20,11 +17,11 @@ from app.handlers import (
     metrics,
     openapi,
     receipts,
-    shards,
     status,
     stream,
 )
 from app.handlers.browsers import login, operate
+from app.handlers.operators import audit, deadletters, erasures, shards
 from app.handlers.sending.limiting import send_standing
 from app.server import authorization
 from app.server.middlewares import around, send_identity

@@ -10,7 +10,7 @@ from app.access.principal import PRINCIPAL
 from app.access.sessions import VISITOR
 from app.context import CONTEXT, Context
 from app.handlers.browsers.login import form_page, read_form
-from app.handlers.shards import ACTS_ON_SHARDS, shard_named
+from app.handlers.operators.shards import ACTS_ON_SHARDS, shard_named
 from app.web.problems import Problem
 from app.web.visits import MASKED, OPERATE, check_own_form
 

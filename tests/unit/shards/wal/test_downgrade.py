@@ -5,9 +5,12 @@ from pathlib import Path
 from zlib import crc32
 
 import pytest
+from msgspec import structs
 
 from shards.deadletters.downgrade import downgrade_letters
 from shards.deadletters.file import DeadLetterFile, letters_path
+from shards.erasure.records import Erasure, ErasureFile
+from shards.errors import ErasuresUnderWay
 from shards.events import Event, decode_row, encode_row, former_row, letter_crc, stamps_of
 from shards.recovery import downgrade
 from shards.settings import ShardSettings
@@ -277,3 +280,14 @@ def test_it_tells_how_far_orders_are_ahead_and_reserves_no_more(tmp_path: Path) 
     for _ in range(2):
         assert [one.order_upto for one in downgrade(settings)] == [reserved]
         assert read_checkpoint(directory).order_upto == reserved
+
+
+def test_matches_that_are_to_be_erased_are_not_given_to_a_release_that_would_store_them(tmp_path: Path) -> None:
+    settings = ShardSettings(data_dir=tmp_path, shard_count=1)
+    one = Erasure(id="1", match_id="m", at_ms=1, order_ns=1, cut_offs={0: 1})
+    file = ErasureFile(tmp_path)
+    file.add([one])
+    with pytest.raises(ErasuresUnderWay, match="1 erasures are under way"):
+        downgrade(settings)
+    file.replace([structs.replace(one, done=True)])
+    assert len(downgrade(settings)) == 1

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from aiohttp import web
 
 from app.context import CONTEXT
-from app.handlers.admin import RETRY_AFTER_S, keep_act
+from app.handlers.operators.admin import RETRY_AFTER_S, keep_act
 from app.handlers.parameters import faults_of, limit_of
 from app.handlers.sending.acknowledgement import TIMEOUT_S, requested_acknowledgement
 from app.handlers.status import shard_view

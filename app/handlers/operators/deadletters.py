@@ -8,7 +8,7 @@ from aiohttp import web
 
 from app.bodies.reading import read_body
 from app.context import CONTEXT, Context
-from app.handlers.admin import keep_act
+from app.handlers.operators.admin import keep_act
 from app.handlers.parameters import letters_cursor, letters_page_of
 from app.schemas.batch import BOM
 from app.schemas.events import Origin, decode_fields

@@ -6,7 +6,7 @@ from typing import Any
 from aiohttp import web
 
 from app.context import CONTEXT
-from app.handlers.admin import keep_act
+from app.handlers.operators.admin import keep_act
 from app.handlers.parameters import faults_of, path_match_id
 from app.schemas.faults import Fault
 from app.times import iso_ms
