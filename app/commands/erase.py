@@ -53,7 +53,7 @@ def erase(*, url: str, match_id: str, refuse_for_s: float | None, yes: bool, no_
         click.echo(f"recorded as {erasure}; fanfinity status says whether one is under way")
         return
     try:
-        _asked(url, lambda service: _follow(service, erasure, _Told()))
+        _asked(url, lambda service: _follow(service, erasure, _StepsTold()))
     except click.ClickException as error:
         click.echo(f"the erasure is recorded, and goes on by itself: {error.message}", err=True)
         sys.exit(EXIT_INCOMPLETE)
@@ -73,7 +73,7 @@ def _asked(url: str, work: Callable[[ServiceApi], Any]) -> Any:
         raise click.ClickException(str(error)) from error
 
 
-class _Told:
+class _StepsTold:
     """Prints a line for each step, and for each error that is another one than before."""
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class _Told:
                 self._console.print(line)
 
 
-async def _follow(service: ServiceApi, erasure: str, told: _Told) -> None:
+async def _follow(service: ServiceApi, erasure: str, told: _StepsTold) -> None:
     """Return when an erasure is done: then the service knows nothing of it any more."""
     while True:
         try:

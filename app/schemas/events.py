@@ -132,8 +132,7 @@ class EventSchema:
         if not origin.sender.sends_all:
             check_sender(origin.sender, incoming, metadata)
         if until_ms := self._refused_until_ms(incoming.match_id):
-            fault = Fault("$.matchId", f"names a match that was erased, and is refused until {iso_ms(until_ms)}")
-            raise InvalidEventError([fault], event_id=incoming.event_id or None)
+            raise _of_erased_match(incoming, until_ms)
         received_ns = self._clock.now_ns()
         return Event(
             incoming.match_id,
@@ -187,6 +186,11 @@ class EventSchema:
         if origin.match_id is not None and text_of(fields.get("matchId")) not in (None, origin.match_id):
             faults.append(Fault("$.matchId", "differs from the match in the path; leave it out, or make both agree"))
         return faults
+
+
+def _of_erased_match(incoming: IncomingEvent, until_ms: int) -> InvalidEventError:
+    fault = Fault("$.matchId", f"names a match that was erased, and is refused until {iso_ms(until_ms)}")
+    return InvalidEventError([fault], event_id=incoming.event_id or None)
 
 
 def check_sender(sender: Principal, incoming: IncomingEvent, metadata: Metadata) -> None:
