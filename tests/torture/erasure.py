@@ -354,11 +354,14 @@ class ToldOfMany:
     asking_s: float
     erasing_s: float
     mutations: int
+    p99_before_ms: float
+    p99_during_ms: float
 
     def __str__(self) -> str:
         return (
-            f"{self.engine}: {self.matches:,} matches erased in a row: recorded in {self.asking_s:.1f} s, all gone "
-            f"after {self.erasing_s:.1f} s, by {self.mutations} mutations"
+            f"{self.engine}: {self.matches:,} matches erased in a row: recorded in {self.asking_s:.1f} s, all "
+            f"gone after {self.erasing_s:.1f} s, by {self.mutations} mutations; POST p99 of others {self.p99_before_ms:.1f} ms "
+            f"before, {self.p99_during_ms:.1f} ms during"
         )
 
 
@@ -369,22 +372,31 @@ async def many(name: str, directory: Path, *, matches: int) -> ToldOfMany:
     try:
         async with Service(directory, engine) as service:
             load = Load(service)
-            events = [_event(f"small-{number % matches}") for number in range(3 * matches)] + [_event("other-0")] * 7
+            events = [_event(f"small-{number % matches}") for number in range(3 * matches)] + [
+                _event("other-0") for _ in range(7)
+            ]
             for start in range(0, len(events), BULK):
                 body = "\n".join(map(json.dumps, events[start : start + BULK])).encode()
                 headers = {"Content-Type": "application/x-ndjson"}
                 async with load.service.session.post("/api/events/bulk", data=body, headers=headers) as reply:
                     assert reply.status == 202
-            began = time.monotonic()
-            for number in range(matches):
-                async with service.session.delete(f"/api/matches/small-{number}", headers=service.admin) as reply:
-                    assert reply.status == 202, await reply.text()
-            asked = time.monotonic()
-            async with asyncio.timeout(DEADLINE_S):
-                while (await (await service.session.get("/api/status")).json())["erasures"]["open"]:
-                    await asyncio.sleep(0.05)
-            done = time.monotonic()
-            assert await service.total("other-0") == 1
+            load.others = {f"other-{number}": 7 * (not number) for number in range(OTHERS)}
+            async with asyncio.TaskGroup() as group:
+                group.create_task(load.post_others())
+                await asyncio.sleep(QUIET_S)
+                began = time.monotonic()
+                for number in range(matches):
+                    async with service.session.delete(f"/api/matches/small-{number}", headers=service.admin) as reply:
+                        assert reply.status == 202, await reply.text()
+                asked = time.monotonic()
+                async with asyncio.timeout(DEADLINE_S):
+                    while (await (await service.session.get("/api/status")).json())["erasures"]["open"]:
+                        await asyncio.sleep(0.05)
+                done = time.monotonic()
+                load.phase = "over"
+            await asyncio.sleep(1)
+            for match_id, count in load.others.items():
+                assert await service.total(match_id) == count
         rows = await engine.query(f"SELECT count() AS left FROM {DATABASE}.events WHERE startsWith(match_id, 'small-')")
         assert int(rows[0]["left"]) == 0
         mutations = await engine.query(
@@ -399,6 +411,8 @@ async def many(name: str, directory: Path, *, matches: int) -> ToldOfMany:
         asking_s=asked - began,
         erasing_s=done - began,
         mutations=int(mutations[0]["n"]),
+        p99_before_ms=_p99(took for at, took in load.took_ms if at < began),
+        p99_during_ms=_p99(took for at, took in load.took_ms if began <= at < done),
     )
 
 
