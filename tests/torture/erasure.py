@@ -358,11 +358,11 @@ class ToldOfMany:
     p99_during_ms: float
 
     def __str__(self) -> str:
-        return (
-            f"{self.engine}: {self.matches:,} matches erased in a row: recorded in {self.asking_s:.1f} s, all "
-            f"gone after {self.erasing_s:.1f} s, by {self.mutations} mutations; POST p99 of others {self.p99_before_ms:.1f} ms "
-            f"before, {self.p99_during_ms:.1f} ms during"
+        gone = (
+            f"recorded in {self.asking_s:.1f} s, all gone after {self.erasing_s:.1f} s, by {self.mutations} mutations"
         )
+        times = f"POST p99 of others {self.p99_before_ms:.1f} ms before, {self.p99_during_ms:.1f} ms during"
+        return f"{self.engine}: {self.matches:,} matches erased in a row: {gone}; {times}"
 
 
 async def many(name: str, directory: Path, *, matches: int) -> ToldOfMany:
