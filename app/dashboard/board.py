@@ -40,14 +40,16 @@ class Board:
     match_regions: MatchRegions
     throughput: Throughput = attrs.field(factory=Throughput)
     closing: asyncio.Event = attrs.field(factory=asyncio.Event)
+    _shown: frozenset[str] = frozenset()
     _overviews: Shared[None, tuple[OverviewPage, Regions]] = attrs.field(
         factory=lambda: Shared(max_age_s=SAMPLE_INTERVAL_S, keys_max=1)
     )
 
     def forget(self, match_ids: Collection[str]) -> None:
-        """Forget what was rendered of matches that are erased, and the overview."""
+        """Forget what was rendered of matches that are erased, and the overview that shows one of them."""
         self.match_regions.forget(match_ids)
-        self._overviews.forget(lambda _: True)
+        if not self._shown.isdisjoint(match_ids):
+            self._overviews.forget(lambda _: True)
 
     async def page(self) -> OverviewPage:
         """Return the overview, as :meth:`regions`."""
@@ -76,6 +78,7 @@ class Board:
         except StoreError as error:
             _log.info("overview without matches", code=error.code, error=error.message)
             return OverviewPage(service=service, matches=None, as_of_ms=0)
+        self._shown = frozenset(match.match_id for match in overview.matches)
         matches = await asyncio.to_thread(_cards, overview.matches)
         return OverviewPage(service=service, matches=matches, as_of_ms=int(overview.as_of.timestamp() * 1000))
 

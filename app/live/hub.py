@@ -241,7 +241,6 @@ class Live:
         """Forget matches that are erased, and end the streams of those who watch them."""
         self._answers.forget(match_ids)
         self._overviews.forget(match_ids)
-        self._recent.forget(lambda _: True)
         self._pages.forget(lambda query: query.match_id in match_ids)
         for match_id in match_ids:
             self._fine.pop(match_id, None)

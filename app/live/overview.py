@@ -5,6 +5,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 
 import attrs
+from cachetools import TTLCache
 
 from app.live.answers import Answers
 from app.live.waiting import Patience
@@ -13,6 +14,9 @@ from shards import MatchAggregates, MatchReads, StoreError, StoreUnavailable
 
 MATCHES = 50
 MAX_AGE_S = 1.0
+FORGOTTEN_S = 120.0
+FORGOTTEN_MAX = 16_384
+"""Seconds for which it is remembered when a match was forgotten, longer than any load takes, and the most matches."""
 
 
 @attrs.frozen
@@ -34,13 +38,14 @@ class Overviews:
         self._patience = patience
         self._answers = answers
         self._last: Overview | None = None
+        self._forgotten: TTLCache[str, datetime] = TTLCache(FORGOTTEN_MAX, FORGOTTEN_S)
         self.stale = 0
         self.loads: Shared[None, Overview] = Shared(max_age_s=MAX_AGE_S, keys_max=1, wait=self._wait)
 
     async def get(self) -> Overview:
         """Return the overview; raise StoreError if ClickHouse does not answer soon and there is no earlier one."""
         try:
-            return await self.loads.get(None, self._load)
+            return self._without_forgotten(await self.loads.get(None, self._load))
         except StoreError:
             if self._last is None:
                 raise
@@ -48,11 +53,23 @@ class Overviews:
             return self._last
 
     def forget(self, match_ids: Collection[str]) -> None:
-        """Forget matches that are erased."""
+        """Forget matches that are erased, also in what is being loaded now."""
+        now = datetime.now(UTC)
+        for match_id in match_ids:
+            self._forgotten[match_id] = now
         if self._last is not None:
-            left = tuple(match for match in self._last.matches if match.match_id not in match_ids)
-            self._last = attrs.evolve(self._last, matches=left)
-        self.loads.forget(lambda _: True)
+            self._last = self._without_forgotten(self._last)
+
+    def _without_forgotten(self, overview: Overview) -> Overview:
+        """Return an overview without the matches that were forgotten since it was begun."""
+        if not self._forgotten:
+            return overview
+        left = tuple(
+            match
+            for match in overview.matches
+            if (at := self._forgotten.get(match.match_id)) is None or at < overview.as_of
+        )
+        return overview if len(left) == len(overview.matches) else attrs.evolve(overview, matches=left)
 
     async def close(self) -> None:
         """Cancel what is being loaded."""
@@ -67,5 +84,6 @@ class Overviews:
         as_of = datetime.now(UTC)
         recent = await self._reads.recent_matches(limit=MATCHES)
         answers = await self._answers.get([match_id for match_id, _ in recent])
-        self._last = Overview(tuple(answers[m] for m, _ in recent if m in answers), as_of)
+        overview = Overview(tuple(answers[m] for m, _ in recent if m in answers), as_of)
+        self._last = self._without_forgotten(overview)
         return self._last

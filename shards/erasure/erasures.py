@@ -125,7 +125,7 @@ class Erasures:
                 return
             try:
                 erasures = await self._record(asked)
-            except (WalFailed, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it was, all who asked wait for an answer
                 _log.error("erasure not recorded", matches=len(asked), error=public_text(error))
                 for request in asked:
                     self._unhide(request.match_id)
@@ -176,11 +176,15 @@ class Erasures:
         """Note how far some have come."""
         self._steps |= dict.fromkeys((erasure.id for erasure in erasures), step)
 
-    async def finish(self, erasures: Sequence[Erasure]) -> set[str]:
-        """Remove the records of erasures that are carried out; return the matches that no other one hides.
+    async def finish(self, erasures: Sequence[Erasure]) -> None:
+        """Remove the records of erasures that are carried out, and let go of matches that no other one hides.
 
-        Raises OSError: then nothing has changed.
+        It comes to its end also if the caller is cancelled. Raises OSError: then nothing has changed.
         """
+        await self._threads.finish(self._finish(erasures))
+
+    async def _finish(self, erasures: Sequence[Erasure]) -> None:
+        erasures = [erasure for erasure in erasures if erasure.id in self._open]  # not those of a call before
         ids, now_ms = {erasure.id for erasure in erasures}, _now_ms()
         done = _still_refusing((*self._done.values(), *erasures), now_ms)
         async with self._changing:
@@ -195,7 +199,9 @@ class Erasures:
             self._unhide(erasure.match_id)
         over = {erasure.match_id for erasure in erasures} - self._hidden.keys()
         self._tell_all(over)
-        return over
+        for shard in self._shards:
+            for match_id in over:
+                shard.flusher.release(match_id)
 
     async def settled(self) -> None:
         """Return when no thread works any more."""

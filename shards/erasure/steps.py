@@ -86,10 +86,9 @@ class ErasureSteps:
         while left:
             gone = await self._truncated(left)
             await self._wipe(gone)
-            for match_id in await self._erasures.finish(gone):
-                for shard in self._shards:
-                    shard.flusher.release(match_id)
-            left = [erasure for erasure in left if erasure not in gone]
+            await self._erasures.finish(gone)
+            done = {erasure.id for erasure in gone}
+            left = [erasure for erasure in left if erasure.id not in done]
             _log.info("matches erased", matches=len(gone), left=len(left))
         await self._stored.clear()
 

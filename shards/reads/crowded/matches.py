@@ -52,9 +52,9 @@ class CrowdedMatches:
     def forget(self, match_id: str) -> None:
         """Forget a match, and the texts of its highlights."""
         self._known.pop(match_id, None)
-        self._sides.pop(match_id, None)
-        for version in [version for version in self._texts if version.match_id == match_id]:
-            self._texts.pop(version, None)
+        if self._sides.pop(match_id, None) is not None:  # else it was never counted here
+            for version in [version for version in self._texts if version.match_id == match_id]:
+                self._texts.pop(version, None)
 
     async def aggregates(
         self, match_ids: Sequence[str], pending: Pending, *, bucket_ms: int, as_of_ms: int
