@@ -3,6 +3,7 @@
 import sys
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 Run = tuple[int, int]
 
@@ -25,6 +26,24 @@ def union(runs: Iterable[Run]) -> tuple[Run, ...]:
         else:
             joined.append((first, last))
     return tuple(joined)
+
+
+def joined(runs: tuple[Run, ...], more: tuple[Run, ...]) -> tuple[Run, ...]:
+    """Return the numbers of two sets. Quick where the second one begins behind the end of the first."""
+    if not runs or not more:
+        return runs or more
+    return (*runs, *more) if runs[-1][1] + 1 < more[0][0] else union((*runs, *more))
+
+
+def count_between(runs: Sequence[Run], first: int, last: int) -> int:
+    """Return how many numbers of a set lie between two, both included. Quick, however large the set."""
+    at = max(0, bisect_right(runs, (first, sys.maxsize)) - 1)
+    count = 0
+    for begin, end in islice(runs, at, None):
+        if begin > last:
+            break
+        count += max(0, min(end, last) - max(begin, first) + 1)
+    return count
 
 
 def minus(runs: Sequence[Run], others: Sequence[Run]) -> tuple[Run, ...]:

@@ -21,7 +21,7 @@ from shards.flush.tally import Tally
 from shards.flush.troubles import Troubles
 from shards.logger import get_logger
 from shards.observer import Observer
-from shards.runs import both, runs_of, size, union
+from shards.runs import count_between, runs_of, size, union
 from shards.settings import ShardSettings
 from shards.snapshot import ShardSnapshot
 from shards.stores.base import Store
@@ -191,7 +191,7 @@ class Shard:
     def outcome(self, first: int, last: int) -> tuple[int, int, list[int]]:
         """Return, for rows ``first`` to ``last``, how many are pending and erased, and the numbers of dead letters."""
         dead = [seq for seq in self.tally.dead if first <= seq <= last]
-        erased = size(both(self.log.journal.erased, ((first, last),)))
+        erased = count_between(self.log.journal.erased, first, last)
         return self.pending.count_between(first, last), erased, dead
 
     async def books(self) -> Books:

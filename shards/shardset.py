@@ -112,13 +112,13 @@ class ShardSet:
         await preload(shards, self._check_stopping)
         self._logs = [log for log, _ in recovered]
         self._shards = shards
+        self.erasures.serve(shards)
         self._tasks = [shard.flusher.start(self.watch) for shard in shards]
         self._tasks.append(self.watch.keep_running("store-gate", self._gate.run))
         order = OrderStart(self.clock, self._logs, store=self._store, gate=self._gate, threads=self._threads)
         self._tasks.append(self.watch.keep_running("order-start", order.run))
-        self._erasing = ErasureSteps(
-            self.erasures, shards, store=self._store, gate=self._gate, directory=self._directory.id
-        )
+        directory = self._directory.id
+        self._erasing = ErasureSteps(self.erasures, shards, store=self._store, gate=self._gate, directory=directory)
         self._tasks.append(self.watch.keep_running("erasures", self._erasing.run, anew=self._erasing.settled))
         _log.info("write-ahead log recovered", pending=sum(len(shard.pending) for shard in shards))
         self._room.open()
@@ -292,7 +292,7 @@ class ShardSet:
         await asyncio.gather(*(task.close(timeout_s=LAST_STATEMENT_S) for task in self._tasks))
         # No thread may go on when the lock of the directory is gone.
         await asyncio.gather(self._threads.settled(), *(shard.flusher.settled() for shard in self._shards))
-        await asyncio.gather(self.erasures.settled(), *([self._erasing.settled()] if self._erasing else []))
+        await (self._erasing.settled() if self._erasing else self.erasures.settled())
         await self._committer.close()
         await self._letters.close()
         for shard in self._shards:

@@ -158,7 +158,9 @@ class Shared(Generic[K, V]):
             call.size = self._size_of(call.task.result())
             while len(self._calls) > 1 and sum(kept.size for kept in self._calls.values()) > self._bytes_max:
                 self._calls.popitem(last=False)
-        if math.isfinite(self.max_age_s):
+        if call.version is _FORGOTTEN:
+            self._forget(key, call)
+        elif math.isfinite(self.max_age_s):
             asyncio.get_running_loop().call_later(self.max_age_s, self._forget, key, call)
 
     def _forget(self, key: K, call: _Call[V]) -> None:

@@ -54,7 +54,9 @@ def _kept(data: bytes, format_: int, is_gone: Callable[[bytes], bool]) -> Iterat
 
 def _readable(data: bytes, start: int, end: int, is_gone: Callable[[bytes], bool]) -> Iterator[tuple[int, int]]:
     while (start := data.find(ROW_START, start, end)) != -1:
-        row = _row_at(data[start:end])
+        # No row holds the beginning of another one, because quotes in texts are escaped.
+        following = data.find(ROW_START, start + 1, end)
+        row = _row_at(data[start : end if following == -1 else following])
         if row and not is_gone(row):
             yield start, start + len(row)
         start += len(row) or 1

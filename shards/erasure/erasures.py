@@ -2,8 +2,10 @@
 
 The answer to a request follows the fsync of its record, which holds the cut-off: in each shard's log the last number
 that goes, and in ClickHouse the order up to which rows go. The log is cut there, so that no file holds rows from both
-sides. From then on the match is hidden from every read, and new events of it wait as pending rows, until
-:mod:`shards.erasure.steps` has removed everything from before.
+sides. From the request on the match is hidden from every read, and new events of it wait as pending rows, until
+:mod:`shards.erasure.steps` has removed everything from before. Held back are rows beyond the last number that was
+durable at the request, and, once the cut-off is known, rows beyond that: an event that was validated before and
+appended behind the cut-off can have an order below it, and must not be in ClickHouse while something is deleted there.
 """
 
 import asyncio
@@ -57,6 +59,8 @@ class Erasures:
         self._wake = asyncio.Event()
         self._open: dict[str, Erasure] = {}
         self._done: dict[str, Erasure] = {}
+        self._of_match: dict[str, dict[str, Erasure]] = {}
+        """The open ones of each match, the oldest first."""
         self._hidden: Counter[str] = Counter()
         self._refusals: dict[str, int] = {}
         self._steps: dict[str, str] = {}
@@ -66,6 +70,8 @@ class Erasures:
 
     async def recover(self, shards: Sequence[Shard], *, log_is_another: bool) -> None:
         """Read the records, and hold the rows of their matches back, before any row is loaded. Raises OSError."""
+        self._open, self._done, self._steps = {}, {}, {}  # a recovery may begin anew
+        self._of_match, self._hidden, self._refusals = {}, Counter(), {}
         found = await self._threads.run(self._file.read)
         ends = {} if log_is_another else {shard.index: shard.log.durable_seq for shard in shards}
         bounded = [erasure.bounded(ends) for erasure in found]
@@ -74,9 +80,15 @@ class Erasures:
         for erasure in bounded:
             self._enter(erasure)
         for shard in shards:
-            shard.pending.erasing.update(cut_offs_of(self._open.values(), shard.index))
+            for erasure in self._open.values():
+                upto, pending = erasure.upto(shard.index), shard.pending
+                pending.erasing[erasure.match_id] = max(upto, pending.erasing.get(erasure.match_id, 0))
+                pending.held.setdefault(erasure.match_id, upto)  # that of the oldest one, because it is done first
         if self._open:
             _log.info("erasures go on", matches=len(self._open))
+
+    def serve(self, shards: Sequence[Shard]) -> None:
+        """Take requests from now on; all rows are where they belong."""
         self._shards = shards
 
     def tell(self, forget: Forget) -> None:
@@ -129,17 +141,23 @@ class Erasures:
                 _log.error("erasure not recorded", matches=len(asked), error=public_text(error))
                 for request in asked:
                     self._unhide(request.match_id)
+                    self._hold_as_needed(request.match_id)
                     request.recorded.set_exception(WalFailed("an erasure cannot be recorded", retry_after_s=5))
                 return
             for request, erasure in zip(asked, erasures, strict=True):
                 self._unhide(request.match_id)
                 self._enter(erasure)
+                self._hold_as_needed(request.match_id)
                 request.recorded.set_result(erasure)
         self._tell_all({erasure.match_id for erasure in erasures})
         self._wake.set()
 
     async def _record(self, asked: Sequence[_Request]) -> list[Erasure]:
         homes = {shard_of(request.match_id, self._shard_count) for request in asked}
+        for match_id in {request.match_id for request in asked}:
+            home = self._shards[shard_of(match_id, self._shard_count)]
+            if match_id not in home.pending.held:
+                home.flusher.hold(match_id, beyond=home.pending.last_seq)
         cuts = await asyncio.gather(*(self._cut(shard, is_home=shard.index in homes) for shard in self._shards))
         cut_offs = {shard.index: seq for shard, seq in zip(self._shards, cuts, strict=True)}
         order_ns, now_ms = self._clock.order_ns(), _now_ms()
@@ -194,18 +212,26 @@ class Erasures:
         self._refusals = {}
         for one in (*done.values(), *open_.values()):
             self._note_refusal(one)
-        for erasure in erasures:
-            self._steps.pop(erasure.id)
-            self._unhide(erasure.match_id)
-        over = {erasure.match_id for erasure in erasures} - self._hidden.keys()
-        self._tell_all(over)
-        for shard in self._shards:
-            for match_id in over:
-                shard.flusher.release(match_id)
+        self._leave(erasures)
 
     async def settled(self) -> None:
         """Return when no thread works any more."""
         await self._threads.settled()
+
+    def _hold_as_needed(self, match_id: str) -> None:
+        """Hold the rows of a match back as its oldest erasure needs it: rows beyond its cut-off. Without one: none.
+
+        Rows up to there may go on, although they are dropped or deleted later: earlier erasures may wait for them.
+        """
+        oldest = next(iter(self._of_match.get(match_id, {}).values()), None)
+        if oldest is None:
+            self._of_match.pop(match_id, None)
+        for shard in self._shards:
+            beyond = None if oldest is None else oldest.upto(shard.index)
+            if beyond is None:
+                shard.pending.erasing.pop(match_id, None)
+            if beyond != shard.pending.held.get(match_id):
+                shard.flusher.hold(match_id, beyond=beyond)
 
     def _enter(self, erasure: Erasure) -> None:
         self._note_refusal(erasure)
@@ -213,8 +239,20 @@ class Erasures:
             self._done[erasure.id] = erasure
             return
         self._open[erasure.id] = erasure
+        self._of_match.setdefault(erasure.match_id, {})[erasure.id] = erasure
         self._steps[erasure.id] = "wait"
         self._hidden[erasure.match_id] += 1
+
+    def _leave(self, erasures: Sequence[Erasure]) -> None:
+        """Let go of matches whose erasure is done, unless another one needs them."""
+        match_ids = {erasure.match_id for erasure in erasures}
+        for erasure in erasures:
+            del self._steps[erasure.id]
+            del self._of_match[erasure.match_id][erasure.id]
+            self._unhide(erasure.match_id)
+        self._tell_all(match_ids - self._hidden.keys())
+        for match_id in match_ids:
+            self._hold_as_needed(match_id)
 
     def _note_refusal(self, erasure: Erasure) -> None:
         if erasure.refuse_until_ms:

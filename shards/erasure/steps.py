@@ -70,6 +70,7 @@ class ErasureSteps:
         """Return when no thread works any more."""
         self._repeats.end()
         await self._threads.settled()
+        await self._erasures.settled()
 
     async def _erase(self, batch: Sequence[Erasure]) -> None:
         self._enter("settle", batch)
@@ -86,9 +87,11 @@ class ErasureSteps:
         while left:
             gone = await self._truncated(left)
             await self._wipe(gone)
-            await self._erasures.finish(gone)
             done = {erasure.id for erasure in gone}
             left = [erasure for erasure in left if erasure.id not in done]
+            if left:  # what is deleted from now on must not be of a match that is let go
+                await self._stored.prepare(_orders_of(left))
+            await self._erasures.finish(gone)
             _log.info("matches erased", matches=len(gone), left=len(left))
         await self._stored.clear()
 

@@ -84,7 +84,7 @@ class Flusher:
     @property
     def stalled_s(self) -> float:
         """Seconds for which nothing was done with although rows wait and ClickHouse is up; 0 where that is not long."""
-        if self.paused or self._pending.erasing or not len(self._pending):
+        if self.paused or self._pending.held or not len(self._pending):
             return 0.0
         idle_s = monotonic() - max(self._tally.moved_at, self._resumed_at)
         waited_s = min(idle_s, self._pending.oldest_age_s, self._gate.up_s)
@@ -134,7 +134,7 @@ class Flusher:
     async def erase(self, matches: Mapping[str, int]) -> None:
         """Return when the rows of matches up to a number each are dropped, and none of them is under way.
 
-        Later rows of these matches are not sent until :meth:`release`. A paused shard does that when it goes on.
+        A paused shard does that when it goes on.
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._to_erase[future] = matches
@@ -144,9 +144,9 @@ class Flusher:
         finally:
             self._to_erase.pop(future, None)
 
-    def release(self, match_id: str) -> None:
-        """Send the rows of a match again that waited for the end of its erasure."""
-        self._steps.release(match_id)
+    def hold(self, match_id: str, *, beyond: int | None) -> None:
+        """Send no row of a match beyond a number from now on; None: send all, also those that were held back."""
+        self._steps.hold(match_id, beyond=beyond)
         self._wake.set()
 
     async def flush_unless_paused(self) -> None:
@@ -251,7 +251,7 @@ class Flusher:
     async def _erase(self) -> None:
         for future, matches in tuple(self._to_erase.items()):
             await self._steps.erase(matches)
-            del self._to_erase[future]
+            self._to_erase.pop(future, None)
             if not future.done():
                 future.set_result(None)
 

@@ -39,7 +39,9 @@ class PendingRows:
         self.done_before: tuple[Run, ...] = ()
         """Rows still in the log that were done with before the start; emptied once loading has passed them."""
         self.erasing: dict[str, int] = {}
-        """Matches that are being erased, each with the last number that goes; later rows of them wait."""
+        """Matches that are being erased, each with the last number that goes: rows up to it are not loaded any more."""
+        self.held: dict[str, int] = {}
+        """Matches of which rows beyond a number are not to be sent for now."""
         self._dropped: list[int] = []
         self.loaded_seq = 0
         self.last_seq = 0
@@ -206,9 +208,9 @@ class PendingRows:
         return seq in self._rows
 
     def may_be_sent(self, seq: int) -> bool:
-        """Say whether a row is in memory, not done with, and of no match that is being erased."""
+        """Say whether a row is in memory, not done with, and not held back."""
         found = self._rows.get(seq)
-        return found is not None and found[0] not in self.erasing
+        return found is not None and (found[0] not in self.held or seq <= self.held[found[0]])
 
     def seqs_of(self, match_id: str) -> list[int]:
         """Return the numbers of a match's rows in memory, in order."""

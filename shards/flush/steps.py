@@ -126,22 +126,31 @@ class Steps:
                 await self._confirm_attempts()
 
     async def erase(self, matches: Mapping[str, int]) -> None:
-        """Drop the rows of matches up to a number each, and send none of them from now on, until :meth:`release`.
+        """Drop the rows of matches up to a number each.
 
         What was sent before is settled first: afterwards none of these rows is in an attempt or in the Buffer table.
         Raises StoreError; then it has to be done again.
         """
         if (error := await self._confirm_attempts()) is not None:
+            await self.store.check()
+            await self.store.reset_buffer(self.shard)  # all that it may hold is in the log
             raise error
         self.pending.erasing.update(matches)
         for match_id, upto in matches.items():
             self.sender.erase([seq for seq in self.pending.seqs_of(match_id) if seq <= upto])
         self._replay.keep_only(self.pending.may_be_sent)
 
-    def release(self, match_id: str) -> None:
-        """Send the rows of a match again that came after its erasure had begun."""
-        self.pending.erasing.pop(match_id, None)
-        self._replay.extend(seq for seq in self.pending.seqs_of(match_id) if seq <= self._sent_seq)
+    def hold(self, match_id: str, *, beyond: int | None) -> None:
+        """Send no row of a match beyond a number from now on, until this is called again; None: send all.
+
+        Rows that were held back until now have been passed over, and are sent again.
+        """
+        before = self.pending.held.pop(match_id, None)
+        if beyond is not None:
+            self.pending.held[match_id] = beyond
+        if before is not None:
+            passed_over = (seq for seq in self.pending.seqs_of(match_id) if before < seq <= self._sent_seq)
+            self._replay.extend(filter(self.pending.may_be_sent, passed_over))
 
     async def load(self) -> None:
         """Bring rows that are on disk only into memory. Rows from before the start are sent again."""
@@ -166,6 +175,11 @@ class Steps:
             taken.append(seq)
         return taken
 
+    def _pass_over_held(self) -> None:
+        """Pass over rows that are held back: for their sake a few rows would count as a full batch otherwise."""
+        while self.unsent and not self.pending.may_be_sent(self._sent_seq + 1):
+            self._sent_seq += 1
+
     async def _send_next(self) -> None:
         """Send the next new rows: a full batch straight into the destination table, fewer to the Buffer table.
 
@@ -173,6 +187,7 @@ class Steps:
         """
         seqs = self._batch_of(range(self._sent_seq + 1, self.pending.loaded_seq + 1))
         self._sent_seq = seqs[-1] if seqs else self.pending.loaded_seq
+        self._pass_over_held()
         self._unsent_since = monotonic()
         if not seqs:
             return

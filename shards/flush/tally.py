@@ -5,7 +5,7 @@ from time import monotonic
 
 import attrs
 
-from shards.runs import Run, both, minus, size, union
+from shards.runs import Run, both, joined, minus, size, union
 from shards.wal.checkpoint import Checkpoint
 
 
@@ -68,7 +68,7 @@ class Tally:
     def note_erased(self, runs: Sequence[Run]) -> None:
         """Count rows that were pending until now and were erased with their match."""
         self.erased += size(runs)
-        self.erased_beyond = union((*self.erased_beyond, *runs))
+        self.erased_beyond = joined(self.erased_beyond, tuple(runs))
         self.moved_at = monotonic()
 
     def checkpoint(self, old: Checkpoint, *, upto: int) -> Checkpoint:

@@ -17,7 +17,7 @@ from typing import Literal
 import msgspec
 
 from shards.logger import get_logger
-from shards.runs import Run, union
+from shards.runs import Run, joined, union
 from shards.wal.files import LineFile, checked_line, text_of_line
 
 _log = get_logger(__name__)
@@ -117,7 +117,7 @@ class Journal:
         """Take an entry; it is durable after the next :meth:`write`. Cheap."""
         self._unwritten.append(entry)
         if _is_erased(entry):
-            self.erased = union((*self.erased, *entry.runs))
+            self.erased = joined(self.erased, entry.runs)
 
     def write(self) -> None:
         """Make the noted entries durable. Blocking.
@@ -142,12 +142,12 @@ class Journal:
     def forget(self, event_ids: Collection[str]) -> None:
         """Forget samples that were erased, durably; what was noted with them stays. Blocking; raises OSError."""
         with self._lock:
-            entries = [*self._read(), *self._unwritten]
+            unwritten = tuple(self._unwritten)  # more may be noted meanwhile
+            entries = [*self._read(), *unwritten]
             kept = [_without_sample(entry) if _sample_of(entry) in event_ids else entry for entry in entries]
             if kept != entries:
-                taken = len(self._unwritten)
                 self._file.replace(b"".join(map(_line, merged(kept))))
-                del self._unwritten[:taken]
+                del self._unwritten[: len(unwritten)]
 
     def samples(self) -> set[str]:
         """Return the event ids that entries name. Blocking; raises OSError."""

@@ -45,6 +45,7 @@ class ShardLog:
         self.recovered_seq = 0
         """The last number that the start found."""
         self._checkpoint_is_written = False
+        self._saved_upto = 0
         self._truncating = threading.Lock()
         self._segment_max_bytes = segment_max_bytes
         self._writer: SegmentWriter | None = None
@@ -80,7 +81,7 @@ class ShardLog:
         """
         make_directory(self.directory)
         written = self.checkpoint = read_checkpoint(self.directory)
-        self.found_order = written.order_upto
+        self.found_order, self._saved_upto = written.order_upto, written.upto
         self._clock.raise_to(written.order_upto)
         self.segments.recover(done_upto=written.upto)
         self._settle_end(proven=written.proven)
@@ -189,8 +190,7 @@ class ShardLog:
 
     def holds_only_beyond(self, seq: int) -> bool:
         """Say whether nothing up to a number is in the log any more, and the checkpoint on disk knows."""
-        gone = not self.segments or self.segments.first.first_seq > seq
-        return gone and self.is_saved and self.checkpoint.upto >= seq
+        return (not self.segments or self.segments.first.first_seq > seq) and self._saved_upto >= seq
 
     def sync(self) -> None:
         """Make the appended records durable. Raises OSError; then :meth:`abandon` is due."""
@@ -244,7 +244,7 @@ class ShardLog:
         reserved = self._clock.to_reserve_ns()
         written = attrs.evolve(self.checkpoint, durable=self._proven_seq, order_upto=reserved)
         write_checkpoint(self.directory, written)
-        self.checkpoint, self._checkpoint_is_written = written, True
+        self.checkpoint, self._checkpoint_is_written, self._saved_upto = written, True, written.upto
         self._clock.reserve(reserved)
 
     def seal(self) -> None:

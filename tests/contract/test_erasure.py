@@ -290,3 +290,118 @@ async def test_events_of_a_match_can_be_refused_for_a_while(settings: ShardSetti
         await shards.erasures.request("other")
         await erased(shards)
         assert shards.erasures.refused_until_ms(GONE) == erasure.refuse_until_ms
+
+
+def of_shard(name: str, index: int) -> str:
+    """A match whose home is this shard of two."""
+    return next(f"{name}{number}" for number in range(99) if shard_of(f"{name}{number}", 2) == index)
+
+
+async def test_an_event_of_an_older_order_behind_the_cut_off_stays_though_others_are_erased_first(
+    settings: ShardSettings, store: Store
+) -> None:
+    first, match_id = of_shard("first", 1), of_shard("m", 0)
+    async with up(settings, store) as shards:
+        await shards.append(events(shards, 5, match_id=match_id))
+        await shards.append(events(shards, 5, match_id=first))
+        await shards.flush()
+        shards.pause(1)
+        await shards.erasures.request(first)  # waits for the paused shard, and others wait for it
+        late = events(shards, 2, match_id=match_id)  # validated, and not appended yet
+        erasure = await shards.erasures.request(match_id)
+        assert all(event.order_ns < erasure.order_ns for event in late)
+        receipt = await shards.append(late)
+        await asyncio.sleep(0.5)
+        assert await count(store, match_id) == 5
+        shards.resume(1)
+        await erased(shards)
+        await flushed(shards)
+        assert shards.outcome(receipt) == Outcome(durable=0, stored=2, dead_lettered=0)
+        assert await total(shards, store, match_id) == await count(store, match_id) == 2
+        assert (await shards.audit()).verdict == "whole"
+
+
+async def two_to_erase(settings: ShardSettings, store: Store) -> tuple[str, str]:
+    """Have two matches of one shard wait for their erasure, with an event of the first between both cut-offs."""
+    one, two = of_shard("one", 0), of_shard("two", 0)
+    async with up(settings, store) as shards:
+        for match_id in (one, two):
+            await shards.append(events(shards, 5, match_id=match_id))
+        await shards.flush()
+        for shard in (0, 1):
+            shards.pause(shard)
+        late = events(shards, 1, match_id=one)
+        await shards.erasures.request(one)
+        await shards.append(late)
+        await shards.append(events(shards, 2, match_id=two))
+        await shards.erasures.request(two)
+    return one, two
+
+
+async def test_what_is_let_go_is_not_deleted_with_the_rest_of_its_batch(settings: ShardSettings, store: Store) -> None:
+    one, two = await two_to_erase(settings, store)
+    async with up(settings, store) as shards:
+        await erased(shards)
+        await flushed(shards)
+        assert [await count(store, match_id) for match_id in (one, two)] == [1, 0]
+        assert await total(shards, store, one) == 1
+        assert (await shards.audit()).verdict == "whole"
+        assert sums_up(shards)
+
+
+async def test_a_second_request_for_a_match_of_the_batch_holds_up_nobody(settings: ShardSettings, store: Store) -> None:
+    one, two = await two_to_erase(settings, store)
+    async with running(settings, store) as shards:
+        for shard in (0, 1):
+            shards.pause(shard)
+        await shards.erasures.request(one)
+        await shards.append(events(shards, 3, match_id=one))
+        for shard in (0, 1):
+            shards.resume(shard)
+        await erased(shards)
+        await flushed(shards)
+        assert [await count(store, match_id) for match_id in (one, two)] == [3, 0]
+
+
+async def test_what_is_acknowledged_while_matches_are_erased_again_and_again_is_there_once(
+    settings: ShardSettings, store: Store
+) -> None:
+    sent: dict[str, list[tuple[int, int]]] = {f"m{number}": [] for number in range(8)}
+    over = False
+
+    async def write(shards: ShardSet, match_id: str) -> None:
+        while not over:
+            made = events(shards, 1, match_id=match_id)
+            await asyncio.sleep(0)  # as between validation and append
+            [stretch] = (await shards.append(made)).stretches
+            sent[match_id].append((stretch.shard, stretch.first))
+
+    async with up(settings, store) as shards:
+        async with asyncio.TaskGroup() as group:
+            for match_id in sent:
+                group.create_task(write(shards, match_id))
+            last = {}
+            for number in range(24):
+                match_id = f"m{number % 8}"
+                last[match_id] = await shards.erasures.request(match_id)
+                await asyncio.sleep(0.05)
+            over = True
+        await erased(shards)
+        await flushed(shards)
+        for match_id, rows in sent.items():
+            stay = [seq for shard, seq in rows if seq > last[match_id].upto(shard)]
+            assert await count(store, match_id) == len(stay), match_id
+        assert (await shards.audit()).verdict == "whole"
+        assert sums_up(shards)
+
+
+async def test_a_recovery_that_begins_anew_hides_a_match_once(settings: ShardSettings, store: Store) -> None:
+    async with up(settings, store) as shards:
+        await shards.append(events(shards, 3, match_id=GONE))
+        shards.pause(0)
+        shards.pause(1)
+        await shards.erasures.request(GONE)
+    async with up(settings, store) as shards:
+        await shards.erasures.recover(shards._shards, log_is_another=False)
+        await erased(shards)
+        assert GONE not in shards.erasures

@@ -81,7 +81,8 @@ class EventReads:
         self._waiting += 1
         try:
             async with self._turn:
-                return None if self._source.is_erasing(query.match_id) else await self._page(query)
+                page = None if self._source.is_erasing(query.match_id) else await self._page(query)
+                return None if self._source.is_erasing(query.match_id) else page
         finally:
             self._waiting -= 1
 
