@@ -13,7 +13,7 @@ from shards.stores.server import ServerStore
 from tests.clickhouse import ClickHouseServer
 from tests.statements import drop_database
 
-LONG = ("upgrade", "power", "faults", "http/test_fuzz.py", "e2e/test_monitor.py")
+LONG = ("upgrade", "power", "faults", "contract/test_erasure.py", "http/test_fuzz.py", "e2e/test_monitor.py")
 """Folders and files that take long. They begin first, so that no process is left with one of them at the end."""
 
 

@@ -131,6 +131,7 @@ class Services:
         settings = {"PORT": port, "DATA_DIR": self.directory / str(port), "MONITOR": "", "LOG_FORMAT": "json"}
         settings |= {"SHARDS": 2, "CLICKHOUSE_URL": self.clickhouse_url, "SHUTDOWN_DELAY_S": DELAY_S}
         self.running[port] = service = await Process.start("serve", settings=settings)
+        await service.url()  # its port opens by itself, before or after ClickHouse is there
         await service.event("clickhouse ready")
 
     async def restart(self, port: int) -> None:
