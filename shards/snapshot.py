@@ -69,8 +69,8 @@ class ShardSnapshot:
     requeued: int
     discarded: int
     damaged: int
-    erased: int
-    erased_letters: int
+    erased: int = 0
+    erased_letters: int = 0
     unaccounted: int
     depth: int
     in_flight: int
