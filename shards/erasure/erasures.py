@@ -72,11 +72,11 @@ class Erasures:
         """Read the records, and hold the rows of their matches back, before any row is loaded. Raises OSError."""
         self._open, self._done, self._steps = {}, {}, {}  # a recovery may begin anew
         self._of_match, self._hidden, self._refusals = {}, Counter(), {}
-        found = await self._threads.run(self._file.read)
+        found = await asyncio.to_thread(self._file.read)
         ends = {} if log_is_another else {shard.index: shard.log.durable_seq for shard in shards}
         bounded = [erasure.bounded(ends) for erasure in found]
         if bounded != found:
-            await self._threads.run(partial(self._file.replace, bounded))
+            await asyncio.to_thread(self._file.replace, bounded)
         for erasure in bounded:
             self._enter(erasure)
         for shard in shards:
