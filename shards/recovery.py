@@ -1,7 +1,8 @@
 """Recovery of the logs and shards that a data directory holds: at a start, and to be given to the release before."""
 
-from collections.abc import Callable, Sequence
-from contextlib import closing
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import closing, suppress
 
 import attrs
 
@@ -10,14 +11,20 @@ from shards.deadletters.downgrade import downgrade_letters
 from shards.deadletters.file import DIRECTORY as LETTERS_DIRECTORY
 from shards.deadletters.file import letters_index, letters_path
 from shards.erasure.records import ErasureFile
-from shards.errors import ErasuresUnderWay
+from shards.errors import ErasuresUnderWay, NotAccepting, public_text
+from shards.logger import get_logger
 from shards.settings import ShardSettings
 from shards.shard import Shard, wal_directory
+from shards.tasks.backoff import backoff_s
+from shards.tasks.threads import Threads
+from shards.wal.admission import Room
 from shards.wal.checkpoint import write_checkpoint
 from shards.wal.directory import ID_FILE, WAL_DIRECTORY, DataDirectory, shard_index, shards_in
 from shards.wal.downgrade import RewrittenLog, downgrade_log
 from shards.wal.files import report_foreign
 from shards.wal.log import ShardLog
+
+_log = get_logger(__name__)
 
 
 def recovered_shards(
@@ -99,12 +106,65 @@ def downgrade(settings: ShardSettings) -> list[DowngradedShard]:
         ]
 
 
-async def preload(shards: Sequence[Shard], check_stopping: Callable[[], None]) -> None:
+class Recovering:
+    """Recovers until that has succeeded. What fails is told, and tried again: a disk may be well again."""
+
+    def __init__(
+        self, recover: Callable[[], Awaitable[None]], *, threads: Threads, room: Room, stopping: Callable[[], bool]
+    ) -> None:
+        self._recover = recover
+        self._threads = threads
+        self._room = room
+        self._stopping = stopping
+        self._tried = asyncio.Event()
+        self._error: Exception | None = None
+
+    async def first_try(self, *, timeout_s: float) -> bool:
+        """Say whether it has succeeded within some seconds; raise the error of the first try if that failed by then."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._tried.wait()
+        if self._error is not None:
+            raise self._error
+        return self._tried.is_set()
+
+    async def run(self) -> None:
+        """Recover, or go on until :class:`~shards.errors.NotAccepting` says that the service shuts down."""
+        tries = 0
+        while not self._stopping():
+            try:
+                await self._threads.settled()  # no thread of a try before may still be at work
+                await self._recover()
+                self._error = None
+                return
+            except NotAccepting:
+                _log.info("write-ahead log recovery broken off", reason="the service is shutting down")
+                return
+            except Exception as error:  # noqa: BLE001 - of any kind: nobody may be waiting for this any more
+                self._note(error)
+            finally:
+                self._tried.set()
+            tries += 1
+            await asyncio.sleep(backoff_s(tries))
+
+    def _note(self, error: Exception) -> None:
+        is_news = self._error is None or public_text(error) != public_text(self._error)
+        self._error = error
+        if not self._stopping():
+            self._room.shut("unreadable", f"the write-ahead log cannot be read: {public_text(error)}")
+        if is_news:
+            _log.critical("write-ahead log not readable", error=public_text(error), exc_info=error)
+
+
+async def preload(
+    shards: Sequence[Shard], hold_back: Callable[[], Awaitable[None]], check_stopping: Callable[[], None]
+) -> None:
     """Load each shard's oldest rows before anybody reads. If that fails, all of them are closed.
 
-    Raises OSError, and what ``check_stopping`` raises.
+    Raises OSError, and what ``check_stopping`` raises. ``hold_back`` comes first: what it drops is not loaded.
     """
     try:
+        await hold_back()
         for shard in shards:
             await shard.flusher.preload()
             check_stopping()

@@ -12,7 +12,7 @@ from shards.deadletters.entries import FiledLetter, Place
 from shards.deadletters.settling import DeadLetters
 from shards.erasure.erasures import Erasures
 from shards.erasure.steps import ErasureSteps
-from shards.errors import NotAccepting, public_text
+from shards.errors import NotAccepting
 from shards.events import Event
 from shards.flush.gate import StoreGate
 from shards.flush.order import OrderStart
@@ -21,7 +21,7 @@ from shards.lookups import audited, flushed_in_time, outcome_of, pending_of, rep
 from shards.observer import Observer
 from shards.reads.source import Pending
 from shards.receipts import Outcome, Receipt, Stretch
-from shards.recovery import preload, recovered_shards
+from shards.recovery import Recovering, preload, recovered_shards
 from shards.settings import ShardSettings
 from shards.shard import Shard, shard_of
 from shards.snapshot import Snapshot
@@ -69,7 +69,6 @@ class ShardSet:
         self._letters = DeadLetters(self.append, self.is_erasing)
         self._tasks: list[Watched] = []
         self._recovery: Watched | None = None
-        self._recovery_error: Exception | None = None
         self._threads = Threads()
         self._directory = DataDirectory(settings.data_dir)
         self._auditing = asyncio.Lock()
@@ -84,21 +83,12 @@ class ShardSet:
         """
         self._directory.lock()
         self._committer.start()
-        self._recovery = self.watch.keep_running("wal-recovery", self._recover, anew=self._threads.settled)
-        if await self._recovery.returned(timeout_s=RECOVERY_HEAD_START_S):
-            if self._recovery_error is not None:
-                raise self._recovery_error
+        recovering = Recovering(
+            self._recover_shards, threads=self._threads, room=self._room, stopping=self._stopping.is_set
+        )
+        self._recovery = self.watch.keep_running("wal-recovery", recovering.run)
+        if await recovering.first_try(timeout_s=RECOVERY_HEAD_START_S):
             await self._gate.wait_up(timeout_s=STORE_HEAD_START_S)
-
-    async def _recover(self) -> None:
-        try:
-            await self._recover_shards()
-        except NotAccepting:
-            _log.info("write-ahead log recovery broken off", reason="the service is shutting down")
-        except Exception as error:  # noqa: BLE001 - of any kind: nobody may be waiting for this task any more
-            self._recovery_error = error
-            self._room.shut("unreadable", f"the write-ahead log cannot be read: {public_text(error)}")
-            _log.critical("write-ahead log not readable", error=public_text(error), exc_info=error)
 
     async def _recover_shards(self) -> None:
         recover = partial(recovered_shards, self._settings, self._directory, clock=self.clock)
@@ -108,8 +98,8 @@ class ShardSet:
         self._letters.take([shard.dead_letters for shard in shards])
         for shard in shards:
             shard.attach(writer=writer, store=self._store, gate=self._gate, observer=self._observer)
-        await self.erasures.recover(shards, log_is_another=self._directory.log_is_another)
-        await preload(shards, self._check_stopping)
+        hold_back = partial(self.erasures.recover, shards, log_is_another=self._directory.log_is_another)
+        await preload(shards, hold_back, self._check_stopping)
         self._logs = [log for log, _ in recovered]
         self._shards = shards
         self.erasures.serve(shards)

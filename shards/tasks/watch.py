@@ -36,7 +36,6 @@ class Watched:
         self._watch = watch
         self._tries = 0
         self._closed = False
-        self._returned = asyncio.Event()
         self._pause: asyncio.TimerHandle | None = None
         self._task = self._start(self._live())
 
@@ -69,7 +68,6 @@ class Watched:
     def _note_end(self, task: "asyncio.Task[None]") -> None:
         error = None if task.cancelled() else task.exception()
         if error is None and not task.cancelled():
-            self._returned.set()
             self.ended = None
         elif not self._closed:
             self._tries += 1
@@ -78,15 +76,6 @@ class Watched:
             since = self.ended.since if self.ended is not None else datetime.now(UTC)
             self.ended = EndedTask(task=self._name, where=self._where, since=since, reason=reason)
             self._watch.note_end(self._name, self.ended, error)
-
-    async def returned(self, *, timeout_s: float) -> bool:
-        """Wait until the task has done its work; False: it has not within ``timeout_s`` seconds."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._returned.wait()
-        except TimeoutError:
-            return False
-        return True
 
     async def close(self, *, timeout_s: float | None = 0.0) -> None:
         """Return when the task has ended for good; cancel it if it has not within ``timeout_s`` (None: never)."""

@@ -5,14 +5,12 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from shards import shardset
 from shards.events import Event
 from shards.settings import ShardSettings
 from shards.shardset import ShardSet
 from shards.stores.server import ServerStore
 from tests.clickhouse import free_port
-
-RECOVERY_S = 5.0
-"""How long the recovery of an empty log may take."""
 
 
 @asynccontextmanager
@@ -21,8 +19,10 @@ async def in_an_outage(settings: ShardSettings) -> AsyncIterator[ShardSet]:
     store = ServerStore(f"clickhouse://default@127.0.0.1:{free_port()}/away", shard_count=settings.shard_count)
     shards = ShardSet(settings, store)
     await shards.start()
-    with suppress(TimeoutError):  # some tests have it stand still
-        async with asyncio.timeout(RECOVERY_S):  # it goes on behind a start where the machine is slow
+    with suppress(
+        TimeoutError
+    ):  # it goes on behind a start where the machine is slow, and tests may have it stand still
+        async with asyncio.timeout(10 * shardset.RECOVERY_HEAD_START_S):
             while not shards.snapshot().recovered:
                 await asyncio.sleep(0.01)
     try:

@@ -23,6 +23,7 @@ from shards.stores.base import Store
 from shards.stores.server import ServerStore
 from shards.tasks import watch
 from shards.wal.committer import Committer
+from tests.clickhouse import free_port
 from tests.logged import lines_of
 from tests.unit.shards.outage import events, in_an_outage
 
@@ -323,3 +324,50 @@ async def test_a_letter_that_is_being_settled_is_settled_before_the_files_are_cl
         await asyncio.wait_for(begun.wait(), DEADLINE_S)
     assert order == ["settled", *["closed"] * SHARDS]
     await asyncio.wait_for(discarding, DEADLINE_S)
+
+
+async def test_a_recovery_that_fails_is_told_and_tried_again(
+    settings: ShardSettings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The disk, or what failed inside, may be well again; nobody restarts a service that answers."""
+    monkeypatch.setattr(shardset, "RECOVERY_HEAD_START_S", 0.0)
+    recover, refusals = shardset.recovered_shards, list[object]()
+    failures = iter([OSError(errno.EIO, "Input/output error"), MemoryError(), MemoryError()])
+
+    def fails(*arguments: Any, **options: Any) -> Any:
+        for failure in failures:
+            raise failure
+        refusals.append(shards.snapshot().refusal)
+        return recover(*arguments, **options)
+
+    monkeypatch.setattr(shardset, "recovered_shards", fails)
+    store = ServerStore(f"clickhouse://default@127.0.0.1:{free_port()}/away", shard_count=settings.shard_count)
+    shards = ShardSet(settings, store)
+    await shards.start()
+    async with asyncio.timeout(DEADLINE_S):
+        while not shards.snapshot().accepting:
+            await asyncio.sleep(0.01)
+    assert refusals == ["unreadable"]
+    assert shards.snapshot().recovery_error == ""
+    told = lines_of(caplog, "write-ahead log not readable")
+    assert [line["error"] for line in told] == ["Input/output error", "MemoryError"]
+    await shards.append(events(shards, 1))
+    await shards.close()
+    await store.close()
+
+
+async def test_a_start_fails_where_the_log_cannot_be_read_at_once(
+    settings: ShardSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shardset, "RECOVERY_HEAD_START_S", DEADLINE_S)
+
+    def fails(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(shardset, "recovered_shards", fails)
+    store = ServerStore(f"clickhouse://default@127.0.0.1:{free_port()}/away", shard_count=settings.shard_count)
+    shards = ShardSet(settings, store)
+    with pytest.raises(OSError, match="Input/output error"):
+        await shards.start()
+    await shards.close()
+    await store.close()
