@@ -116,6 +116,16 @@ def _show(answers: StatusReplies, console: Console) -> None:
         totals = {"accounting": answers.status["accounting"], "walBytes": answers.status["wal"]["bytes"]}
         table.add_row(*_cells("all", totals), "")
     console.print(table)
+    if sentence := _erasures(answers.status.get("erasures") or {}):
+        console.print(escape(sentence), highlight=False, soft_wrap=True)
+
+
+def _erasures(state: Mapping[str, Any]) -> str:
+    """Say how many matches are being erased, and how far the first is; empty where none is."""
+    if not state.get("open"):
+        return ""
+    error = f"; last error: {state['lastError']}" if state["lastError"] else ""
+    return f"erasures under way: {state['open']:,}, the first since {state['since']} (step {state['step']}){error}"
 
 
 def _cells(name: object, row: Mapping[str, Any]) -> Iterator[str]:

@@ -143,6 +143,15 @@ def limit_of(text: str | None, faults: list[Fault], *, default: int = LIMIT_DEFA
     return default
 
 
+def seconds_of(text: str, *, largest: float) -> float | None:
+    """Return a number of seconds above 0, at most ``largest``; None for any other text."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if 0 < seconds <= largest else None
+
+
 def _after(text: str | None, scope: Scope, faults: list[Fault]) -> ListPosition | None:
     if text is None:
         return None

@@ -155,6 +155,13 @@ class Answers:
             self._outcomes.pop(match_id, None)
             self._forgotten[match_id] = now
 
+    def is_forgotten(self, answer: MatchAggregates) -> bool:
+        """Say whether the match of an answer was forgotten since it was counted."""
+        return self._is_forgotten(answer.match_id, answer.counted_at)
+
+    def _is_forgotten(self, match_id: str, counted_at: float) -> bool:
+        return counted_at <= self._forgotten.get(match_id, -math.inf)
+
     async def close(self) -> None:
         """Cancel what is being loaded."""
         await self._flights.close()
@@ -193,7 +200,7 @@ class Answers:
             self._keep(match_id, found.get(match_id), _LastLoad(began, error, match_id in found))
 
     def _keep(self, match_id: str, answer: MatchAggregates | None, outcome: _LastLoad) -> None:
-        if outcome.began <= self._forgotten.get(match_id, -math.inf):
+        if self._is_forgotten(match_id, outcome.began):
             return
         self._outcomes[match_id] = outcome
         if answer is not None:

@@ -240,7 +240,7 @@ class Live:
     def forget(self, match_ids: Collection[str]) -> None:
         """Forget matches that are erased, and end the streams of those who watch them."""
         self._answers.forget(match_ids)
-        self._overviews.forget(match_ids)
+        self._overviews.forget()
         self._pages.forget(lambda query: query.match_id in match_ids)
         for match_id in match_ids:
             self._fine.pop(match_id, None)

@@ -1,11 +1,9 @@
 """The matches of the moment, for the dashboard's list."""
 
 import asyncio
-from collections.abc import Collection
 from datetime import UTC, datetime
 
 import attrs
-from cachetools import TTLCache
 
 from app.live.answers import Answers
 from app.live.waiting import Patience
@@ -14,9 +12,6 @@ from shards import MatchAggregates, MatchReads, StoreError, StoreUnavailable
 
 MATCHES = 50
 MAX_AGE_S = 1.0
-FORGOTTEN_S = 120.0
-FORGOTTEN_MAX = 16_384
-"""Seconds for which it is remembered when a match was forgotten, longer than any load takes, and the most matches."""
 
 
 @attrs.frozen
@@ -38,7 +33,6 @@ class Overviews:
         self._patience = patience
         self._answers = answers
         self._last: Overview | None = None
-        self._forgotten: TTLCache[str, datetime] = TTLCache(FORGOTTEN_MAX, FORGOTTEN_S)
         self.stale = 0
         self.loads: Shared[None, Overview] = Shared(max_age_s=MAX_AGE_S, keys_max=1, wait=self._wait)
 
@@ -52,23 +46,14 @@ class Overviews:
             self.stale += 1
             return self._last
 
-    def forget(self, match_ids: Collection[str]) -> None:
-        """Forget matches that are erased, also in what is being loaded now."""
-        now = datetime.now(UTC)
-        for match_id in match_ids:
-            self._forgotten[match_id] = now
+    def forget(self) -> None:
+        """Forget the matches that :class:`~app.live.answers.Answers` have just forgotten."""
         if self._last is not None:
             self._last = self._without_forgotten(self._last)
 
     def _without_forgotten(self, overview: Overview) -> Overview:
-        """Return an overview without the matches that were forgotten since it was begun."""
-        if not self._forgotten:
-            return overview
-        left = tuple(
-            match
-            for match in overview.matches
-            if (at := self._forgotten.get(match.match_id)) is None or at < overview.as_of
-        )
+        """Return an overview without the matches that were forgotten since they were counted."""
+        left = tuple(match for match in overview.matches if not self._answers.is_forgotten(match))
         return overview if len(left) == len(overview.matches) else attrs.evolve(overview, matches=left)
 
     async def close(self) -> None:

@@ -84,7 +84,7 @@ class Flusher:
     @property
     def stalled_s(self) -> float:
         """Seconds for which nothing was done with although rows wait and ClickHouse is up; 0 where that is not long."""
-        if self.paused or self._pending.held or not len(self._pending):
+        if self.paused or len(self._pending) == self._pending.held_back:
             return 0.0
         idle_s = monotonic() - max(self._tally.moved_at, self._resumed_at)
         waited_s = min(idle_s, self._pending.oldest_age_s, self._gate.up_s)

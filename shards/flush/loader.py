@@ -46,8 +46,8 @@ class Loader:
         if not records:
             self._pending.end_loading()
             return None
-        loaded = self._pending.add_loaded(records)
-        self._note_erased(self._pending.take_dropped())
+        loaded, dropped = self._pending.add_loaded(records)
+        self._note_erased(dropped)
         if not self._pending.unread:  # the log may end in rows that were done with before the start
             self._pending.end_loading()
         return loaded

@@ -42,7 +42,6 @@ class PendingRows:
         """Matches that are being erased, each with the last number that goes: rows up to it are not loaded any more."""
         self.held: dict[str, int] = {}
         """Matches of which rows beyond a number are not to be sent for now."""
-        self._dropped: list[int] = []
         self.loaded_seq = 0
         self.last_seq = 0
 
@@ -63,6 +62,11 @@ class PendingRows:
     def unread(self) -> int:
         """Rows that are on disk only."""
         return self._unread_rows
+
+    @property
+    def held_back(self) -> int:
+        """Rows in memory that are not to be sent for now."""
+        return sum(seq > beyond for match_id, beyond in self.held.items() for seq in self._by_match.get(match_id, ()))
 
     @property
     def room(self) -> tuple[int, int]:
@@ -128,12 +132,12 @@ class PendingRows:
                 self._add(seq, match_id, row)
                 self.loaded_seq = seq
 
-    def add_loaded(self, records: Iterable[Record]) -> list[int]:
-        """Take rows that were read back from the log; return their numbers.
+    def add_loaded(self, records: Iterable[Record]) -> tuple[list[int], list[int]]:
+        """Take rows that were read back from the log; return their numbers, and those of rows that are to be erased.
 
-        Rows that are to be erased are not taken: :meth:`take_dropped` tells of them.
+        The latter are not taken.
         """
-        loaded = []
+        loaded, dropped = [], []
         for record in records:
             match_id = head_of(record.payload).match_id
             self._unread_rows -= 1
@@ -144,18 +148,13 @@ class PendingRows:
                 self._unread_at.pop(counted_as, None)
             self.loaded_seq = record.seq
             if record.seq <= self.erasing.get(match_id, 0):
-                self._dropped.append(record.seq)
+                dropped.append(record.seq)
                 continue
             self._add(record.seq, match_id, record.payload)
             loaded.append(record.seq)
         if self.done_before and self.done_before[-1][1] <= self.loaded_seq:
             self.done_before = ()
-        return loaded
-
-    def take_dropped(self) -> list[int]:
-        """Return the numbers of rows that were not loaded because they are to be erased, once."""
-        dropped, self._dropped = self._dropped, []
-        return dropped
+        return loaded, dropped
 
     def note_damaged(self, rows: int) -> None:
         """Stop counting rows that were on disk only and can no longer be read."""

@@ -39,6 +39,16 @@ async def helpers(store: Store) -> int:
     return int(tables)
 
 
+async def standing_still(store: Store, stored: StoredMatches) -> "asyncio.Future[int]":
+    """Begin a deletion that ClickHouse takes up, and does not carry out before its merges are started again."""
+    await execute(store, "SYSTEM STOP MERGES {db}.events")
+    deleting = asyncio.ensure_future(stored.delete())
+    async with asyncio.timeout(30):
+        while not await execute(store, "SELECT 1 FROM system.mutations WHERE NOT is_done"):
+            await asyncio.sleep(0.05)
+    return deleting
+
+
 @pytest_asyncio.fixture
 async def lone(own_clickhouse: ClickHouseServer) -> AsyncIterator[Store]:
     """A store on a server of this test alone."""
@@ -105,11 +115,7 @@ async def test_a_deletion_that_fails_is_taken_back_and_told(lone: Store) -> None
     await fill(lone, "a", 10)
     stored = StoredMatches(lone, directory=DIRECTORY)
     await stored.prepare({"a": 1_000})
-    await execute(lone, "SYSTEM STOP MERGES {db}.events")
-    deleting = asyncio.ensure_future(stored.delete())
-    async with asyncio.timeout(30):
-        while not await execute(lone, "SELECT 1 FROM system.mutations WHERE NOT is_done"):
-            await asyncio.sleep(0.05)
+    deleting = await standing_still(lone, stored)
     [(name,)] = await execute(lone, "SELECT name FROM system.tables WHERE startsWith(name, 'erasing_')")
     await execute(lone, f"DROP TABLE {{db}}.{name} SYNC")
     await execute(lone, "SYSTEM START MERGES {db}.events")
@@ -125,11 +131,7 @@ async def test_a_table_that_a_deletion_still_needs_is_left(lone: Store) -> None:
     await fill(lone, "a", 10)
     stored = StoredMatches(lone, directory=DIRECTORY)
     await stored.prepare({"a": 1_000})
-    await execute(lone, "SYSTEM STOP MERGES {db}.events")
-    deleting = asyncio.ensure_future(stored.delete())
-    async with asyncio.timeout(30):
-        while not await execute(lone, "SELECT 1 FROM system.mutations WHERE NOT is_done"):
-            await asyncio.sleep(0.05)
+    deleting = await standing_still(lone, stored)
     await StoredMatches(lone, directory=DIRECTORY).clear()
     assert await helpers(lone) == 1
     await StoredMatches(lone, directory="another0").clear()

@@ -63,7 +63,7 @@ async def dashboard(service: Service) -> str:
 
 
 async def test_every_kind_of_task_has_a_series_from_the_start(service: Service) -> None:
-    for task in ("flusher", "match-poller", "store-gate", "throughput", "wal-committer", "wal-recovery"):
+    for task in ("flusher", "match-poller", "store-gate", "throughput", "wal-committer", "wal-recovery", "erasures"):
         for family in ("fanfinity_task_restarts_total", "fanfinity_task_down"):
             assert await value(service, f'{family}{{task="{task}"}}') == 0
 

@@ -14,7 +14,7 @@ import re
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -62,22 +62,21 @@ class Load:
 
     async def fill(self, events: int) -> None:
         """Send the matches as they are before the erasure, some of it just now."""
-        for start in range(0, events, BULK):
-            self.before |= await self._bulk(GONE, min(BULK, events - start), MARKER)
+        self.before |= await self.send([_event(GONE, MARKER) for _ in range(events)])
         for number in range(OTHERS):
             match_id = f"other-{number}"
-            self.others[match_id] = len(await self._bulk(match_id, max(200, events // 50)))
+            self.others[match_id] = len(await self.send([_event(match_id) for _ in range(max(200, events // 50))]))
 
-    async def _bulk(self, match_id: str, count: int, note: str = "") -> set[str]:
+    async def send(self, events: Sequence[dict[str, Any]]) -> set[str]:
         """Send many events; return their ids."""
-        events = [_event(match_id, note) for _ in range(count)]
-        lines = [json.dumps(event) for event in events]
-        async with self.service.session.post(
-            "/api/events/bulk", data="\n".join(lines).encode(), headers={"Content-Type": "application/x-ndjson"}
-        ) as reply:
-            told = await reply.json()
-            assert reply.status == 202, told
-            assert told["accepted"] == count, told
+        headers = {"Content-Type": "application/x-ndjson"}
+        for start in range(0, len(events), BULK):
+            some = events[start : start + BULK]
+            body = "\n".join(map(json.dumps, some)).encode()
+            async with self.service.session.post("/api/events/bulk", data=body, headers=headers) as reply:
+                told = await reply.json()
+                assert reply.status == 202, told
+                assert told["accepted"] == len(some), told
         return {event["eventId"] for event in events}
 
     async def post_others(self) -> None:
@@ -372,36 +371,20 @@ async def many(name: str, directory: Path, *, matches: int) -> ToldOfMany:
     try:
         async with Service(directory, engine) as service:
             load = Load(service)
-            events = [_event(f"small-{number % matches}") for number in range(3 * matches)] + [
-                _event("other-0") for _ in range(7)
-            ]
-            for start in range(0, len(events), BULK):
-                body = "\n".join(map(json.dumps, events[start : start + BULK])).encode()
-                headers = {"Content-Type": "application/x-ndjson"}
-                async with load.service.session.post("/api/events/bulk", data=body, headers=headers) as reply:
-                    assert reply.status == 202
-            load.others = {f"other-{number}": 7 * (not number) for number in range(OTHERS)}
+            await load.send([_event(f"small-{number % matches}") for number in range(3 * matches)])
+            load.others = {f"other-{number}": 0 for number in range(OTHERS)}
             async with asyncio.TaskGroup() as group:
                 group.create_task(load.post_others())
                 await asyncio.sleep(QUIET_S)
-                began = time.monotonic()
-                for number in range(matches):
-                    async with service.session.delete(f"/api/matches/small-{number}", headers=service.admin) as reply:
-                        assert reply.status == 202, await reply.text()
-                asked = time.monotonic()
-                async with asyncio.timeout(DEADLINE_S):
-                    while (await (await service.session.get("/api/status")).json())["erasures"]["open"]:
-                        await asyncio.sleep(0.05)
-                done = time.monotonic()
+                began, asked, done = await _erase_in_a_row(service, matches)
                 load.phase = "over"
             await asyncio.sleep(1)
             for match_id, count in load.others.items():
                 assert await service.total(match_id) == count
-        rows = await engine.query(f"SELECT count() AS left FROM {DATABASE}.events WHERE startsWith(match_id, 'small-')")
-        assert int(rows[0]["left"]) == 0
-        mutations = await engine.query(
-            f"SELECT uniqExact(mutation_id) AS n FROM system.mutations WHERE database = '{DATABASE}'"
-        )
+        [left] = await engine.query(f"SELECT count() AS n FROM {DATABASE}.events WHERE startsWith(match_id, 'small-')")
+        assert int(left["n"]) == 0
+        ours = f"database = '{DATABASE}'"
+        [mutations] = await engine.query(f"SELECT uniqExact(mutation_id) AS n FROM system.mutations WHERE {ours}")
     finally:
         with suppress(AssertionError):
             await engine.stop()
@@ -410,10 +393,23 @@ async def many(name: str, directory: Path, *, matches: int) -> ToldOfMany:
         matches=matches,
         asking_s=asked - began,
         erasing_s=done - began,
-        mutations=int(mutations[0]["n"]),
+        mutations=int(mutations["n"]),
         p99_before_ms=_p99(took for at, took in load.took_ms if at < began),
         p99_during_ms=_p99(took for at, took in load.took_ms if began <= at < done),
     )
+
+
+async def _erase_in_a_row(service: Service, matches: int) -> tuple[float, float, float]:
+    """Return when it began, when all was recorded, and when all was done, on the monotonic clock."""
+    began = time.monotonic()
+    for number in range(matches):
+        async with service.session.delete(f"/api/matches/small-{number}", headers=service.admin) as reply:
+            assert reply.status == 202, await reply.text()
+    asked = time.monotonic()
+    async with asyncio.timeout(DEADLINE_S):
+        while (await (await service.session.get("/api/status")).json())["erasures"]["open"]:
+            await asyncio.sleep(0.05)
+    return began, asked, time.monotonic()
 
 
 async def trial(engine: str, directory: Path, *, events: int, seed: int, kills: bool = True) -> Told:

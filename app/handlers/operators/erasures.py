@@ -1,13 +1,12 @@
 """`DELETE /api/matches/{matchId}` for operators, and `GET /api/erasures`: how far erasures are."""
 
-import math
 from typing import Any
 
 from aiohttp import web
 
 from app.context import CONTEXT
 from app.handlers.operators.admin import keep_act
-from app.handlers.parameters import faults_of, path_match_id
+from app.handlers.parameters import faults_of, path_match_id, seconds_of
 from app.schemas.faults import Fault
 from app.times import iso_ms
 from app.web.answers import json_answer
@@ -78,11 +77,7 @@ def _refuse_for_s(request: web.Request, faults: list[Fault]) -> float:
     text = request.query.get("refuse_for")
     if text is None:
         return 0.0
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds <= REFUSE_FOR_MAX_S:
+    seconds = seconds_of(text, largest=REFUSE_FOR_MAX_S)
+    if seconds is None:
         faults.append(Fault("refuse_for", f"must be a number of seconds above 0, at most {REFUSE_FOR_MAX_S}"))
-        return 0.0
-    return seconds
+    return seconds or 0.0

@@ -1,6 +1,5 @@
 """The acknowledgement that a client waits for: by the log (always), or by the destination table (``?ack=stored``)."""
 
-import math
 from typing import Any
 
 import attrs
@@ -9,6 +8,7 @@ from aiohttp import web
 
 from app.access.principal import PRINCIPAL
 from app.context import CONTEXT
+from app.handlers.parameters import seconds_of
 from app.schemas.faults import Fault
 from shards import Receipt
 
@@ -31,23 +31,14 @@ def requested_acknowledgement(request: web.Request, faults: list[Fault]) -> Ackn
     """Return the acknowledgement that the query asks for, and add what is at fault to ``faults``."""
     if not request.query_string:
         return _DURABLE
-    ack, timeout_s = request.query.get("ack"), _seconds(request.query.get("timeout"))
+    ack, timeout = request.query.get("ack"), request.query.get("timeout")
+    timeout_s = TIMEOUT_S if timeout is None else seconds_of(timeout, largest=TIMEOUT_MAX_S)
     if ack not in (None, "durable", "stored"):
         faults.append(Fault("ack", "must be durable or stored, or left out for durable"))
     if timeout_s is None:
         faults.append(Fault("timeout", f"must be a number of seconds above 0, at most {TIMEOUT_MAX_S:g}"))
         return _DURABLE
     return Acknowledgement(ack == "stored", timeout_s)
-
-
-def _seconds(text: str | None) -> float | None:
-    if text is None:
-        return TIMEOUT_S
-    try:
-        seconds = float(text)
-    except ValueError:
-        return None
-    return seconds if math.isfinite(seconds) and 0 < seconds <= TIMEOUT_MAX_S else None
 
 
 async def acknowledge(

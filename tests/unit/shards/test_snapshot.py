@@ -10,32 +10,12 @@ from tests.snapshots import SINCE, snapshot
 AWAY = StoreState(kind="server", up=False, since=SINCE, error="away")
 
 
-COUNTS = (
-    "appended",
-    "confirmed",
-    "pending",
-    "dead_lettered",
-    "requeued",
-    "discarded",
-    "damaged",
-    "erased",
-    "erased_letters",
-)
+TERMS = ("appended", "confirmed", "pending", "dead_lettered", "requeued", "discarded", "damaged", "erased")
 
 
 def shard(index: int, **figures: Any) -> ShardSnapshot:
     """A shard of which all is confirmed, but for the figures given."""
-    counts = (
-        "appended",
-        "confirmed",
-        "pending",
-        "dead_lettered",
-        "requeued",
-        "discarded",
-        "damaged",
-        "erased",
-        "unaccounted",
-    )
+    counts = (*TERMS, "erased_letters", "unaccounted")
     others = ("depth", "in_flight", "unread", "retries", "wal_bytes", "wal_segments")
     durations: dict[str, Any] = {"oldest_unconfirmed_s": 0.0, "stalled_s": 0.0}
     flags = {"paused": False, "retired": False, "last_error": ""}
@@ -57,17 +37,8 @@ def test_shards_are_stuck_that_fail_or_stand_still_with_rows_the_one_that_waits_
 @pytest.mark.parametrize(
     "name",
     [
-        *(
-            "appended",
-            "confirmed",
-            "pending",
-            "dead_lettered",
-            "requeued",
-            "discarded",
-            "damaged",
-            "erased",
-            "unaccounted",
-        ),
+        *TERMS,
+        "erased_letters",
         "wal_bytes",
     ],
 )

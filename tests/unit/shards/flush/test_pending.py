@@ -43,7 +43,7 @@ def test_rows_that_follow_unread_ones_wait_for_their_turn() -> None:
     add(pending, 4, "a")
 
     assert (len(pending._rows), pending.unread) == (0, 2)
-    assert pending.add_loaded([Record(3, row(3, "a")), Record(4, row(4, "a"))]) == [3, 4]
+    assert pending.add_loaded([Record(3, row(3, "a")), Record(4, row(4, "a"))]) == ([3, 4], [])
     assert (len(pending._rows), pending.unread) == (2, 0)
     add(pending, 5, "a")
     assert pending.unread == 1
@@ -75,7 +75,7 @@ def test_recovered_rows_are_unread_until_they_are_loaded() -> None:
 
     assert pending.of_match("m") == ((), 3)
     assert pending.oldest_age_s >= 60
-    assert pending.add_loaded([Record(seq, row(seq)) for seq in (6, 7)]) == [6, 7]
+    assert pending.add_loaded([Record(seq, row(seq)) for seq in (6, 7)]) == ([6, 7], [])
     assert (len(pending._rows), pending.unread, pending.loaded_seq) == (2, 1, 7)
     pending.end_loading()
     assert (len(pending), pending.loaded_seq) == (2, 8)
@@ -86,12 +86,12 @@ def test_what_was_done_with_before_the_start_is_passed_over() -> None:
     pending.recover(upto=5, last_seq=12, unread=Counter(m=3), age_s=60, done=((7, 9), (11, 11)))
     assert [pending.count_between(6, last) for last in range(6, 13)] == [1, 1, 1, 1, 2, 2, 3]
 
-    assert pending.add_loaded([Record(seq, row(seq)) for seq in (6, 10)]) == [6, 10]
+    assert pending.add_loaded([Record(seq, row(seq)) for seq in (6, 10)]) == ([6, 10], [])
 
     assert (len(pending._rows), pending.unread, pending.loaded_seq) == (2, 1, 10)
     assert [pending.count_between(first, 12) for first in range(6, 13)] == [3, 2, 2, 2, 2, 1, 1]
     pending.remove([6, 10])
-    assert pending.add_loaded([Record(12, row(12))]) == [12]
+    assert pending.add_loaded([Record(12, row(12))]) == ([12], [])
     assert (len(pending), pending.unread, pending.done_upto, pending.done_before) == (1, 0, 11, ())
 
 
@@ -106,7 +106,7 @@ def test_no_row_takes_the_place_of_one_that_no_checkpoint_knows_of(limits: dict[
     add(pending, 4, "m")
     assert (len(pending._rows), pending.unread, pending.room[0]) == (2, 1, limits["max_rows"] - 3)
     pending.note_saved()
-    assert pending.add_loaded([Record(4, row(4))]) == [4]
+    assert pending.add_loaded([Record(4, row(4))]) == ([4], [])
     assert not pending.has_room
 
 
@@ -288,3 +288,20 @@ def test_memory_that_is_more_than_full_has_no_room_and_not_less() -> None:
     pending.recover(upto=0, last_seq=2, unread=Counter(m=2), age_s=0.0)
     pending.add_loaded([Record(1, row(1)), Record(2, row(2))])
     assert pending.room == (0, 0)
+
+
+def test_rows_that_are_to_be_erased_are_not_loaded() -> None:
+    pending = PendingRows(max_rows=10, max_bytes=1 << 20)
+    pending.recover(upto=0, last_seq=4, unread=Counter({"a": 3, "b": 1}), age_s=0.0)
+    pending.erasing["a"] = 3
+    records = [Record(1, row(1, "a")), Record(2, row(2, "b")), Record(3, row(3, "a")), Record(4, row(4, "a"))]
+    assert pending.add_loaded(records) == ([2, 4], [1, 3])
+    assert (len(pending), pending.unread, pending.seqs_of("a")) == (2, 0, [4])
+
+
+def test_rows_beyond_a_number_are_held_back() -> None:
+    pending = PendingRows(max_rows=10, max_bytes=1 << 20)
+    pending.add_durable(1, ["a", "b", "a"], [row(1, "a"), row(2, "b"), row(3, "a")])
+    pending.held["a"] = 1
+    assert [pending.may_be_sent(seq) for seq in range(1, 5)] == [True, True, False, False]
+    assert pending.held_back == 1
