@@ -19,9 +19,8 @@ async def in_an_outage(settings: ShardSettings) -> AsyncIterator[ShardSet]:
     store = ServerStore(f"clickhouse://default@127.0.0.1:{free_port()}/away", shard_count=settings.shard_count)
     shards = ShardSet(settings, store)
     await shards.start()
-    with suppress(
-        TimeoutError
-    ):  # it goes on behind a start where the machine is slow, and tests may have it stand still
+    # It goes on behind a start where the machine is slow; some tests have it stand still.
+    with suppress(TimeoutError):
         async with asyncio.timeout(10 * shardset.RECOVERY_HEAD_START_S):
             while not shards.snapshot().recovered:
                 await asyncio.sleep(0.01)
