@@ -68,7 +68,7 @@ class DeadLetterFile:
         self._lock = threading.Lock()
         self._index = LetterIndex(str(path))
         self._is_outdated = False
-        """Whether the file was replaced and could not be read since."""
+        """Whether the file may have been replaced, and was not read since."""
 
     @property
     def requeued(self) -> int:
@@ -103,6 +103,7 @@ class DeadLetterFile:
 
     def _read_all(self) -> None:
         self._index = LetterIndex.of(str(self._file.path), self._lines())
+        self._is_outdated = False
 
     def _lines(self) -> Iterator[tuple[int, Line]]:
         if not self._file.path.exists():
@@ -126,15 +127,15 @@ class DeadLetterFile:
             is_gone: says of a letter, and of whether it is disowned, whether its match was erased with it.
         """
         with self._lock:
+            if self._is_outdated:
+                self._read_all()
             gone = dict(self._gone(is_gone))
             before = self._file.read()
             after = without_letters(before, gone)
             if after != before:
+                self._is_outdated = True  # until the file is read again, whatever comes in between
                 self._file.replace(after)
-            if after != before or self._is_outdated:
-                self._is_outdated = True
                 self._read_all()
-                self._is_outdated = False
             return len(gone)
 
     def _gone(self, is_gone: Callable[[DeadLetter, bool], bool]) -> Iterator[tuple[int, ErasedLetter]]:

@@ -1,5 +1,6 @@
 """The file of dead letters: what it keeps over restarts, torn lines and a full disk."""
 
+import errno
 import json
 import os
 import resource
@@ -14,7 +15,7 @@ import pytest
 
 from shards.deadletters.entries import FiledLetter
 from shards.deadletters.file import DeadLetterFile, letters_index, letters_path
-from shards.deadletters.lines import DeadLetter
+from shards.deadletters.lines import DeadLetter, Line
 from shards.events import letter_crc
 from tests.logged import lines_of
 from tests.unit.shards.wal.disk_calls import Call, calls_below, first
@@ -412,3 +413,20 @@ async def test_a_letter_that_is_erased_while_it_is_settled_gets_no_line(path: Pa
     await file.settle("3-1", "requeued", row=b'{"match_id":"m1"}', again=(3, 2))
     assert path.read_bytes() == before
     assert (file.requeued, file.erased) == (0, 1)
+
+
+async def test_an_erasure_that_could_not_read_the_file_again_is_made_good_by_the_next(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = opened(path)
+    await put_aside(file, 1, 2)
+
+    def fails() -> Iterator[tuple[int, Line]]:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(file, "_lines", fails)
+        with pytest.raises(OSError, match="Input/output error"):
+            file.erase(is_of(1))
+    assert file.erase(is_of(1)) == 0
+    assert (file.erased, [letter.id for letter in everything(file)]) == (1, ["3-2"])
