@@ -116,7 +116,7 @@ class Context:
         reads = MatchReads(store, shards)
         response_times = ResponseTimes()
         patience = Patience(lambda: shards.store_is_away)
-        rendered = RenderedMetrics(response_times)
+        rendered = RenderedMetrics(response_times, store_state=lambda: shards.store_state)
         events = EventReads(store, shards)
         live = Live(reads, events, rendered, clock=shards.clock, watch=shards.watch, patience=patience)
         admin, seals = AdminAccess(config.data_dir), Seals()

@@ -68,11 +68,13 @@ from shards.errors import (
     Unavailable,
     UnknownLetter,
 )
-from shards.events import HIGHLIGHT_TYPES, RETRACTION, Event, canonical_id, decode_row, retracted_id
+from shards.events import HIGHLIGHT_TYPES, RETRACTION, Event, canonical_id, decode_row, withdrawn_id
 from shards.logger import RepeatedLines
 from shards.observer import TASKS, Observer, Task
-from shards.reads.aggregates import MINUTE_MS, NOBODY, MatchAggregates
+from shards.reads.aggregates import MINUTE_MS, MatchAggregates
+from shards.reads.counts import NOBODY
 from shards.reads.highlights import HIGHLIGHTS, Highlight
+from shards.reads.kinds import FEED_TYPES, KICK_TYPES, MATCH_TYPES, PLAY_TYPES
 from shards.reads.matches import MatchReads
 from shards.reads.pages.pages import EventPage, EventReads, FoundEvent
 from shards.reads.pages.statements import EventQuery, Position
@@ -96,11 +98,15 @@ from shards.wal.files import LineFile
 __all__ = [
     "CURVE_BUCKET_MS",
     "DAYS_MAX",
+    "FEED_TYPES",
     "HIGHLIGHTS",
     "HIGHLIGHT_TYPES",
+    "KICK_TYPES",
+    "MATCH_TYPES",
     "MINUTE_MS",
     "NOBODY",
     "OTHERS",
+    "PLAY_TYPES",
     "REFUSALS",
     "RETRACTION",
     "SHARDS_MAX",
@@ -157,7 +163,7 @@ __all__ = [
     "downgrade",
     "match_sides",
     "metadata_of",
-    "retracted_id",
     "shortened",
     "text_in",
+    "withdrawn_id",
 ]

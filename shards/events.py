@@ -1,6 +1,7 @@
 """The event as it is logged and stored, one normalized row, and everything that reads the text of a row."""
 
 import json
+import re
 import uuid
 from collections.abc import Callable, Iterable
 from zlib import crc32
@@ -14,6 +15,7 @@ RETRACTION = "retraction"
 HIGHLIGHT_TYPES = (
     *("goal", "own_goal", "penalty", "yellow_card", "red_card", "var_review", RETRACTION),
     *("match_start", "match_end", "half_start", "half_end", "shootout_goal", "shootout_miss"),
+    *("card", "substitution", "suspended", "resumed", "abandoned", "postponed", "injury"),
 )
 """Types of events that are worth a line in the feed."""
 
@@ -67,8 +69,9 @@ class Sample(msgspec.Struct):
 
 
 class _Correction(msgspec.Struct):
-    """The field of a retraction's row that says what it withdraws."""
+    """The fields of a row that say what it withdraws."""
 
+    event_type: str
     metadata: str
 
 
@@ -116,24 +119,28 @@ head_of: Callable[[bytes], Head] = msgspec.json.Decoder(Head).decode
 sample_of: Callable[[bytes], Sample] = msgspec.json.Decoder(Sample).decode
 
 _correction_of: Callable[[bytes], _Correction] = msgspec.json.Decoder(_Correction).decode
-# Quotes inside of strings are escaped in a row, so this can only be the field itself.
-_RETRACTION_MARKER = b'"event_type":"%b"' % RETRACTION.encode()
+# Quotes within strings, and so those of the metadata, are escaped in a row; a backslash may spell a key otherwise.
+_WITHDRAWS = re.compile(rb'"event_type":"%b"|\\"replaces\\"|\\\\u' % RETRACTION.encode())
 
 
 def withdrawn_by_rows(rows: Iterable[bytes]) -> set[str]:
-    """Return the canonical ids of the events that the retractions among some rows name."""
-    retractions = (row for row in rows if _RETRACTION_MARKER in row)
-    return {retracted_id(_correction_of(row).metadata) for row in retractions} - {""}
+    """Return the canonical ids of the events that some rows withdraw."""
+    named = map(_correction_of, filter(_WITHDRAWS.search, rows))
+    return {withdrawn_id(row.event_type, row.metadata) for row in named} - {""}
 
 
-def retracted_id(metadata: str) -> str:
-    """Return the canonical id of the event that a retraction's metadata names; "" if it names none.
+def withdrawn_id(event_type: str, metadata: str) -> str:
+    """Return the canonical id of the event that an event withdraws, "" if it withdraws none.
 
-    If a key is given twice, the first one counts, as for ClickHouse's JSONExtractString.
+    A retraction names it as ``eventId``, an event of any other type, whose place it takes, as ``replaces``. If a key is
+    given twice, the first one counts, as for ClickHouse's JSONExtractString.
     """
+    key = "eventId" if event_type == RETRACTION else "replaces"
+    if key not in metadata and "\\u" not in metadata:
+        return ""
     try:
         fields = json.loads(metadata, object_pairs_hook=lambda pairs: dict(reversed(pairs)))
-        return canonical_id(fields["eventId"])
+        return canonical_id(fields[key])
     except (ValueError, TypeError, KeyError, RecursionError):
         return ""
 

@@ -24,7 +24,7 @@ from shards.receipts import Outcome, Receipt, Stretch
 from shards.recovery import Recovering, preload, recovered_shards
 from shards.settings import ShardSettings
 from shards.shard import Shard, shard_of
-from shards.snapshot import Snapshot
+from shards.snapshot import Snapshot, StoreState
 from shards.stores.base import Store
 from shards.tasks.threads import Threads
 from shards.tasks.watch import Watch, Watched
@@ -224,12 +224,17 @@ class ShardSet:
         """Whether ClickHouse is known to be out of reach; False if it answers with errors. Cheap."""
         return self._gate.is_away
 
+    @property
+    def store_state(self) -> StoreState:
+        """State of ClickHouse: up or not, since when, and why not. Cheap."""
+        return self._gate.state
+
     def snapshot(self) -> Snapshot:
         """Return the present state."""
         refusal = self._room.refusal()
         return Snapshot(
             shards=tuple(shard.snapshot() for shard in self._shards),
-            store=self._gate.state,
+            store=self.store_state,
             recovered=bool(self._shards),
             refusal=refusal.refusal if refusal else None,
             refusal_reason=refusal.reason if refusal else "",

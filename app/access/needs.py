@@ -61,6 +61,7 @@ NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("GET", "/api/matches"): Need.PUBLIC,
     ("GET", f"{_MATCH}/metrics"): Need.PUBLIC,
     ("GET", f"{_MATCH}/stream"): Need.PUBLIC,
+    ("GET", f"{_MATCH}/shots"): Need.PUBLIC,
     ("POST", "/api/events"): Need.SEND,
     ("POST", "/api/events/bulk"): Need.SEND,
     ("POST", f"{_MATCH}/events"): Need.SEND,

@@ -1,17 +1,26 @@
 """Highlights as lines of the feed and as marks on the curve. Pure functions."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import attrs
 
-from app.dashboard.formats import match_minute_text, time_of_day
-from app.dashboard.timeline import MINUTE_MS, Timeline
+from app.dashboard.formats import cut, match_minute_text, time_of_day
+from app.dashboard.timeline import Timeline
+from app.engagement.clock import MatchStanding, standing_of, told_minute
+from app.engagement.football import side_of
 from app.engagement.sides import Sides, metadata_of, team_names
+from app.engagement.understood import card_of, name_in, player_of
 from app.times import iso_ms
-from shards import Highlight, MatchAggregates
+from shards import MATCH_TYPES, Highlight, MatchAggregates
 
-LATEST_MINUTE = 150
-"""Latest minute that is taken for the clock of a match; extra time cannot have a later one."""
+NAME_MAX = 60
+"""Most characters of a name in a line."""
+
+TOLD_WITH_OUTCOME = frozenset(
+    {"penalty", "var_review", "card", "yellow_card", "red_card", "suspended", "abandoned", "postponed"}
+)
+"""Types of which the outcome, or the reason, is worth a word."""
 
 MARK_ROWS = 3
 """Marks of one minute that are drawn one above the other; the feed has them all."""
@@ -27,12 +36,16 @@ LABELS = {
     "match_end": "Full time",
     "half_start": "Half begins",
     "half_end": "Half ends",
+    "suspended": "Play suspended",
+    "resumed": "Play resumed",
+    "shootout_goal": "Shoot-out: scored",
+    "shootout_miss": "Shoot-out: missed",
 }
 
 SAME_MOMENT = {"match_start": 0, "half_start": 1, "half_end": 3, "match_end": 4}
 """Order of event types at the same time; any other type lies between, in the order of receipt."""
 
-WHISTLES = frozenset({"match_start", "match_end", "half_start", "half_end", "retraction"})
+WHISTLES = MATCH_TYPES | {"retraction"}
 """Highlights that say less about a match than any goal or card before them."""
 
 
@@ -78,11 +91,13 @@ def label(event_type: str) -> str:
     return LABELS.get(event_type, event_type.replace("_", " ").capitalize())
 
 
-def feed_items(aggregates: MatchAggregates, sides: Sides | None) -> tuple[FeedItem, ...]:
+def feed_items(
+    aggregates: MatchAggregates, sides: Sides | None, standing: MatchStanding | None = None
+) -> tuple[FeedItem, ...]:
     """Return every highlight, newest first."""
-    names = team_names(sides)
+    standing = standing or standing_of(aggregates)
     newest_first = sorted(aggregates.highlights, key=lambda h: (-h.timestamp, -SAME_MOMENT.get(h.event_type, 2)))
-    return tuple(_item(highlight, names) for highlight in newest_first)
+    return tuple(_item(highlight, sides, standing) for highlight in newest_first)
 
 
 def latest_that_stands(items: Iterable[FeedItem]) -> FeedItem | None:
@@ -97,64 +112,66 @@ def marks(highlights: Iterable[Highlight], timeline: Timeline) -> tuple[Mark, ..
     found = []
     for highlight in sorted(highlights, key=lambda h: (h.timestamp, h.event_id)):
         x = timeline.position(highlight.timestamp)
-        if x is None or highlight.retracted or highlight.event_type not in MARKED:
+        kind = _kind(highlight.event_type, metadata_of(highlight.metadata))
+        if x is None or highlight.retracted or kind not in MARKED:
             continue
         row = rows[x] = rows.get(x, -1) + 1
         if row < MARK_ROWS:
-            found.append(_mark(highlight, x=x, row=row))
+            found.append(_mark(highlight, kind, x=x, row=row))
     return tuple(found)
 
 
-def match_minute(aggregates: MatchAggregates) -> int | None:
-    """Return the minute that the match has reached; None where it cannot be told.
-
-    The newest highlight that stands and carries ``metadata.minute`` sets the clock, because only it knows of breaks.
-    Without one the first event of the match does.
-    """
-    for highlight in aggregates.highlights:
-        minute = None if highlight.retracted else _whole_minute(metadata_of(highlight.metadata).get("minute"))
-        if minute is not None:
-            return _plausible(minute + max(0, aggregates.latest_ms - highlight.timestamp) // MINUTE_MS)
-    if not aggregates.total:
-        return None
-    return _plausible((aggregates.latest_ms - aggregates.first_ms) // MINUTE_MS)
-
-
-def _item(highlight: Highlight, names: Mapping[str, str]) -> FeedItem:
+def _item(highlight: Highlight, sides: Sides | None, standing: MatchStanding) -> FeedItem:
     metadata = metadata_of(highlight.metadata)
-    minute = _whole_minute(metadata.get("minute"))
-    player = _name(metadata.get("player")) or highlight.player_id
-    assist = _name(metadata.get("assist"))
-    team = names.get(highlight.team_id, f"team {highlight.team_id}" if highlight.team_id else "")
-    parts = (player, team, f"assist {assist}" if assist else "")
+    told = told_minute(metadata) or standing.minute_at(highlight.timestamp)
     return FeedItem(
         key=highlight.event_id,
-        kind=highlight.event_type,
-        label=label(highlight.event_type),
-        minute=time_of_day(highlight.timestamp) if minute is None else match_minute_text(minute),
+        kind=_kind(highlight.event_type, metadata),
+        label=_label(highlight.event_type, metadata),
+        minute=match_minute_text(*told[:2]) if told else time_of_day(highlight.timestamp),
         moment=iso_ms(highlight.timestamp),
-        details=tuple(part for part in parts if part),
+        details=tuple(_details(highlight, metadata, sides)),
         retracted=highlight.retracted,
     )
 
 
-def _mark(highlight: Highlight, *, x: float, row: int) -> Mark:
-    text = f"{label(highlight.event_type)}, {time_of_day(highlight.timestamp)}"
-    return Mark(x=x, row=row, kind=MARKED[highlight.event_type], label=text)
+def _details(highlight: Highlight, metadata: Mapping[str, Any], sides: Sides | None) -> Iterator[str]:
+    """Yield player, team, assist and outcome, as far as they are known."""
+    if player := player_of(metadata) or highlight.player_id:
+        yield cut(player, NAME_MAX)
+    if highlight.team_id:
+        yield _team(highlight, sides)
+    if assist := name_in(metadata.get("assist")):
+        yield cut(f"assist {assist}", NAME_MAX)
+    for key in ("outcome", "reason"):
+        if highlight.event_type in TOLD_WITH_OUTCOME and (text := name_in(metadata.get(key))):
+            yield cut(text.replace("_", " "), NAME_MAX)
 
 
-def _name(value: object) -> str:
-    """Return a name, or the name in an object; empty for anything else."""
-    if isinstance(value, dict):
-        value = value.get("name")
-    return value.strip() if isinstance(value, str) else ""
+def _team(highlight: Highlight, sides: Sides | None) -> str:
+    """Return the name of the team; of an own goal that of the side it counts for, and says so."""
+    names = team_names(sides)
+    own = highlight.event_type == "own_goal"
+    side = side_of(sides, highlight.team_id, other=own)
+    if own and sides is not None and side is not None:
+        return f"for {cut(getattr(sides, side).name, NAME_MAX)}"
+    return cut(names.get(highlight.team_id, f"team {highlight.team_id}"), NAME_MAX)
 
 
-def _whole_minute(value: object) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        return None
-    return _plausible(value)
+def _kind(event_type: str, metadata: Mapping[str, Any]) -> str:
+    """Return the type of an event, of a card that of its colour."""
+    if event_type != "card":
+        return event_type
+    return "red_card" if card_of(event_type, metadata)[1] else "yellow_card"
 
 
-def _plausible(minute: int) -> int | None:
-    return minute if 0 <= minute <= LATEST_MINUTE else None
+def _label(event_type: str, metadata: Mapping[str, Any]) -> str:
+    if event_type == "card" and card_of(event_type, metadata) == (1, 1):
+        return "Second yellow card"
+    if event_type == "goal" and metadata.get("penalty") is True:
+        return "Goal from the spot"
+    return label(_kind(event_type, metadata))
+
+
+def _mark(highlight: Highlight, kind: str, *, x: float, row: int) -> Mark:
+    return Mark(x=x, row=row, kind=MARKED[kind], label=f"{label(kind)}, {time_of_day(highlight.timestamp)}")

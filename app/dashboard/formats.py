@@ -40,9 +40,14 @@ def milliseconds(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:.1f} ms"
 
 
-def match_minute_text(minute: int) -> str:
-    """Return a minute of a match: ``63`` and the sign for it."""
-    return f"{minute}{MINUTE_SIGN}"
+def match_minute_text(minute: int, added: int | None = None) -> str:
+    """Return a minute of a match, with the added time where there is any: ``63`` or ``45+2``, and the sign for it."""
+    return f"{minute}{f'+{added}' if added else ''}{MINUTE_SIGN}"
+
+
+def cut(text: str, most: int) -> str:
+    """Return a text of at most so many characters, the rest of a longer one replaced by a sign."""
+    return text if len(text) <= most else text[: most - 1].rstrip() + "\u2026"
 
 
 def time_of_day(timestamp_ms: int) -> str:

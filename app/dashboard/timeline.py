@@ -59,24 +59,48 @@ class AxisLabel:
     anchor: str
 
 
+@attrs.frozen
+class DrawnSection:
+    """A section on the drawing, in minutes of its width: where it begins, how long it is, and of which time it is.
+
+    ``folded``: a break, drawn as one bar whatever its length.
+    """
+
+    slot: float
+    slots: float
+    start_ms: int
+    end_ms: int
+    label: str = ""
+    folded: bool = False
+
+    def slot_of(self, at_ms: int) -> float:
+        """Return the slot of a moment, at its edge for one outside."""
+        part = min(max(at_ms - self.start_ms, 0), self.end_ms - self.start_ms)
+        if self.folded:
+            return self.slot + self.slots * part / max(1, self.end_ms - self.start_ms)
+        return self.slot + min(self.slots, part / MINUTE_MS)
+
+
 @attrs.frozen(kw_only=True)
 class Timeline:
     """Bars over a span of minutes.
 
     Attributes:
         start_ms: start of the first minute of the span.
-        minutes: length of the span; ``100 / minutes`` is the width of one.
+        minutes: width of the span; ``100 / minutes`` is that of one minute.
         bars: minutes with events, in order; the busiest one (the first of equals) is the peak.
         bands: peak periods worth a mark, in order.
         left_out: events in minutes outside the span.
+        sections: what the span is put together from, in order.
     """
 
     start_ms: int
-    minutes: int
+    minutes: float
     bars: tuple[Bar, ...] = ()
     bands: tuple[Band, ...] = ()
     axis: tuple[AxisLabel, ...] = ()
     left_out: int = 0
+    sections: tuple[DrawnSection, ...] = ()
 
     @property
     def peak(self) -> Bar | None:
@@ -85,12 +109,19 @@ class Timeline:
 
     def position(self, timestamp_ms: int) -> float | None:
         """Return where a moment's minute is, in percent, in its middle; None outside the span."""
+        if self.sections:
+            return percent_of(min(slot_of(self.sections, timestamp_ms) + 0.5, self.minutes), self.minutes)
         minute = (timestamp_ms - self.start_ms) // MINUTE_MS
-        return _percent(minute + 0.5, self.minutes) if 0 <= minute < self.minutes else None
+        return percent_of(minute + 0.5, self.minutes) if 0 <= minute < self.minutes else None
+
+
+def slot_of(sections: Sequence[DrawnSection], at_ms: int) -> float:
+    """Return the slot of a moment among sections; of one before or behind them the first or last one."""
+    return next((section for section in sections if at_ms < section.end_ms), sections[-1]).slot_of(at_ms)
 
 
 def curve(by_minute: Sequence[tuple[int, int]]) -> Timeline:
-    """Return the span of at most ``CURVE_MINUTES`` that holds the most events.
+    """Return the span of at most ``CURVE_MINUTES`` that holds the most events, by the time of day.
 
     These are not simply the last ones, because one event with a wrong clock must not push the match out of the picture.
 
@@ -101,7 +132,7 @@ def curve(by_minute: Sequence[tuple[int, int]]) -> Timeline:
         return Timeline(start_ms=0, minutes=CURVE_LEAST_MINUTES)
     shown = _busiest_span(by_minute, CURVE_MINUTES)
     minutes = max(CURVE_LEAST_MINUTES, (shown[-1][0] - shown[0][0]) // MINUTE_MS + 1)
-    start_ms, periods = shown[0][0], _marked_periods(by_minute)
+    start_ms, periods = shown[0][0], marked_periods(by_minute)
     return Timeline(
         start_ms=start_ms,
         minutes=minutes,
@@ -137,7 +168,7 @@ def _busiest_span(by_minute: Sequence[tuple[int, int]], minutes: int) -> Sequenc
     return by_minute[best]
 
 
-def _marked_periods(by_minute: Sequence[tuple[int, int]]) -> list[PeakPeriod]:
+def marked_periods(by_minute: Sequence[tuple[int, int]]) -> list[PeakPeriod]:
     """Return the peak periods that stand out, in order."""
     periods = peak_periods(by_minute)
     standing_out = [period for period in periods if period.excess >= PEAK_LEAST * periods[0].excess]
@@ -151,8 +182,8 @@ def _bands(periods: Sequence[PeakPeriod], *, start_ms: int, minutes: int) -> Ite
         last = min(minutes, (period.end_ms - start_ms) // MINUTE_MS)
         if first < last:
             yield Band(
-                x=_percent(first, minutes),
-                width=_percent(last - first, minutes),
+                x=percent_of(first, minutes),
+                width=percent_of(last - first, minutes),
                 began=time_of_day(period.start_ms),
                 ended=time_of_day(period.end_ms),
                 count=period.count,
@@ -167,10 +198,10 @@ def _bars(
     gap = 0.2
     return tuple(
         Bar(
-            x=_percent((minute - start_ms) // MINUTE_MS + gap / 2, minutes),
-            y=_percent(highest - count, highest),
-            width=_percent(1 - gap, minutes),
-            height=_percent(count, highest),
+            x=percent_of((minute - start_ms) // MINUTE_MS + gap / 2, minutes),
+            y=percent_of(highest - count, highest),
+            width=percent_of(1 - gap, minutes),
+            height=percent_of(count, highest),
             count=count,
             label=time_of_day(minute),
             peak=minute == peak_ms,
@@ -184,10 +215,11 @@ def _axis(start_ms: int, minutes: int) -> tuple[AxisLabel, ...]:
     steps = [minutes * step // (AXIS_LABELS - 1) for step in range(AXIS_LABELS)]
     anchors = ["start", *["middle"] * (AXIS_LABELS - 2), "end"]
     return tuple(
-        AxisLabel(x=_percent(step, minutes), label=time_of_day(start_ms + step * MINUTE_MS), anchor=anchor)
+        AxisLabel(x=percent_of(step, minutes), label=time_of_day(start_ms + step * MINUTE_MS), anchor=anchor)
         for step, anchor in zip(steps, anchors, strict=True)
     )
 
 
-def _percent(part: float, whole: float) -> float:
+def percent_of(part: float, whole: float) -> float:
+    """Return a part of a whole in percent."""
     return round(100 * part / whole, 3)

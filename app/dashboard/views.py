@@ -6,27 +6,42 @@ from urllib.parse import quote
 
 import attrs
 
-from app.dashboard.feed import FeedItem, Mark, feed_items, label, latest_that_stands, marks, match_minute
-from app.dashboard.formats import UNKNOWN, match_minute_text, milliseconds, number, percent
+from app.dashboard.feed import NAME_MAX, FeedItem, Mark, feed_items, label, latest_that_stands, marks
+from app.dashboard.formats import UNKNOWN, cut, match_minute_text, milliseconds, number, percent, time_of_day
+from app.dashboard.match_axis import match_curve
 from app.dashboard.momentum import Momentum, momentum_of
-from app.dashboard.timeline import Timeline, curve, sparkline
+from app.dashboard.timeline import Timeline, sparkline
+from app.engagement.clock import MatchStanding, standing_of
 from app.engagement.sides import Sides, match_details, match_provider, match_sides, team_names
 from shards import MatchAggregates
 
 TYPES_SHOWN = 12
 TEAMS_SHOWN = 6
 NO_OTHERS: Mapping[str, int] = {"teams": 0, "events": 0}
-STATUS_LABELS = {"live": "Live", "finished": "Finished"}
+PHASE_LABELS = {
+    "before": "Live",
+    "first_half": "1st half",
+    "half_time": "Half-time",
+    "second_half": "2nd half",
+    "extra_time_break": "Break",
+    "extra_time": "Extra time",
+    "shootout": "Penalties",
+    "suspended": "Suspended",
+    "abandoned": "Abandoned",
+    "postponed": "Postponed",
+    "finished": "Full time",
+}
 
 
 @attrs.frozen(kw_only=True)
 class Headline:
-    """The sides and the score. ``home`` and ``away`` are empty while the sides are not known."""
+    """The sides, the score, and the shoot-out where there is one. ``home`` and ``away`` are empty while not known."""
 
     home: str
     away: str
     home_score: str
     away_score: str
+    shootout: str = ""
     title: str
     spoken: str
 
@@ -108,8 +123,8 @@ def match_page(aggregates: MatchAggregates, metrics: Mapping[str, Any]) -> Match
         aggregates: what was counted.
         metrics: the reply of the metrics API for the same aggregates: page and API show the same figures.
     """
-    sides = match_sides(aggregates.start_metadata)
-    timeline = curve(aggregates.by_minute)
+    sides, standing = match_sides(aggregates.start_metadata), standing_of(aggregates)
+    timeline = match_curve(aggregates.by_minute, standing)
     return MatchPage(
         match_id=aggregates.match_id,
         url=match_url(aggregates.match_id),
@@ -117,7 +132,7 @@ def match_page(aggregates: MatchAggregates, metrics: Mapping[str, Any]) -> Match
         competition=match_details(aggregates.start_metadata)["competition"] or "",
         provider=match_provider(aggregates.start_metadata),
         headline=_headline(aggregates.match_id, sides, metrics),
-        state=_state(aggregates, metrics),
+        state=_state(aggregates, standing),
         momentum=momentum_of(metrics, sides),
         figures=_figures(metrics, timeline),
         curve=timeline,
@@ -127,7 +142,7 @@ def match_page(aggregates: MatchAggregates, metrics: Mapping[str, Any]) -> Match
         teams=_shares(
             _by_team_name(metrics["eventsByTeam"], sides), limit=TEAMS_SHOWN, parts=True, others=metrics["otherTeams"]
         ),
-        feed=feed_items(aggregates, sides),
+        feed=feed_items(aggregates, sides, standing),
         earlier=_earlier(sum(aggregates.earlier)),
         response_times=_response_times(metrics["responseTimePercentiles"]),
     )
@@ -135,18 +150,18 @@ def match_page(aggregates: MatchAggregates, metrics: Mapping[str, Any]) -> Match
 
 def match_card(aggregates: MatchAggregates, metrics: Mapping[str, Any]) -> MatchCard:
     """Return the card of a match; arguments as for :func:`match_page`."""
-    sides = match_sides(aggregates.start_metadata)
+    sides, standing = match_sides(aggregates.start_metadata), standing_of(aggregates)
     timeline = sparkline(aggregates.by_minute)
     return MatchCard(
         match_id=aggregates.match_id,
         url=match_url(aggregates.match_id),
         provider=match_provider(aggregates.start_metadata),
         headline=_headline(aggregates.match_id, sides, metrics),
-        state=_state(aggregates, metrics),
+        state=_state(aggregates, standing),
         total=number(aggregates.total),
         sparkline=timeline,
         pace=_pace(timeline, metrics),
-        last_highlight=latest_that_stands(feed_items(aggregates, sides)),
+        last_highlight=latest_that_stands(feed_items(aggregates, sides, standing)),
     )
 
 
@@ -162,26 +177,45 @@ def _headline(match_id: str, sides: Sides | None, metrics: Mapping[str, Any]) ->
         return Headline(
             home="", away="", home_score=UNKNOWN, away_score=UNKNOWN, title=match_id, spoken=f"Match {match_id}"
         )
+    home, away = cut(sides.home.name, NAME_MAX), cut(sides.away.name, NAME_MAX)
+    pens = metrics["shootout"]
+    kicks = f", {pens['home']}:{pens['away']} on penalties" if pens else ""
     return Headline(
-        home=sides.home.name,
-        away=sides.away.name,
+        home=home,
+        away=away,
         home_score=home_score,
         away_score=away_score,
-        title=f"{sides.home.name} {home_score}:{away_score} {sides.away.name}",
-        spoken=f"{sides.home.name} {home_score}, {sides.away.name} {away_score}",
+        shootout=f"{pens['home']}:{pens['away']}" if pens else "",
+        title=f"{home} {home_score}:{away_score} {away}{kicks}",
+        spoken=f"{home} {home_score}, {away} {away_score}{kicks}",
     )
 
 
-def _state(aggregates: MatchAggregates, metrics: Mapping[str, Any]) -> MatchState:
-    status = metrics["status"]
-    minute = match_minute(aggregates) if status == "live" else None
+def _state(aggregates: MatchAggregates, standing: MatchStanding) -> MatchState:
     pending = aggregates.pending_events
     return MatchState(
-        status=status,
-        label=STATUS_LABELS[status],
-        minute="" if minute is None else match_minute_text(minute),
+        status=standing.status,
+        label=_state_label(aggregates, standing),
+        minute=_state_minute(standing),
         note=f"{number(pending)} more events are safe on disk and not counted yet" if pending else "",
     )
+
+
+def _state_label(aggregates: MatchAggregates, standing: MatchStanding) -> str:
+    if standing.ended_by == "quiet":
+        last_ms = aggregates.feed_received_ms or aggregates.last_received_ms
+        return f"No events since {time_of_day(last_ms)}"
+    if standing.status == "upcoming" and standing.phase == "before":
+        return "Upcoming"
+    return PHASE_LABELS[standing.phase]
+
+
+def _state_minute(standing: MatchStanding) -> str:
+    """Return the minute while the clock runs, and where it stands because play was suspended or abandoned."""
+    clock = standing.clock
+    if clock is None or not (clock.running or standing.phase in ("suspended", "abandoned")):
+        return ""
+    return match_minute_text(clock.minute, clock.added)
 
 
 def _pace(timeline: Timeline, metrics: Mapping[str, Any]) -> str:

@@ -11,6 +11,9 @@ from shards import MINUTE_MS, OTHERS, MatchAggregates
 BUCKETS_MS: Final = {"10s": 10_000, "1m": MINUTE_MS, "5m": 5 * MINUTE_MS}
 """Lengths in ms of the buckets that can be asked for, by name."""
 
+AXES: Final = ("utc", "match")
+"""What the buckets of a curve lie on: UTC, or the minutes of the match."""
+
 PEAK_PERIODS = 5
 """Most periods that are named."""
 
@@ -28,26 +31,48 @@ class CurveWanted:
         bucket: one of :data:`BUCKETS_MS`.
         from_ms: buckets that start earlier are left out; None: none are.
         to_ms: buckets that start then or later are left out; None: none are.
+        axis: ``utc``, or ``match``: buckets of 10 s put together to buckets that begin at kick-off, half by half.
     """
 
     bucket: str = "1m"
     from_ms: int | None = None
     to_ms: int | None = None
+    axis: str = "utc"
 
     @property
     def bucket_ms(self) -> int:
         """Length of a bucket in ms."""
         return BUCKETS_MS[self.bucket]
 
+    @property
+    def read_ms(self) -> int:
+        """Length in ms of the buckets that it is put together from, at most."""
+        return BUCKETS_MS["10s"] if self.axis == "match" else self.bucket_ms
+
+    def holds(self, bucket_at_ms: int) -> bool:
+        """Say whether a bucket lies in the range that was asked for."""
+        early = self.from_ms is not None and bucket_at_ms < self.from_ms
+        return not early and (self.to_ms is None or bucket_at_ms < self.to_ms)
+
 
 @attrs.frozen
 class Point:
-    """One bucket of a curve: its start, its events, and those of each team, and of all other teams together."""
+    """One bucket of a curve: its start, its events, and those of each team, and of all other teams together.
+
+    ``place`` is where it lies in the match, on the axis of match minutes.
+    """
 
     start_ms: int
     count: int
     by_team: Mapping[str, int]
     others: int = 0
+    place: Mapping[str, Any] = attrs.field(factory=dict)
+
+    @classmethod
+    def of(cls, start_ms: int, teams: Mapping[str, int], place: Mapping[str, Any] | None = None) -> "Point":
+        """Return a bucket with these counts of teams."""
+        named = {team: n for team, n in sorted(teams.items()) if team not in NOT_ONE}
+        return cls(start_ms, sum(teams.values()), named, teams.get(OTHERS, 0), place or {})
 
 
 @attrs.frozen
@@ -86,20 +111,11 @@ def points_of(aggregates: MatchAggregates, wanted: CurveWanted) -> list[Point]:
     found: dict[int, dict[str, int]] = {}
     for start_ms, team_id, count in aggregates.curve:
         bucket = start_ms // wanted.bucket_ms * wanted.bucket_ms
-        early = wanted.from_ms is not None and bucket < wanted.from_ms
-        if early or (wanted.to_ms is not None and bucket >= wanted.to_ms):
+        if not wanted.holds(bucket):
             continue
         by_team = found.setdefault(bucket, {})
         by_team[team_id] = by_team.get(team_id, 0) + count
-    return [
-        Point(
-            start_ms,
-            sum(teams.values()),
-            {team: n for team, n in sorted(teams.items()) if team not in NOT_ONE},
-            teams.get(OTHERS, 0),
-        )
-        for start_ms, teams in sorted(found.items())
-    ]
+    return [Point.of(start_ms, teams) for start_ms, teams in sorted(found.items())]
 
 
 def peak_periods(by_minute: Sequence[tuple[int, int]]) -> list[PeakPeriod]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 
 import attrs
@@ -13,7 +13,7 @@ from app.engagement.views import Percentiles, metrics_view
 from app.observability.response_times import ResponseTimes
 from app.web.conditional import essence, tag_of
 from app.web.shared import Shared
-from shards import MatchAggregates
+from shards import MatchAggregates, StoreState
 
 MAX_AGE_S = 0.75
 """Seconds after which an answer is made anew even from the same figures, because response times go on."""
@@ -40,8 +40,11 @@ class Rendered:
 class RenderedMetrics:
     """The answers of the last :data:`MAX_AGE_S` seconds, at most :data:`KEPT`."""
 
-    def __init__(self, response_times: ResponseTimes) -> None:
+    def __init__(
+        self, response_times: ResponseTimes, *, store_state: Callable[[], StoreState | None] = lambda: None
+    ) -> None:
         self._response_times = response_times
+        self._store_state = store_state
         self._answers: Shared[tuple[str, CurveWanted | None], Rendered] = Shared(
             max_age_s=MAX_AGE_S, keys_max=KEPT, size_of=lambda rendered: len(rendered.body)
         )
@@ -58,12 +61,14 @@ class RenderedMetrics:
     async def _make(self, aggregates: MatchAggregates, curve: CurveWanted | None) -> Rendered:
         percentiles = self._response_times.percentiles(aggregates.match_id)
         if len(aggregates.curve) > BUCKETS_AT_ONCE:
-            return await asyncio.to_thread(_rendered, aggregates, percentiles, curve)
-        return _rendered(aggregates, percentiles, curve)
+            return await asyncio.to_thread(_rendered, aggregates, percentiles, curve, self._store_state())
+        return _rendered(aggregates, percentiles, curve, self._store_state())
 
 
-def _rendered(aggregates: MatchAggregates, percentiles: Percentiles, curve: CurveWanted | None) -> Rendered:
-    view = metrics_view(aggregates, percentiles=percentiles, curve=curve)
+def _rendered(
+    aggregates: MatchAggregates, percentiles: Percentiles, curve: CurveWanted | None, store: StoreState | None
+) -> Rendered:
+    view = metrics_view(aggregates, percentiles=percentiles, curve=curve, store=store)
     fresh = time.monotonic() - aggregates.counted_at < FRESH_S
     counted = essence(view, without=CHANGING[fresh])
     return Rendered(msgspec.json.encode(view), tag_of(counted))

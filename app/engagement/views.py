@@ -2,11 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 import msgspec
 
+from app.engagement.axis import match_points
+from app.engagement.clock import MatchStanding, clock_view, standing_of
 from app.engagement.curves import (
     MOMENTUM_MS,
     NOT_ONE,
@@ -18,53 +20,27 @@ from app.engagement.curves import (
     team_shares,
     view_of_shares,
 )
+from app.engagement.football import (
+    cause_of,
+    cause_view,
+    counts_by_type_and_team,
+    last_minute,
+    match_cards,
+    match_score,
+    match_shootout,
+    momentum_by_minute,
+)
 from app.engagement.sides import match_details, match_sides, team_names
-from app.times import iso_ms, iso_s
-from shards import OTHERS, Highlight, MatchAggregates
+from app.times import iso_ms, iso_of, iso_s
+from shards import OTHERS, Highlight, MatchAggregates, StoreState
 
-Status = Literal["live", "finished"]
 Percentiles = Mapping[str, float | None]
-
-QUIET_MS = 15 * 60 * 1000
-"""Milliseconds without a receipt after which a match is finished, ``match_end`` or not."""
 
 BUSIEST_MINUTES = 5
 """Busiest minutes that are named."""
 
-
 NO_PERCENTILES: Percentiles = {"p50": None, "p95": None, "p99": None}
 """Percentiles where nobody asked about the match in the last five minutes."""
-
-
-def match_status(aggregates: MatchAggregates) -> Status:
-    """Return ``finished`` after ``match_end`` or 15 minutes in which no event was received, else ``live``.
-
-    This is the status when the match was counted, because nobody can tell it while ClickHouse is away. Events that are
-    on disk only keep a quiet match live, because they are newer.
-    """
-    is_quiet = aggregates.quiet_ms > QUIET_MS and not aggregates.pending_events
-    return "finished" if aggregates.ended or is_quiet else "live"
-
-
-def match_score(aggregates: MatchAggregates) -> dict[str, int] | None:
-    """Return goals by side; an own goal counts for the other side.
-
-    None while the sides are not known, or when a goal belongs to neither, because half a score would be a wrong one.
-    """
-    sides = match_sides(aggregates.start_metadata)
-    if sides is None:
-        return None
-    own_side = {sides.home.id: "home", sides.away.id: "away"}
-    other_side = {sides.home.id: "away", sides.away.id: "home"}
-    score = {"home": 0, "away": 0}
-    for event_type, team_id, count in aggregates.by_type_team:
-        if event_type not in ("goal", "own_goal"):
-            continue
-        side = (own_side if event_type == "goal" else other_side).get(team_id)
-        if side is None:
-            return None
-        score[side] += count
-    return score
 
 
 def metrics_view(
@@ -72,6 +48,7 @@ def metrics_view(
     *,
     percentiles: Percentiles = NO_PERCENTILES,
     curve: CurveWanted | None = None,
+    store: StoreState | None = None,
 ) -> dict[str, Any]:
     """Return the reply of ``GET /api/matches/{matchId}/metrics``, ready for JSON.
 
@@ -79,25 +56,23 @@ def metrics_view(
         aggregates: what :class:`shards.reads.matches.MatchReads` counted; ``asOf`` is when it began to count.
         percentiles: ``p50 p95 p99`` in ms, None where nobody asked about the match lately.
         curve: what to add as ``curve``; its buckets must not be shorter than those of ``aggregates``.
+        store: state of ClickHouse, None where it is not told.
     """
+    standing = standing_of(aggregates)
     by_type, by_team = _counts_by_type(aggregates), _counts_by_team(aggregates)
     busiest = sorted(aggregates.by_minute, key=lambda minute: (-minute[1], minute[0]))[:BUSIEST_MINUTES]
     names = team_names(match_sides(aggregates.start_metadata))
     view = {
         "matchId": aggregates.match_id,
-        "status": match_status(aggregates),
+        **_stand(standing),
         "asOf": iso_ms(aggregates.as_of_ms),
         "pendingEvents": aggregates.pending_events,
         "totalEvents": aggregates.total,
         "eventsByType": _largest_first(by_type),
         "eventsByTeam": _largest_first(by_team),
         "otherTeams": {"teams": aggregates.other_teams, "events": _events_of_others(aggregates)},
-        "goals": by_type["goal"] + by_type["own_goal"],
-        "score": match_score(aggregates),
-        "yellowCards": by_type["yellow_card"],
-        "redCards": by_type["red_card"],
-        "firstEventAt": iso_ms(aggregates.first_ms) if aggregates.total else None,
-        "lastEventAt": iso_ms(aggregates.last_ms) if aggregates.total else None,
+        **_football(aggregates, standing, by_type),
+        **_between(aggregates),
         "eventsPerMinute": [_period("minute", start, count) for start, count in sorted(aggregates.by_minute)],
         "peakMinute": _period("minute", *busiest[0]) if busiest else None,
         "peakEngagementPeriods": [_period("timestamp", start, count) for start, count in busiest],
@@ -106,20 +81,51 @@ def metrics_view(
             [share for share in team_shares(aggregates) if share.team_id != OTHERS], names
         ),
         "momentum": _momentum(aggregates, names),
+        "momentumByMinute": momentum_by_minute(aggregates),
         "earlierHighlights": aggregates.earlier[0],
         "earlierRetractions": aggregates.earlier[1],
+        "store": store_view(store),
         "responseTimePercentiles": dict(percentiles),
     }
-    return view if curve is None else view | {"curve": _curve(aggregates, curve)}
+    return view if curve is None else view | {"curve": _curve(aggregates, curve, standing)}
+
+
+def _between(aggregates: MatchAggregates) -> dict[str, Any]:
+    return {
+        "firstEventAt": iso_ms(aggregates.first_ms) if aggregates.total else None,
+        "lastEventAt": iso_ms(aggregates.last_ms) if aggregates.total else None,
+    }
+
+
+def _stand(standing: MatchStanding) -> dict[str, Any]:
+    return {
+        "status": standing.status,
+        "endedBy": standing.ended_by,
+        "phase": standing.phase,
+        "clock": clock_view(standing),
+    }
+
+
+def _football(aggregates: MatchAggregates, standing: MatchStanding, by_type: Mapping[str, int]) -> dict[str, Any]:
+    yellow, red = match_cards(aggregates)
+    return {
+        "goals": by_type["goal"] + by_type["own_goal"],
+        "score": match_score(aggregates),
+        "shootout": match_shootout(aggregates),
+        "yellowCards": yellow,
+        "redCards": red,
+        "eventsByTypeAndTeam": counts_by_type_and_team(aggregates),
+        "lastMinute": last_minute(aggregates, standing),
+    }
 
 
 def match_summary(aggregates: MatchAggregates) -> dict[str, Any]:
     """Return one entry of ``GET /api/matches``: enough for a list, without curve and breakdown."""
     by_type = _counts_by_type(aggregates)
-    sides = match_sides(aggregates.start_metadata)
+    sides, standing = match_sides(aggregates.start_metadata), standing_of(aggregates)
     return {
         "matchId": aggregates.match_id,
-        "status": match_status(aggregates),
+        **_stand(standing),
         "home": attrs.asdict(sides.home) if sides else None,
         "away": attrs.asdict(sides.away) if sides else None,
         **match_details(aggregates.start_metadata),
@@ -127,10 +133,17 @@ def match_summary(aggregates: MatchAggregates) -> dict[str, Any]:
         "pendingEvents": aggregates.pending_events,
         "goals": by_type["goal"] + by_type["own_goal"],
         "score": match_score(aggregates),
-        "firstEventAt": iso_ms(aggregates.first_ms) if aggregates.total else None,
-        "lastEventAt": iso_ms(aggregates.last_ms) if aggregates.total else None,
+        "shootout": match_shootout(aggregates),
+        **_between(aggregates),
         "lastReceivedAt": iso_ms(aggregates.last_received_ms),
     }
+
+
+def store_view(store: StoreState | None) -> dict[str, Any] | None:
+    """Return the state of ClickHouse as the API shows it: ``healthy`` or ``unhealthy``, and since when."""
+    if store is None:
+        return None
+    return {"status": "healthy" if store.up else "unhealthy", "since": iso_of(store.since)}
 
 
 def highlight_view(highlight: Highlight) -> dict[str, Any]:
@@ -181,6 +194,7 @@ def _peak_periods(aggregates: MatchAggregates) -> list[dict[str, Any]]:
             "to": iso_s(period.end_ms),
             "eventCount": period.count,
             "excess": round(period.excess, 1),
+            "cause": cause_view(cause_of(period, aggregates.highlights)),
         }
         for period in peak_periods(aggregates.by_minute)
     ]
@@ -207,14 +221,18 @@ def _others(events: int) -> dict[str, Any]:
     return {"otherTeams": {"events": events}} if events else {}
 
 
-def _curve(aggregates: MatchAggregates, wanted: CurveWanted) -> dict[str, Any]:
+def _curve(aggregates: MatchAggregates, wanted: CurveWanted, standing: MatchStanding) -> dict[str, Any]:
+    on_match = wanted.axis == "match"
+    points = match_points(aggregates, wanted, standing) if on_match else points_of(aggregates, wanted)
     return {
         "bucket": wanted.bucket,
+        "axis": wanted.axis,
         "from": None if wanted.from_ms is None else iso_ms(wanted.from_ms),
         "to": None if wanted.to_ms is None else iso_ms(wanted.to_ms),
         "points": [
             {"timestamp": iso_s(point.start_ms), "eventCount": point.count, "eventsByTeam": point.by_team}
+            | dict(point.place)
             | _others(point.others)
-            for point in points_of(aggregates, wanted)
+            for point in points
         ],
     }

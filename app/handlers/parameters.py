@@ -7,7 +7,7 @@ import attrs
 import msgspec
 from aiohttp import web
 
-from app.engagement.curves import BUCKETS_MS, CurveWanted
+from app.engagement.curves import AXES, BUCKETS_MS, CurveWanted
 from app.schemas.faults import Fault, FieldError
 from app.schemas.fields import checked_match_id, milliseconds_of
 from app.web.cursors import Scope, cursor_of, position_of
@@ -102,7 +102,7 @@ def time_range_of(query: Mapping[str, str], faults: list[Fault]) -> TimeRange:
 
 
 def curve_of(query: Mapping[str, str], faults: list[Fault]) -> CurveWanted | None:
-    """Return the curve that ``bucket``, ``from`` and ``to`` ask for, None where none of them is given.
+    """Return the curve that ``bucket``, ``from``, ``to`` and ``axis`` ask for, None where none of them is given.
 
     What is at fault is added to ``faults``.
     """
@@ -111,10 +111,13 @@ def curve_of(query: Mapping[str, str], faults: list[Fault]) -> CurveWanted | Non
     bucket = query.get("bucket", "1m")
     if bucket not in BUCKETS_MS:
         faults.append(Fault("bucket", f"must be one of {', '.join(BUCKETS_MS)}"))
+    axis = query.get("axis", "utc")
+    if axis not in AXES:
+        faults.append(Fault("axis", f"must be one of {', '.join(AXES)}"))
     range_ = time_range_of(query, faults)
-    if faults or query.keys().isdisjoint(("bucket", "from", "to")):
+    if faults or query.keys().isdisjoint(("bucket", "from", "to", "axis")):
         return None
-    return CurveWanted(bucket, range_.from_ms, range_.to_ms)
+    return CurveWanted(bucket, range_.from_ms, range_.to_ms, axis)
 
 
 def matches_cursor(position: ListPosition, *, active: bool | None) -> str:

@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from math import inf
 from typing import Final
 
-from app.schemas.event_types import MATCH_TYPES, TEAM_TYPES
-from shards import Event
+from shards import FEED_TYPES, Event
 
 SILENT_S: Final = 120.0
 """Seconds without an event of a match in play after which its feed counts as silent."""
@@ -17,7 +16,6 @@ GIVEN_UP_S: Final = 3600.0
 
 MATCHES_MAX: Final = 10_000
 
-_OF_FEEDS = MATCH_TYPES | TEAM_TYPES
 _BEGINS = frozenset({"match_start", "half_start"})
 _ENDS = frozenset({"match_end", "half_end"})
 
@@ -33,7 +31,7 @@ class Feeds:
     def note(self, match_id: str, events: Sequence[Event]) -> None:
         """Take in events of one match. Cheap, first of all for those of fans."""
         for event in events:
-            if event.event_type in _OF_FEEDS:
+            if event.event_type in FEED_TYPES:
                 self._note(match_id, event.event_type)
 
     def silent(self) -> tuple[int, float]:

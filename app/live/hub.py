@@ -209,13 +209,14 @@ class Live:
         return attrs.evolve(last, as_of_ms=last.as_of_ms + age_ms, quiet_ms=self._quiet_ms(last))
 
     def _quiet_ms(self, answer: MatchAggregates) -> int:
-        """Return how long nothing was received of a match.
+        """Return how long nothing was received of a match itself; where nothing is known of it but its fans, of these.
 
         What was accepted here is told by the monotonic clock. So only a receipt that another process had, or this one
         before its start or long ago, is dated by its time on the wall clock.
         """
-        quiet_ms = self._clock.elapsed_ms(answer.last_received_ms)
-        heard_at = self._activity.heard_at(answer.match_id)
+        of_feed = answer.feed_received_ms > 0
+        quiet_ms = self._clock.elapsed_ms(answer.feed_received_ms if of_feed else answer.last_received_ms)
+        heard_at = self._activity.fed_at(answer.match_id) if of_feed else self._activity.heard_at(answer.match_id)
         return quiet_ms if heard_at is None else min(quiet_ms, round((time.monotonic() - heard_at) * 1000))
 
     def accepted(self, events: Sequence[Event]) -> None:

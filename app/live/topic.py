@@ -25,8 +25,8 @@ from shards import (
     Watch,
     Watched,
     canonical_id,
-    retracted_id,
     shortened,
+    withdrawn_id,
 )
 
 INTERVAL_S = 1.0
@@ -95,8 +95,7 @@ class Topic:
             if event.event_id not in self._sent:
                 highlight = _highlight_of(event, retracted=event.event_id in withdrawn)
                 messages.append(self._remember(highlight))
-                if event.event_type == RETRACTION:
-                    withdrawn.add(retracted_id(event.metadata))
+                withdrawn.add(withdrawn_id(event.event_type, event.metadata))
                 self._unchecked.append((self._changed_at, highlight))
         self._publish(messages)
 
@@ -142,9 +141,9 @@ class Topic:
         self._publish(messages)
 
     def _withdrawn(self) -> set[str]:
-        """Return the ids of the events that retractions in the feed name."""
+        """Return the ids of the events that those in the feed withdraw."""
         sent = (message.value for message in self._feed.values())
-        return {retracted_id(highlight.metadata) for highlight in sent if highlight.event_type == RETRACTION}
+        return {withdrawn_id(highlight.event_type, highlight.metadata) for highlight in sent}
 
     def _correct(self, newest: MatchAggregates, *, accepted_until: float) -> None:
         """Send highlights again whose version turned out not to count, in the version that does.

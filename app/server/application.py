@@ -12,16 +12,14 @@ from app.handlers import (
     docs,
     health,
     ingest,
-    match_events,
-    matches,
     metrics,
     openapi,
     receipts,
     status,
-    stream,
 )
 from app.handlers.browsers import login, operate
 from app.handlers.operators import audit, deadletters, erasures, shards
+from app.handlers.reading import events, matches, shots, stream
 from app.handlers.sending.limiting import send_standing
 from app.server import authorization
 from app.server.middlewares import around, send_identity
@@ -31,7 +29,7 @@ from app.web.conditional import forbid_storing
 from app.web.keys import ROOT_PATH
 
 HANDLERS = (
-    *(matches, ingest, match_events, receipts, deadletters, stream),
+    *(matches, ingest, events, shots, receipts, deadletters, stream),
     *(health, metrics, status, audit, openapi, docs, login, operate, shards, erasures),
 )
 """Modules of handlers, those asked most first, because a path is looked for in this order."""

@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from shards.errors import StoreFailed
-from shards.reads.aggregates import LAST_VERSION
+from shards.reads.counts import LAST_VERSION
 from shards.stores import schema
 from shards.stores.base import Store
 from shards.stores.error_codes import store_error

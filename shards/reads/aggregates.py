@@ -1,39 +1,47 @@
 """The aggregates of a match, put together from the rows of an answer. Pure functions."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
-from typing import NamedTuple, TypeVar
+from collections.abc import Collection, Iterable, Sequence, Set
+from typing import Any
 
 import attrs
 
-from shards.events import HIGHLIGHT_TYPES, RETRACTION, canonical_id
+from shards.events import HIGHLIGHT_TYPES, RETRACTION
+from shards.reads.counts import LAST_VERSION, Counted, Curves, Extremes, Group, GroupHighlight, extremes_of, sums
 from shards.reads.highlights import HIGHLIGHTS, Highlight, earlier_than
+from shards.reads.kinds import COURSE_TYPES
 from shards.reads.sides import match_sides
 from shards.reads.teams import count_teams, folded_curve, folded_types, kept_teams
 from shards.reads.texts import shortened, texts_of
-
-NOBODY = "00000000-0000-0000-0000-000000000000"
-"""Id in rows of an answer that are not about one event."""
 
 MINUTE_MS = 60_000
 
 
 @attrs.frozen(kw_only=True)
 class MatchAggregates:
-    """Counts over the distinct, not retracted events of one match.
+    """Counts over the distinct events of one match that are not withdrawn.
 
     Attributes:
         match_id: the match.
         total: events; the sums of ``by_type_team``, ``by_minute`` and ``curve`` equal it.
         first_ms: earliest ``timestamp``, ms since the epoch; 0 if ``total`` is.
         last_ms: latest ``timestamp``; 0 if ``total`` is.
-        last_received_ms: when an event of the match was last received, retracted ones included.
+        last_received_ms: when an event of the match was last received, withdrawn ones included.
         by_type_team: (event type, team id, "" or :data:`shards.reads.teams.OTHERS`, count), sorted.
         by_minute: (start of the UTC minute in ms, count), sorted.
         curve: (start of the bucket in ms, team as above, count), sorted.
-        bucket_ms: length of a bucket of ``curve``; divides a minute.
-        start_metadata: metadata of the earliest ``match_start``, "" if there is none.
-        ended: there is a ``match_end``.
-        highlights: newest first, at most 100 besides at most 100 retractions; retracted ones are kept and marked.
+        momentum: (start of the bucket in ms, team as above, weights in whole thousandths), sorted.
+        feed_by_minute: as ``by_minute``, of the match's own events.
+        recent: (event type, count) of the last minute before ``as_of_ms``, in six buckets, sorted.
+        bucket_ms: length of a bucket of ``curve`` and ``momentum``; divides a minute.
+        start_metadata: metadata of the earliest ``match_start`` whose sides can be read; where there is none, of the
+            earliest one, "" if there is none either.
+        course: whistles, kicks of the shoot-out, and cards whose colour stands in their metadata, in the order of their
+            timestamps, then of their receipt; of each type the newest 100 at most.
+        feed_last_ms: latest ``timestamp`` of the match's own events; 0 if there is none.
+        feed_received_ms: when one of these was last received; 0 if there is none.
+        play_first_ms: earliest ``timestamp`` of an event in play; 0 if there is none.
+        play_last_ms: latest one.
+        highlights: newest first, at most 100 besides at most 100 retractions; withdrawn ones are kept and marked.
         other_teams: teams that are counted together, as ``OTHERS``.
         earlier: highlights before those, and retractions before those.
         pending_events: accepted, but on disk only, and not in these figures yet.
@@ -41,7 +49,8 @@ class MatchAggregates:
             as the next two.
         counted_at: the same moment or an earlier one of the monotonic clock, in s. From it the age is told, because
             the wall clock may have been set since. 0 if nobody noted it: that is long ago.
-        quiet_ms: how long nothing had been received by then, whatever clocks showed; 0 if nobody worked it out.
+        quiet_ms: how long nothing of the match itself, and where there is nothing of it nothing at all, had been
+            received by then, whatever clocks showed; 0 if nobody worked it out.
     """
 
     match_id: str
@@ -52,9 +61,16 @@ class MatchAggregates:
     by_type_team: tuple[tuple[str, str, int], ...]
     by_minute: tuple[tuple[int, int], ...]
     curve: tuple[tuple[int, str, int], ...] = ()
+    momentum: tuple[tuple[int, str, int], ...] = ()
+    feed_by_minute: tuple[tuple[int, int], ...] = ()
+    recent: tuple[tuple[str, int], ...] = ()
     bucket_ms: int = MINUTE_MS
     start_metadata: str = ""
-    ended: bool = False
+    course: tuple[Highlight, ...] = ()
+    feed_last_ms: int = 0
+    feed_received_ms: int = 0
+    play_first_ms: int = 0
+    play_last_ms: int = 0
     highlights: tuple[Highlight, ...] = ()
     other_teams: int = 0
     earlier: tuple[int, int] = (0, 0)
@@ -72,70 +88,6 @@ class MatchAggregates:
     def latest_ms(self) -> int:
         """Time of the latest event, ms; not beyond the last receipt, because clients' clocks may be ahead."""
         return min(self.last_ms, self.last_received_ms)
-
-
-GroupHighlight = tuple[int, int, str, str, int]
-NO_START = (0, 0, "")
-LAST_VERSION = 2**64 - 1
-"""Highest version: a row's version is this less its order."""
-
-
-class Group(NamedTuple):
-    """The events of one type and team of a match, including withdrawn ones.
-
-    ``named`` is the id of an event that a retraction may have withdrawn; the group then holds that event alone.
-    ``start`` is (timestamp, order, texts) of the earliest match_start, else :data:`NO_START`.
-    ``targets`` are the ids that retractions name, in any spelling.
-    ``highlights`` are (negative timestamp, version, id, texts, time of receipt in ms). Versions are the table's: lower
-    is later received. Texts are the table's column "highlight".
-    """
-
-    named: str
-    event_type: str
-    team_id: str
-    events: int
-    first_ms: int
-    last_ms: int
-    received_ms: int
-    start: tuple[int, int, str]
-    targets: Sequence[str]
-    highlights: Sequence[GroupHighlight]
-
-
-@attrs.frozen
-class Counted:
-    """Counts of one match.
-
-    Attributes:
-        groups: by type and team.
-        curve: events by (start of the bucket in ms, team), without withdrawn ones.
-        withdrawn: ids of the events that retractions name.
-        lines: highlights, and retractions, withdrawn ones included.
-    """
-
-    groups: Sequence[Group] = ()
-    curve: Mapping[tuple[int, str], int] = attrs.field(factory=dict)
-    withdrawn: Set[str] = frozenset()
-    lines: tuple[int, int] = (0, 0)
-
-    @classmethod
-    def of(cls, groups: Sequence[Group], buckets: Iterable[tuple[str, int, str, int]]) -> "Counted":
-        """Return the counts; ``buckets`` are (named event or NOBODY, start of the bucket in ms, team, events)."""
-        withdrawn = withdrawn_by(groups)
-        standing = (((start, team), events) for named, start, team, events in buckets if named not in withdrawn)
-        return cls(groups, _sums(standing), withdrawn, lines_of(groups))
-
-
-@attrs.frozen
-class Extremes:
-    """Earliest and latest timestamp of the counted events, and the last receipt of any; ms, 0 for none."""
-
-    first_ms: int
-    last_ms: int
-    received_ms: int
-
-
-_Key = TypeVar("_Key")
 
 
 def aggregates_of(
@@ -158,27 +110,40 @@ def aggregates_of(
         extremes: used in place of the groups' own, if these are not reliable.
     """
     typed = [group for group in counted.groups if group.events and group.named not in counted.withdrawn]
-    if extremes is None:
-        extremes = _extremes(typed, counted.groups)
     highlights = _highlights(counted.groups, counted.withdrawn)
+    course = _course(counted.groups, counted.withdrawn)
     aggregates = MatchAggregates(
         match_id=match_id,
         total=sum(group.events for group in typed),
-        first_ms=extremes.first_ms,
-        last_ms=extremes.last_ms,
-        last_received_ms=extremes.received_ms or as_of_ms,
         by_type_team=_by_type_team(typed),
-        by_minute=_by_minute(counted.curve),
-        curve=tuple((start, team, n) for (start, team), n in sorted(counted.curve.items()) if n),
-        bucket_ms=bucket_ms,
-        start_metadata=_start_metadata(typed),
-        ended=any(group.event_type == "match_end" for group in typed),
+        recent=tuple(sorted(sums((group.event_type, group.recent) for group in typed).items())),
+        start_metadata=start_metadata_of(_starts(typed, counted.withdrawn)),
+        course=course,
         highlights=highlights,
         earlier=earlier_than(highlights, counted.lines),
         pending_events=unread,
         as_of_ms=as_of_ms,
+        **moments(extremes or extremes_of(counted.groups, counted.withdrawn), as_of_ms),
+        **curve_fields(counted.curves, bucket_ms),
     )
     return bounded(aggregates)
+
+
+def moments(extremes: Extremes, as_of_ms: int) -> dict[str, Any]:
+    """Return the fields of aggregates that are moments."""
+    found = attrs.asdict(extremes)
+    return {"last_received_ms": found.pop("received_ms") or as_of_ms, **found}
+
+
+def curve_fields(curves: Curves, bucket_ms: int) -> dict[str, Any]:
+    """Return the fields of aggregates that tell what happened when."""
+    return {
+        "bucket_ms": bucket_ms,
+        "curve": tuple((start, team, n) for (start, team), n in sorted(curves.events.items())),
+        "momentum": tuple((start, team, n) for (start, team), n in sorted(curves.weights.items())),
+        "by_minute": _by_minute((start, n) for (start, _), n in curves.events.items()),
+        "feed_by_minute": _by_minute(curves.feed.items()),
+    }
 
 
 def bounded(aggregates: MatchAggregates, *, teams: int | None = None) -> MatchAggregates:
@@ -188,90 +153,85 @@ def bounded(aggregates: MatchAggregates, *, teams: int | None = None) -> MatchAg
         aggregates: of a match.
         teams: how many it has, if some of them are added up already.
     """
-    by_type_team, curve = aggregates.by_type_team, aggregates.curve
+    by_type_team, curve, momentum = aggregates.by_type_team, aggregates.curve, aggregates.momentum
     sides = match_sides(aggregates.start_metadata)
     kept = kept_teams(by_type_team, (sides.home.id, sides.away.id) if sides else ())
     teams = count_teams(by_type_team) if teams is None else teams
     if kept is not None:
         by_type_team, curve = folded_types(by_type_team, kept), folded_curve(curve, kept)
+        momentum = folded_curve(momentum, kept)
     others = teams - count_teams(by_type_team)
-    return attrs.evolve(aggregates, by_type_team=by_type_team, curve=curve, other_teams=others)
+    return attrs.evolve(aggregates, by_type_team=by_type_team, curve=curve, momentum=momentum, other_teams=others)
 
 
-def lines_of(groups: Iterable[Group]) -> tuple[int, int]:
-    """Return how many highlights there are, and how many retractions."""
-    found = [0, 0]
-    for group in groups:
-        if group.event_type in HIGHLIGHT_TYPES:
-            found[group.event_type == RETRACTION] += group.events
-    return found[0], found[1]
-
-
-def withdrawn_by(groups: Iterable[Group]) -> set[str]:
-    """Return the ids of the events that retractions name."""
-    return {canonical_id(target) for group in groups for target in group.targets} - {"", NOBODY}
-
-
-def _extremes(counted: Sequence[Group], groups: Sequence[Group]) -> Extremes:
-    return Extremes(
-        first_ms=min((group.first_ms for group in counted), default=0),
-        last_ms=max((group.last_ms for group in counted), default=0),
-        received_ms=max((group.received_ms for group in groups), default=0),
-    )
+def start_metadata_of(starts: Iterable[str]) -> str:
+    """Return the first metadata whose sides can be read, else the first one, "" if there is none."""
+    first = ""
+    for metadata in starts:
+        if match_sides(metadata) is not None:
+            return metadata
+        first = first or metadata
+    return first
 
 
 def _by_type_team(groups: Iterable[Group]) -> tuple[tuple[str, str, int], ...]:
-    sums = _sums(((group.event_type, group.team_id), group.events) for group in groups)
-    return tuple((event_type, team, n) for (event_type, team), n in sorted(sums.items()) if n)
+    counts = sums(((group.event_type, group.team_id), group.events) for group in groups)
+    return tuple((event_type, team, n) for (event_type, team), n in sorted(counts.items()))
 
 
-def _by_minute(curve: Mapping[tuple[int, str], int]) -> tuple[tuple[int, int], ...]:
-    sums = _sums((start // MINUTE_MS * MINUTE_MS, count) for (start, _), count in curve.items())
-    return tuple((start, n) for start, n in sorted(sums.items()) if n)
+def _by_minute(counts: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    return tuple(sorted(sums((start // MINUTE_MS * MINUTE_MS, count) for start, count in counts).items()))
 
 
-def _start_metadata(groups: Iterable[Group]) -> str:
-    """Return the metadata of the earliest match_start, "" if there is none."""
-    starts = [group.start for group in groups if group.start[2]]
-    return texts_of(min(starts)[2])[0] if starts else ""
-
-
-def _sums(counts: Iterable[tuple[_Key, int]]) -> dict[_Key, int]:
-    sums: dict[_Key, int] = {}
-    for key, count in counts:
-        sums[key] = sums.get(key, 0) + count
-    return sums
+def _starts(groups: Iterable[Group], withdrawn: Set[str]) -> Iterable[str]:
+    """Yield the metadata of the starts that stand, earliest first."""
+    starts = {group.start for group in groups if group.start[2]}
+    starts |= {
+        (-negative_at, LAST_VERSION - version, texts)
+        for group in groups
+        if group.event_type == "match_start"
+        for negative_at, version, event_id, texts, *_ in group.highlights
+        if event_id not in withdrawn
+    }
+    return (texts_of(texts)[0] for _, _, texts in sorted(starts))
 
 
 def _highlights(groups: Sequence[Group], withdrawn: Collection[str]) -> tuple[Highlight, ...]:
     """Return the highlights, newest first; at equal times the one received later first."""
-    shown = []
+    shown: list[tuple[GroupHighlight, str, str]] = []
     for is_retraction in (True, False):
-        of_kind = [group for group in groups if (group.event_type == RETRACTION) is is_retraction]
-        found = sorted((*values, group.event_type, group.team_id) for group in of_kind for values in group.highlights)
+        found = sorted(
+            (GroupHighlight(*highlight), group.event_type, group.team_id)
+            for group in groups
+            if group.event_type in HIGHLIGHT_TYPES and (group.event_type == RETRACTION) is is_retraction
+            for highlight in group.highlights
+        )
         shown += found[:HIGHLIGHTS]
-    return tuple(_highlight(*values, withdrawn) for values in sorted(shown))
+    return tuple(_highlight(*found, withdrawn) for found in sorted(shown))
 
 
-def _highlight(
-    negative_at: int,
-    version: int,
-    event_id: str,
-    texts: str,
-    received_ms: int,
-    event_type: str,
-    team_id: str,
-    withdrawn: Collection[str],
-) -> Highlight:
-    metadata, player_id = texts_of(texts)
+def _course(groups: Iterable[Group], withdrawn: Collection[str]) -> tuple[Highlight, ...]:
+    of_types: dict[str, list[tuple[GroupHighlight, str, str]]] = {}
+    for group in groups:
+        if group.event_type in COURSE_TYPES:
+            found = [(GroupHighlight(*highlight), group.event_type, group.team_id) for highlight in group.highlights]
+            of_types.setdefault(group.event_type, []).extend(found)
+    newest = (found for of_type in of_types.values() for found in sorted(of_type)[:HIGHLIGHTS])
+    # The newest one is the least of them: of one moment the one received last.
+    in_order = sorted((found for found in newest if found[0].event_id not in withdrawn), reverse=True)
+    return tuple(_highlight(*found, withdrawn) for found in in_order)
+
+
+def _highlight(found: GroupHighlight, event_type: str, team_id: str, withdrawn: Collection[str]) -> Highlight:
+    metadata, player_id = texts_of(found.texts)
     return Highlight(
-        event_id=event_id,
+        event_id=found.event_id,
         event_type=event_type,
-        timestamp=-negative_at,
+        timestamp=-found.negative_at,
         team_id=team_id,
         player_id=player_id,
         metadata=shortened(metadata),
-        retracted=event_id in withdrawn,
-        received_ms=received_ms,
-        order_ms=(LAST_VERSION - version) // 1_000_000,
+        retracted=found.event_id in withdrawn,
+        received_ms=found.received_ms,
+        order_ms=(LAST_VERSION - found.version) // 1_000_000,
     )

@@ -4,11 +4,11 @@ Pending rows are taken *before* the statement is sent, and travel ahead of it as
 ``events`` meanwhile is in both, and counts once. So an answer holds every event that was acknowledged before it was
 asked for, and never fewer than the answer before. Buffer tables are not read, because they undercount while they flush.
 
-A retraction withdraws the event of the same match that it names, whichever of the two was received first. A plain
-statement counts all events, and withdrawn ones are taken off its answer (:mod:`shards.reads.plain_answer`). If the
-answer does not hold enough for that, as for a withdrawn pass, the match is "intricate". Another statement then counts
-each event that retractions are known to name apart from all others ("about"). It is sent again if a retraction names an
-event that was not known. A withdrawn retraction still withdraws its event.
+A retraction, and an event that takes the place of another, withdraw the event of the same match that they name,
+whichever was received first. A plain statement counts all events, and withdrawn ones are taken off its answer
+(:mod:`shards.reads.plain_answer`). If the answer does not hold enough for that, as for a withdrawn pass, the match is
+"intricate". Another statement then counts each event that is known to be named so apart from all others ("about"). It
+is sent again if an event is named that was not known. A withdrawn retraction still withdraws its event.
 """
 
 import asyncio
@@ -24,7 +24,8 @@ from cachetools import LRUCache
 
 from shards.errors import StoreError
 from shards.events import head_of, withdrawn_by_rows
-from shards.reads.aggregates import MINUTE_MS, Counted, Group, MatchAggregates, aggregates_of
+from shards.reads.aggregates import MINUTE_MS, MatchAggregates, aggregates_of
+from shards.reads.counts import Bucket, Counted, Group, recent_since
 from shards.reads.crowded.matches import CrowdedMatches
 from shards.reads.large.matches import LARGE_EVENTS, LargeMatches
 from shards.reads.plain_answer import CutShort, plain_groups
@@ -43,17 +44,24 @@ MANY_TEAMS = 500
 """Characters of an answer about one match, and other teams, from which on the match is counted as a crowded one."""
 
 NAMED_KEPT = 500_000
-"""Most events that are remembered because retractions of intricate matches name them, each match counted as one more.
-"""
+"""Most events that are remembered because others of intricate matches withdraw them, each match counted as one more."""
 
 TEXT_AT_ONCE = 1 << 16
 SIZE_AT_ONCE = 1_000
-"""Most characters, and most groups, highlights and buckets together, of answers that are put together in the event
-loop; longer ones go to a thread."""
+"""Most characters, and most groups, highlights and buckets together, of answers put together in the event loop."""
 
 _NOTHING = Counted()
 
 _Result = TypeVar("_Result")
+
+
+@attrs.frozen
+class _Wanted:
+    """The options that statements share; see :func:`shards.reads.statements.aggregates_statements`."""
+
+    bucket_ms: int
+    recent_ms: int
+    max_rows: int
 
 
 class MatchReads:
@@ -150,7 +158,7 @@ class MatchReads:
             return {}
         as_of_ms = time.time_ns() // 1_000_000
         pending = self._source.pending(match_ids)
-        counted = await self._counted(match_ids, pending.rows, bucket_ms, max_rows)
+        counted = await self._counted(match_ids, pending.rows, _Wanted(bucket_ms, recent_since(as_of_ms), max_rows))
         put_together = partial(
             _put_together, counted, match_ids, pending.unread, bucket_ms=bucket_ms, as_of_ms=as_of_ms
         )
@@ -163,53 +171,52 @@ class MatchReads:
         return found
 
     async def _counted(
-        self, match_ids: Sequence[str], pending: Sequence[bytes], bucket_ms: int, max_rows: int
+        self, match_ids: Sequence[str], pending: Sequence[bytes], wanted: "_Wanted"
     ) -> dict[str, Counted]:
         """Count matches by the plain statement, and those that are known or found to be intricate by the other."""
         known = {match_id: self._named[match_id] for match_id in match_ids if match_id in self._named}
         counted, intricate = await self._plain(
-            [match_id for match_id in match_ids if match_id not in known], pending, bucket_ms, max_rows
+            [match_id for match_id in match_ids if match_id not in known], pending, wanted
         )
         if intricate := intricate | known:
-            apart = await self._intricate(intricate, pending, bucket_ms, max_rows)
+            apart = await self._intricate(intricate, pending, wanted)
             # Of other matches that answer holds only the pending rows.
             counted |= {match_id: apart[match_id] for match_id in intricate if match_id in apart}
         return counted
 
     async def _plain(
-        self, match_ids: Sequence[str], pending: Sequence[bytes], bucket_ms: int, max_rows: int
+        self, match_ids: Sequence[str], pending: Sequence[bytes], wanted: "_Wanted"
     ) -> tuple[dict[str, Counted], dict[str, Set[str]]]:
-        """Return the counts, and the intricate matches with the ids that their retractions name."""
+        """Return the counts, and the intricate matches with the ids of the events withdrawn in them."""
         if not match_ids:
             return {}, {}
-        ask = partial(self._ask_plain, match_ids, pending, bucket_ms, max_rows)
+        ask = partial(self._ask_plain, match_ids, pending, wanted)
         if len(match_ids) == 1 and self._large.events(match_ids[0]) <= LISTED_EVENTS:
             with contextlib.suppress(CutShort):
                 return await ask(listed=LISTED_EVENTS)
         return await ask(listed=0)
 
     async def _ask_plain(
-        self, match_ids: Sequence[str], pending: Sequence[bytes], bucket_ms: int, max_rows: int, *, listed: int
+        self, match_ids: Sequence[str], pending: Sequence[bytes], wanted: "_Wanted", *, listed: int
     ) -> tuple[dict[str, Counted], dict[str, Set[str]]]:
-        statements = plain_statements(
-            self._store.database, match_ids, pending, bucket_ms=bucket_ms, listed=listed, max_rows=max_rows
-        )
+        statements = plain_statements(self._store.database, match_ids, pending, listed=listed, **attrs.asdict(wanted))
         rows = await self._store.fetch(*statements)
         size = sum(len(text) for (text,) in rows)
         if size > LONG_ANSWER and len(match_ids) == 1:
             self._crowded.note(match_ids[0])
         short = size <= TEXT_AT_ONCE
-        return await _work_out(partial(plain_groups, rows, bucket_ms=bucket_ms), short)
+        groups = partial(plain_groups, rows, bucket_ms=wanted.bucket_ms, recent_ms=wanted.recent_ms)
+        return await _work_out(groups, short)
 
     async def _intricate(
-        self, matches: Mapping[str, Set[str]], pending: Sequence[bytes], bucket_ms: int, max_rows: int
+        self, matches: Mapping[str, Set[str]], pending: Sequence[bytes], wanted: "_Wanted"
     ) -> dict[str, Counted]:
-        """Count matches; events that retractions are known to name are counted apart."""
+        """Count matches; events that are known to be withdrawn are counted apart."""
         match_ids = list(matches)
         named = withdrawn_by_rows(pending).union(*matches.values())
         while True:
             statements = aggregates_statements(
-                self._store.database, match_ids, pending, named=named, bucket_ms=bucket_ms, max_rows=max_rows
+                self._store.database, match_ids, pending, named=named, **attrs.asdict(wanted)
             )
             counted = await asyncio.to_thread(_by_match, await self._store.fetch(*statements))
             missed = self._note_named(match_ids, counted) - named
@@ -218,7 +225,7 @@ class MatchReads:
             named |= missed
 
     def _note_named(self, match_ids: Iterable[str], counted: Mapping[str, Counted]) -> Set[str]:
-        """Remember and return which events the retractions of these matches name."""
+        """Remember and return which events are withdrawn in these matches."""
         all_named: set[str] = set()
         for match_id in match_ids:
             withdrawn = self._named[match_id] = counted.get(match_id, _NOTHING).withdrawn
@@ -246,18 +253,18 @@ async def _work_out(work: Callable[[], _Result], short: bool) -> _Result:
 
 def _by_match(rows: Iterable[tuple[Any, ...]]) -> dict[str, Counted]:
     groups: defaultdict[str, list[Group]] = defaultdict(list)
-    buckets: defaultdict[str, list[tuple[str, int, str, int]]] = defaultdict(list)
-    for match_id, named, bucket_ms, *values in rows:
+    buckets: defaultdict[str, list[Bucket]] = defaultdict(list)
+    for match_id, named, bucket_ms, of_feed, weight, *values in rows:
         group = Group(named, *values)
         if bucket_ms:
-            buckets[match_id].append((named, bucket_ms, group.team_id, group.events))
+            buckets[match_id].append(Bucket(named, bucket_ms, group.team_id, of_feed, group.events, weight))
         else:
             groups[match_id].append(group)
     return {match_id: Counted.of(of_match, buckets[match_id]) for match_id, of_match in groups.items()}
 
 
 def _size(counted: Counted) -> int:
-    return len(counted.curve) + sum(1 + len(group.highlights) for group in counted.groups)
+    return len(counted.curves.events) + sum(1 + len(group.highlights) for group in counted.groups)
 
 
 def _put_together(

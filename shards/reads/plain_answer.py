@@ -10,22 +10,21 @@ from collections.abc import Iterable, Set
 
 import msgspec
 
-from shards.events import RETRACTION, retracted_id
-from shards.reads.aggregates import (
+from shards.reads.counts import (
     LAST_VERSION,
     NO_START,
     Counted,
+    Curves,
     Group,
     GroupHighlight,
+    extremes_of,
     lines_of,
     withdrawn_by,
 )
 from shards.reads.highlights import HIGHLIGHTS
-from shards.reads.texts import texts_of
+from shards.reads.kinds import FEED_TYPES
 
 MATCH_START = "match_start"
-_ONE_DECIDES = (MATCH_START, "match_end")
-"""Types whose single events decide more than a count."""
 
 
 class CutShort(Exception):
@@ -35,7 +34,8 @@ class CutShort(Exception):
 class _PlainRow(msgspec.Struct, array_like=True):
     """The events of a type and team of a match.
 
-    ``curve``: the bucket number of each event, or the count of events by bucket number.
+    ``curve``: the bucket number of each event, or the count of events by bucket number. ``weights``: the weight of each
+    event, or their sum by bucket number; empty for a type without a weight.
     """
 
     match_id: str
@@ -45,19 +45,25 @@ class _PlainRow(msgspec.Struct, array_like=True):
     first_ms: int
     last_ms: int
     received_ms: int
+    recent: int
     curve: list[int] | dict[int, int]
+    weights: list[int] | dict[int, int]
+    targets: list[str]
     highlights: list[GroupHighlight]
 
 
 _row = msgspec.json.Decoder(_PlainRow)
 
 
-def plain_groups(rows: Iterable[tuple[str]], *, bucket_ms: int) -> tuple[dict[str, Counted], dict[str, Set[str]]]:
+def plain_groups(
+    rows: Iterable[tuple[str]], *, bucket_ms: int, recent_ms: int
+) -> tuple[dict[str, Counted], dict[str, Set[str]]]:
     """Return the counts of each match, and the intricate matches with the ids of the events withdrawn in them.
 
     Args:
         rows: the answer; each row is a text in JSON.
         bucket_ms: length of a bucket.
+        recent_ms: since when events are recent, ms since the epoch.
 
     Raises:
         CutShort: a curve is not whole.
@@ -73,7 +79,9 @@ def plain_groups(rows: Iterable[tuple[str]], *, bucket_ms: int) -> tuple[dict[st
     for match_id, of_match in of_matches.items():
         groups = [_group(row) for row in of_match]
         withdrawn = withdrawn_by(groups)
-        apart = _without_withdrawn(groups, _curve(of_match, bucket_ms), withdrawn, bucket_ms)
+        apart = None
+        if not any(group.events > HIGHLIGHTS and group.event_type == MATCH_START for group in groups):
+            apart = _Apart(groups, _PlainCurves(of_match, bucket_ms), recent_ms).without(withdrawn)
         if apart is not None:
             counted[match_id] = apart
         else:
@@ -83,62 +91,98 @@ def plain_groups(rows: Iterable[tuple[str]], *, bucket_ms: int) -> tuple[dict[st
 
 def _group(row: _PlainRow) -> Group:
     start = NO_START
-    targets: list[str] = []
     if row.event_type == MATCH_START:
-        start = min(
-            (-negative_at, LAST_VERSION - version, texts) for negative_at, version, _, texts, _ in row.highlights
-        )
-    elif row.event_type == RETRACTION:
-        targets = [retracted_id(texts_of(texts)[0]) for *_, texts, _ in row.highlights]
+        start = min((-found.negative_at, LAST_VERSION - found.version, found.texts) for found in row.highlights)
     return Group(
-        *("", row.event_type, row.team_id, row.events, row.first_ms, row.last_ms, row.received_ms),
-        *(start, targets, row.highlights),
+        *("", row.event_type, row.team_id, row.events, row.first_ms, row.last_ms, row.received_ms, row.recent),
+        *(start, row.targets, row.highlights),
     )
 
 
-def _curve(rows: Iterable[_PlainRow], bucket_ms: int) -> dict[tuple[int, str], int]:
-    by_team: dict[str, Counter[int]] = {}
-    for row in rows:
-        by_team.setdefault(row.team_id, Counter()).update(row.curve)
-    return {
-        (number * bucket_ms, team_id): events
-        for team_id, counter in by_team.items()
-        for number, events in counter.items()
-    }
+class _PlainCurves:
+    """What happened when, by number of the bucket; withdrawn events can be taken off."""
+
+    def __init__(self, rows: Iterable[_PlainRow], bucket_ms: int) -> None:
+        self._bucket_ms = bucket_ms
+        self._events: dict[str, Counter[int]] = {}
+        self._weights: dict[str, Counter[int]] = {}
+        self._feed: Counter[int] = Counter()
+        for row in rows:
+            self._events.setdefault(row.team_id, Counter()).update(row.curve)
+            if row.weights:
+                self._add_weights(row)
+            if row.event_type in FEED_TYPES:
+                self._feed.update(row.curve)
+
+    def _add_weights(self, row: _PlainRow) -> None:
+        weights = self._weights.setdefault(row.team_id, Counter())
+        if isinstance(row.weights, dict):
+            weights.update(row.weights)
+        else:
+            for number, weight in zip(row.curve, row.weights, strict=True):
+                weights[number] += weight
+
+    def take_off(self, at_ms: int, event_type: str, team_id: str, weight: int) -> None:
+        """Take off an event."""
+        number = at_ms // self._bucket_ms
+        self._events[team_id][number] -= 1
+        if weight:
+            self._weights[team_id][number] -= weight
+        if event_type in FEED_TYPES:
+            self._feed[number] -= 1
+
+    def curves(self) -> Curves:
+        """Return the curves by start of the bucket."""
+        return Curves(
+            self._by_start(self._events),
+            self._by_start(self._weights),
+            {number * self._bucket_ms: events for number, events in self._feed.items() if events},
+        )
+
+    def _by_start(self, by_team: dict[str, Counter[int]]) -> dict[tuple[int, str], int]:
+        return {
+            (number * self._bucket_ms, team_id): count
+            for team_id, counter in by_team.items()
+            for number, count in counter.items()
+            if count
+        }
 
 
-def _without_withdrawn(
-    groups: list[Group], curve: dict[tuple[int, str], int], withdrawn: Set[str], bucket_ms: int
-) -> Counted | None:
-    """Take each withdrawn event out of its group and its bucket; None if the answer does not hold enough for that."""
-    if _is_cut(groups):
-        return None
-    if not withdrawn:
-        return Counted(groups, curve, withdrawn, lines_of(groups))
-    places = _places(groups)
-    if not withdrawn <= places.keys():
-        return None
-    by_key = {(group.event_type, group.team_id): group for group in groups}
-    extremes = {min(group.first_ms for group in groups), max(group.last_ms for group in groups)}
-    for event_id in withdrawn:
-        at_ms, event_type, team_id = places[event_id]
-        if at_ms in extremes or event_type in _ONE_DECIDES:
+class _Apart:
+    """The counts of a match, from which withdrawn events are taken."""
+
+    def __init__(self, groups: list[Group], curves: _PlainCurves, recent_ms: int) -> None:
+        self._groups = groups
+        self._curves = curves
+        self._recent_ms = recent_ms
+
+    def without(self, withdrawn: Set[str]) -> Counted | None:
+        """Take each withdrawn event out of its group and bucket; None if the answer does not hold enough for that."""
+        lines = lines_of(self._groups)
+        if not withdrawn:
+            return Counted(self._groups, self._curves.curves(), withdrawn, lines)
+        places = {
+            found.event_id: (group.event_type, group.team_id, found)
+            for group in self._groups
+            for found in group.highlights
+        }
+        if not withdrawn <= places.keys():
             return None
-        key = event_type, team_id
-        by_key[key] = by_key[key]._replace(events=by_key[key].events - 1)
-        curve[at_ms // bucket_ms * bucket_ms, team_id] -= 1
-    return Counted(list(by_key.values()), curve, withdrawn, lines_of(groups))
+        by_key = {(group.event_type, group.team_id): group for group in self._groups}
+        extremes = self._extremes()
+        for event_id in withdrawn:
+            event_type, team_id, found = places[event_id]
+            at_ms = -found.negative_at
+            if at_ms in extremes:
+                return None
+            group = by_key[event_type, team_id]
+            by_key[event_type, team_id] = group._replace(
+                events=group.events - 1, recent=group.recent - (at_ms >= self._recent_ms), start=NO_START
+            )
+            self._curves.take_off(at_ms, event_type, team_id, found.weight)
+        return Counted(list(by_key.values()), self._curves.curves(), withdrawn, lines)
 
-
-def _is_cut(groups: Iterable[Group]) -> bool:
-    """Say whether some retractions or starts of the match are not among the highlights."""
-    return any(group.events > HIGHLIGHTS and group.event_type in (RETRACTION, MATCH_START) for group in groups)
-
-
-def _places(groups: Iterable[Group]) -> dict[str, tuple[int, str, str]]:
-    """Return timestamp, type and team of each highlight, by its id."""
-    return {
-        event_id: (-negative_at, group.event_type, group.team_id)
-        for group in groups
-        for negative_at, _, event_id, *_ in group.highlights
-    }
+    def _extremes(self) -> set[int]:
+        """Return the moments that would not be known without the event that happened then."""
+        found = extremes_of(self._groups, frozenset())
+        return {found.first_ms, found.last_ms, found.feed_last_ms, found.play_first_ms, found.play_last_ms}

@@ -6,30 +6,32 @@ from collections.abc import Collection, Mapping, Sequence
 import msgspec
 
 from shards.events import HIGHLIGHT_TYPES
-from shards.reads.aggregates import NOBODY
+from shards.reads.counts import NOBODY
 from shards.reads.highlights import HIGHLIGHTS
-from shards.stores.derived import HIGHLIGHT_TEXTS
+from shards.reads.kinds import FEED_TYPES, is_of
+from shards.stores.derived import derived_from_row
 from shards.stores.schema import ROW_STRUCTURE
 from shards.stores.sql import heredoc, rows_source
 
 NO_ID = f"toUUID('{NOBODY}')"
-COLUMNS = "event_id, event_type, happened, team_id, highlight, version, received"
+COLUMNS = "event_id, event_type, happened, team_id, texts, version, received, target, momentum"
 """An event's columns in these statements: ``happened`` and ``received`` are in ms, ``version`` tells the order."""
 
 HAPPENED = "toUnixTimestamp64Milli(timestamp)"
 RECEIVED = "toUnixTimestamp64Milli(received_at)"
 STORED_COLUMNS = (
-    f"event_id, event_type, toInt64({HAPPENED}) AS happened, team_id, highlight, version, "
-    f"toInt64({RECEIVED}) AS received"
+    f"event_id, event_type, toInt64({HAPPENED}) AS happened, team_id, texts, version, "
+    f"toInt64({RECEIVED}) AS received, target, momentum"
 )
 """The same columns, made from those of the table."""
 
 IS_HIGHLIGHT = f"event_type IN {HIGHLIGHT_TYPES!r}"
 # Among the pending rows too, the copy received first stands.
+_DERIVED = ", ".join(f"{derived_from_row(name)} AS {name}" for name in ("texts", "target", "momentum"))
 _PENDING = f"""CREATE OR REPLACE TEMPORARY TABLE pending ENGINE = Memory AS
   SELECT match_id, event_id, CAST(event_type, 'LowCardinality(String)') AS event_type,
-    timestamp AS happened, team_id, {HIGHLIGHT_TEXTS} AS highlight, bitNot(toUInt64(order_ns)) AS version,
-    intDiv(received_ns, 1000000) AS received
+    timestamp AS happened, team_id, bitNot(toUInt64(order_ns)) AS version,
+    intDiv(received_ns, 1000000) AS received, {_DERIVED.replace("{", "{{").replace("}", "}}")}
   FROM {{source}} ORDER BY version DESC LIMIT 1 BY match_id, event_id"""
 # PREWHERE may come before FINAL, because all versions of a row have one key; else FINAL reads all that shares granules.
 _STORED = f"SELECT match_id, {STORED_COLUMNS} FROM {{database}}.events FINAL PREWHERE match_id {{is_one}}"
@@ -40,18 +42,20 @@ _CONTESTED = f"""SELECT match_id, {COLUMNS} FROM (
       WHERE match_id {{is_one}} AND event_id IN (SELECT event_id FROM pending)
     UNION ALL SELECT match_id, {COLUMNS} FROM pending)
   ORDER BY version DESC LIMIT 1 BY match_id, event_id"""
-TARGET_OF_HIGHLIGHT = "JSONExtractString(substringIndex(highlight, '\\0', 1), 'eventId')"
-"""Id that a retraction names, as it was sent. Its whole text is not needed, and there may be thousands of them."""
-
-# The spellings that uuid.UUID() reads too.
-TARGET = "toUUIDOrZero(replaceRegexpAll(lower(JSONExtractString(metadata, 'eventId')), 'urn:|uuid:|[{}-]', ''))"
 _NAMED = "SELECT event_id FROM format(TSV, 'event_id UUID', {ids})"
 # A row is one text, because clients need several times as long to take many columns, and arrays in them, apart.
 _PLAIN_COUNTS = f"""SELECT formatRowNoNewline('JSONCompactEachRow', match_id, event_type, team_id, count(),
-    min({{time}}), max({{time}}), max({{received}}), {{curve}},
-    groupArraySortedIf({HIGHLIGHTS})((-{{time}}, version, event_id, highlight, {{received}}), highlight != ''))"""
-_LISTED_BUCKETS = "groupArray({listed:d})(intDiv({time}, {bucket_ms}))"
-_COUNTED_BUCKETS = "countMap(map(intDiv({time}, {bucket_ms}), 1))"
+    min({{time}}), max({{time}}), max({{received}}), countIf({{time}} >= {{recent_ms}}), {{curve}},
+    groupArrayIf(target, target != {NO_ID}),
+    groupArraySortedIf({HIGHLIGHTS})((-{{time}}, version, event_id, texts, {{received}}, momentum), texts != ''))"""
+# All events of a type have a weight, or none has.
+_LISTED_BUCKETS = (
+    "groupArray({listed:d})(intDiv({time}, {bucket_ms})), groupArrayIf({listed:d})(momentum, momentum != 0)"
+)
+_COUNTED_BUCKETS = (
+    "countMap(map(intDiv({time}, {bucket_ms}), 1)), "
+    "sumMapIf(map(intDiv({time}, {bucket_ms}), toInt64(momentum)), momentum != 0)"
+)
 _PLAIN_GROUPING = "GROUP BY match_id, event_type, team_id"
 JSON_SETTINGS = (
     "output_format_json_quote_64bit_integers = 0, output_format_json_named_tuples_as_objects = 0, "
@@ -62,16 +66,21 @@ JSON_SETTINGS = (
 # All versions of a row are of one match, so the index of matches skips all or none, and FINAL need not look again.
 _SKIPPING = "use_skip_indexes_if_final = 1, use_skip_indexes_if_final_exact_mode = 0"
 _PLAIN_STORED = "{database}.events FINAL PREWHERE match_id {is_one}"
-_WITHOUT_NAMED = f"SELECT {NO_ID} AS about, * FROM ({{rows}})"
+_OF_FEED = f"{is_of(FEED_TYPES)} AS of_feed"
+_WITHOUT_NAMED = f"SELECT {NO_ID} AS about, {_OF_FEED}, * FROM ({{rows}})"
 # An id named in one match gets a group of its own in all of them; the match that named it shows later.
-_WITH_NAMED = f"SELECT if(event_id IN ({{named}}), event_id, {NO_ID}) AS about, * FROM ({{rows}})"
+_WITH_NAMED = f"SELECT if(event_id IN ({{named}}), event_id, {NO_ID}) AS about, {_OF_FEED}, * FROM ({{rows}})"
 _COUNTS = f"""SELECT match_id, toString(about), toInt64(intDiv(happened, {{bucket_ms}}) * {{bucket_ms}}) AS bucket,
+    of_feed, sum(toInt64(momentum)),
     toString(event_type), team_id, toInt64(count()), min(happened), max(happened), max(received),
-    minIf((happened, bitNot(version), highlight), units.event_type = 'match_start'),
-    if(bucket = 0, groupArrayIf({TARGET_OF_HIGHLIGHT}, units.event_type = 'retraction'), []),
+    toInt64(countIf(happened >= {{recent_ms}})),
+    minIf((happened, bitNot(version), texts), units.event_type = 'match_start'),
+    if(bucket = 0, groupArrayIf(toString(target), target != {NO_ID}), []),
     if(bucket = 0, groupArraySortedIf({HIGHLIGHTS})(
-      (-happened, version, toString(event_id), highlight, received), highlight != ''), [])"""
-_GROUPING = "GROUP BY GROUPING SETS ((match_id, about, bucket, team_id), (match_id, about, event_type, team_id))"
+      (-happened, version, toString(event_id), texts, received, toInt64(momentum)), texts != ''), [])"""
+_GROUPING = (
+    "GROUP BY GROUPING SETS ((match_id, about, bucket, team_id, of_feed), (match_id, about, event_type, team_id))"
+)
 
 SETTINGS = "SETTINGS do_not_merge_across_partitions_select_final = 0, enable_shared_storage_snapshot_in_query = 1"
 """Settings that these statements need, whatever the user's profile says.
@@ -104,7 +113,14 @@ def pending_statement(pending: Sequence[bytes]) -> str:
 
 
 def plain_statements(
-    database: str, match_ids: Sequence[str], pending: Sequence[bytes], *, bucket_ms: int, listed: int, max_rows: int
+    database: str,
+    match_ids: Sequence[str],
+    pending: Sequence[bytes],
+    *,
+    bucket_ms: int,
+    recent_ms: int,
+    listed: int,
+    max_rows: int,
 ) -> tuple[str, ...]:
     """Return the statements that count some matches, withdrawn events included; see :func:`aggregates_statements`.
 
@@ -116,6 +132,7 @@ def plain_statements(
         match_ids: at least one.
         pending: payloads of WAL records.
         bucket_ms: length of a bucket of the curve.
+        recent_ms: since when events are recent, ms since the epoch.
         listed: most events of a type and team whose buckets are listed one by one, which takes less time than to count
             them; 0: they are counted.
         max_rows: as for :func:`aggregates_statements`.
@@ -125,7 +142,7 @@ def plain_statements(
     if pending:
         source, time, received = f"({_united(names)})", "happened", "received"
     curve = (_LISTED_BUCKETS if listed else _COUNTED_BUCKETS).format(time=time, bucket_ms=bucket_ms, listed=listed)
-    counts = _PLAIN_COUNTS.format(time=time, received=received, curve=curve)
+    counts = _PLAIN_COUNTS.format(time=time, received=received, curve=curve, recent_ms=recent_ms)
     settings = f"{_settings(max_rows)}, {limits(len(match_ids), groups=GROUPS_MAX)}, {JSON_SETTINGS}"
     return _with_pending(pending, f"{counts} FROM {source} {_PLAIN_GROUPING} {settings}")
 
@@ -137,26 +154,29 @@ def aggregates_statements(
     *,
     named: Collection[str],
     bucket_ms: int,
+    recent_ms: int,
     max_rows: int,
 ) -> tuple[str, ...]:
     """Return the statements that count some matches: a temporary table of what is pending, if any is, and a SELECT.
 
-    The answer has, per match and "about" (the id of an event that a retraction names, else :data:`NOBODY`), one row
-    for each bucket and team, and one for each type and team. The latter have bucket 0, which no event has.
+    The answer has, per match and "about" (the id of an event that another one withdraws, else :data:`NOBODY`), one row
+    for each bucket, team and kind (of the feed, or of fans), and one for each type and team. The latter have bucket 0,
+    which no event has.
 
     Args:
         database: its name.
         match_ids: at least one.
         pending: payloads of WAL records.
-        named: ids of events that retractions may have withdrawn, canonical.
+        named: ids of events that others may have withdrawn, canonical.
         bucket_ms: length of a bucket of the curve.
+        recent_ms: since when events are recent, ms since the epoch.
         max_rows: fail with code 158 if more would have to be read; 0: read as many as there are.
     """
     names = _names(database, match_ids)
     rows = _united(names) if pending else _STORED.format(**names)
     ids = _NAMED.format(ids=heredoc("\n".join(named))) if named else ""
     units = (_WITH_NAMED if named else _WITHOUT_NAMED).format(rows=rows, named=ids)
-    counts = _COUNTS.format(bucket_ms=bucket_ms)
+    counts = _COUNTS.format(bucket_ms=bucket_ms, recent_ms=recent_ms)
     settings = f"{_settings(max_rows)}, {limits(len(match_ids))}"
     return _with_pending(pending, f"{counts} FROM ({units}) AS units {_GROUPING} {settings}")
 

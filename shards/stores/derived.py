@@ -1,8 +1,8 @@
 """The columns of ``events`` that ClickHouse makes of the others of a row; nobody inserts them.
 
-- ``highlight``: the texts that are read of highlights only; empty in all other rows, so that a read of a match does not
-  take these texts from every event.
-- ``texts``: the same of more types, and of rows that replace another event.
+- ``texts``: the texts that are read of highlights, and of rows that replace another event; empty in all other rows, so
+  that a read of a match does not take these texts from every event.
+- ``highlight``: the same of the types that the release before told of, which still reads it.
 - ``target``: the event that a retraction withdraws, or that a row replaces; the nil UUID in all other rows.
 - ``momentum``: weight of the event in whole thousandths, so that sums are exact.
 
@@ -15,16 +15,8 @@ from shards.events import HIGHLIGHT_TYPES
 
 _TEXTS = "concat(metadata, '\\0', player_id)"
 # JSON holds no NUL, so the first NUL ends the metadata, whatever the player's id is.
-HIGHLIGHT_TEXTS = f"if(has({list(HIGHLIGHT_TYPES)!r}, event_type), {_TEXTS}, '')"
-"""Expression for a highlight's metadata and player id, "" for other rows; :func:`shards.reads.aggregates.texts_of`
-takes it apart."""
-_HIGHLIGHT_COLUMN = f"String MATERIALIZED {HIGHLIGHT_TEXTS}"
-
-TEXT_TYPES = (
-    *HIGHLIGHT_TYPES,
-    *("card", "substitution", "suspended", "resumed", "abandoned", "postponed", "injury"),
-)
-"""Types of events whose texts the column ``texts`` holds."""
+_HIGHLIGHTS_BEFORE = HIGHLIGHT_TYPES[:13]
+_HIGHLIGHT_COLUMN = f"String MATERIALIZED if(has({list(_HIGHLIGHTS_BEFORE)!r}, event_type), {_TEXTS}, '')"
 
 WEIGHTS = {
     "goal": 9_000,
@@ -62,7 +54,7 @@ _TARGET_COLUMN = (
     f"UUID MATERIALIZED multiIf(event_type = 'retraction', {_named('eventId')}, "
     f"{_may_have('replaces')}, {_named('replaces')}, toUUIDOrZero(''))"
 )
-_TYPES = list(TEXT_TYPES)
+_TYPES = list(HIGHLIGHT_TYPES)
 _TEXTS_COLUMN = (
     f"String MATERIALIZED multiIf(notEmpty(transform(event_type, {_TYPES!r}, {_TYPES!r}, '')), {_TEXTS}, "
     f"{_may_have('replaces')}, if(JSONHas(metadata, 'replaces'), {_TEXTS}, ''), '')"
@@ -80,3 +72,8 @@ DERIVED = {
     "texts": _TEXTS_COLUMN,
 }
 """The columns' types and expressions, by name."""
+
+
+def derived_from_row(name: str) -> str:
+    """Return the expression for a derived column, for rows that are not in the table yet."""
+    return DERIVED[name].partition("MATERIALIZED ")[2]

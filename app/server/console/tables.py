@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from app.engagement.views import match_status
+from app.engagement.clock import match_status
 from shards import FiledLetter, MatchAggregates, ShardSnapshot, Snapshot
 
 WIDTH: Final = 80

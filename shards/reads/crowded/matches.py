@@ -11,8 +11,9 @@ import msgspec
 from cachetools import LRUCache, TTLCache
 
 from shards.events import HIGHLIGHT_TYPES, decode_row
-from shards.reads.aggregates import LAST_VERSION, MatchAggregates
-from shards.reads.crowded.answer import Parts, Version, crowded_aggregates, parts_of, start_metadata_of
+from shards.reads.aggregates import MatchAggregates
+from shards.reads.counts import LAST_VERSION, recent_since
+from shards.reads.crowded.answer import Parts, Version, crowded_aggregates, metadata_of_start, parts_of
 from shards.reads.crowded.statements import crowded_statements, texts_statement
 from shards.reads.sides import match_sides
 from shards.reads.source import Pending
@@ -73,7 +74,12 @@ class CrowdedMatches:
         while match_ids:
             sides = {match_id: self._sides[match_id] for match_id in match_ids if match_id in self._sides}
             statements = crowded_statements(
-                self._store.database, match_ids, pending.rows, sides=sides, bucket_ms=bucket_ms
+                self._store.database,
+                match_ids,
+                pending.rows,
+                sides=sides,
+                bucket_ms=bucket_ms,
+                recent_ms=recent_since(as_of_ms),
             )
             parts = await asyncio.to_thread(parts_of, await self._store.fetch(*statements))
             texts = await self._texts_of(parts, pending.rows)
@@ -97,7 +103,7 @@ class CrowdedMatches:
         """Remember the sides of each match; say whether one has other sides than the statement was told."""
         changed = False
         for match_id, of_match in parts.items():
-            sides = match_sides(start_metadata_of(match_id, of_match, texts))
+            sides = match_sides(metadata_of_start(match_id, of_match, texts))
             ids = (sides.home.id, sides.away.id) if sides else ()
             if self._sides.get(match_id, ()) != ids:
                 # With less than that each team had a place of its own anyway.

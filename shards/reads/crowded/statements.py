@@ -13,9 +13,10 @@ import msgspec
 
 from shards.events import HIGHLIGHT_TYPES
 from shards.reads.highlights import HIGHLIGHTS
+from shards.reads.kinds import COURSE_TYPES, FEED_TYPES, PLAY_TYPES, is_of
 from shards.reads.statements import JSON_SETTINGS, NO_ID, SETTINGS
 from shards.reads.teams import TEAMS
-from shards.stores.derived import DERIVED
+from shards.stores.derived import derived_from_row
 from shards.stores.schema import ROW_STRUCTURE
 from shards.stores.sql import heredoc, rows_source
 
@@ -24,12 +25,14 @@ class Told(IntEnum):
     """Kinds of rows of the answer; each begins with its kind and its match.
 
     Attributes:
-        TYPE: event type, team, events.
-        BUCKET: number of the bucket, team, events.
-        WHOLE: teams, first and last timestamp, last receipt (ms).
+        TYPE: event type, team, events, and those of the last minute.
+        BUCKET: number of the bucket, team, events, their weights.
+        FEED: number of the bucket, events of the match itself.
+        WHOLE: teams, then the moments of :class:`shards.reads.counts.Extremes` in its order.
         LINES: highlights, retractions, withdrawn ones included.
         LINE: a highlight or retraction: type, team, id, timestamp (ms), version, receipt (ms), 1 if it is withdrawn.
         START: the same of the earliest match_start that stands.
+        COURSE: the same of the newest whistles, kicks and cards of each type.
     """
 
     TYPE = 1
@@ -38,18 +41,20 @@ class Told(IntEnum):
     LINES = 4
     LINE = 5
     START = 6
+    COURSE = 7
+    FEED = 8
 
 
-_COLUMNS = "match_id, event_id, event_type, team_id, version, happened, received, target"
+_COLUMNS = "match_id, event_id, event_type, team_id, version, happened, received, target, momentum"
 _STORED_COLUMNS = (
     "match_id, event_id, event_type, team_id, version, toInt64(toUnixTimestamp64Milli(timestamp)) AS happened, "
-    "toInt64(toUnixTimestamp64Milli(received_at)) AS received, target"
+    "toInt64(toUnixTimestamp64Milli(received_at)) AS received, target, momentum"
 )
-_TARGET = DERIVED["target"].partition("MATERIALIZED ")[2].replace("{", "{{").replace("}", "}}")
+_TARGET, _MOMENTUM = (derived_from_row(name).replace("{", "{{").replace("}", "}}") for name in ("target", "momentum"))
 _PENDING = f"""CREATE OR REPLACE TEMPORARY TABLE pending ENGINE = Memory AS
   SELECT match_id, event_id, CAST(event_type, 'LowCardinality(String)') AS event_type, team_id,
     bitNot(toUInt64(order_ns)) AS version, timestamp AS happened, intDiv(received_ns, 1000000) AS received,
-    {_TARGET} AS target
+    {_TARGET} AS target, {_MOMENTUM} AS momentum
   FROM {{source}} ORDER BY version DESC LIMIT 1 BY match_id, event_id"""
 _STORED = f"SELECT {_STORED_COLUMNS} FROM {{database}}.events FINAL PREWHERE match_id IN ({{matches}})"
 _CONTESTED = f"""SELECT {_COLUMNS} FROM (
@@ -61,11 +66,14 @@ _UNITED = f"""{_STORED} WHERE event_id NOT IN (SELECT event_id FROM pending)
   UNION ALL SELECT * FROM ({_CONTESTED})"""
 # After FINAL, because a version of a row that does not stand may have another type.
 _LINES = f"""CREATE OR REPLACE TEMPORARY TABLE lines ENGINE = Memory AS
-  SELECT {_COLUMNS} FROM ({{rows}}) WHERE event_type IN {HIGHLIGHT_TYPES!r}"""
-_WITHDRAWN = f"SELECT match_id, target FROM lines WHERE event_type = 'retraction' AND target != {NO_ID}"
+  SELECT {_COLUMNS}, {is_of(HIGHLIGHT_TYPES)} AS is_line FROM ({{rows}})
+  WHERE is_line OR target != {NO_ID}"""
+_WITHDRAWN = f"SELECT match_id, target FROM lines WHERE target != {NO_ID}"
 _STANDS = f"(match_id, event_id) NOT IN ({_WITHDRAWN})"
 _TALLIED = f"""CREATE OR REPLACE TEMPORARY TABLE tallied ENGINE = Memory AS
   SELECT match_id, event_type, team_id, intDiv(happened, {{bucket_ms}}) AS bucket, countIf(stands) AS events,
+    {is_of(FEED_TYPES)} AS of_feed, {is_of(PLAY_TYPES)} AS in_play,
+    countIf(stands AND happened >= {{recent_ms}}) AS recent, sumIf(toInt64(momentum), stands) AS weight,
     minIf(happened, stands) AS first, maxIf(happened, stands) AS last, max(received) AS newest
   FROM (SELECT *, {_STANDS} AS stands FROM ({{rows}})) GROUP BY match_id, event_type, team_id, bucket"""
 _KEPT = f"""CREATE OR REPLACE TEMPORARY TABLE kept ENGINE = Memory AS
@@ -77,6 +85,7 @@ _SIDES_STRUCTURE = "match_id String, team_id String"
 # The character of OTHERS, as ClickHouse spells it.
 _PLACE = "if(team_id = '' OR (match_id, team_id) IN (SELECT match_id, team_id FROM kept), team_id, '\\0') AS place"
 _TEXT = "formatRowNoNewline('JSONCompactEachRow', toUInt8({kind:d}), match_id, {values})"
+_NEWEST = "happened DESC, version, toString(event_id)"
 _LINE = "event_type, team_id, toString(event_id), happened, version, received"
 
 
@@ -86,21 +95,27 @@ def _told(kind: Told, values: str) -> str:
 
 _ANSWER = " UNION ALL ".join(
     (
-        f"SELECT {_told(Told.TYPE, 'event_type, place, sum(events)')} FROM (SELECT *, {_PLACE} FROM tallied "
-        "WHERE events > 0) GROUP BY match_id, event_type, place",
-        f"SELECT {_told(Told.BUCKET, 'bucket, place, sum(events)')} FROM (SELECT *, {_PLACE} FROM tallied "
-        "WHERE events > 0) GROUP BY match_id, bucket, place",
+        f"SELECT {_told(Told.TYPE, 'event_type, place, sum(events), sum(recent)')} "
+        f"FROM (SELECT *, {_PLACE} FROM tallied WHERE events > 0) GROUP BY match_id, event_type, place",
+        f"SELECT {_told(Told.BUCKET, 'bucket, place, sum(events), sum(weight)')} "
+        f"FROM (SELECT *, {_PLACE} FROM tallied WHERE events > 0) GROUP BY match_id, bucket, place",
+        f"SELECT {_told(Told.FEED, 'bucket, sum(events)')} FROM tallied WHERE events > 0 AND of_feed "
+        "GROUP BY match_id, bucket",
         "SELECT "
         + _told(
             Told.WHOLE,
             "uniqExactIf(team_id, events > 0 AND team_id != ''), minIf(first, events > 0), maxIf(last, events > 0), "
-            "max(newest)",
+            "max(newest), maxIf(last, events > 0 AND of_feed), maxIf(newest, of_feed), "
+            "minIf(first, events > 0 AND in_play), maxIf(last, events > 0 AND in_play)",
         )
         + " FROM tallied GROUP BY match_id",
         f"SELECT {_told(Told.LINES, 'countIf(not is_retraction), countIf(is_retraction)')} FROM "
-        "(SELECT match_id, event_type = 'retraction' AS is_retraction FROM lines) GROUP BY match_id",
-        f"SELECT {_told(Told.LINE, f'{_LINE}, NOT ({_STANDS})')} FROM (SELECT * FROM lines ORDER BY happened DESC, "
-        f"version, toString(event_id) LIMIT {HIGHLIGHTS} BY match_id, event_type = 'retraction')",
+        "(SELECT match_id, event_type = 'retraction' AS is_retraction FROM lines WHERE is_line) GROUP BY match_id",
+        f"SELECT {_told(Told.LINE, f'{_LINE}, NOT ({_STANDS})')} FROM (SELECT * FROM lines WHERE is_line "
+        f"ORDER BY {_NEWEST} LIMIT {HIGHLIGHTS} BY match_id, event_type = 'retraction')",
+        f"SELECT {_told(Told.COURSE, f'{_LINE}, NOT ({_STANDS})')} FROM (SELECT * FROM lines "
+        f"WHERE {is_of(COURSE_TYPES)} "
+        f"ORDER BY {_NEWEST} LIMIT {HIGHLIGHTS} BY match_id, event_type)",
         f"SELECT {_told(Told.START, f'{_LINE}, 0')} FROM (SELECT * FROM lines WHERE event_type = 'match_start' "
         f"AND {_STANDS} ORDER BY happened, version DESC LIMIT 1 BY match_id)",
     )
@@ -114,6 +129,7 @@ def crowded_statements(
     *,
     sides: Mapping[str, Collection[str]],
     bucket_ms: int,
+    recent_ms: int,
 ) -> tuple[str, ...]:
     """Return the statements that count some matches; :func:`shards.reads.crowded.answer.parts_of` reads the answer.
 
@@ -123,6 +139,7 @@ def crowded_statements(
         pending: payloads of WAL records.
         sides: ids of the teams that have a place of their own in any case, by match.
         bucket_ms: length of a bucket of the curve.
+        recent_ms: since when events are recent, ms since the epoch.
     """
     names = {"database": database, "matches": ", ".join(map(heredoc, match_ids))}
     rows = (_UNITED if pending else _STORED).format(**names)
@@ -136,7 +153,7 @@ def crowded_statements(
     return (
         *first,
         f"{_LINES.format(rows=rows)} {counting}",
-        f"{_TALLIED.format(rows=rows, bucket_ms=bucket_ms)} {counting}",
+        f"{_TALLIED.format(rows=rows, bucket_ms=bucket_ms, recent_ms=recent_ms)} {counting}",
         kept,
         answer,
     )
@@ -146,7 +163,7 @@ def texts_statement(database: str, match_ids: Sequence[str], event_ids: Collecti
     """Return the statement for (match id, event id, version, texts), in JSON, of all stored versions of some events."""
     matches, ids = ", ".join(map(heredoc, match_ids)), heredoc("\n".join(event_ids))
     return (
-        "SELECT formatRowNoNewline('JSONCompactEachRow', match_id, event_id, version, highlight) "
+        "SELECT formatRowNoNewline('JSONCompactEachRow', match_id, event_id, version, texts) "
         f"FROM {database}.events "
         f"PREWHERE match_id IN ({matches}) AND event_id IN (SELECT event_id FROM format(TSV, 'event_id UUID', {ids})) "
         f"SETTINGS {JSON_SETTINGS}"

@@ -5,8 +5,8 @@ at every id of the match. From then on only rows in new parts are looked for amo
 memory, and may be lost: the next read finds it again.
 
 Each answer is proven by itself. It names the parts it was counted from, and is used only if these are of the known
-table, and if every retraction in it was known. Events with rows in unknown parts are looked up in that answer, as those
-with copies are.
+table, and if every event was known that it says is withdrawn. Events with rows in unknown parts are looked up in that
+answer, as those with copies are.
 """
 
 import asyncio
@@ -17,7 +17,8 @@ import attrs
 from cachetools import LRUCache
 
 from shards.logger import get_logger
-from shards.reads.aggregates import Counted, Extremes, MatchAggregates, aggregates_of
+from shards.reads.aggregates import MatchAggregates, aggregates_of
+from shards.reads.counts import Counted, Extremes, recent_since
 from shards.reads.large.answer import TableState, counted_of
 from shards.reads.large.known_parts import KnownParts
 from shards.reads.large.statements import copies_statement, count_statements, sizes_statement, state_statement
@@ -32,7 +33,7 @@ COPIES_MAX = 200_000
 """Most events in several rows; a match with more is read row by row until merges have removed some."""
 
 COPIES_KEPT = 1_000_000
-"""Most such events, and events that retractions name, remembered for all matches together; those of matches
+"""Most such events, and events that others withdraw, remembered for all matches together; those of matches
 asked for longest ago are forgotten first."""
 
 NEW_ROWS_MAX = 300_000
@@ -61,7 +62,7 @@ class _Known:
         latest: state that the last statement was answered from.
         parts: parts that were looked at.
         copied: ids that include every event with more than one row in ``parts``.
-        named: every event that a retraction was seen to name.
+        named: every event that another one was seen to withdraw.
         exact_extremes: whether the parts' own counts cannot tell the extremes, as long as the parts are the same.
         until: moment of the monotonic clock, in s, until which the match is read row by row.
         asked_at: when the match was last asked for, on that clock.
@@ -159,14 +160,20 @@ class LargeMatches:
         known = self._asked_for(match_id)
         if known.latest is None:
             statement = state_statement(self._store.database, match_id)
-            known.latest, _ = TableState.taken_from(await self._store.fetch(statement))
+            known.latest, *_ = TableState.taken_from(await self._store.fetch(statement))
         for _ in range(TRIES):
             if not await self._learn(match_id, known, known.latest):
                 return None
             self._forget_oldest(known)
             named = known.named | set(targets)
             state, counted, extremes = await self._count(
-                match_id, known, known.latest, pending=pending, named=named, bucket_ms=bucket_ms
+                match_id,
+                known,
+                known.latest,
+                pending=pending,
+                named=named,
+                bucket_ms=bucket_ms,
+                recent_ms=recent_since(as_of_ms),
             )
             known.exact_extremes &= known.latest.parts == state.parts
             known.latest = state
@@ -196,6 +203,7 @@ class LargeMatches:
         pending: Sequence[bytes],
         named: Collection[str],
         bucket_ms: int,
+        recent_ms: int,
     ) -> tuple[TableState, Counted, Extremes | None]:
         """Count with what is known; return the state of the answer, the counts, and the extremes if it shows them."""
         statements = count_statements(
@@ -206,11 +214,12 @@ class LargeMatches:
             copied=known.copied,
             named=named,
             bucket_ms=bucket_ms,
-            exact_extremes=known.exact_extremes,
+            recent_ms=recent_ms,
+            exact_extremes=(exact := known.exact_extremes),
             threads=1 if sum(latest.parts.values()) < ONE_THREAD_ROWS else 0,
         )
-        state, texts = TableState.taken_from(await self._store.fetch(*statements))
-        counted, extremes = await asyncio.to_thread(counted_of, texts, bucket_ms=bucket_ms)
+        state, texts, _ = TableState.taken_from(await self._store.fetch(*statements))
+        counted, extremes = await asyncio.to_thread(counted_of, texts, bucket_ms=bucket_ms, exact_extremes=exact)
         return state, counted, extremes
 
     def _forget_oldest(self, latest: _Known) -> None:
@@ -250,9 +259,10 @@ class LargeMatches:
             statement = copies_statement(
                 self._store.database, match_id, known=runs, slice_=(index, slices), limit=COPIES_MAX + 1
             )
-            state, copied = TableState.taken_from(await self._store.fetch(statement))
+            state, copied, replacing = TableState.taken_from(await self._store.fetch(statement))
             first = first or state
-            known.copied.update(copied)
+            known.copied.update(copied, replacing)
+            known.named.update(replacing)
             if len(known.copied) > COPIES_MAX:
                 return False
             if not known.is_of(state):

@@ -20,14 +20,14 @@ from collections.abc import Iterable, Iterator, Sequence
 import attrs
 
 from shards.errors import TooManyReads
-from shards.events import Event, decode_row, retracted_id
+from shards.events import Event, decode_row, withdrawn_id
 from shards.reads.pages.statements import (
     EventQuery,
     Position,
     first_orders_statement,
     known_statement,
-    retractions_statement,
     rows_statement,
+    withdrawing_statement,
 )
 from shards.reads.source import PendingSource
 from shards.stores.base import Store
@@ -44,7 +44,7 @@ _HALF = (1 << 64) - 1
 
 @attrs.frozen
 class FoundEvent:
-    """An event, and whether a retraction has withdrawn it."""
+    """An event, and whether another one has withdrawn it."""
 
     event: Event
     retracted: bool
@@ -120,7 +120,7 @@ class EventReads:
         if not ids:
             return []
         database = self._store.database
-        naming = [*await self._store.fetch(retractions_statement(database, match_id, ids)), *held.retractions(ids)]
+        naming = [*await self._store.fetch(withdrawing_statement(database, match_id, ids)), *held.withdrawing(ids)]
         asked = ids + [event_id for event_id, _, _ in naming]
         first = held.first_orders(asked)
         for event_id, order_ns in await self._store.fetch(first_orders_statement(database, match_id, asked)):
@@ -163,13 +163,12 @@ class _Held:
     def first_orders(self, event_ids: Iterable[str]) -> dict[str, int]:
         return {event_id: self.first[event_id].order_ns for event_id in event_ids if event_id in self.first}
 
-    def retractions(self, event_ids: Iterable[str]) -> list[tuple[str, int, str]]:
-        """Return rows as those of :func:`shards.reads.pages.statements.retractions_statement`."""
+    def withdrawing(self, event_ids: Iterable[str]) -> list[tuple[str, int, str]]:
+        """Return rows as those of :func:`shards.reads.pages.statements.withdrawing_statement`."""
         ids = set(event_ids)
         naming = (
-            (event.event_id, event.order_ns, retracted_id(event.metadata))
+            (event.event_id, event.order_ns, withdrawn_id(event.event_type, event.metadata))
             for event in self.first.values()
-            if event.event_type == "retraction"
         )
         return [row for row in naming if row[2] in ids]
 

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import attrs
 
 from shards.events import Event
-from shards.reads.statements import TARGET
 from shards.stores.sql import heredoc
 
 _ROW = """toString(event_id), toString(event_type), toUnixTimestamp64Milli(timestamp), team_id, player_id, metadata,
@@ -94,15 +93,14 @@ def first_orders_statement(database: str, match_id: str, event_ids: Sequence[str
     )
 
 
-def retractions_statement(database: str, match_id: str, event_ids: Sequence[str]) -> str:
-    """Return the statement for the stored retractions of at least one event, including rows that do not stand.
+def withdrawing_statement(database: str, match_id: str, event_ids: Sequence[str]) -> str:
+    """Return the statement for the stored events that withdraw one of some events, including rows that do not stand.
 
     Columns: event id, order, id of the event named.
     """
     return (
-        f"SELECT toString(event_id), bitNot(version), toString({TARGET}) AS named "
-        f"FROM {database}.events WHERE match_id = {heredoc(match_id)} AND event_type = 'retraction' "
-        f"AND named IN ({_texts(event_ids)})"
+        f"SELECT toString(event_id), bitNot(version), toString(target) AS named "
+        f"FROM {database}.events PREWHERE target IN ({_texts(event_ids)}) WHERE match_id = {heredoc(match_id)}"
     )
 
 

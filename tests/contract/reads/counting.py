@@ -54,6 +54,13 @@ def retraction(of: str, at: int = 0, *, match: str = "m", **fields: Any) -> Even
     return event("retraction", at, match=match, metadata=json.dumps({"eventId": of}), **fields)
 
 
+def replacing(
+    replaced: Event, event_type: str, at: int = 0, *, metadata_too: Mapping[str, Any] | None = None, **fields: Any
+) -> Event:
+    metadata = json.dumps({"replaces": replaced.event_id, **(metadata_too or {})})
+    return event(event_type, at, match=replaced.match_id, metadata=metadata, **fields)
+
+
 async def insert(store: Store, *events: Event) -> None:
     rows = [encode_row(row) for row in events]
     await store.insert_direct(Batch(writer="test", shard=0, number=next(batches), rows=rows))

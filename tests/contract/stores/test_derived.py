@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from shards.events import HIGHLIGHT_TYPES, canonical_id, retracted_id
+from shards.events import HIGHLIGHT_TYPES, canonical_id, withdrawn_id
 from shards.stores.base import Store
-from shards.stores.derived import TEXT_TYPES, WEIGHTS
+from shards.stores.derived import WEIGHTS
 from tests.contract.rows import batch, event
 from tests.statements import alter, execute
 
@@ -105,10 +105,10 @@ async def test_a_target_is_read_in_the_spellings_that_a_retraction_is(store: Sto
     ],
 )
 async def test_a_target_is_read_from_the_metadata_that_a_retraction_is(store: Store, metadata: str) -> None:
-    assert await derived(store, "target", "retraction", metadata) == (retracted_id(metadata) or NOBODY)
+    assert await derived(store, "target", "retraction", metadata) == (withdrawn_id("retraction", metadata) or NOBODY)
     if "replaces" not in metadata:
         replacing = metadata.replace("eventId", "replaces").replace("event\\u0049d", "r\\u0065places")
-        assert await derived(store, "target", "pass", replacing) == (retracted_id(metadata) or NOBODY)
+        assert await derived(store, "target", "pass", replacing) == (withdrawn_id("pass", replacing) or NOBODY)
 
 
 async def test_only_a_retraction_withdraws_by_event_id_and_only_others_replace(store: Store) -> None:
@@ -116,12 +116,10 @@ async def test_only_a_retraction_withdraws_by_event_id_and_only_others_replace(s
     assert await derived(store, "target", "retraction", f'{{"replaces":"{OTHER}"}}') == NOBODY
 
 
-async def test_texts_are_those_of_highlights_and_of_more_types(store: Store) -> None:
-    more = {"card", "substitution", "suspended", "resumed", "abandoned", "postponed", "injury"}
-    assert set(TEXT_TYPES) == {*HIGHLIGHT_TYPES, *more}
-    for event_type in (*TEXT_TYPES, "pass", "cards", ""):
+async def test_texts_are_those_of_highlights(store: Store) -> None:
+    for event_type in (*HIGHLIGHT_TYPES, "pass", "cards", ""):
         found = await derived(store, "texts", event_type, '{"a":"\\u0000"}', player_id="7\0")
-        assert found == ('{"a":"\\u0000"}\x007\0' if event_type in TEXT_TYPES else "")
+        assert found == ('{"a":"\\u0000"}\x007\0' if event_type in HIGHLIGHT_TYPES else "")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import attrs
 import jinja2
 import pytest
 
-from app.dashboard.feed import feed_items, label, marks, match_minute
+from app.dashboard.feed import feed_items, label, marks
 from app.dashboard.formats import number, rate, size
 from app.dashboard.momentum import Momentum
 from app.dashboard.rendering import (
@@ -45,6 +45,10 @@ def highlight(event_type: str, at_minute: int, /, *, team: str = "1", retracted:
         metadata=json.dumps(metadata),
         retracted=retracted,
     )
+
+
+KICKED_OFF = (highlight("match_start", 0, team=""),)
+ENDED = (*KICKED_OFF, highlight("match_end", 29, team=""))
 
 
 def of_late(team: str, count: int) -> tuple[tuple[int, str, int], ...]:
@@ -206,21 +210,44 @@ class TestFeed:
         assert [mark.row for mark in found] == [0, 1, 2]
         assert len({mark.y for mark in found}) == 3
 
+    def test_an_own_goal_stands_under_the_side_that_it_counts_for(self) -> None:
+        item = feed_items(aggregates(highlights=(highlight("own_goal", 3, team="1"),)), match_sides(json.dumps(TEAMS)))[
+            0
+        ]
+        assert (item.label, item.details) == ("Own goal", ("10", "for Al-Nassr"))
+
     @pytest.mark.parametrize(
-        ("changes", "minute"),
+        ("event", "kind", "shown"),
         [
-            ({}, 29),
-            ({"highlights": ()}, 29),
-            ({"highlights": (highlight("goal", 20, minute=5),)}, 14),
-            ({"highlights": (highlight("goal", 20, minute=True),)}, 29),
-            ({"highlights": (), "last_ms": KICK_OFF + 500 * MINUTE, "last_received_ms": KICK_OFF + 500 * MINUTE}, None),
-            ({"highlights": (), "total": 0}, None),
-            ({"highlights": (attrs.evolve(highlight("goal", 28, minute=87), retracted=True),)}, 29),
-            ({"last_ms": KICK_OFF + 500 * MINUTE, "last_received_ms": KICK_OFF + 29 * MINUTE}, 29),
+            (highlight("card", 3, card="second_yellow"), "red_card", "Second yellow card"),
+            (highlight("card", 3, card="Red"), "red_card", "Red card"),
+            (highlight("card", 3), "yellow_card", "Yellow card"),
+            (highlight("goal", 3, penalty=True), "goal", "Goal from the spot"),
         ],
     )
-    def test_minute_of_the_match(self, changes: dict[str, object], minute: int | None) -> None:
-        assert match_minute(aggregates(**changes)) == minute
+    def test_cards_have_their_colour_and_penalties_are_told(self, event: Highlight, kind: str, shown: str) -> None:
+        item = feed_items(aggregates(highlights=(event,)), None)[0]
+        assert (item.kind, item.label) == (kind, shown)
+
+    @pytest.mark.parametrize(
+        ("metadata", "minute"),
+        [
+            ({"minute": "45+2"}, "45+2\u2032"),
+            ({"minute": "47"}, "47\u2032"),
+            ({"minute": 45.0}, "45\u2032"),
+            ({"minute": 45, "added": 2}, "45+2\u2032"),
+            ({"minute": 47, "period": 1}, "45+2\u2032"),
+            ({"minute": 47, "period": 2}, "47\u2032"),
+            ({"minute": "half past"}, "14:05"),
+        ],
+    )
+    def test_minutes_are_read_as_people_write_them(self, metadata: dict[str, object], minute: str) -> None:
+        assert feed_items(aggregates(highlights=(highlight("goal", 5, **metadata),)), None)[0].minute == minute
+
+    def test_a_long_name_is_cut_and_a_blank_one_is_none(self) -> None:
+        goals = tuple(highlight("goal", 5, player=name) for name in ("x" * 500, "\u200b\u200b "))
+        long, blank = (feed_items(aggregates(highlights=(goal,)), None)[0].details[0] for goal in goals)
+        assert (len(long), long[-1], blank) == (60, "\u2026", "10")
 
     def test_labels(self) -> None:
         assert [label(t) for t in ("yellow_card", "var_review", "made_up")] == [
@@ -321,9 +348,14 @@ class TestMatchPage:
         assert page().state.note == ""
 
     def test_finished_match_has_no_minute(self) -> None:
-        assert page().state.minute
-        assert page(ended=True).state.minute == ""
-        assert page(ended=True).state.label == "Finished"
+        assert page(course=KICKED_OFF).state.minute == "31\u2032"
+        assert page(course=KICKED_OFF).state.label == "1st half"
+        assert page(course=ENDED).state.minute == ""
+        assert page(course=ENDED).state.label == "Full time"
+
+    def test_a_match_that_went_quiet_is_not_called_full_time(self) -> None:
+        state = page(course=KICKED_OFF, quiet_ms=80 * MINUTE, feed_received_ms=KICK_OFF + 9 * MINUTE).state
+        assert (state.status, state.label) == ("finished", "No events since 14:09")
 
     @pytest.mark.parametrize("match_id", ["a/b", "a?b#c", "50%", "'\"><script>", "ä ö", "%2F"])
     def test_url_is_one_path_segment(self, match_id: str) -> None:
@@ -348,13 +380,13 @@ class TestCards:
 
     def test_pace_is_that_of_the_last_minute_with_events_while_live_then_that_of_the_peak(self) -> None:
         paces = []
-        for ended in (False, True):
-            match = aggregates(ended=ended)
+        for course in (KICKED_OFF, ENDED):
+            match = aggregates(course=course)
             paces.append(match_card(match, metrics_view(match)).pace)
         assert paces == ["20 events at 14:29", "50 in the busiest minute"]
 
     def test_live_matches_come_first_in_the_order_given(self) -> None:
-        matches = [aggregates(match_id=name, ended=name == "b") for name in "bca"]
+        matches = [aggregates(match_id=name, course=ENDED if name == "b" else KICKED_OFF) for name in "bca"]
         made = cards([(match, metrics_view(match)) for match in matches])
         assert [card.match_id for card in made] == ["c", "a", "b"]
 

@@ -105,20 +105,28 @@ def test_a_side_is_an_object_or_just_a_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ended", "quiet_ms", "pending", "status"),
+    ("feed_minutes", "quiet_ms", "pending", "status"),
     [
-        (False, 15 * MINUTE, 0, "live"),
-        (False, 15 * MINUTE + 1, 0, "finished"),
-        (False, 15 * MINUTE + 1, 3, "live"),
-        (True, 0, 0, "finished"),
-        (True, 0, 3, "finished"),
+        (6, 15 * MINUTE, 0, "live"),
+        (6, 15 * MINUTE + 1, 0, "finished"),
+        (6, 15 * MINUTE + 1, 3, "live"),
+        (1, 15 * MINUTE + 1, 0, "live"),
+        (1, 75 * MINUTE, 0, "live"),
+        (1, 75 * MINUTE + 1, 0, "finished"),
     ],
 )
-def test_is_finished_after_its_end_or_a_quarter_of_an_hour_of_silence(
-    ended: bool, quiet_ms: int, pending: int, status: str
+def test_a_feed_that_told_of_every_minute_is_quiet_sooner(
+    feed_minutes: int, quiet_ms: int, pending: int, status: str
 ) -> None:
     """As of the count: in an outage of ClickHouse the answer grows old, and the match goes on."""
-    counted = aggregates(("pass", "1", 1), ended=ended, quiet_ms=quiet_ms, pending_events=pending)
+    counted = aggregates(
+        ("pass", "1", feed_minutes),
+        play_first_ms=START_MS,
+        feed_last_ms=START_MS + 5 * MINUTE,
+        feed_by_minute=tuple((START_MS + minute * MINUTE, 1) for minute in range(feed_minutes)),
+        quiet_ms=quiet_ms,
+        pending_events=pending,
+    )
     assert view(counted)["status"] == status
 
 

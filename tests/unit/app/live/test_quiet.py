@@ -7,8 +7,8 @@ from typing import Any, cast
 import attrs
 import pytest
 
+from app.engagement.clock import match_status
 from app.engagement.rendered import RenderedMetrics
-from app.engagement.views import match_status
 from app.live.hub import Live
 from app.observability.response_times import ResponseTimes
 from shards import Event, EventReads, MatchAggregates, MatchReads, Observer, ReceiptClock, Watch
@@ -34,8 +34,13 @@ class Stored:
                 first_ms=1,
                 last_ms=1,
                 last_received_ms=self.last_ms[match_id],
-                by_type_team=(),
-                by_minute=(),
+                by_type_team=(("pass", "1", 1),),
+                by_minute=((0, 1),),
+                feed_by_minute=((0, 1),),
+                feed_last_ms=1,
+                feed_received_ms=self.last_ms[match_id],
+                play_first_ms=1,
+                play_last_ms=1,
             )
             for match_id in match_ids
         }

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shards.errors import StoreUnavailable
-from shards.reads.aggregates import NOBODY, Extremes
+from shards.reads.counts import NOBODY, Curves, Extremes
 from shards.reads.large.answer import RowKind, Said, TableState, counted_of
 
 NAMED = "0190a4f2-0000-7000-8000-000000000001"
@@ -22,28 +22,29 @@ def row(
     events: int = 1,
     named: str = NOBODY,
     event_type: str = "cheer",
-    curve: tuple[list[int], list[int]] = ([], []),
+    curve: tuple[list[int], list[int], list[int]] = ([], [], []),
     targets: tuple[str, ...] = (),
     start: tuple[int, int, str] = NO_START,
 ) -> str:
     times = [first_ms, last_ms, received_ms]
-    return json.dumps([named, kind, event_type, "7", events, *times, curve, start, targets, []])
+    return json.dumps([named, kind, event_type, "7", events, *times, 0, curve, start, targets, []])
 
 
-SUMMED = row(RowKind.SUMMED, 100, 200, 300, events=5, curve=([1, 2], [3, 2]))
+SUMMED = row(RowKind.SUMMED, 100, 200, 300, events=5, curve=([1, 2], [3, 2], [0, 750]))
 
 
 def extremes(*texts: str) -> Extremes | None:
-    return counted_of(texts, bucket_ms=60_000)[1]
+    exact = any(json.loads(text)[1] == RowKind.UNCONTESTED for text in texts)
+    return counted_of(texts, bucket_ms=60_000, exact_extremes=exact)[1]
 
 
 def test_rows_that_are_taken_off_and_rows_that_stand_are_in_the_counts() -> None:
-    taken_off = row(RowKind.TAKEN_OFF, 150, 160, 170, events=-2, curve=([2], [-2]))
-    standing = row(RowKind.STANDING, 150, 150, 170, curve=([1], [1]))
+    taken_off = row(RowKind.TAKEN_OFF, 150, 160, 170, events=-2, curve=([2], [-2], [-500]))
+    standing = row(RowKind.STANDING, 150, 150, 170, curve=([1], [1], [250]))
     counted, _ = counted_of([SUMMED, taken_off, standing], bucket_ms=60_000)
     [group] = counted.groups
     assert (group.named, group.event_type, group.team_id, group.events) == (NOBODY, "cheer", "7", 4)
-    assert counted.curve == {(60_000, "7"): 4, (120_000, "7"): 0}
+    assert counted.curves == Curves({(60_000, "7"): 4}, {(60_000, "7"): 250, (120_000, "7"): 250})
 
 
 @pytest.mark.parametrize(
@@ -79,11 +80,11 @@ def test_extremes_are_those_of_events_that_count(others: list[str], expected: Ex
 
 def test_what_was_withdrawn_has_no_part_in_when_events_happened() -> None:
     goal = row(RowKind.STANDING, 90, 210, 310, named=NAMED, event_type="goal")
-    assert extremes(SUMMED, goal) == Extremes(90, 210, 310)
-    retraction = row(RowKind.STANDING, 150, 150, 305, event_type="retraction", targets=(NAMED.upper(),))
-    assert extremes(SUMMED, goal, retraction) == Extremes(100, 200, 310)
-    withdrawn = row(RowKind.STANDING, 90, 210, 310, named=NAMED, event_type="goal", curve=([0], [1]))
-    assert counted_of([withdrawn, retraction], bucket_ms=60_000)[0].curve == {}
+    assert extremes(SUMMED, goal) == Extremes(90, 210, 310, 210, 310, 90, 210)
+    retraction = row(RowKind.STANDING, 150, 150, 305, event_type="retraction", targets=(NAMED,))
+    assert extremes(SUMMED, goal, retraction) == Extremes(100, 200, 310, 0, 310)
+    withdrawn = row(RowKind.STANDING, 90, 210, 310, named=NAMED, event_type="goal", curve=([0], [1], [0]))
+    assert counted_of([withdrawn, retraction], bucket_ms=60_000)[0].curves == Curves()
 
 
 def test_of_a_match_that_is_only_pending_there_are_no_sums() -> None:
@@ -102,11 +103,13 @@ def test_a_statement_says_what_it_was_answered_from() -> None:
         ("202611_1_5_1:40", Said.PART),
         ("a-b:123", Said.TABLE),
         ("[2]", 0),
+        ("a-c", Said.REPLACING),
         ("202611_6_6_0:2", 1),
     ]
     assert TableState.taken_from(rows) == (
         TableState({"202611_1_5_1": 40, "202611_6_6_0": 2}, "a-b", 123),
         ["[1]", "[2]"],
+        ["a-c"],
     )
 
 

@@ -9,6 +9,7 @@ from multidict import MultiMapping
 
 from app.context import CONTEXT
 from app.handlers.parameters import faults_of, limit_of, path_match_id, time_range_of
+from app.handlers.reading.export import export_match, wants_export
 from app.schemas.event_types import EventTypes
 from app.schemas.faults import Fault, FieldError, shown
 from app.schemas.fields import CANONICAL_UUID, checked_identifier
@@ -32,10 +33,12 @@ routes = web.RouteTableDef()
 
 
 @routes.get("/api/matches/{matchId:[^/]+}/events")
-async def match_events(request: web.Request) -> web.Response:
-    """Answer with a page of a match's events, newest first."""
+async def match_events(request: web.Request) -> web.StreamResponse:
+    """Answer with a page of a match's events, newest first; or export them all, oldest first, as NDJSON."""
     context, faults = request.app[CONTEXT], faults_of(request)
     match_id = path_match_id(request, faults)
+    if wants_export(request):
+        return await export_match(request, match_id, faults)
     query = events_query_of(match_id, request.query, context.events_schema.types, faults)
     refuse(faults)
     page = await context.live.events(query)

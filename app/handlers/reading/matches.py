@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from app.context import CONTEXT, Context
-from app.engagement.views import QUIET_MS, match_status, match_summary
+from app.engagement.clock import QUIET_SUSPENDED_MS, match_status
+from app.engagement.views import match_summary
 from app.handlers.parameters import (
     ListPosition,
     MatchesPage,
@@ -48,7 +49,7 @@ async def match_metrics(request: web.Request) -> web.Response:
     match_id, curve = path_match_id(request, faults), curve_of(request.query, faults)
     refuse(faults)
     try:
-        aggregates = await context.live.aggregates(match_id, bucket_ms=curve.bucket_ms if curve else MINUTE_MS)
+        aggregates = await context.live.aggregates(match_id, bucket_ms=curve.read_ms if curve else MINUTE_MS)
     except UnknownMatch:
         raise unknown_match() from None
     request[MATCH_ID] = match_id
@@ -72,7 +73,7 @@ async def _page_of_matches(context: Context, page: MatchesPage) -> tuple[list[Ma
             if len(found) == page.limit:
                 return found, after
             after = (last_ms, match_id)
-            if page.active and last_ms < context.shards.clock.earliest_ms(QUIET_MS):
+            if page.active and last_ms < context.shards.clock.earliest_ms(QUIET_SUSPENDED_MS):
                 return found, None  # all that follow are quiet
             if _is_wanted(match_id, answers, active=page.active):
                 found.append(answers[match_id])

@@ -1,0 +1,300 @@
+"""The clock of a match, its phase, and whether it is live: one place for metrics, lists, streams and pages.
+
+Pure functions over :class:`~shards.MatchAggregates`.
+"""
+
+import math
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Final, Literal
+
+import attrs
+
+from app.engagement.sides import match_details
+from app.engagement.understood import minute_of, moment_of, period_of
+from app.engagement.whistles import SHOOTOUT, Course, Period, course_of
+from app.times import iso_ms
+from shards import FEED_TYPES, MINUTE_MS, MatchAggregates, metadata_of
+
+Status = Literal["upcoming", "live", "finished"]
+Phase = Literal[
+    "before",
+    "first_half",
+    "half_time",
+    "second_half",
+    "extra_time_break",
+    "extra_time",
+    "shootout",
+    "suspended",
+    "finished",
+    "abandoned",
+    "postponed",
+]
+
+BEGINS_AT: Final = {1: 0, 2: 45, 3: 90, 4: 105}
+ENDS_AT: Final = {1: 45, 2: 90, 3: 105, 4: 120, SHOOTOUT: 120}
+"""Minutes of the clock at the start and at the end of each period."""
+
+AHEAD_MS: Final = 60_000
+"""Milliseconds that a feed's clock may be ahead; what it dates later has not happened yet."""
+
+BEHIND_MS: Final = 3 * 60 * MINUTE_MS
+"""Milliseconds that a match may lie behind the time of its receipt before it counts as played again from a record."""
+
+QUIET_MS: Final = 15 * MINUTE_MS
+QUIET_SPARSE_MS: Final = 75 * MINUTE_MS
+QUIET_BREAK_MS: Final = 45 * MINUTE_MS
+QUIET_SUSPENDED_MS: Final = 36 * 60 * MINUTE_MS
+UPCOMING_MS: Final = 24 * 60 * MINUTE_MS
+"""Milliseconds without an event of the match after which it is over: in play, where its feed tells of every minute and
+where it does not; in breaks; suspended; and, from kick-off or else the last event of a fan, before it began."""
+
+_PLAYED: Final[dict[int, Phase]] = {1: "first_half", 2: "second_half", 3: "extra_time", 4: "extra_time"}
+_SPEED_MAX: Final = 1_000.0
+
+
+@attrs.frozen
+class Clock:
+    """The clock: 45+2 is ``minute`` 45, ``added`` 2. ``since_ms``: when the present phase began, ms since the epoch."""
+
+    minute: int
+    added: int | None
+    running: bool
+    since_ms: int
+
+
+@attrs.frozen
+class MatchStanding:
+    """How a match stands at one moment.
+
+    Attributes:
+        status: upcoming, live or finished.
+        ended_by: ``match_end``, ``abandoned`` or ``quiet`` once it is finished.
+        phase: what the whistles say.
+        clock: None before the match, and where nobody told when it began.
+        course: its periods.
+        now_ms: the moment, by the clock of the match's feed.
+        speed: match time in a second of that clock; 1 unless a match is played again faster.
+    """
+
+    status: Status
+    ended_by: Literal["match_end", "abandoned", "quiet"] | None
+    phase: Phase
+    clock: Clock | None
+    course: Course
+    now_ms: int
+    speed: float
+
+    def minute_at(self, at_ms: int) -> tuple[int, int | None, int] | None:
+        """Return minute, added time and period of a moment, None in breaks and where nobody told."""
+        for period in self.course.periods:
+            if period.number == SHOOTOUT or period.start_ms is None or at_ms < period.start_ms:
+                continue
+            if period.end_ms is None or at_ms <= period.end_ms:
+                return (*_running(period, at_ms, self.speed), period.number)
+        return None
+
+
+def standing_of(aggregates: MatchAggregates) -> MatchStanding:
+    """Return how a match stands at the moment when it was counted.
+
+    Nobody can tell it for later, while ClickHouse is away.
+    """
+    speed = _speed(aggregates.start_metadata)
+    now_ms = _now_ms(aggregates)
+    course = course_of(aggregates.course, until_ms=now_ms + AHEAD_MS)
+    course.play_on(aggregates.play_last_ms)
+    if not course.periods and course.state == "before" and aggregates.play_first_ms:
+        course = _without_whistles(aggregates)
+    quiet = _is_quiet(aggregates, course, now_ms)
+    status, ended_by = _status(aggregates, course, quiet=quiet)
+    phase: Phase = "finished" if ended_by == "quiet" else phase_of(course)
+    at_ms = min(now_ms, max(aggregates.feed_last_ms, course.since_ms)) if ended_by == "quiet" else now_ms
+    clock = _clock(course, at_ms, speed)
+    if clock is not None and ended_by == "quiet":
+        clock = attrs.evolve(clock, running=False)
+    return MatchStanding(status, ended_by, phase, clock, course, now_ms, speed)
+
+
+def told_minute(metadata: Mapping[str, Any]) -> tuple[int, int | None] | None:
+    """Return the minute that an event tells itself; 47 in the first half is 45+2."""
+    told, period = minute_of(metadata), period_of(metadata)
+    if told is None or told[1] is not None or period not in BEGINS_AT:
+        return told
+    return split_minute(period, told[0])
+
+
+def match_status(aggregates: MatchAggregates) -> Status:
+    """Return ``upcoming``, ``live`` or ``finished``, when the match was counted."""
+    return standing_of(aggregates).status
+
+
+def phase_of(course: Course) -> Phase:
+    """Return the phase that the whistles tell."""
+    state = course.state
+    if state == "play":
+        return _PLAYED[course.number]
+    if state == "break":
+        return "half_time" if course.number == 1 else "extra_time_break"
+    return "finished" if state == "ended" else state
+
+
+def _now_ms(aggregates: MatchAggregates) -> int:
+    """Return the present moment by the clock of the feed, which may be that of a recorded match."""
+    as_of_ms, last_ms = aggregates.as_of_ms, aggregates.feed_last_ms
+    if last_ms and as_of_ms - last_ms > BEHIND_MS and last_ms < aggregates.feed_received_ms - BEHIND_MS:
+        return last_ms + max(0, as_of_ms - aggregates.feed_received_ms)
+    if aggregates.play_last_ms > as_of_ms + AHEAD_MS:
+        return aggregates.play_last_ms
+    return as_of_ms
+
+
+def _speed(start_metadata: str) -> float:
+    """Return ``speed`` of ``match_start``, by which a match is played again faster than it was played."""
+    value = metadata_of(start_metadata).get("speed")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= _SPEED_MAX:
+        return 1.0
+    return float(value)
+
+
+def _without_whistles(aggregates: MatchAggregates) -> Course:
+    """Return the course of a match of which no whistle is known: it began with the first event of a team.
+
+    If an event tells its minute, the newest such one sets the clock, because the feed may have begun later.
+    """
+    number, start_ms = 1, aggregates.play_first_ms
+    for highlight in aggregates.highlights:
+        metadata = metadata_of(highlight.metadata)
+        if not highlight.retracted and (told := minute_of(metadata)) is not None:
+            minute = told[0] + (told[1] or 0)
+            number = period_of(metadata) or next((n for n in (1, 2, 3, 4) if told[0] <= ENDS_AT[n]), 4)
+            number = min(number, 4)
+            start_ms = highlight.timestamp - max(0, minute - 1 - BEGINS_AT[number]) * MINUTE_MS
+            break
+    return Course([Period(number, start_ms)], "play", start_ms)
+
+
+def _status(
+    aggregates: MatchAggregates, course: Course, *, quiet: bool
+) -> tuple[Status, Literal["match_end", "abandoned", "quiet"] | None]:
+    if course.state == "ended":
+        return "finished", "match_end"
+    if course.state == "abandoned":
+        return "finished", "abandoned"
+    if quiet and not aggregates.pending_events:
+        return "finished", "quiet"
+    return ("upcoming" if _is_upcoming(aggregates, course) else "live"), None
+
+
+def _is_upcoming(aggregates: MatchAggregates, course: Course) -> bool:
+    if course.state == "postponed":
+        return True
+    # A start that is dated ahead is one that has not happened.
+    begun = any(team for team in aggregates.by_type_team if team[0] in FEED_TYPES and team[0] != "match_start")
+    return not begun and not course.periods
+
+
+def _is_quiet(aggregates: MatchAggregates, course: Course, now_ms: int) -> bool:
+    """Say whether nothing was received of the match for so long that it must be over."""
+    if _is_upcoming(aggregates, course):
+        kickoff_ms = moment_of(match_details(aggregates.start_metadata)["kickoff"])
+        quiet_ms = aggregates.quiet_ms if kickoff_ms is None else aggregates.as_of_ms - kickoff_ms
+        return quiet_ms > UPCOMING_MS
+    if aggregates.quiet_ms <= QUIET_MS:
+        return False
+    told = {minute // MINUTE_MS for minute, _ in aggregates.feed_by_minute}
+    return aggregates.quiet_ms > quiet_limit_ms(course, told, aggregates.feed_last_ms)
+
+
+def quiet_limit_ms(course: Course, told: Collection[int], last_ms: int) -> int:
+    """Return after how many ms without an event of the match itself a match that began is over.
+
+    In play that depends on whether the median of the minutes that were played holds such an event, which it does if
+    at least half of them do.
+
+    Args:
+        course: of the match.
+        told: UTC minutes with such an event, counted from the epoch.
+        last_ms: when the last one of these happened.
+    """
+    if course.state == "suspended":
+        return QUIET_SUSPENDED_MS
+    if course.state == "break":
+        return QUIET_BREAK_MS
+    played = {minute // MINUTE_MS for minute, _ in played_minutes(course, last_ms)}
+    return QUIET_MS if 2 * len(played.intersection(told)) >= len(played) else QUIET_SPARSE_MS
+
+
+def played_minutes(course: Course, until_ms: int) -> Iterator[tuple[int, int]]:
+    """Yield the UTC minutes that were played, each with its period: start in ms, number."""
+    for period in course.periods:
+        if period.start_ms is not None:
+            end_ms = min(until_ms, period.end_ms if period.end_ms is not None else until_ms)
+            first = period.start_ms // MINUTE_MS * MINUTE_MS
+            # A match that never ends is one of at most this many minutes in each period.
+            for start_ms in range(first, min(end_ms, first + 150 * MINUTE_MS) + 1, MINUTE_MS):
+                yield start_ms, period.number
+
+
+def _clock(course: Course, now_ms: int, speed: float) -> Clock | None:
+    last = course.last
+    if last is None or course.state == "postponed":
+        return None
+    if course.state == "play":
+        return Clock(*_running(last, now_ms, speed), running=True, since_ms=course.since_ms)
+    return Clock(*_standing_at(course, last, now_ms, speed), running=False, since_ms=course.since_ms)
+
+
+def _standing_at(course: Course, last: Period, now_ms: int, speed: float) -> tuple[int, int | None]:
+    """Return the minute at which the clock of a match stands."""
+    if last.number == SHOOTOUT:
+        played = max((period.number for period in course.periods if period.number != SHOOTOUT), default=4)
+        return ENDS_AT[max(played, 2)], None
+    if last.end_minute is not None:
+        return split_minute(last.number, last.end_minute[0] + (last.end_minute[1] or 0))
+    end_ms = now_ms if last.end_ms is None else last.end_ms
+    if course.state in ("suspended", "abandoned") and end_ms in (now_ms, course.since_ms):
+        return _running(last, end_ms, speed)
+    return _stopped(last, now_ms, speed, whole=course.state == "break" or last.number >= 2)
+
+
+def _running(period: Period, at_ms: int, speed: float) -> tuple[int, int | None]:
+    """Return the minute that is being played: the first one is 1."""
+    played = int(_elapsed_ms(period, at_ms, speed) // MINUTE_MS)
+    return split_minute(period.number, BEGINS_AT[period.number] + played + 1)
+
+
+def _stopped(period: Period, at_ms: int, speed: float, *, whole: bool) -> tuple[int, int | None]:
+    """Return the minute that was played last; of a ``whole`` period no earlier one than its last."""
+    if period.start_ms is None:
+        return ENDS_AT[period.number], None
+    end_ms = at_ms if period.end_ms is None else period.end_ms
+    minute = BEGINS_AT[period.number] + math.ceil(_elapsed_ms(period, end_ms, speed) / MINUTE_MS)
+    return split_minute(period.number, max(minute, ENDS_AT[period.number]) if whole else minute)
+
+
+def split_minute(number: int, minute: int) -> tuple[int, int | None]:
+    """Return a minute of a period, counted on beyond its end, as minute and added time."""
+    regular = ENDS_AT[number]
+    return (minute, None) if minute <= regular else (regular, minute - regular)
+
+
+def _elapsed_ms(period: Period, at_ms: int, speed: float) -> float:
+    """Return the match time that was played of a period until a moment."""
+    began_ms = at_ms if period.start_ms is None else period.start_ms
+    stopped = sum(
+        max(0, min(at_ms, at_ms if ended is None else ended) - began) for began, ended in period.stops if began < at_ms
+    )
+    return max(0, at_ms - began_ms - stopped) * speed
+
+
+def clock_view(standing: MatchStanding) -> dict[str, Any] | None:
+    """Return the clock as the API shows it."""
+    clock = standing.clock
+    if clock is None:
+        return None
+    return {
+        "minute": clock.minute,
+        "added": clock.added,
+        "running": clock.running,
+        "since": iso_ms(clock.since_ms) if clock.since_ms else None,
+    }

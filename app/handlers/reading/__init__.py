@@ -1,0 +1,1 @@
+"""What readers ask of matches: lists, metrics, events, shots, exports and streams."""

@@ -1,0 +1,203 @@
+"""The counts of a match as they come out of an answer, withdrawn events included. Pure functions.
+
+An event withdraws another one of its match by naming it: a retraction, or an event that takes the place of another
+(``metadata.replaces``). An event that is withdrawn itself still withdraws the one that it names.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import NamedTuple, TypeVar
+
+import attrs
+
+from shards.events import HIGHLIGHT_TYPES, RETRACTION
+from shards.reads.kinds import FEED_TYPES, PLAY_TYPES
+
+NOBODY = "00000000-0000-0000-0000-000000000000"
+"""Id in rows of an answer that are not about one event."""
+
+LAST_VERSION = 2**64 - 1
+"""Highest version: a row's version is this less its order."""
+
+RECENT_BUCKET_MS = 10_000
+RECENT_BUCKETS = 6
+"""Buckets of the last minute, of which the newest is the running one, and their length."""
+
+NO_START = (0, 0, "")
+
+
+class GroupHighlight(NamedTuple):
+    """A highlight of a group, newest first in its natural order.
+
+    ``version`` is the table's: lower is later received. ``texts`` is the table's column of that name. ``weight`` is the
+    event's part in the momentum.
+    """
+
+    negative_at: int
+    version: int
+    event_id: str
+    texts: str
+    received_ms: int
+    weight: int
+
+
+class Group(NamedTuple):
+    """The events of one type and team of a match, including withdrawn ones; moments in ms.
+
+    ``named`` is the id of an event that another one may have withdrawn; the group then holds that event alone.
+    ``recent`` are those of the last minute.
+    ``start`` is (timestamp, order, texts) of the earliest match_start, else :data:`NO_START`.
+    ``targets`` are the ids of the events that these withdraw.
+    """
+
+    named: str
+    event_type: str
+    team_id: str
+    events: int
+    first_ms: int
+    last_ms: int
+    received_ms: int
+    recent: int
+    start: tuple[int, int, str]
+    targets: Sequence[str]
+    highlights: Sequence[GroupHighlight]
+
+
+class Bucket(NamedTuple):
+    """Events of a team in a bucket; ``of_feed``: of the match itself, else of fans. ``named`` as in a group."""
+
+    named: str
+    start_ms: int
+    team_id: str
+    of_feed: bool
+    events: int
+    weight: int
+
+
+@attrs.frozen
+class Curves:
+    """What happened when, by start of the bucket in ms; no bucket is named that holds nothing.
+
+    Attributes:
+        events: by bucket and team.
+        weights: momentum in thousandths by bucket and team.
+        feed: events of the match itself, by bucket.
+    """
+
+    events: Mapping[tuple[int, str], int] = attrs.field(factory=dict)
+    weights: Mapping[tuple[int, str], int] = attrs.field(factory=dict)
+    feed: Mapping[int, int] = attrs.field(factory=dict)
+
+    @classmethod
+    def of(cls, buckets: Iterable[Bucket]) -> "Curves":
+        """Return the curves that these buckets add up to."""
+        buckets = list(buckets)
+        return cls(
+            sums(((bucket.start_ms, bucket.team_id), bucket.events) for bucket in buckets),
+            sums(((bucket.start_ms, bucket.team_id), bucket.weight) for bucket in buckets),
+            sums((bucket.start_ms, bucket.events) for bucket in buckets if bucket.of_feed),
+        )
+
+
+@attrs.frozen
+class Extremes:
+    """Earliest and latest moments of a match, in ms, 0 for none.
+
+    Attributes:
+        first_ms: earliest timestamp of the counted events.
+        last_ms: latest one.
+        received_ms: last receipt of any event, withdrawn ones included.
+        feed_last_ms: latest timestamp of the match's own events.
+        feed_received_ms: last receipt of one of these, withdrawn ones included.
+        play_first_ms: earliest timestamp of an event in play.
+        play_last_ms: latest one.
+    """
+
+    first_ms: int = 0
+    last_ms: int = 0
+    received_ms: int = 0
+    feed_last_ms: int = 0
+    feed_received_ms: int = 0
+    play_first_ms: int = 0
+    play_last_ms: int = 0
+
+
+@attrs.frozen
+class Counted:
+    """Counts of one match.
+
+    Attributes:
+        groups: by type and team.
+        curves: without withdrawn events.
+        withdrawn: ids of the events that others withdraw.
+        lines: highlights, and retractions, withdrawn ones included.
+    """
+
+    groups: Sequence[Group] = ()
+    curves: Curves = attrs.field(factory=Curves)
+    withdrawn: Set[str] = frozenset()
+    lines: tuple[int, int] = (0, 0)
+
+    @classmethod
+    def of(cls, groups: Sequence[Group], buckets: Iterable[Bucket]) -> "Counted":
+        """Return the counts of groups and buckets that hold withdrawn events by themselves."""
+        withdrawn = withdrawn_by(groups)
+        standing = (bucket for bucket in buckets if bucket.named not in withdrawn)
+        return cls(groups, Curves.of(standing), withdrawn, lines_of(groups))
+
+
+def lines_of(groups: Iterable[Group]) -> tuple[int, int]:
+    """Return how many highlights there are, and how many retractions."""
+    found = [0, 0]
+    for group in groups:
+        if group.event_type in HIGHLIGHT_TYPES:
+            found[group.event_type == RETRACTION] += group.events
+    return found[0], found[1]
+
+
+def withdrawn_by(groups: Iterable[Group]) -> set[str]:
+    """Return the ids of the events that others withdraw."""
+    return {target for group in groups for target in group.targets} - {NOBODY}
+
+
+def extremes_of(groups: Sequence[Group], withdrawn: Set[str]) -> Extremes:
+    """Return the extremes of groups, each of which knows its own."""
+    counted = [group for group in groups if group.events and group.named not in withdrawn]
+    feed = [group for group in counted if group.event_type in FEED_TYPES]
+    play = [group for group in feed if group.event_type in PLAY_TYPES]
+    return Extremes(
+        first_ms=_first(counted),
+        last_ms=_last(counted),
+        received_ms=_received(groups),
+        feed_last_ms=_last(feed),
+        feed_received_ms=_received(group for group in groups if group.event_type in FEED_TYPES),
+        play_first_ms=_first(play),
+        play_last_ms=_last(play),
+    )
+
+
+def _first(groups: Iterable[Group]) -> int:
+    return min((group.first_ms for group in groups), default=0)
+
+
+def _last(groups: Iterable[Group]) -> int:
+    return max((group.last_ms for group in groups), default=0)
+
+
+def _received(groups: Iterable[Group]) -> int:
+    return max((group.received_ms for group in groups), default=0)
+
+
+def recent_since(as_of_ms: int) -> int:
+    """Return the start of the last minute's first bucket, ms since the epoch."""
+    return (as_of_ms // RECENT_BUCKET_MS - RECENT_BUCKETS + 1) * RECENT_BUCKET_MS
+
+
+_Key = TypeVar("_Key")
+
+
+def sums(counts: Iterable[tuple[_Key, int]]) -> dict[_Key, int]:
+    """Return the sum of the counts of each key, of those that have one."""
+    found: dict[_Key, int] = {}
+    for key, count in counts:
+        found[key] = found.get(key, 0) + count
+    return {key: count for key, count in found.items() if count}

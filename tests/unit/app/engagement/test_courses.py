@@ -1,0 +1,44 @@
+"""How a match stands at every step of its course: phase, clock, score, shoot-out, status and feed."""
+
+import pytest
+
+from app.engagement.clock import MatchStanding, standing_of
+from app.engagement.football import match_score, match_shootout
+from shards.reads.aggregates import MatchAggregates
+from tests.courses.counting import aggregates_of_events
+from tests.courses.reading import quiet_ms, steps_of
+from tests.courses.table import COURSES
+
+STATUSES = ("upcoming", "live", "finished")
+
+
+@pytest.mark.parametrize("name", COURSES)
+def test_a_match_stands_as_people_would_say(name: str) -> None:
+    steps = list(steps_of(COURSES[name]))
+    assert any(step.expected for step in steps)
+    for number, step in enumerate(steps, start=1):
+        so_far = steps[:number]
+        events = [one.event for one in so_far if one.event is not None]
+        latest_ms = max(one.at_ms for one in so_far)
+        counted = aggregates_of_events(events, as_of_ms=latest_ms, quiet_ms=quiet_ms(so_far))
+        if latest_ms == step.at_ms:
+            assert set(step.expected) <= said_of(counted, standing_of(counted)), step.line
+
+
+def said_of(counted: MatchAggregates, standing: MatchStanding) -> set[str]:
+    """Return all that a course may expect of a match."""
+    score, pens, clock = match_score(counted), match_shootout(counted), standing.clock
+    minute = "--" if clock is None else f"{clock.minute}{'' if clock.added is None else f'+{clock.added}'}"
+    return {
+        standing.phase,
+        standing.status,
+        f"{minute}'" if clock is not None and clock.running else minute,
+        f"by={standing.ended_by}",
+        "none" if score is None else f"{score['home']}:{score['away']}",
+        "pens=none" if pens is None else f"pens={pens['home']}:{pens['away']}",
+        f"struck={sum(one.retracted for one in counted.highlights)}",
+    }
+
+
+def test_there_are_at_least_forty_courses() -> None:
+    assert len(COURSES) >= 40
