@@ -6,7 +6,9 @@ import attrs
 
 from shards import RETRACTION
 
-MATCH_TYPES = frozenset({"match_start", "match_end", "half_start", "half_end"})
+MATCH_TYPES = frozenset(
+    {"match_start", "match_end", "half_start", "half_end", "suspended", "resumed", "abandoned", "postponed"}
+)
 TEAM_TYPES = frozenset(
     {
         "goal",
@@ -40,6 +42,7 @@ TEAM_TYPES = frozenset(
         "injury",
         "shootout_goal",
         "shootout_miss",
+        "card",
     }
 )
 FAN_TYPES = frozenset({"cheer", "reaction", "comment", "share", "prediction", "poll_vote", "view"})
