@@ -73,6 +73,7 @@ from shards.logger import RepeatedLines
 from shards.observer import TASKS, Observer, Task
 from shards.reads.aggregates import MINUTE_MS, NOBODY, MatchAggregates
 from shards.reads.highlights import HIGHLIGHTS, Highlight
+from shards.reads.known import KnownEvents
 from shards.reads.matches import MatchReads
 from shards.reads.pages.pages import EventPage, EventReads, FoundEvent
 from shards.reads.pages.statements import EventQuery, Position
@@ -119,6 +120,7 @@ __all__ = [
     "FiledLetter",
     "FoundEvent",
     "Highlight",
+    "KnownEvents",
     "LetterSettled",
     "LineFile",
     "MatchAggregates",
