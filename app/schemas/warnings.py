@@ -8,7 +8,16 @@ import msgspec
 
 from app.schemas.faults import Fault
 from app.schemas.metadata import REPLACES, UNMAPPED
-from app.schemas.understood import OF_ANY, OF_START, SIDE_MEMBERS, SIDES, is_there, side_id_fault, text_fault
+from app.schemas.understood import (
+    OF_ANY,
+    OF_START,
+    SIDE_MEMBERS,
+    SIDES,
+    added_fault,
+    is_there,
+    side_id_fault,
+    text_fault,
+)
 from shards import RETRACTION
 
 _START = "match_start"
@@ -96,9 +105,10 @@ def _decoded(raw: msgspec.Raw) -> Any:
 
 def _out_of_place(event_type: str, found: _OfAny) -> Iterator[Fault]:
     """Yield what can be read, and means nothing where it stands."""
-    if is_there(found.added) and not is_there(found.minute):
+    added = is_there(found.added) and added_fault(found.added) is None
+    if added and not is_there(found.minute):
         yield Fault("$.metadata.added", "means nothing without minute")
-    elif is_there(found.added) and isinstance(found.minute, str) and "+" in found.minute:
+    elif added and isinstance(found.minute, str) and "+" in found.minute:
         yield Fault("$.metadata.added", "means nothing beside a minute that has its own, as 45+2")
     if is_there(found.replaces) and event_type == RETRACTION:
         yield Fault(f"$.metadata.{REPLACES}", "means nothing here: a retraction only withdraws its eventId")

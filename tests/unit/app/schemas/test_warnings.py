@@ -125,6 +125,8 @@ def test_null_and_the_empty_text_mean_that_a_key_is_absent(key: str, absent: obj
         ({"minute": 45, "added": -1}, {"$.metadata.added"}),
         ({"minute": 45, "added": {}}, {"$.metadata.added"}),
         ({"added": 2}, {"$.metadata.added"}),
+        ({"added": -1}, {"$.metadata.added"}),
+        ({"minute": "45+2", "added": "x"}, {"$.metadata.added"}),
         ({"minute": "", "added": 2}, {"$.metadata.added"}),
         ({"minute": "45+2", "added": 2}, {"$.metadata.added"}),
         ({"minute": {"minute": 45, "added": 2}}, {"$.metadata.minute"}),
