@@ -28,6 +28,7 @@ from app.web.admin_token import AdminAccess
 from shards import (
     EmbeddedStore,
     EventReads,
+    KnownEvents,
     MatchReads,
     Observer,
     RepeatedLines,
@@ -97,6 +98,7 @@ class Context:
     store: Store
     shards: ShardSet
     reads: MatchReads
+    known: KnownEvents
     live: Live
     response_times: ResponseTimes
     rendered: RenderedMetrics
@@ -134,6 +136,7 @@ class Context:
             store=store,
             shards=shards,
             reads=reads,
+            known=KnownEvents(store),
             live=live,
             response_times=response_times,
             rendered=rendered,

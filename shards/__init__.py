@@ -74,11 +74,12 @@ from shards.observer import TASKS, Observer, Task
 from shards.reads.aggregates import MINUTE_MS, MatchAggregates
 from shards.reads.counts import NOBODY
 from shards.reads.highlights import HIGHLIGHTS, Highlight
-from shards.reads.kinds import FEED_TYPES, KICK_TYPES, MATCH_TYPES, PLAY_TYPES
+from shards.reads.kinds import FEED_TYPES, KICK_TYPES, MATCH_TYPES, PLAY_TYPES, TEAM_TYPES
+from shards.reads.known import KnownEvents
 from shards.reads.matches import MatchReads
 from shards.reads.pages.pages import EventPage, EventReads, FoundEvent
 from shards.reads.pages.statements import EventQuery, Position
-from shards.reads.sides import Side, Sides, match_sides, metadata_of, text_in
+from shards.reads.sides import Side, Sides, is_blank, match_sides, metadata_of, text_in
 from shards.reads.teams import OTHERS
 from shards.reads.texts import shortened
 from shards.receipts import Receipt
@@ -111,6 +112,7 @@ __all__ = [
     "RETRACTION",
     "SHARDS_MAX",
     "TASKS",
+    "TEAM_TYPES",
     "Audit",
     "DataDirectoryLocked",
     "Difference",
@@ -125,6 +127,7 @@ __all__ = [
     "FiledLetter",
     "FoundEvent",
     "Highlight",
+    "KnownEvents",
     "LetterSettled",
     "LineFile",
     "MatchAggregates",
@@ -161,6 +164,7 @@ __all__ = [
     "canonical_id",
     "decode_row",
     "downgrade",
+    "is_blank",
     "match_sides",
     "metadata_of",
     "shortened",

@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from shards import text_in
+
 MINUTE_MAX: Final = 150
 """Latest minute that is taken for one of a match; extra time cannot have a later one."""
 
 ADDED_MAX: Final = 60
 PERIODS: Final = (1, 2, 3, 4, 5)
 _MINUTE = re.compile(r"(\d{1,3})(?:\+(\d{1,2}))?", re.ASCII)
+_WHOLE = re.compile(r"\d{1,3}", re.ASCII)
 _NUMBER = re.compile(r"[+-]?\d{1,9}(?:\.\d{1,18})?", re.ASCII)
-_BLANK = re.compile(r"[\s\u00ad\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2064\u2066-\u206f\ufeff]*")
 
 
 def minute_of(metadata: Mapping[str, Any]) -> tuple[int, int | None] | None:
@@ -41,16 +43,15 @@ def whole_number(value: object) -> int | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, str):
-        text = value.strip()
-        return int(text) if text.isascii() and text.isdigit() and len(text) <= 6 else None
+        return int(value) if _WHOLE.fullmatch(value.strip()) else None
     if isinstance(value, float):
-        return int(value) if value.is_integer() and abs(value) < 1e6 else None
+        return int(value) if value.is_integer() else None
     return value if isinstance(value, int) else None
 
 
 def coordinate(value: object) -> float | None:
     """Return a place on the pitch from 0 to 100, also where it is written as a text."""
-    if isinstance(value, str) and not _NUMBER.fullmatch(value):
+    if isinstance(value, str) and not _NUMBER.fullmatch(value := value.strip()):
         return None
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
@@ -59,10 +60,8 @@ def coordinate(value: object) -> float | None:
 
 
 def name_in(value: object) -> str:
-    """Return a name, or the name in an object; empty for anything else, and for one of which nothing can be seen."""
-    if isinstance(value, dict):
-        value = value.get("name")
-    return value.strip() if isinstance(value, str) and not _BLANK.fullmatch(value) else ""
+    """Return a name, or the name in an object; empty for anything else, and for one that shows nothing."""
+    return text_in(value.get("name") if isinstance(value, dict) else value) or ""
 
 
 def player_of(metadata: Mapping[str, Any]) -> str:

@@ -16,10 +16,12 @@ from app.context import CONTEXT, Context
 from app.handlers.parameters import faults_of, path_match_id
 from app.handlers.sending.acknowledgement import Acknowledgement, acknowledge, requested_acknowledgement
 from app.handlers.sending.faults import invalid_events, none_valid, too_many_events
+from app.handlers.sending.known import SentEvents
 from app.handlers.sending.lasting import check_key, check_presence
 from app.handlers.sending.limiting import check_rate, limited, portions, spend, turn
 from app.schemas.batch import (
     BOM,
+    WARNINGS_MAX,
     WHITESPACE,
     CheckedEvents,
     Numbered,
@@ -30,6 +32,8 @@ from app.schemas.batch import (
 from app.schemas.elements import NotAnArrayError, TooManyEventsError
 from app.schemas.events import Origin
 from app.schemas.faults import Fault, InvalidEventError
+from app.schemas.metadata import EMPTY
+from app.schemas.warnings import warnings_of
 from app.times import iso_ms
 from app.web.body import NDJSON_TYPES, Format, body_format, unsupported_type
 from app.web.cors import is_page_allowed
@@ -74,7 +78,7 @@ async def post_bulk(request: web.Request) -> web.Response:
     origin, acknowledgement = _asked(request, match_in_path=False)
     if body_format(request, default="ndjson", is_page_allowed=is_page_allowed(request)) != "ndjson":
         raise unsupported_type(NDJSON_TYPES)
-    done = _BulkProgress()
+    done = _BulkProgress(SentEvents(acknowledgement.stored))
     reader = BodyReader(request, pace=None)
     with context.room.stream() as share:
         stream = LineStream(reader.read, share, line_max_bytes=context.config.max_body_bytes)
@@ -88,7 +92,7 @@ async def post_bulk(request: web.Request) -> web.Response:
             raise _stopped(refused(error), done, origin) from error
     if done.receipt is None:
         raise none_valid(done.batch, empty="The body has no lines; send at least one event.", members=done.view())
-    return await acknowledge(request, done.receipt, acknowledgement, done.view())
+    return await acknowledge(request, done.receipt, acknowledgement, done.view(), done.sent)
 
 
 async def _ingest(request: web.Request, *, match_in_path: bool) -> web.Response:
@@ -99,21 +103,22 @@ async def _ingest(request: web.Request, *, match_in_path: bool) -> web.Response:
     if origin.match_id is not None:
         request[MATCH_ID] = origin.match_id
     format_ = body_format(request, is_page_allowed=is_page_allowed(request))
+    sent = SentEvents(acknowledgement.stored)
     with context.room.body() as share:
         body = await read_body(request, limit=context.config.max_body_bytes, share=share)
         body = body.removeprefix(BOM).strip(WHITESPACE)
         async with share.decoding():
             if format_ == "json" and body[:1] == b"{":
-                receipt, view = await _take_one(request, context, body, origin)
+                receipt, view = await _take_one(request, context, body, origin, sent)
             else:
-                receipt, view = await _take_many(request, context, body, format_, origin)
-    return await acknowledge(request, receipt, acknowledgement, view)
+                receipt, view = await _take_many(request, context, body, format_, origin, sent)
+    return await acknowledge(request, receipt, acknowledgement, view, sent)
 
 
 async def _take_many(
-    request: web.Request, context: Context, body: bytes, format_: Format, origin: Origin
+    request: web.Request, context: Context, body: bytes, format_: Format, origin: Origin, sent: SentEvents
 ) -> tuple[Receipt, dict[str, Any]]:
-    batch, taken = CheckedEvents(ERRORS_MAX), _Taken()
+    batch, taken = CheckedEvents(ERRORS_MAX), _Taken(sent)
     try:
         pieces = await line_batches(body) if format_ == "ndjson" else await _elements(context, body)
     except TooManyEventsError:
@@ -140,6 +145,7 @@ async def _take_many(
 class _Taken:
     """The events of a request that are durable. They are appended some at a time, so that few are held in memory."""
 
+    sent: SentEvents
     receipt: Receipt | None = None
     event_ids: list[str] = attrs.field(factory=list)
     match_ids: set[str] = attrs.field(factory=set)
@@ -149,12 +155,13 @@ class _Taken:
         events, batch.events = batch.events, []
         receipt = await _append(context, events, admitted=self.receipt is not None)
         self.receipt = self.receipt.joined(receipt) if self.receipt else receipt
+        self.sent.note(events)
         self.event_ids += [event.event_id for event in events]
         self.match_ids.update(event.match_id for event in events)
 
 
 async def _take_one(
-    request: web.Request, context: Context, body: bytes, origin: Origin
+    request: web.Request, context: Context, body: bytes, origin: Origin, sent: SentEvents
 ) -> tuple[Receipt, dict[str, Any]]:
     spend(request, 1)
     try:
@@ -166,12 +173,12 @@ async def _take_one(
             raise not_for_this(faults) from None
         raise invalid_events("The event breaks the rules below.", faults) from None
     request[MATCH_ID] = event.match_id
+    warnings = warnings_of(event.event_type, event.metadata) if event.metadata != EMPTY else []
     receipt = await _append(context, [event])
-    return receipt, {
-        "eventId": event.event_id,
-        "status": "accepted",
-        "timestamp": iso_ms(event.received_ns // 1_000_000),
-    }
+    sent.note([event])
+    told = {"warnings": [warning.view() for warning in warnings[:WARNINGS_MAX]]} if warnings else {}
+    received = iso_ms(event.received_ns // 1_000_000)
+    return receipt, {"eventId": event.event_id, "status": "accepted", "timestamp": received, **told}
 
 
 async def _elements(context: Context, body: bytes) -> list[list[Numbered]]:
@@ -214,6 +221,7 @@ async def _append(context: Context, events: list[Event], *, admitted: bool = Fal
 class _BulkProgress:
     """The progress of a bulk request. ``durable_lines`` counts lines that need not be sent again."""
 
+    sent: SentEvents
     batch: CheckedEvents = attrs.field(factory=lambda: CheckedEvents(BULK_ERRORS_MAX))
     accepted: int = 0
     durable_lines: int = 0
@@ -245,6 +253,7 @@ async def _take_pieces(
         if batch.events:
             receipt = await _append(context, batch.events)
             done.receipt = done.receipt.joined(receipt) if done.receipt else receipt
+            done.sent.note(batch.events)
     done.accepted += len(batch.events)
     batch.events = []
     done.durable_lines = pieces[-1][0] + 1

@@ -10,6 +10,8 @@ import attrs
 from app.schemas.elements import EVENTS_MAX, Piece, TooManyEventsError, array_elements
 from app.schemas.events import SHORTEST_BYTES, EventSchema, Origin
 from app.schemas.faults import Fault, InvalidEventError
+from app.schemas.metadata import EMPTY
+from app.schemas.warnings import warnings_of
 from shards import Event
 
 Numbered = tuple[int, Piece]
@@ -26,6 +28,9 @@ BATCH_EVENTS = 1_000
 
 RUNS_MAX = 10_000
 """The most runs of rejected events that one reply names; the last one of these spans all that follow."""
+
+WARNINGS_MAX = 100
+"""Most warnings about events that are taken which one reply tells; behind them nothing is looked for."""
 
 BOM = b"\xef\xbb\xbf"
 """Byte order mark, which some programs put before UTF-8."""
@@ -49,10 +54,14 @@ class RejectedEvent:
 
 @attrs.define
 class CheckedEvents:
-    """The outcome of a body: the events taken, and those not taken, the first ``errors_max`` with their faults."""
+    """The outcome of a body: the events taken, and those not taken, the first ``errors_max`` with their faults.
+
+    ``warnings`` tell what is not understood in events that are taken: :func:`app.schemas.warnings.warnings_of`.
+    """
 
     errors_max: int
     events: list[Event] = attrs.field(factory=list)
+    warnings: list[dict[str, Any]] = attrs.field(factory=list)
     rejections: list[RejectedEvent] = attrs.field(factory=list)
     rejected: int = 0
     _runs: list[list[int]] = attrs.field(factory=list, init=False)
@@ -61,6 +70,13 @@ class CheckedEvents:
     def explains(self) -> bool:
         """Whether the faults of the next event that is not taken are told."""
         return len(self.rejections) < self.errors_max
+
+    def take(self, index: int, event: Event) -> None:
+        """Keep a valid event, and look for what is not understood in it while there are not too many warnings."""
+        self.events.append(event)
+        if event.metadata != EMPTY and (left := WARNINGS_MAX - len(self.warnings)):
+            warnings = warnings_of(event.event_type, event.metadata)
+            self.warnings += [{"index": index, **warning.view()} for warning in warnings[:left]]
 
     def reject(self, index: int, error: InvalidEventError) -> None:
         """Count an event as not taken, and keep its faults while there are not too many."""
@@ -79,14 +95,14 @@ class CheckedEvents:
             self._runs.append([index, index])
 
     def view(self) -> dict[str, Any]:
-        """Return what was not taken as it is sent."""
+        """Return what was not taken, and the warnings about what was, as they are sent."""
         view: dict[str, Any] = {
             "rejected": self.rejected,
             "errors": [rejection.view() for rejection in self.rejections],
         }
         if self._runs:
             view |= {"errorsTruncated": True, "rejectedIndexes": self._runs}
-        return view
+        return view | ({"warnings": self.warnings} if self.warnings else {})
 
 
 async def validate(
@@ -121,7 +137,7 @@ def _check(schema: EventSchema, index: int, piece: Piece, origin: Origin, into: 
         into.count(index)
         return
     try:
-        into.events.append(schema.parse(text, index=index, origin=origin, explain=into.explains))
+        into.take(index, schema.parse(text, index=index, origin=origin, explain=into.explains))
     except InvalidEventError as error:
         into.reject(index, error)
 

@@ -4,44 +4,10 @@ from collections.abc import Iterable
 
 import attrs
 
-from shards import RETRACTION
+from shards import MATCH_TYPES, RETRACTION, TEAM_TYPES
 
-MATCH_TYPES = frozenset({"match_start", "match_end", "half_start", "half_end"})
-TEAM_TYPES = frozenset(
-    {
-        "goal",
-        "own_goal",
-        "penalty",
-        "shot",
-        "save",
-        "pass",
-        "foul",
-        "yellow_card",
-        "red_card",
-        "substitution",
-        "offside",
-        "corner",
-        "free_kick",
-        "throw_in",
-        "interception",
-        "tackle",
-        "clearance",
-        "carry",
-        "dribble",
-        "duel",
-        "block",
-        "recovery",
-        "pressure",
-        "miscontrol",
-        "goalkeeper",
-        "ball_out",
-        "formation_change",
-        "var_review",
-        "injury",
-        "shootout_goal",
-        "shootout_miss",
-    }
-)
+__all__ = ["BUILT_IN_TYPES", "FAN_TYPES", "MATCH_TYPES", "TEAM_TYPES", "EventTypes"]
+
 FAN_TYPES = frozenset({"cheer", "reaction", "comment", "share", "prediction", "poll_vote", "view"})
 BUILT_IN_TYPES = MATCH_TYPES | TEAM_TYPES | FAN_TYPES | {RETRACTION}
 

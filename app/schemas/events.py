@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import attrs
 import msgspec
@@ -24,6 +24,7 @@ from app.schemas.fields import (
     Timestamp,
     event_type_parser,
     is_absent,
+    is_object_or_absent,
     names_nobody,
     parse_event_id,
     parse_identifier,
@@ -31,7 +32,16 @@ from app.schemas.fields import (
     text_of,
     timestamp_parser,
 )
-from app.schemas.metadata import EMPTY, Metadata, check_readable, check_retraction, parse_metadata, with_unmapped
+from app.schemas.metadata import (
+    EMPTY,
+    Metadata,
+    check_readable,
+    check_retraction,
+    may_replace,
+    parse_metadata,
+    replacement_faults,
+    with_unmapped,
+)
 from app.schemas.senders import forbidden
 from app.times import iso_ms
 from shards import RETRACTION, Event, ReceiptClock
@@ -126,7 +136,7 @@ class EventSchema:
         fields = decode_fields(bytes(text), explain=explain)
         if origin.match_id is not None and is_absent(fields.get("matchId")):
             fields["matchId"] = msgspec.Raw(msgspec.json.encode(origin.match_id))
-        incoming, metadata, faults = self._check(fields, origin, explain=explain)
+        incoming, metadata, faults = self._check(fields, index, origin, explain=explain)
         if incoming is None or faults:
             raise InvalidEventError(faults, event_id=_given_id(fields)) if explain else InvalidEventError
         if not origin.sender.sends_all:
@@ -147,21 +157,21 @@ class EventSchema:
         )
 
     def _check(
-        self, fields: Mapping[str, msgspec.Raw], origin: Origin, *, explain: bool
+        self, fields: Mapping[str, msgspec.Raw], index: int, origin: Origin, *, explain: bool
     ) -> tuple[IncomingEvent | None, Metadata, list[Fault]]:
         incoming, metadata, faults = None, EMPTY, []
+        event_type = text_of(fields.get("eventType")) or ""
         try:
             incoming = self._structure(fields)
         except (KeyError, FieldError):
             if not explain:
                 return None, EMPTY, []
             faults = self._faults_of_fields(fields)
-        faults += self._rules_across_fields(fields, origin)
+        faults += self._rules_across_fields(fields, event_type, origin)
         try:
-            unknown = [name for name in fields if name not in _KNOWN]
-            metadata = with_unmapped(fields, unknown) if unknown or "metadata" in fields else EMPTY
-            if incoming is not None and incoming.event_type == RETRACTION:
-                check_readable(metadata)
+            metadata = _kept(fields)
+            if incoming is not None or is_object_or_absent(fields.get("metadata")):
+                faults += _naming_faults(event_type, metadata, lambda: _given_id(fields) or origin.event_id(index))
         except FieldError as fault:
             faults.append(Fault("$.metadata", str(fault)))
         return incoming, metadata, faults
@@ -173,9 +183,8 @@ class EventSchema:
             return _field_faults(error)
         return []
 
-    def _rules_across_fields(self, fields: Mapping[str, msgspec.Raw], origin: Origin) -> list[Fault]:
+    def _rules_across_fields(self, fields: Mapping[str, msgspec.Raw], event_type: str, origin: Origin) -> list[Fault]:
         faults = []
-        event_type = text_of(fields.get("eventType")) or ""
         if self.types.needs_team(event_type) and names_nobody(fields.get("teamId")):
             faults.append(Fault("$.teamId", f"is required for {event_type}: the team the event belongs to"))
         if event_type == RETRACTION:
@@ -262,6 +271,20 @@ def _field_faults(error: ClassValidationError) -> list[Fault]:
         message = "is required" if isinstance(cause, KeyError) else str(cause)
         faults.append(Fault(f"$.{_NAMES[note.name]}", message))
     return faults
+
+
+def _kept(fields: Mapping[str, msgspec.Raw]) -> Metadata:
+    unknown = [name for name in fields if name not in _KNOWN]
+    return with_unmapped(fields, unknown) if unknown or "metadata" in fields else EMPTY
+
+
+def _naming_faults(event_type: str, metadata: Metadata, own_id: Callable[[], str]) -> Sequence[Fault]:
+    """Return what is wrong with how an event names another one, as ClickHouse reads it. Raises FieldError, too."""
+    if event_type == RETRACTION:
+        check_readable(metadata, "eventId")
+    elif may_replace(metadata):
+        return replacement_faults(metadata, own_id=own_id())
+    return ()
 
 
 def _given_id(fields: Mapping[str, msgspec.Raw]) -> str | None:

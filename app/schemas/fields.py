@@ -36,6 +36,7 @@ an event and names none, the store holds it, too.
 UUID_EXAMPLE = "0190a6e4-7c1e-7d3a-9b5f-2f6f0c4d8e21"
 MATCH_ID_MAX_CHARS = 128
 IDENTIFIER_MAX_CHARS = 64
+NUMBER_SHOWN_CHARS = 60
 FUTURE_MAX = timedelta(hours=24)
 
 _NULL = b"null"
@@ -48,6 +49,7 @@ _EARLIEST_MS = (datetime(2000, 1, 1, tzinfo=UTC) - _EPOCH) // _MILLISECOND
 _FUTURE_MAX_MS = FUTURE_MAX // _MILLISECOND
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _INTEGER = re.compile(rb"-?[0-9]+")
+_NUMBER = re.compile(rb"[-0-9]")
 _OTHER_UUID = re.compile(rf"(?i:urn:uuid:){_CANONICAL}|\{{{_CANONICAL}\}}|[0-9a-fA-F]{{32}}")
 _ISO_8601 = re.compile(
     r"[0-9]{4}(-?)[0-9]{2}\1[0-9]{2}[T ][0-9]{2}(:?)[0-9]{2}(?:\2(?P<second>[0-9]{2})(?:[.,][0-9]+)?)?"
@@ -62,6 +64,11 @@ _text = msgspec.json.Decoder(str)
 def is_absent(raw: msgspec.Raw | None) -> bool:
     """Say whether an optional field was left out, or sent as null."""
     return raw is None or bytes(raw) == _NULL
+
+
+def is_object_or_absent(raw: msgspec.Raw | None) -> bool:
+    """Say whether a value is an object, or an absent one."""
+    return is_absent(raw) or bytes(raw or b"")[:1] == b"{"
 
 
 def names_nobody(raw: msgspec.Raw | None) -> bool:
@@ -125,9 +132,18 @@ def parse_identifier(raw: msgspec.Raw, _: object = None) -> Identifier:
         text = value.decode()
     elif value[:1] == b'"':
         text = _text.decode(value)
+    elif _NUMBER.match(value):
+        raise FieldError(odd_number_fault(value.decode()))
     else:
         raise FieldError(f"must be a string or an integer, not {_kind(value)}")
     return checked_identifier(text)
+
+
+def odd_number_fault(digits: str) -> str:
+    """Say what is wrong with a JSON number that is no integer, as 217.0, where an id has to be."""
+    number = digits if len(digits) <= NUMBER_SHOWN_CHARS else f"{digits[:NUMBER_SHOWN_CHARS]}..."
+    oddity = "a decimal point" if "." in digits else "an exponent"
+    return f"{number} has {oddity}; send it as an integer or a string"
 
 
 def checked_identifier(text: str) -> Identifier:

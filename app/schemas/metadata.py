@@ -1,7 +1,7 @@
 """`metadata`: JSON text that is checked, never rewritten, with unknown top-level fields kept inside it.
 
-Keys the service understands (`home`, `minute`, …) are not checked here. A value of another type than expected
-is kept, and simply not understood.
+Keys the service understands (`home`, `minute`, …) are not checked here, but for those that name another event. A value
+that is not understood is kept, and told (:mod:`app.schemas.understood`).
 """
 
 import json
@@ -12,8 +12,8 @@ from typing import NewType
 
 import msgspec
 
-from app.schemas.faults import FieldError, shown
-from app.schemas.fields import CANONICAL_UUID, UUID_EXAMPLE, is_absent, not_nil, text_of
+from app.schemas.faults import Fault, FieldError, shown
+from app.schemas.fields import CANONICAL_UUID, NIL_UUID, UUID_EXAMPLE, is_absent, not_nil, text_of
 
 Metadata = NewType("Metadata", str)
 """JSON text of an object."""
@@ -21,7 +21,10 @@ Metadata = NewType("Metadata", str)
 MAX_BYTES = 16 * 1024
 MAX_LEVELS = 16
 UNMAPPED = "_unmapped"
-_UNREADABLE = "of a retraction must hold no number beyond 64 bits or a double"
+REPLACES = "replaces"
+"""Key of the event that another one takes the place of."""
+
+_UNREADABLE = "of an event that names another one must hold no number beyond 64 bits or a double"
 _INT_MAX_CHARS = 20
 SMALLEST_FIELD_BYTES = len('"":0')
 EMPTY = Metadata("{}")
@@ -74,15 +77,56 @@ def check_retraction(fields: Mapping[str, msgspec.Raw]) -> None:
     not_nil(text_of(named) or "")
 
 
-def check_readable(metadata: Metadata) -> None:
-    """Check that ClickHouse will read out of a retraction's metadata which event is withdrawn.
+def check_readable(metadata: Metadata, key: str) -> None:
+    """Check that ClickHouse will read out of the metadata which event stands under ``key``.
 
     ClickHouse takes the first of two equal keys, and reads nothing at all where a number fits neither 64 bits nor a
     double (JSONExtractString, seen on 26.7).
     """
     pairs = json.loads(metadata, object_pairs_hook=list, parse_int=_of_64_bits, parse_float=_of_a_double)
-    if [name for name, _ in pairs].count("eventId") > 1:
-        raise FieldError("has the key eventId twice; send it once")
+    _check_given_once(pairs, key)
+
+
+def may_replace(metadata: Metadata) -> bool:
+    """Say whether the metadata may have the key `REPLACES`. Cheap; an escape may spell the key in another way."""
+    return '"replaces"' in metadata or "\\u" in metadata
+
+
+def replacement_faults(metadata: Metadata, *, own_id: str) -> list[Fault]:
+    """Return what is wrong with the name of the event that one takes the place of; null means that it takes none.
+
+    The name is kept as sent and read by ClickHouse, as that in a retraction is. ``own_id`` is the id of the event.
+    """
+    raw = _object.decode(metadata).get(REPLACES)
+    if raw is None:
+        return []
+    faults = []
+    try:
+        if is_absent(raw):
+            _check_given_once(json.loads(metadata, object_pairs_hook=list, parse_int=str, parse_float=str), REPLACES)
+        else:
+            check_readable(metadata, REPLACES)
+    except FieldError as fault:
+        faults.append(Fault("$.metadata", str(fault)))
+    message = "" if is_absent(raw) else _replaced_fault((text_of(raw) or "").lower(), own_id)
+    if message:
+        faults.append(Fault(f"$.metadata.{REPLACES}", message))
+    return faults
+
+
+def _replaced_fault(named: str, own_id: str) -> str:
+    if not CANONICAL_UUID.fullmatch(named):
+        return f"must be the eventId of the event that this one takes the place of, such as {UUID_EXAMPLE}"
+    if named == NIL_UUID:
+        return "is the nil UUID, which no event has; name the event that this one takes the place of"
+    if named == own_id:
+        return "names the event itself; name the one that it takes the place of, and give this one an id of its own"
+    return ""
+
+
+def _check_given_once(pairs: list[tuple[str, object]], key: str) -> None:
+    if [name for name, _ in pairs].count(key) > 1:
+        raise FieldError(f"has the key {key} twice; send it once")
 
 
 def _of_64_bits(digits: str) -> None:

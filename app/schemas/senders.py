@@ -5,9 +5,7 @@ import msgspec
 from app.access.principal import Principal, Scope
 from app.schemas.event_types import FAN_TYPES
 from app.schemas.faults import Fault
-from app.schemas.metadata import EMPTY, Metadata
-
-REPLACES = "replaces"
+from app.schemas.metadata import REPLACES, Metadata, may_replace
 
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -21,6 +19,6 @@ def forbidden(sender: Principal, *, match_id: str, event_type: str, metadata: Me
         if event_type not in FAN_TYPES:
             allowed = ", ".join(sorted(FAN_TYPES))
             faults.append(Fault("$.eventType", f"may not be sent with scope react, but: {allowed}", forbids=True))
-        elif metadata is not EMPTY and REPLACES in _object.decode(metadata):
+        elif may_replace(metadata) and REPLACES in _object.decode(metadata):
             faults.append(Fault("$.metadata.replaces", "may not be sent with scope react", forbids=True))
     return faults

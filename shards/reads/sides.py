@@ -1,12 +1,22 @@
 """The sides of a match, from the metadata of ``match_start``. Pure functions."""
 
 import json
+import unicodedata
 from typing import Any
 
 import attrs
 
 DIGITS_MAX = 1_000
 """Digits above which an integer is read as a float; no number that is understood is that long."""
+
+
+_INVISIBLE = frozenset(
+    ["\u115f", "\u1160", "\u3164", "\uffa0", "\u2800", "\u034f", "\u17b4", "\u17b5"]
+    + [chr(code) for code in (*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))]
+)
+"""Characters that show nothing, although Unicode calls them letters, symbols or marks."""
+
+_INVISIBLE_KINDS = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
 
 
 @attrs.frozen
@@ -44,13 +54,24 @@ def metadata_of(text: str) -> dict[str, Any]:
 
 
 def text_in(value: object, *, strip: bool = True) -> str | None:
-    """Return a string that is not blank, or an integer as a string; None for anything else."""
+    """Return a string that shows something, or an integer as a string; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
     text = str(value)
-    if not (stripped := text.strip()):
+    if is_blank(text):
         return None
-    return stripped if strip else text
+    return text.strip() if strip else text
+
+
+def is_blank(text: str) -> bool:
+    """Say whether a text shows nothing: it holds only spaces, zero-width and control characters, or nothing at all."""
+    if text[:1].isascii() and text[:1].isalnum():
+        return False
+    return not any(map(_is_visible, text))
+
+
+def _is_visible(character: str) -> bool:
+    return unicodedata.category(character) not in _INVISIBLE_KINDS and character not in _INVISIBLE
 
 
 def _integer(digits: str) -> int | float:

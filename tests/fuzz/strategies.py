@@ -73,13 +73,38 @@ def values() -> SearchStrategy[Any]:
     return st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts(), inner, max_size=3))
 
 
+def metadata() -> SearchStrategy[dict[str, Any]]:
+    """Metadata that is taken: of anything, what is understood, and the same keys with what is not."""
+    sides = st.text(max_size=5) | st.fixed_dictionaries(
+        {}, optional={"id": _scalars, "name": _scalars, "color": _scalars}
+    )
+    understood = {
+        "minute": st.integers(0, 150) | st.sampled_from(("47", "45+2", 45.0, "", -1, {"minute": 45, "added": 2})),
+        "added": _scalars,
+        "period": st.integers(0, 6) | _scalars,
+        "player": _scalars,
+        "x": st.floats(-10, 110) | _scalars,
+        "penalty": st.booleans() | _scalars,
+        "card": st.sampled_from(("yellow", "second_yellow", "RED", "rot", "", 1)),
+        "home": sides | _scalars,
+        "away": sides | _scalars,
+        "homeTeam": sides,
+        "kickoff": st.sampled_from(("2024-01-15T14:00:00Z", "2024-01-15T14:00:00", "soon", 5)),
+        "replaces": st.uuids(version=4).map(str) | st.none(),
+    }
+    anything = st.dictionaries(
+        st.text(max_size=5), st.integers(-(1 << 63), (1 << 64) - 1) | st.text(max_size=20), max_size=4
+    )
+    return st.builds(lambda first, second: first | second, anything, st.fixed_dictionaries({}, optional=understood))
+
+
 def events() -> SearchStrategy[dict[str, Any]]:
     """Events as documented."""
     optional = {
         "eventId": st.uuids().map(str),
         "timestamp": st.datetimes(_AFTER, _BEFORE).map(lambda moment: moment.isoformat() + "Z"),
         "playerId": st.integers(0, 99) | st.text("abc\u00e9", min_size=1, max_size=64),
-        "metadata": st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=20), max_size=4),
+        "metadata": metadata(),
     }
     required = {
         "matchId": st.sampled_from((KNOWN_MATCH, "other")),
@@ -91,7 +116,10 @@ def events() -> SearchStrategy[dict[str, Any]]:
 
 def near_events() -> SearchStrategy[dict[str, Any]]:
     """Events with some fields replaced, added or missing."""
-    names = ("matchId", "eventType", "timestamp", "teamId", "playerId", "metadata", "eventId", "extra", "_unmapped")
+    names = (
+        *("matchId", "eventType", "timestamp", "teamId", "playerId", "metadata", "eventId", "extra", "_unmapped"),
+        *("home", "awayTeam", "minute", "replaces"),
+    )
     changes = st.dictionaries(st.sampled_from(names) | texts(), values(), max_size=3)
     left_out = st.sets(st.sampled_from(names), max_size=2)
     return st.builds(
@@ -152,6 +180,13 @@ def requests(draw: st.DrawFn, method: str, template: str, *, token: str) -> Sent
     )
 
 
+_scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 200)
+    | st.floats(-5, 200)
+    | st.sampled_from(("", " ", "\u200b", "7", "X"))
+)
 _seldom = st.integers(0, 19).map(lambda number: number == 19)
 _often = st.integers(0, 9).map(lambda number: number < 8)
 _chunks = st.sampled_from((0, 0, 0, 1, 7, 1000)).map(lambda size: Chunks(size_bytes=size) if size else None)

@@ -1,9 +1,11 @@
 """The instruments of the fuzzer tell the truth: stands, processor time, memory, and what bodies are made of."""
 
 import gzip
+import json
 import subprocess
 import sys
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,12 +15,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.schemas.events import EventSchema, Origin
+from app.schemas.warnings import warnings_of
+from shards.clock import ReceiptClock
 from tests.faults.clock import NoCompiler
 from tests.fuzz.cost import Cost, Limits, Meter, Worst
 from tests.fuzz.hostile import kinds
 from tests.fuzz.made import Made, Packing, Part, told
 from tests.fuzz.shapes import Scale
 from tests.fuzz.standing import Stand, Standing
+from tests.fuzz.strategies import events
 from tests.fuzz.wire import Chunks, Manner, Sent
 from tests.torture import costs
 
@@ -198,3 +204,16 @@ def test_the_worst_of_a_kind_is_written_between_the_marks(tmp_path: Path) -> Non
     assert text.endswith("\nafter\n")
     assert "old" not in text
     assert "| nesting | 2 | 40 ms | 41 ms | 0.200 s for 1.00 MiB: 27 % | 30 MB | 0 MB |" in text
+
+
+def test_events_as_documented_are_taken_whatever_in_their_metadata_is_not_understood() -> None:
+    schema, told = EventSchema(clock=ReceiptClock()), Counter[str]()
+
+    @settings(max_examples=500, derandomize=True)
+    @given(events())
+    def check(event: dict[str, object]) -> None:
+        taken = schema.parse(json.dumps(event).encode(), origin=Origin())
+        told.update(warning.field for warning in warnings_of(taken.event_type, taken.metadata))
+
+    check()
+    assert {f"$.metadata.{name}" for name in ("minute", "period", "card", "player", "x", "penalty")} <= set(told)

@@ -1,5 +1,6 @@
 """The acknowledgement that a client waits for: by the log (always), or by the destination table (``?ack=stored``)."""
 
+import asyncio
 from typing import Any
 
 import attrs
@@ -9,6 +10,7 @@ from aiohttp import web
 from app.access.principal import PRINCIPAL
 from app.context import CONTEXT
 from app.handlers.parameters import seconds_of
+from app.handlers.sending.known import SentEvents
 from app.schemas.faults import Fault
 from shards import Receipt
 
@@ -42,19 +44,22 @@ def requested_acknowledgement(request: web.Request, faults: list[Fault]) -> Ackn
 
 
 async def acknowledge(
-    request: web.Request, receipt: Receipt, acknowledgement: Acknowledgement, view: dict[str, Any]
+    request: web.Request, receipt: Receipt, acknowledgement: Acknowledgement, view: dict[str, Any], sent: SentEvents
 ) -> web.Response:
     """Return 202, because the events are durable; 200 where the client asked for stored ones and they were in time.
 
-    ``receipt`` is added to the view, and its ``status``, where it has one, becomes ``stored`` with a 200.
+    ``receipt`` is added to the view. With a 200 its ``status``, where it has one, becomes ``stored``, and
+    ``alreadyKnown`` is added if there is time left to ask for it.
     """
     context, status = request.app[CONTEXT], 202
     if acknowledgement.stored:
+        deadline_s = asyncio.get_running_loop().time() + acknowledgement.timeout_s
         await context.shards.wait_stored(receipt, timeout_s=acknowledgement.timeout_s)
         outcome = context.shards.outcome(receipt)
         if outcome is not None and outcome.status == "stored":
-            status = 200
-            view |= {"status": "stored"} if "status" in view else {}
+            status, is_one = 200, "status" in view
+            view |= {"status": "stored"} if is_one else {}
+            view |= await sent.view(context, deadline_s=deadline_s, is_one=is_one)
     text = context.seals.sealed(str(receipt), request[PRINCIPAL])
     body = msgspec.json.encode(view | {"receipt": text})
     return web.Response(body=body, status=status, content_type="application/json")

@@ -174,7 +174,7 @@ class TestFeed:
         item = feed_items(aggregates(highlights=(highlight("foul", 3, team="77"),)), None)[0]
         assert (item.minute, item.details) == ("14:03", ("10", "team 77"))
 
-    @pytest.mark.parametrize("metadata", ["", "[]", "nonsense", '{"minute": "x", "player": 5, "assist": []}'])
+    @pytest.mark.parametrize("metadata", ["", "[]", "nonsense", '{"minute": "x", "player": [5], "assist": []}'])
     def test_metadata_that_is_not_understood_is_left_alone(self, metadata: str) -> None:
         odd = attrs.evolve(highlight("goal", 5), metadata=metadata)
         assert feed_items(aggregates(highlights=(odd,)), None)[0].details == ("10", "team 1")

@@ -121,6 +121,26 @@ def test_other_team_and_player_ids_are_refused(schema: EventSchema, field: str, 
     assert faults(schema, text).keys() == {f"$.{field}"}
 
 
+@pytest.mark.parametrize("field", ["teamId", "playerId"])
+@pytest.mark.parametrize(
+    ("literal", "message"),
+    [
+        ("217.0", "217.0 has a decimal point; send it as an integer or a string"),
+        ("-1.50", "-1.50 has a decimal point; send it as an integer or a string"),
+        ("1.5e3", "1.5e3 has a decimal point; send it as an integer or a string"),
+        ("1e3", "1e3 has an exponent; send it as an integer or a string"),
+        (f"0.{'3' * 99}", f"0.{'3' * 58}... has a decimal point; send it as an integer or a string"),
+        ("true", "must be a string or an integer, not a boolean"),
+        ("{}", "must be a string or an integer, not an object"),
+    ],
+)
+def test_a_team_or_player_id_that_is_refused_says_how_to_send_it(
+    schema: EventSchema, field: str, literal: str, message: str
+) -> None:
+    text = f'{{"matchId":"m","eventType":"view","{field}":{literal}}}'.encode()
+    assert faults(schema, text) == {f"$.{field}": message}
+
+
 @pytest.mark.parametrize("value", ["", "x" * 129, "a\x00b", "a\x7f", "a\x9f", 5, 1.5, True, None, [], {}])
 def test_bad_match_ids_are_refused(schema: EventSchema, value: object) -> None:
     assert faults(schema, {"matchId": value, "eventType": "view"}).keys() == {"$.matchId"}
@@ -193,7 +213,7 @@ def test_an_empty_id_of_a_team_or_player_is_an_absent_one(schema: EventSchema, n
 
 
 def test_team_events_need_a_team_others_do_not(schema: EventSchema) -> None:
-    assert len(schema.types.known) == 4 + 31 + 7 + 1 + 1
+    assert len(schema.types.known) == 8 + 32 + 7 + 1 + 1
     for event_type in schema.types.known - {"retraction"}:
         event = {"matchId": "m", "eventType": event_type}
         if schema.types.needs_team(event_type):
