@@ -62,6 +62,7 @@ NEEDS: Final[Mapping[tuple[str, str], Need]] = {
     ("GET", f"{_MATCH}/metrics"): Need.PUBLIC,
     ("GET", f"{_MATCH}/stream"): Need.PUBLIC,
     ("GET", f"{_MATCH}/shots"): Need.PUBLIC,
+    ("GET", "/api/stream"): Need.PUBLIC,
     ("POST", "/api/events"): Need.SEND,
     ("POST", "/api/events/bulk"): Need.SEND,
     ("POST", f"{_MATCH}/events"): Need.SEND,

@@ -146,9 +146,10 @@ def store_view(store: StoreState | None) -> dict[str, Any] | None:
     return {"status": "healthy" if store.up else "unhealthy", "since": iso_of(store.since)}
 
 
-def highlight_view(highlight: Highlight) -> dict[str, Any]:
+def highlight_view(highlight: Highlight, match_id: str) -> dict[str, Any]:
     """Return a highlight as the stream sends it. ``metadata`` is a ``msgspec.Raw``: the text the client sent."""
     return {
+        "matchId": match_id,
         "eventId": highlight.event_id,
         "eventType": highlight.event_type,
         "timestamp": iso_ms(highlight.timestamp),

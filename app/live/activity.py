@@ -104,6 +104,11 @@ class Activity:
             self._followed.popitem(last=False)
         return sum(followed.is_live(now) for followed in self._followed.values())
 
+    def is_live(self, match_id: str) -> bool:
+        """Say whether a match is live, as far as this process has followed it since its start."""
+        followed = self._followed.get(match_id)
+        return followed is not None and followed.is_live(time.monotonic())
+
     def _follow(self, match_id: str, event: Event) -> None:
         followed = self._followed.get(match_id)
         now = time.monotonic()

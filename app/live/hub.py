@@ -12,6 +12,7 @@ from cachetools import TTLCache
 from app.engagement.rendered import RenderedMetrics
 from app.live.activity import Activity
 from app.live.answers import Answers
+from app.live.merged import LiveHighlights
 from app.live.overview import Overview, Overviews
 from app.live.topic import Topic
 from app.live.viewers import Subscription
@@ -98,6 +99,7 @@ class Live:
         self._fine: TTLCache[str, None] = TTLCache(FINE_MAX, FINE_S)
         self._resting: TTLCache[str, Topic] = TTLCache(RESTING_MAX, RESTING_S)
         self._activity = Activity()
+        self.highlights = LiveHighlights()
         self._closed = False
 
     async def aggregates(self, match_id: str, *, bucket_ms: int = MINUTE_MS) -> MatchAggregates:
@@ -232,6 +234,7 @@ class Live:
 
     def _accepted(self, match_id: str, events: Sequence[Event]) -> None:
         self._activity.note(match_id, events)
+        self.highlights.accepted(match_id, events, self._activity)
         topic = self._topics.get(match_id)
         if topic is None and match_id in self._resting:
             topic = self._resting.get(match_id)
@@ -246,6 +249,7 @@ class Live:
         for match_id in match_ids:
             self._fine.pop(match_id, None)
             self._activity.forget(match_id)
+            self.highlights.forget(match_id)
             self._resting.pop(match_id, None)
             if (topic := self._topics.pop(match_id, None)) is not None:
                 for viewer in topic.viewers:
@@ -253,8 +257,8 @@ class Live:
 
     @property
     def viewers(self) -> int:
-        """Open streams of matches."""
-        return sum(len(topic.viewers) for topic in self._topics.values())
+        """Open streams of matches, and of the highlights of all."""
+        return sum(len(topic.viewers) for topic in self._topics.values()) + len(self.highlights.viewers)
 
     @property
     def caches(self) -> Mapping[str, CacheCount]:
@@ -272,12 +276,13 @@ class Live:
         return self._activity.feeds.silent()
 
     def active_matches(self) -> int:
-        """Return how many matches have an event that this process accepted in the last 15 min, and no ``match_end``."""
+        """Return how many matches are live, as far as this process followed them."""
         return self._activity.active()
 
     async def close(self) -> None:
         """End every stream, poller and load. Idempotent."""
         self._closed = True
+        self.highlights.close()
         await asyncio.gather(*(topic.close() for topic in tuple(self._topics.values())))
         await self._overviews.close()
         await self._recent.close()

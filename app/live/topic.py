@@ -44,6 +44,9 @@ SENT_MAX = 16_384
 RECENT_MS = 60_000
 """Milliseconds before the last snapshot; a highlight that a poll finds is sent only if it was received since then."""
 
+LATE_MS = 2_000
+"""Milliseconds before the message that a viewer saw last from which on those of another match are sent again."""
+
 NO_HIGHLIGHT_YET = f"0-{NOBODY}"
 """The id of a snapshot before the first highlight: a viewer that comes back with it missed whatever came since."""
 
@@ -93,7 +96,7 @@ class Topic:
         messages, withdrawn = [], self._withdrawn()
         for event in highlights:
             if event.event_id not in self._sent:
-                highlight = _highlight_of(event, retracted=event.event_id in withdrawn)
+                highlight = highlight_of(event, retracted=event.event_id in withdrawn)
                 messages.append(self._remember(highlight))
                 withdrawn.add(withdrawn_id(event.event_type, event.metadata))
                 self._unchecked.append((self._changed_at, highlight))
@@ -126,8 +129,10 @@ class Topic:
         if place >= self._seeded:
             return sent[place + 1 :]
         # The order in which seeded ones were sent is not known; those of that millisecond better twice than not at all.
+        # The id may be that of another match, where a viewer follows several: what came then may be a little late.
         seeded = (m for m in sent[: self._seeded] if m.value.order_ms >= order_ms)
-        return [*(m for m in seeded if m.value.event_id != event_id), *sent[self._seeded :]]
+        later = (m for m in sent[self._seeded :] if place >= 0 or m.value.order_ms >= order_ms - LATE_MS)
+        return [*(m for m in seeded if m.value.event_id != event_id), *later]
 
     def _announce_others(self, highlights: Sequence[Highlight], *, received_since_ms: int) -> None:
         """Send the highlights that another process accepted, and note which were retracted."""
@@ -173,9 +178,10 @@ class Topic:
     def _remember(self, highlight: Highlight, *, id_ms: int | None = None) -> Message:
         message = Message(
             event="event",
-            text=msgspec.json.encode(highlight_view(highlight)),
+            text=msgspec.json.encode(highlight_view(highlight, self._match_id)),
             value=highlight,
             id=f"{highlight.order_ms if id_ms is None else id_ms}-{highlight.event_id}",
+            match_id=self._match_id,
         )
         self._feed[highlight.event_id] = message
         self._sent[highlight.event_id] = None
@@ -192,7 +198,8 @@ class Topic:
     def _snapshot(self, aggregates: MatchAggregates) -> Message:
         last = next(reversed(self._feed.values()), None)
         text = asyncio.ensure_future(self._render(aggregates))
-        return Message(event="metrics", text=text, value=aggregates, id=last.id if last else NO_HIGHLIGHT_YET)
+        last_id = last.id if last else NO_HIGHLIGHT_YET
+        return Message(event="metrics", text=text, value=aggregates, id=last_id, match_id=self._match_id)
 
     async def _poll(self, shown: MatchAggregates) -> None:
         """Publish whatever changed, for as long as there are viewers.
@@ -264,7 +271,8 @@ def _parts_of(message_id: str) -> tuple[int, str]:
     return (int(order), event_id) if is_ours else (0, "")
 
 
-def _highlight_of(event: Event, *, retracted: bool) -> Highlight:
+def highlight_of(event: Event, *, retracted: bool) -> Highlight:
+    """Return an event as a highlight."""
     return Highlight(
         event_id=event.event_id,
         event_type=event.event_type,

@@ -26,12 +26,14 @@ class Message:
         text: its JSON text, or a future of it, because that of a very long match takes a while to make.
         value: what the JSON was made of: ``MatchAggregates`` for ``metrics``, ``Highlight`` for ``event``.
         id: for ``Last-Event-ID``; empty where the message does not move it.
+        match_id: the match that it is about.
     """
 
-    event: Literal["metrics", "event"]
+    event: Literal["metrics", "event", "changes"]
     text: bytes | asyncio.Future[bytes]
     value: Any
     id: str = ""
+    match_id: str = ""
 
     async def json(self) -> bytes:
         """Return the JSON text, as soon as it is made."""

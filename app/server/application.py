@@ -19,8 +19,9 @@ from app.handlers import (
 )
 from app.handlers.browsers import login, operate
 from app.handlers.operators import audit, deadletters, erasures, shards
-from app.handlers.reading import events, matches, shots, stream
+from app.handlers.reading import events, matches, shots, stream, streams
 from app.handlers.sending.limiting import send_standing
+from app.live import Changes
 from app.server import authorization
 from app.server.middlewares import around, send_identity
 from app.server.monitor import monitor_context
@@ -29,7 +30,7 @@ from app.web.conditional import forbid_storing
 from app.web.keys import ROOT_PATH
 
 HANDLERS = (
-    *(matches, ingest, events, shots, receipts, deadletters, stream),
+    *(matches, ingest, events, shots, receipts, deadletters, stream, streams),
     *(health, metrics, status, audit, openapi, docs, login, operate, shards, erasures),
 )
 """Modules of handlers, those asked most first, because a path is looked for in this order."""
@@ -53,6 +54,7 @@ def create_app(config: Config) -> web.Application:
     app = web.Application(middlewares=[around], client_max_size=config.max_body_bytes)
     app[CONTEXT] = Context.create(config)
     app[ROOT_PATH] = config.root_path
+    app[streams.CHANGES] = Changes()
     for module in HANDLERS:
         app.add_routes(module.routes)
     app.on_response_prepare.append(_send_headers)

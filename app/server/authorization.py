@@ -22,6 +22,9 @@ PAGE: Final = Principal("origin", frozenset({Scope.REACT}))
 NEEDED: "web.AppKey[dict[web.AbstractRoute, Need]]" = web.AppKey("needed", dict)
 """What each route needs."""
 
+OF_SEVERAL: Final = "/api/stream"
+"""The path whose matches are named in its query; of the highlights of all it sends those that a key is for."""
+
 _SCHEME = "bearer"
 _API = "/api/"
 
@@ -63,10 +66,12 @@ def authorize(request: web.Request) -> None:
 
 
 def _check_match(request: web.Request, principal: Principal) -> None:
-    match_id = request.match_info.get("matchId")
-    if match_id is None:
+    in_path, resource = request.match_info.get("matchId"), request.match_info.route.resource
+    of_several = resource is not None and resource.canonical == OF_SEVERAL
+    named = request.query.getall("match", []) if in_path is None else [in_path]
+    if in_path is None and not of_several:
         raise _forbidden("This is about all matches, and the key that came is for some of them only.")
-    if not principal.reaches(match_id):
+    if not all(map(principal.reaches, named)):
         raise _forbidden("This match is not among those that the key is for.")
 
 

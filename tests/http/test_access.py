@@ -57,6 +57,7 @@ TABLE: Mapping[tuple[str, str], str | frozenset[str]] = {
     ("GET", "/api/matches/{matchId}/metrics"): "public",
     ("GET", "/api/matches/{matchId}/stream"): "public",
     ("GET", "/api/matches/{matchId}/shots"): "public",
+    ("GET", "/api/stream"): "public",
     ("POST", "/api/events"): frozenset({"react", "ingest"}),
     ("POST", "/api/events/bulk"): frozenset({"react", "ingest"}),
     ("POST", "/api/matches/{matchId}/events"): frozenset({"react", "ingest"}),

@@ -22,7 +22,7 @@ from aiohttp import web
 from app.bodies.reading import read_body
 from app.config import Config
 from app.dashboard import handlers as pages
-from app.handlers import stream
+from app.handlers.reading import stream
 from app.web.timeouts import Pace, Timeouts
 from tests.e2e.process import ROOT, Process
 from tests.http.problem import assert_problem

@@ -2,12 +2,13 @@
 
 import asyncio
 import random
+from collections.abc import AsyncIterable
 
 from aiohttp import web
 
 from app.context import CONTEXT, may_go_on
 from app.handlers.parameters import faults_of, path_match_id
-from app.live import Subscription, UnknownMatch
+from app.live import Message, UnknownMatch
 from app.web.event_stream import event_stream
 from app.web.head.checks import LAST_EVENT_ID
 from app.web.refusals import refuse, unknown_match
@@ -28,17 +29,23 @@ async def match_stream(request: web.Request) -> web.StreamResponse:
     faults = faults_of(request)
     match_id = path_match_id(request, faults)
     refuse(faults)
-    seen = request.headers.get(LAST_EVENT_ID) or request.query.get("lastEventId", "")
+    seen = seen_last(request)
     try:
         context = request.app[CONTEXT]
         async with context.live.subscribe(match_id, last_event_id=seen) as messages:
             with context.telemetry.viewers.one("stream"):
-                return await _send(request, messages)
+                return await send_messages(request, messages)
     except UnknownMatch:
         raise unknown_match() from None
 
 
-async def _send(request: web.Request, messages: Subscription) -> web.StreamResponse:
+def seen_last(request: web.Request) -> str:
+    """Return the id of the message that the viewer saw last, "" if it saw none."""
+    return request.headers.get(LAST_EVENT_ID) or request.query.get("lastEventId", "")
+
+
+async def send_messages(request: web.Request, messages: AsyncIterable[Message]) -> web.StreamResponse:
+    """Send messages until there are no more, the viewer leaves or takes nothing for too long, or its key ends."""
     response = event_stream(request, ping_interval=HEARTBEAT_S, send_timeout=SEND_TIMEOUT_S)
     await response.prepare(request)
     try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from app.__main__ import main
 from app.engagement import views
-from app.handlers import matches
+from app.handlers.reading import matches
 from tests.faults.inside.failpoints import Failpoints
 from tests.faults.inside.places import install
 

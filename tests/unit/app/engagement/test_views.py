@@ -176,8 +176,8 @@ def test_a_summary_names_the_sides() -> None:
 def test_a_highlight_keeps_the_metadata_as_it_was_sent() -> None:
     number = "123456789012345678901234567890"
     highlight = Highlight("id", "goal", START_MS, "1", "", f'{{"x": {number}}}', retracted=True)
-    text = msgspec.json.encode(highlight_view(highlight)).decode()
+    text = msgspec.json.encode(highlight_view(highlight, "m")).decode()
     assert f'"metadata":{{"x": {number}}}' in text
     assert json.loads(text)["playerId"] is None
     assert json.loads(text)["retracted"] is True
-    assert json.loads(msgspec.json.encode(highlight_view(attrs.evolve(highlight, metadata=""))))["metadata"] == {}
+    assert json.loads(msgspec.json.encode(highlight_view(attrs.evolve(highlight, metadata=""), "m")))["metadata"] == {}
