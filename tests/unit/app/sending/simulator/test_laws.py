@@ -1,7 +1,7 @@
 """What holds in every simulated match: who may do what, what follows what, what the clock says."""
 
 from collections import Counter, defaultdict
-from itertools import pairwise
+from itertools import count, pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,17 +16,17 @@ BREAKS_S = [15 * 60, 5 * 60, 60]
 
 seeds = given(seed=st.integers(min_value=0, max_value=10**9), knockout=st.booleans())
 many = settings(deadline=None, max_examples=40)
-DRAWS = 25
+RARE = 14
 
 
-def _shoot_outs() -> list[Course]:
-    """Matches with a shoot-out, of the first seeds that have one."""
-    found = []
-    seed = 0
-    while len(found) < DRAWS:
+def _first_matches_with(*types: str) -> list[Course]:
+    """Knockout matches, of the first seeds in which an event of these types happens."""
+    found: list[Course] = []
+    for seed in count():
         match = Course.of(seed, knockout=True)
-        found += [match] if match.events(*KICKS) else []
-        seed += 1
+        found += [match] if match.events(*types) else []
+        if len(found) == RARE:
+            break
     return found
 
 
@@ -121,6 +121,18 @@ def test_substitutions_and_cards_are_those_that_the_laws_allow(seed: int, knocko
             assert event["playerId"] in booked
 
 
+def test_before_the_break_only_the_injured_are_replaced_and_others_from_the_restart_on() -> None:
+    at_the_restart = 0
+    for seed in range(60):
+        match = Course.of(seed)
+        restart_s = match.events("half_start")[1][0]
+        injured = {event["playerId"] for _, event in match.events("injury")}
+        for at_s, event in match.events("substitution"):
+            assert event["metadata"]["period"] == 2 or event["playerId"] in injured
+            at_the_restart += at_s == restart_s
+    assert at_the_restart
+
+
 @many
 @seeds
 def test_a_retraction_follows_a_review_that_says_so(seed: int, knockout: bool) -> None:
@@ -174,7 +186,27 @@ def test_teams_do_nothing_outside_the_periods_and_fans_never_stop(seed: int, kno
 @many
 @seeds
 def test_a_match_is_framed_and_only_a_draw_in_a_knockout_goes_on(seed: int, knockout: bool) -> None:
-    match = Course.of(seed, knockout=knockout)
+    _assert_framed(Course.of(seed, knockout=knockout), knockout=knockout)
+
+
+@settings(deadline=None, max_examples=15)
+@given(seed=st.integers(min_value=0, max_value=10**9), minutes=st.floats(min_value=1, max_value=300))
+def test_a_match_of_any_length_is_framed(seed: int, minutes: float) -> None:
+    match = Course.of(seed, minutes=minutes, knockout=True)
+    _assert_framed(match, knockout=True)
+    for (start_s, end_s), length in zip(match.periods(), (1 / 2, 1 / 2, 1 / 6, 1 / 6), strict=False):
+        assert end_s - start_s > minutes * 60 * length
+
+
+def test_an_own_goal_counts_for_the_other_side() -> None:
+    """Whether a match goes on shows how the simulator itself has counted it."""
+    for match in _first_matches_with("own_goal"):
+        _assert_framed(match, knockout=True)
+        for _, event in match.events("own_goal"):
+            assert event["metadata"]["x"] < 10, "in front of the other goal"
+
+
+def _assert_framed(match: Course, *, knockout: bool) -> None:
     whistles = [event["eventType"] for _, event in match.events(*MATCH_TYPES)]
     drawn, still_drawn = (len({*match.score(periods=periods)}) == 1 for periods in (2, 4))
     halves = 4 if knockout and drawn else 2
@@ -188,7 +220,7 @@ def test_a_match_is_framed_and_only_a_draw_in_a_knockout_goes_on(seed: int, knoc
 
 def test_a_shoot_out_alternates_and_ends_as_soon_as_it_is_decided() -> None:
     lengths = set()
-    for match in _shoot_outs():
+    for match in _first_matches_with(*KICKS):
         kicks = [event for _, event in match.events(*KICKS)]
         first, second = kicks[0]["teamId"], kicks[1]["teamId"]
         assert {first, second} == set(match.sides())
