@@ -47,6 +47,11 @@ def _from_the_spot(event: dict) -> bool:
     return bool(event["metadata"].get("penalty"))
 
 
+def _clock(event: dict) -> int:
+    """The minute; 0 in stoppage time."""
+    return 0 if "added" in event["metadata"] else event["metadata"]["minute"]
+
+
 def _in_play(event: dict) -> bool:
     return not _from_the_spot(event)
 
@@ -75,6 +80,11 @@ def _home_share() -> float:
     return _percent(sum(home for home, _ in scores), sum(map(sum, scores)))
 
 
+def _home_shots() -> float:
+    ours = sum(event["teamId"] == match.sides()[0] for match in _matches() for event in match.standing("shot"))
+    return _percent(ours, _count("shot"))
+
+
 def _results(wanted: Callable[[int, int], bool]) -> float:
     return _percent(sum(wanted(*match.score()) for match in _matches()), MATCHES)
 
@@ -93,6 +103,7 @@ _MEASURED: dict[str, Callable[[], float]] = {
     "goals that stand": lambda: _mean(*GOALS),
     "own goals, % of the goals": lambda: _percent(_count("own_goal"), _count(*GOALS)),
     "shots": lambda: _mean("shot"),
+    "shots of the home team, % of the shots": _home_shots,
     "shots on target, % of the shots": lambda: _percent(_on_target(), _count("shot")),
     "shots in the box, % of the shots": lambda: _shots(is_in_box),
     "shots from beyond 30 m, % of the shots": lambda: _shots(lambda event: distance_m(event) > 30),
@@ -174,6 +185,13 @@ def test_the_document_gives_a_range_for_everything_that_is_measured() -> None:
 def test_200_matches_are_within_the_range_of_the_document(name: str) -> None:
     least, most = _RANGES[name]
     assert least <= _MEASURED[name]() <= most
+
+
+def test_shots_become_more_frequent_until_the_end() -> None:
+    first, last = (
+        _count("shot", where=lambda event, after=after: after < _clock(event) <= after + 30) for after in (0, 60)
+    )
+    assert last > 1.15 * first
 
 
 @pytest.mark.parametrize("name", _CROWD)

@@ -15,7 +15,7 @@ LAST_MINUTES = {1: 45, 2: 90, 3: 105, 4: 120}
 BREAKS_S = [15 * 60, 5 * 60, 60]
 
 seeds = given(seed=st.integers(min_value=0, max_value=10**9), knockout=st.booleans())
-many = settings(deadline=None, max_examples=40)
+many = settings(deadline=None, max_examples=25)
 RARE = 14
 
 
