@@ -3,10 +3,10 @@
 import asyncio
 import heapq
 import json
+import math
 import random
 import time
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 import attrs
@@ -18,10 +18,29 @@ from app.commands.options import EXIT_INCOMPLETE, EXIT_INTERRUPTED, bearer_of, s
 from app.commands.progress import plain_console, progress
 from app.sending.client import Outgoing, ServiceClient
 from app.sending.dispatch import Dispatch, SendingTally
-from app.sending.simulator import Moment, match_length_s, simulate_match
-from app.times import iso_of
+from app.sending.simulator import Moment, simulate_match
+from app.times import iso_ms
 
 _REJECTIONS_SHOWN = 20
+_SPEED = 60.0
+
+_encode = msgspec.json.Encoder().encode
+
+
+@attrs.frozen(kw_only=True)
+class SendingPace:
+    """How fast events are sent: by the match's clock, ``speed`` times faster, or evenly, ``rate`` events a second."""
+
+    speed: float = _SPEED
+    rate: float | None = None
+
+    def due(self, moments: Iterable[Moment]) -> Iterator[tuple[float, Moment]]:
+        """Yield each moment with the seconds from the start of the run until it is due."""
+        first_s: float | None = None
+        for number, moment in enumerate(moments):
+            if first_s is None:
+                first_s = moment.offset_s
+            yield (number / self.rate if self.rate else (moment.offset_s - first_s) / self.speed), moment
 
 
 @attrs.frozen(kw_only=True)
@@ -32,6 +51,7 @@ class Fixture:
     matches: int
     minutes: float
     fans_per_minute: float
+    knockout: bool = False
 
     def match_ids(self) -> list[str]:
         """Return the match ids; they name the seed."""
@@ -45,24 +65,37 @@ class Fixture:
                 match_id=match_id,
                 minutes=self.minutes,
                 fans_per_minute=self.fans_per_minute,
+                knockout=self.knockout,
             )
             for match_id in self.match_ids()
         )
         return heapq.merge(*matches, key=lambda moment: moment.offset_s)
 
-    def schedule(self, *, kickoff: datetime, speed: float, rate: float | None) -> Iterator[tuple[float, Outgoing]]:
-        """Yield each event with the seconds until it is due: by the match's clock, or evenly at ``rate`` a second."""
-        for number, moment in enumerate(self.moments()):
-            yield (number / rate if rate else moment.offset_s / speed), outgoing(moment, kickoff)
+    def survey(self, pace: SendingPace) -> tuple[int, float]:
+        """Return how many events there are, and how many seconds before the run the matches are to kick off.
+
+        That is just early enough that no event is dated ahead of the moment it is due. So a match that is sent faster
+        than it is played ends when the run ends. Negative where kick-off comes during the run.
+        """
+        total, early_s = 0, -math.inf
+        for due_s, moment in pace.due(self.moments()):
+            total += 1
+            early_s = max(early_s, moment.offset_s - due_s)
+        return total, early_s
+
+    def schedule(self, *, kickoff_ms: int, pace: SendingPace) -> Iterator[tuple[float, Outgoing]]:
+        """Yield each event with the seconds until it is due; ``kickoff_ms`` counts since the epoch."""
+        return ((due_s, outgoing(moment, kickoff_ms)) for due_s, moment in pace.due(self.moments()))
 
 
-def outgoing(moment: Moment, kickoff: datetime) -> Outgoing:
-    """Return the moment as an event to send."""
-    event = moment.event | {"timestamp": iso_of(kickoff + timedelta(seconds=moment.offset_s))}
+def outgoing(moment: Moment, kickoff_ms: int) -> Outgoing:
+    """Return the moment as an event to send, whole ms after ``kickoff_ms``, never later than it happens."""
+    event = moment.event
+    timestamp = iso_ms(kickoff_ms + math.floor(moment.offset_s * 1000))
     return Outgoing(
         event_id=event["eventId"],
         event_type=event["eventType"],
-        body=msgspec.json.encode(event),
+        body=_encode({**event, "timestamp": timestamp}),
         source=event["matchId"],
     )
 
@@ -75,7 +108,10 @@ def outgoing(moment: Moment, kickoff: datetime) -> Outgoing:
     type=click.FloatRange(min=1, max=600),
     default=90.0,
     show_default=True,
-    help="Minutes of play; a break is added.",
+    help="Minutes of play; stoppage time and a break are added.",
+)
+@click.option(
+    "--knockout", is_flag=True, help="Go on to extra time and a shoot-out where nobody has won after 90 minutes."
 )
 @click.option(
     "--speed",
@@ -93,7 +129,7 @@ def outgoing(moment: Moment, kickoff: datetime) -> Outgoing:
     type=click.FloatRange(min=0),
     default=60.0,
     show_default=True,
-    help="Fan events a minute of a match while nothing happens; a goal multiplies them for some minutes.",
+    help="Fan events a minute of a match while nothing happens; a goal multiplies them for a minute or two.",
 )
 @click.option("--seed", type=int, help="The same seed makes the same matches. By default a new one each time.")
 @click.option(
@@ -107,6 +143,7 @@ def simulate(
     give_up_after_s: float,
     matches: int,
     minutes: float,
+    knockout: bool,
     speed: float | None,
     rate: float | None,
     fans_per_minute: float,
@@ -122,7 +159,7 @@ def simulate(
         raise click.UsageError("--speed and --rate exclude each other, because both set the pace; leave one out")
     out, err = plain_console(), plain_console(stderr=True)
     seed = random.SystemRandom().randrange(1_000_000) if seed is None else seed
-    fixture = Fixture(seed=seed, matches=matches, minutes=minutes, fans_per_minute=fans_per_minute)
+    fixture = Fixture(seed=seed, matches=matches, minutes=minutes, fans_per_minute=fans_per_minute, knockout=knockout)
     if not as_json:
         _print_pages(out, url, fixture)
     client = ServiceClient(
@@ -132,18 +169,18 @@ def simulate(
         bearer=bearer_of(url),
         on_trouble=partial(err.print, soft_wrap=True),
     )
-    tally, started, interrupted = SendingTally(), time.monotonic(), False
-    run = _send(fixture, client, tally, speed=speed, rate=rate, connections=connections, batch=batch, console=err)
+    run = _Run(fixture=fixture, pace=SendingPace(speed=speed or _SPEED, rate=rate))
+    started, interrupted = time.monotonic(), False
     try:
-        asyncio.run(run)
+        asyncio.run(run.send(client, connections=connections, batch=batch, console=err))
     except KeyboardInterrupt:
         interrupted = True
     seconds = time.monotonic() - started
     if as_json:
-        _print_json(fixture, tally, seconds=seconds, interrupted=interrupted)
+        _print_json(fixture, run.tally, seconds=seconds, interrupted=interrupted)
     else:
-        _print_summary(out, tally, seconds=seconds, seed=seed, interrupted=interrupted)
-    _exit(tally, interrupted=interrupted)
+        _print_summary(out, run.tally, seconds=seconds, seed=seed, interrupted=interrupted)
+    _exit(run.tally, interrupted=interrupted)
 
 
 def _exit(tally: SendingTally, *, interrupted: bool) -> None:
@@ -153,28 +190,26 @@ def _exit(tally: SendingTally, *, interrupted: bool) -> None:
         raise click.exceptions.Exit(EXIT_INCOMPLETE)
 
 
-async def _send(
-    fixture: Fixture,
-    client: ServiceClient,
-    tally: SendingTally,
-    *,
-    speed: float | None,
-    rate: float | None,
-    connections: int,
-    batch: int,
-    console: Console,
-) -> None:
-    speed = speed or 60.0
-    length_s = match_length_s(fixture.minutes)
-    total = sum(1 for _ in fixture.moments())
-    takes_s = total / rate if rate else length_s / speed
-    # The match's clock runs faster than the wall's, so its end is put at the end of the run. No event is then dated
-    # ahead of the moment it is sent.
-    kickoff = datetime.now(UTC) - timedelta(seconds=max(0.0, length_s - takes_s))
-    async with client:
-        with progress(console, f"seed {fixture.seed}", total=total) as on_settled:
-            dispatch = Dispatch(client=client, tally=tally, batch=batch, connections=connections, on_settled=on_settled)
-            await dispatch.run(fixture.schedule(kickoff=kickoff, speed=speed, rate=rate))
+@attrs.define(kw_only=True)
+class _Run:
+    """One run of the command, and the account of its events."""
+
+    fixture: Fixture
+    pace: SendingPace
+    tally: SendingTally = attrs.field(factory=SendingTally)
+
+    async def send(self, client: ServiceClient, *, connections: int, batch: int, console: Console) -> None:
+        total, early_s = self.fixture.survey(self.pace)
+        kickoff_ms = math.floor(time.time() * 1000 - early_s * 1000)
+        async with client:
+            with progress(console, f"seed {self.fixture.seed}", total=total) as on_settled:
+                await Dispatch(
+                    client=client,
+                    tally=self.tally,
+                    batch=batch,
+                    connections=connections,
+                    on_settled=on_settled,
+                ).run(self.fixture.schedule(kickoff_ms=kickoff_ms, pace=self.pace))
 
 
 def _print_pages(out: Console, url: str, fixture: Fixture) -> None:

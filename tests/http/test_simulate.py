@@ -43,6 +43,25 @@ async def test_a_match_is_shown_as_it_was_made_up(served: Service) -> None:
     assert metrics["score"] is not None
 
 
+async def test_a_knockout_goes_on_to_a_shoot_out(served: Service) -> None:
+    """Kicks of the shoot-out are counted as such, and not as goals."""
+    fixture = Fixture(seed=2, matches=1, minutes=10, fans_per_minute=1, knockout=True)
+    counted = Counter(moment.event["eventType"] for moment in fixture.moments())
+    options = ("--minutes", 10, "--fans", 1, "--seed", 2, "--knockout", "--speed", 600)
+    ended = await run("simulate", "--url", served.url, *options)
+
+    assert ended.code == 0, ended.err + ended.out
+    assert counted["shootout_goal"] + counted["shootout_miss"] >= 6
+    async with asyncio.timeout(DEADLINE_S):
+        while await served.total("sim-2-1") < counted.total():
+            await asyncio.sleep(0.02)
+    metrics = await served.metrics("sim-2-1")
+    assert metrics is not None
+    assert metrics["eventsByType"] == dict(counted)
+    assert metrics["goals"] == counted["goal"] + counted["own_goal"]
+    assert metrics["score"]["home"] == metrics["score"]["away"]
+
+
 async def test_many_matches_at_a_steady_rate(served: Service) -> None:
     ended = await run("simulate", "--url", served.url, "--matches", 3, *SHORT, "--rate", 500, "--batch", 1)
 

@@ -1,189 +1,180 @@
-"""Events of the teams: one after another, about one every three seconds, with what follows from it.
+"""The course of a period: one spell of possession after another, and how each of them ends.
 
-A shot becomes a goal, a save, a block, a corner or a ball out; a foul brings a free kick, now and then a card or
-a penalty; some goals go to the video referee and some of those are taken back.
+The rates are chosen so that matches have on average what ``docs/SIMULATOR.md`` gives, which a test measures.
 """
 
 import random
-import uuid
+from bisect import bisect
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from itertools import accumulate
+from typing import Final
 
-import attrs
+from app.sending.simulator.fouls import foul, no_penalty, penalty
+from app.sending.simulator.game import Game, PlayEvent
+from app.sending.simulator.shots import corner, draw_spot, goal_kick, own_goal, shot
+from app.sending.simulator.substitutions import changes
+from app.sending.simulator.teams import DEFENDING, PASSING, RUNNING
 
-from app.sending.simulator.teams import Player, Team
+_MEAN_STEPS: Final = 8.0
+"""Passes, carries and the like of one spell of possession."""
+_STEP_S: Final = 1.68
+"""Mean time between two of them, beside the least time."""
+_LEAST_S: Final = 0.35
+_FINAL_THIRD: Final = 66.0
+_SHOT: Final = 0.25
+"""Share of the spells ending in the final third that end with a shot, for an average team half-way through."""
+_COMES_TO_NOTHING: Final = 0.3
+"""Share of the other such spells that lead in front of the goal, too."""
+_LIVELIER: Final = (0.68, 0.64)
+"""The share at the start of the match, and what is added until its end, as multiples."""
+_STOPPAGE_S: Final = 10.0
+"""Stoppage time of a half of 45 minutes in which nothing was lost by an event."""
 
-_PAUSE_S: Final = 3.0
-_WEIGHTS: Final = {
-    "pass": 52.0, "carry": 17.0, "pressure": 9.0, "recovery": 4.0, "dribble": 3.0, "duel": 3.0,
-    "throw_in": 2.0,
-    "interception": 2.0, "clearance": 1.8, "tackle": 1.6, "ball_out": 1.2, "miscontrol": 1.0, "block": 0.8,
-    "shot": 1.5, "foul": 1.3, "offside": 0.25, "goalkeeper": 0.5, "injury": 0.1, "formation_change": 0.05,
-}  # fmt: skip
-_AGAINST_BALL: Final = frozenset({"pressure", "interception", "clearance", "tackle", "block", "goalkeeper", "foul"})
-_TURNS_OVER: Final = frozenset({"interception", "clearance", "tackle", "miscontrol", "ball_out", "offside", "block"})
-_SHOT_ENDS: Final = {"goal": 0.11, "save": 0.32, "block": 0.2, "corner": 0.12, "ball_out": 0.25}
-_SUBSTITUTIONS: Final = 5
-
-
-@attrs.frozen
-class PlayEvent:
-    """One event of the match that is not a fan's. ``offset_s``: seconds since kick-off."""
-
-    event_id: str
-    offset_s: float
-    event_type: str
-    team: Team | None = None
-    player: Player | None = None
-    metadata: dict[str, Any] = attrs.field(factory=dict)
+_Ending = Callable[[Game], Iterator[PlayEvent]]
 
 
-def new_id(rng: random.Random) -> str:
-    """Return a random UUID in canonical text, drawn from ``rng``."""
-    return str(uuid.UUID(int=rng.getrandbits(128), version=4))
+def play(game: Game) -> Iterator[PlayEvent]:
+    """Yield a period's events in the order of time; it ends behind the last spell that began within stoppage time."""
+    regular_s = game.period.end_s
+    standard_s = _STOPPAGE_S * game.period.length_s / 2700
+    game.lost_s = 0.0
+    yield from changes(game)
+    game.place(50.0, 50.0)
+    yield game.act("pass", game.attacking, game.attacking.pick(game.rng, RUNNING))
+    while game.now_s < regular_s + standard_s + game.lost_s:
+        yield from _spell(game)
 
 
-@attrs.define
-class Play:
-    """The course of one match.
-
-    Attributes:
-        share: part of the match, 0 to 1, that is over at an offset; the late game is livelier.
-        minute: the minute of play at an offset, the first is 1.
-    """
-
-    rng: random.Random
-    home: Team
-    away: Team
-    share: Callable[[float], float]
-    minute: Callable[[float], int]
-    _attacking: Team = attrs.field(init=False)
-    _x: float = attrs.field(default=50.0, init=False)
-    _y: float = attrs.field(default=50.0, init=False)
-    _substituted: dict[str, int] = attrs.field(factory=dict, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._attacking = self.rng.choice((self.home, self.away))
-
-    def half(self, start_s: float, end_s: float) -> Iterator[PlayEvent]:
-        """Yield a half's events in the order of time, all within the half."""
-        now_s = start_s
-        while True:
-            now_s += self.rng.expovariate(1 / _PAUSE_S)
-            for action in self._next(now_s):
-                if action.offset_s >= end_s:
-                    return
-                now_s = action.offset_s
-                yield action
-
-    def _next(self, now_s: float) -> Iterator[PlayEvent]:
-        if substitution := self._substitution(now_s):
-            yield substitution
-        event_type = self.rng.choices(list(_WEIGHTS), list(_WEIGHTS.values()))[0]
-        self._x = min(99.0, max(1.0, self._x + self.rng.gauss(2.0, 12.0)))
-        self._y = min(99.0, max(1.0, self._y + self.rng.gauss(0.0, 15.0)))
-        if event_type == "shot":
-            yield from self._shot(now_s)
-        elif event_type == "foul":
-            yield from self._foul(now_s)
+def _spell(game: Game) -> Iterator[PlayEvent]:
+    rng = game.rng
+    for _ in range(1 + int(rng.expovariate(1 / _MEAN_STEPS))):
+        game.now_s += _LEAST_S + rng.expovariate(1 / _STEP_S)
+        yield _step(game)
+    game.wait(0.4, 2.0)
+    if game.x > _FINAL_THIRD:
+        begin, more = _LIVELIER
+        share = _SHOT * game.attacking.strength * (begin + more * game.period.share(game.now_s))
+        shoots = rng.random() < share
+        if shoots or rng.random() < _COMES_TO_NOTHING:
+            yield from _attack(game)
+        if shoots:
+            yield from shot(game, draw_spot(rng))
         else:
-            acting = self._other(self._attacking) if event_type in _AGAINST_BALL else self._attacking
-            if event_type == "clearance" and self.rng.random() < 0.004:
-                yield from self._scored(now_s, "own_goal", acting)
-                return
-            yield self._action(now_s, event_type, acting)
-            if event_type in _TURNS_OVER:
-                self._turn_over()
+            yield from _draw(rng, _NEAR_GOAL)(game)
+    else:
+        yield from _draw(rng, _ELSEWHERE)(game)
 
-    def _shot(self, now_s: float) -> Iterator[PlayEvent]:
-        self._x = self.rng.uniform(70.0, 97.0)
-        yield self._action(now_s, "shot", self._attacking)
-        end = self.rng.choices(list(_SHOT_ENDS), list(_SHOT_ENDS.values()))[0]
-        then_s = now_s + self.rng.uniform(0.4, 2.0)
-        if end == "goal":
-            yield from self._scored(then_s, "goal", self._attacking)
-        elif end == "corner":
-            yield self._action(then_s + self.rng.uniform(15, 30), "corner", self._attacking)
-        elif end == "ball_out":
-            yield self._action(then_s, "ball_out", self._attacking)
-            self._turn_over()
-        else:
-            other = self._other(self._attacking)
-            keeper = other.on_pitch[0] if end == "save" else None
-            yield self._action(then_s, end, other, player=keeper)
-            self._turn_over()
 
-    def _scored(self, now_s: float, event_type: str, team: Team) -> Iterator[PlayEvent]:
-        assist = self.rng.choice(team.on_pitch[1:])
-        goal = self._action(now_s, event_type, team)
-        if event_type == "goal" and assist != goal.player and self.rng.random() < 0.75:
-            goal.metadata["assist"] = assist.name
-        yield goal
-        if self.rng.random() < 0.2:
-            review_s = now_s + self.rng.uniform(20, 45)
-            yield self._action(review_s, "var_review", team, player=goal.player)
-            if self.rng.random() < 0.4:
-                retracted_s = review_s + self.rng.uniform(30, 90)
-                metadata = {"minute": self.minute(retracted_s), "eventId": goal.event_id, "reason": "var"}
-                yield PlayEvent(new_id(self.rng), retracted_s, "retraction", team, metadata=metadata)
-        self._turn_over()
-        self._x = self._y = 50.0
+def _attack(game: Game) -> Iterator[PlayEvent]:
+    """Play the last touches in front of the goal, which the fans hold their breath at."""
+    for _ in range(game.rng.choice((2, 3, 4))):
+        game.place(game.rng.uniform(79, 92), game.rng.uniform(18, 82))
+        kind = game.rng.choice(("pass", "pass", "dribble", "carry"))
+        player = game.attacking.pick(game.rng, RUNNING)
+        yield game.act(kind, game.attacking, player)
+        game.passer = player if kind == "pass" else game.passer
+        game.wait(1.0, 2.6)
 
-    def _foul(self, now_s: float) -> Iterator[PlayEvent]:
-        fouled = self._attacking
-        foul = self._action(now_s, "foul", self._other(fouled))
-        yield foul
-        if self.rng.random() < 0.18 and foul.team and foul.player:
-            yield self._card(now_s + self.rng.uniform(5, 20), foul.team, foul.player)
-            now_s += 20
-        if self._x > 83 and self.rng.random() < 0.25:
-            yield self._action(now_s + 5, "penalty", fouled)
-            yield from self._penalty_kick(now_s + self.rng.uniform(60, 90), fouled)
-        else:
-            yield self._action(now_s + self.rng.uniform(8, 25), "free_kick", fouled)
 
-    def _penalty_kick(self, now_s: float, team: Team) -> Iterator[PlayEvent]:
-        self._x = 88.0
-        yield self._action(now_s, "shot", team)
-        if self.rng.random() < 0.76:
-            yield from self._scored(now_s + 0.5, "goal", team)
-        else:
-            other = self._other(team)
-            yield self._action(now_s + 0.5, "save", other, player=other.on_pitch[0])
-            self._turn_over()
+def _step(game: Game) -> PlayEvent:
+    """Return one step of a spell: mostly passes, forward more than back."""
+    rng = game.rng
+    kind = rng.random()
+    team = game.attacking
+    if kind < 0.57:
+        game.passer = team.pick(rng, PASSING)
+        event = game.act("pass", team, game.passer)
+        game.x += rng.gauss(3.0, 11.0)
+        game.y += rng.gauss(0.0, 15.0)
+        game.x, game.y = min(97.0, max(2.0, game.x)), min(98.5, max(1.5, game.y))
+        return event
+    if kind < 0.83:
+        event = game.act("carry", team, team.pick(rng, RUNNING))
+        game.x = min(97.0, game.x + rng.random() * 7.0)
+        return event
+    if kind < 0.955:
+        return game.act("pressure", game.defending, game.defending.pick(rng, RUNNING))
+    return game.act("dribble" if kind < 0.975 else "duel", team, team.pick(rng, RUNNING))
 
-    def _card(self, now_s: float, team: Team, player: Player) -> PlayEvent:
-        sent_off = player.id in team.booked or self.rng.random() < 0.03
-        team.booked.add(player.id)
-        if sent_off and len(team.on_pitch) > 8 and player in team.on_pitch[1:]:
-            team.on_pitch.remove(player)
-        return self._action(now_s, "red_card" if sent_off else "yellow_card", team, player=player)
 
-    def _substitution(self, now_s: float) -> PlayEvent | None:
-        """Return a substitution now and then: seldom before half-time, often in the last half hour."""
-        share = self.share(now_s)
-        chance = 0.0005 if share < 0.5 else 0.018 if share > 0.65 else 0.005
-        team = self.rng.choice((self.home, self.away))
-        done = self._substituted.get(team.id, 0)
-        if self.rng.random() >= chance or done == _SUBSTITUTIONS or not team.bench:
-            return None
-        leaves = self.rng.randrange(1, len(team.on_pitch))
-        player, team.on_pitch[leaves] = team.on_pitch[leaves], team.bench.pop()
-        self._substituted[team.id] = done + 1
-        action = self._action(now_s, "substitution", team, player=player)
-        action.metadata["replacement"] = team.on_pitch[leaves].name
-        return action
+def _interception(game: Game) -> Iterator[PlayEvent]:
+    yield game.act("interception", game.defending, game.defending.pick(game.rng, DEFENDING))
+    game.turn_over()
 
-    def _action(self, at_s: float, event_type: str, team: Team, *, player: Player | None = None) -> PlayEvent:
-        player = player or self.rng.choice(team.on_pitch[1:])
-        x = self._x if team is self._attacking else 100 - self._x
-        y = self._y if team is self._attacking else 100 - self._y
-        metadata = {"minute": self.minute(at_s), "player": player.name, "x": round(x, 1), "y": round(y, 1)}
-        return PlayEvent(new_id(self.rng), at_s, event_type, team, player, metadata)
 
-    def _other(self, team: Team) -> Team:
-        return self.away if team is self.home else self.home
+def _tackle(game: Game) -> Iterator[PlayEvent]:
+    yield game.act("tackle", game.defending, game.defending.pick(game.rng, DEFENDING))
+    yield from _recovery(game)
 
-    def _turn_over(self) -> None:
-        self._attacking = self._other(self._attacking)
-        self._x, self._y = 100 - self._x, 100 - self._y
+
+def _clearance(game: Game) -> Iterator[PlayEvent]:
+    yield game.act("clearance", game.defending, game.defending.pick(game.rng, DEFENDING))
+    yield from _recovery(game)
+
+
+def _miscontrol(game: Game) -> Iterator[PlayEvent]:
+    yield game.act("miscontrol", game.attacking, game.attacking.pick(game.rng, RUNNING))
+    yield from _recovery(game)
+
+
+def _recovery(game: Game) -> Iterator[PlayEvent]:
+    game.turn_over()
+    game.wait(0.6, 2.5)
+    yield game.act("recovery", game.attacking, game.attacking.pick(game.rng, RUNNING))
+
+
+def _throw_in(game: Game) -> Iterator[PlayEvent]:
+    game.place(game.x, game.rng.choice((0.5, 99.5)))
+    yield game.act("ball_out", game.attacking, game.attacking.pick(game.rng, RUNNING))
+    if game.rng.random() < 0.55:
+        game.turn_over()
+    yield from changes(game)
+    game.wait(6, 18)
+    yield game.act("throw_in", game.attacking, game.attacking.pick(game.rng, DEFENDING))
+
+
+def _out_behind(game: Game) -> Iterator[PlayEvent]:
+    yield game.act("ball_out", game.attacking, game.attacking.pick(game.rng, PASSING))
+    yield from changes(game)
+    yield from goal_kick(game)
+
+
+def _claimed(game: Game) -> Iterator[PlayEvent]:
+    yield game.act("goalkeeper", game.defending, game.defending.keeper)
+    game.turn_over()
+
+
+def _offside(game: Game) -> Iterator[PlayEvent]:
+    yield game.act("offside", game.attacking, game.attacking.pick(game.rng, RUNNING))
+    game.wait(14, 30)
+    game.turn_over()
+    yield game.act("free_kick", game.attacking, game.attacking.pick(game.rng, DEFENDING))
+
+
+def _behind(game: Game) -> Iterator[PlayEvent]:
+    yield game.act("block", game.defending, game.defending.pick(game.rng, DEFENDING))
+    yield from corner(game)
+
+
+def _table(weights: dict[_Ending, float]) -> tuple[list[_Ending], list[float]]:
+    return list(weights), list(accumulate(weights.values()))
+
+
+def _draw(rng: random.Random, table: tuple[list[_Ending], list[float]]) -> _Ending:
+    endings, sums = table
+    return endings[bisect(sums, rng.random() * sums[-1])]
+
+
+_NEAR_GOAL: Final = _table(
+    {
+        _interception: 9.0, _tackle: 8.0, _clearance: 22.0, _miscontrol: 6.0, _throw_in: 17.0, _out_behind: 7.0,
+        _claimed: 6.0, _offside: 5.0, _behind: 9.8, foul: 9.0, penalty: 0.5, no_penalty: 0.05, own_goal: 0.12,
+    }
+)  # fmt: skip
+"""Ends of spells in the final third that are no shots, and their weights."""
+_ELSEWHERE: Final = _table(
+    {
+        _interception: 19.0, _tackle: 17.0, _clearance: 8.0, _miscontrol: 13.0, _throw_in: 26.0, _out_behind: 2.0,
+        _offside: 0.7, foul: 16.4,
+    }
+)  # fmt: skip
