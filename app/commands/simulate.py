@@ -85,12 +85,17 @@ class Fixture:
 
     def schedule(self, *, kickoff_ms: int, pace: SendingPace) -> Iterator[tuple[float, Outgoing]]:
         """Yield each event with the seconds until it is due; ``kickoff_ms`` counts since the epoch."""
-        return ((due_s, outgoing(moment, kickoff_ms)) for due_s, moment in pace.due(self.moments()))
+        return ((due_s, outgoing(moment, kickoff_ms, speed=pace.speed)) for due_s, moment in pace.due(self.moments()))
 
 
-def outgoing(moment: Moment, kickoff_ms: int) -> Outgoing:
-    """Return the moment as an event to send, whole ms after ``kickoff_ms``, never later than it happens."""
+def outgoing(moment: Moment, kickoff_ms: int, *, speed: float = 1.0) -> Outgoing:
+    """Return the moment as an event to send, whole ms after ``kickoff_ms``, never later than it happens.
+
+    The start says at which ``speed`` the match is sent, so that its clock is told by its events.
+    """
     event = moment.event
+    if event["eventType"] == "match_start" and speed > 1:
+        event = {**event, "metadata": event["metadata"] | {"speed": speed}}
     timestamp = iso_ms(kickoff_ms + math.floor(moment.offset_s * 1000))
     return Outgoing(
         event_id=event["eventId"],

@@ -113,6 +113,6 @@ def _place(
     began_ms, number = section.period.start_ms or 0, section.period.number
     stopped = sum(max(0, min(at_ms, ended or at_ms) - stop) for stop, ended in section.period.stops)
     bucket_s = bucket_ms // 1000
-    elapsed_s = max(0, int((at_ms + read_ms // 2 - began_ms - stopped) * standing.speed / 1000)) // bucket_s * bucket_s
+    elapsed_s = max(0, (at_ms + read_ms // 2 - began_ms - stopped) // 1000) // bucket_s * bucket_s
     minute, added = split_minute(number, BEGINS_AT[number] + elapsed_s // 60 + 1)
     return section.phase, minute, added, BEGINS_AT[number] * 60 + elapsed_s, number

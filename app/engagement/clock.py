@@ -49,7 +49,7 @@ UPCOMING_MS: Final = 24 * 60 * MINUTE_MS
 where it does not; in breaks; suspended; and, from kick-off or else the last event of a fan, before it began."""
 
 _PLAYED: Final[dict[int, Phase]] = {1: "first_half", 2: "second_half", 3: "extra_time", 4: "extra_time"}
-_SPEED_MAX: Final = 1_000.0
+SPEED_MAX: Final = 100_000.0
 
 
 @attrs.frozen
@@ -73,7 +73,6 @@ class MatchStanding:
         clock: None before the match, and where nobody told when it began.
         course: its periods.
         now_ms: the moment, by the clock of the match's feed.
-        speed: match time in a second of that clock; 1 unless a match is played again faster.
     """
 
     status: Status
@@ -82,7 +81,6 @@ class MatchStanding:
     clock: Clock | None
     course: Course
     now_ms: int
-    speed: float
 
     def minute_at(self, at_ms: int) -> tuple[int, int | None, int] | None:
         """Return minute, added time and period of a moment, None in breaks and where nobody told."""
@@ -90,7 +88,7 @@ class MatchStanding:
             if period.number == SHOOTOUT or period.start_ms is None or at_ms < period.start_ms:
                 continue
             if period.end_ms is None or at_ms <= period.end_ms:
-                return (*_running(period, at_ms, self.speed), period.number)
+                return (*_running(period, at_ms), period.number)
         return None
 
 
@@ -99,7 +97,6 @@ def standing_of(aggregates: MatchAggregates) -> MatchStanding:
 
     Nobody can tell it for later, while ClickHouse is away.
     """
-    speed = _speed(aggregates.start_metadata)
     now_ms = _now_ms(aggregates)
     course = course_of(aggregates.course, until_ms=now_ms + AHEAD_MS)
     course.play_on(aggregates.play_last_ms)
@@ -109,10 +106,10 @@ def standing_of(aggregates: MatchAggregates) -> MatchStanding:
     status, ended_by = _status(aggregates, course, quiet=quiet)
     phase: Phase = "finished" if ended_by == "quiet" else phase_of(course)
     at_ms = min(now_ms, max(aggregates.feed_last_ms, course.since_ms)) if ended_by == "quiet" else now_ms
-    clock = _clock(course, at_ms, speed)
+    clock = _clock(course, at_ms)
     if clock is not None and ended_by == "quiet":
         clock = attrs.evolve(clock, running=False)
-    return MatchStanding(status, ended_by, phase, clock, course, now_ms, speed)
+    return MatchStanding(status, ended_by, phase, clock, course, now_ms)
 
 
 def told_minute(metadata: Mapping[str, Any]) -> tuple[int, int | None] | None:
@@ -140,18 +137,20 @@ def phase_of(course: Course) -> Phase:
 
 def _now_ms(aggregates: MatchAggregates) -> int:
     """Return the present moment by the clock of the feed, which may be that of a recorded match."""
-    as_of_ms, last_ms = aggregates.as_of_ms, aggregates.feed_last_ms
-    if last_ms and as_of_ms - last_ms > BEHIND_MS and last_ms < aggregates.feed_received_ms - BEHIND_MS:
-        return last_ms + max(0, as_of_ms - aggregates.feed_received_ms)
+    as_of_ms, last_ms, received_ms = aggregates.as_of_ms, aggregates.feed_last_ms, aggregates.feed_received_ms
+    speed = sending_speed(aggregates.start_metadata)
+    recorded = last_ms < received_ms - BEHIND_MS and last_ms < as_of_ms - BEHIND_MS
+    if last_ms and (recorded or speed > 1):
+        return min(as_of_ms, last_ms + round(max(0, as_of_ms - received_ms) * speed))
     if aggregates.play_last_ms > as_of_ms + AHEAD_MS:
         return aggregates.play_last_ms
     return as_of_ms
 
 
-def _speed(start_metadata: str) -> float:
-    """Return ``speed`` of ``match_start``, by which a match is played again faster than it was played."""
+def sending_speed(start_metadata: str) -> float:
+    """Return ``speed`` of ``match_start``: how many times faster than it was played a match is sent."""
     value = metadata_of(start_metadata).get("speed")
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= _SPEED_MAX:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= SPEED_MAX:
         return 1.0
     return float(value)
 
@@ -235,16 +234,16 @@ def played_minutes(course: Course, until_ms: int) -> Iterator[tuple[int, int]]:
                 yield start_ms, period.number
 
 
-def _clock(course: Course, now_ms: int, speed: float) -> Clock | None:
+def _clock(course: Course, now_ms: int) -> Clock | None:
     last = course.last
     if last is None or course.state == "postponed":
         return None
     if course.state == "play":
-        return Clock(*_running(last, now_ms, speed), running=True, since_ms=course.since_ms)
-    return Clock(*_standing_at(course, last, now_ms, speed), running=False, since_ms=course.since_ms)
+        return Clock(*_running(last, now_ms), running=True, since_ms=course.since_ms)
+    return Clock(*_standing_at(course, last, now_ms), running=False, since_ms=course.since_ms)
 
 
-def _standing_at(course: Course, last: Period, now_ms: int, speed: float) -> tuple[int, int | None]:
+def _standing_at(course: Course, last: Period, now_ms: int) -> tuple[int, int | None]:
     """Return the minute at which the clock of a match stands."""
     if last.number == SHOOTOUT:
         played = max((period.number for period in course.periods if period.number != SHOOTOUT), default=4)
@@ -253,22 +252,22 @@ def _standing_at(course: Course, last: Period, now_ms: int, speed: float) -> tup
         return split_minute(last.number, last.end_minute[0] + (last.end_minute[1] or 0))
     end_ms = now_ms if last.end_ms is None else last.end_ms
     if course.state in ("suspended", "abandoned") and end_ms in (now_ms, course.since_ms):
-        return _running(last, end_ms, speed)
-    return _stopped(last, now_ms, speed, whole=course.state == "break" or last.number >= 2)
+        return _running(last, end_ms)
+    return _stopped(last, now_ms, whole=course.state == "break" or last.number >= 2)
 
 
-def _running(period: Period, at_ms: int, speed: float) -> tuple[int, int | None]:
+def _running(period: Period, at_ms: int) -> tuple[int, int | None]:
     """Return the minute that is being played: the first one is 1."""
-    played = int(_elapsed_ms(period, at_ms, speed) // MINUTE_MS)
+    played = int(_elapsed_ms(period, at_ms) // MINUTE_MS)
     return split_minute(period.number, BEGINS_AT[period.number] + played + 1)
 
 
-def _stopped(period: Period, at_ms: int, speed: float, *, whole: bool) -> tuple[int, int | None]:
+def _stopped(period: Period, at_ms: int, *, whole: bool) -> tuple[int, int | None]:
     """Return the minute that was played last; of a ``whole`` period no earlier one than its last."""
     if period.start_ms is None:
         return ENDS_AT[period.number], None
     end_ms = at_ms if period.end_ms is None else period.end_ms
-    minute = BEGINS_AT[period.number] + math.ceil(_elapsed_ms(period, end_ms, speed) / MINUTE_MS)
+    minute = BEGINS_AT[period.number] + math.ceil(_elapsed_ms(period, end_ms) / MINUTE_MS)
     return split_minute(period.number, max(minute, ENDS_AT[period.number]) if whole else minute)
 
 
@@ -278,13 +277,13 @@ def split_minute(number: int, minute: int) -> tuple[int, int | None]:
     return (minute, None) if minute <= regular else (regular, minute - regular)
 
 
-def _elapsed_ms(period: Period, at_ms: int, speed: float) -> float:
+def _elapsed_ms(period: Period, at_ms: int) -> int:
     """Return the match time that was played of a period until a moment."""
     began_ms = at_ms if period.start_ms is None else period.start_ms
     stopped = sum(
         max(0, min(at_ms, at_ms if ended is None else ended) - began) for began, ended in period.stops if began < at_ms
     )
-    return max(0, at_ms - began_ms - stopped) * speed
+    return max(0, at_ms - began_ms - stopped)
 
 
 def clock_view(standing: MatchStanding) -> dict[str, Any] | None:

@@ -129,9 +129,10 @@ class Topic:
         if place >= self._seeded:
             return sent[place + 1 :]
         # The order in which seeded ones were sent is not known; those of that millisecond better twice than not at all.
-        # The id may be that of another match, where a viewer follows several: what came then may be a little late.
         seeded = (m for m in sent[: self._seeded] if m.value.order_ms >= order_ms)
-        later = (m for m in sent[self._seeded :] if place >= 0 or m.value.order_ms >= order_ms - LATE_MS)
+        later = sent[self._seeded :]
+        if place < 0:  # perhaps the id of another match, of several that a viewer follows
+            later = _since(later, order_ms - LATE_MS)
         return [*(m for m in seeded if m.value.event_id != event_id), *later]
 
     def _announce_others(self, highlights: Sequence[Highlight], *, received_since_ms: int) -> None:
@@ -236,6 +237,10 @@ class Topic:
                 await self._changed.wait()
         except TimeoutError:
             return
+
+
+def _since(messages: Iterable[Message], order_ms: int) -> list[Message]:
+    return [message for message in messages if message.value.order_ms >= order_ms]
 
 
 def _next_due(shown: MatchAggregates) -> float:

@@ -10,7 +10,7 @@ VALUE_MAX_CHARS = 512
 
 UNDERSTOOD = (
     *("minute", "added", "period", "player", "scorer", "assist", "card", "penalty", "outcome", "reason"),
-    *("eventId", "replaces", "x", "y", "home", "away", "competition", "kickoff", "provider"),
+    *("eventId", "replaces", "x", "y", "home", "away", "competition", "kickoff", "provider", "speed"),
 )
 """Keys of metadata that this service understands: of longer metadata these are kept, in this order, as far as they fit.
 """

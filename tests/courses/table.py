@@ -313,13 +313,6 @@ COURSES = {
         17:00 cheer | before upcoming
         19:00 START | first_half
     """,
-    "played again at ten times its speed": """
-        19:00 START speed=10 | first_half 1'
-        19:02 goal 1 | first_half 21' 1:0
-        19:04:39 half_end | half_time 45+2
-        19:06:09 half_start | second_half 46'
-        19:10:51 match_end | finished 90+2
-    """,
     "whistles with another match's team": """
         19:00 START | first_half 0:0
         19:30 goal 3 | first_half 31'

@@ -12,7 +12,7 @@ from aiohttp import ClientTimeout
 from app.handlers.reading.streams import MATCHES_MAX
 from tests.http.problem import assert_problem
 from tests.http.service import DEADLINE_S, Service
-from tests.http.test_stream import Sent, Viewer, event, send
+from tests.http.streams import Sent, Viewer, event, send
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

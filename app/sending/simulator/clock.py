@@ -11,7 +11,7 @@ SHOOT_OUT: Final = 5
 
 
 @attrs.frozen
-class Period:
+class PlannedPeriod:
     """A half of the match, a half of extra time, or the shoot-out, by its number from 1 to 5.
 
     Attributes:

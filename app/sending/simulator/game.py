@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import attrs
 
-from app.sending.simulator.clock import Period
+from app.sending.simulator.clock import PlannedPeriod
 from app.sending.simulator.teams import Player, Team
 
 _VERSION_4: Final = 0x4 << 76 | 0x2 << 62
@@ -47,7 +47,7 @@ class Game:
     rng: random.Random
     home: Team
     away: Team
-    period: Period
+    period: PlannedPeriod
     attacking: Team
     now_s: float = 0.0
     x: float = 50.0

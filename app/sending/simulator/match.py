@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import attrs
 
-from app.sending.simulator.clock import Period
+from app.sending.simulator.clock import PlannedPeriod
 from app.sending.simulator.fans import Crowd
 from app.sending.simulator.game import Game, PlayEvent, new_id
 from app.sending.simulator.play import play
@@ -73,7 +73,7 @@ def _course(rng: random.Random, minutes: float, *, knockout: bool) -> Iterator[P
     for team in (home, away):
         team.changes = plan_changes(rng)
     seconds = minutes * 60
-    game = Game(rng, home, away, Period(1, 0.0, seconds * _HALF_SHARE), attacking=rng.choice((home, away)))
+    game = Game(rng, home, away, PlannedPeriod(1, 0.0, seconds * _HALF_SHARE), attacking=rng.choice((home, away)))
     first = game.attacking
     competition = "Simulated Cup" if knockout else "Simulated League"
     yield game.note("match_start", home=_side(home), away=_side(away), competition=competition)
@@ -108,7 +108,7 @@ def _half(game: Game, kicks_off: Team) -> Iterator[PlayEvent]:
 
 def _next_period(game: Game, break_s: float, length_s: float) -> None:
     game.now_s += break_s
-    game.period = Period(game.period.number + 1, game.now_s, length_s)
+    game.period = PlannedPeriod(game.period.number + 1, game.now_s, length_s)
 
 
 def _other(game: Game, team: Team) -> Team:

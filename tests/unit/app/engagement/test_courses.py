@@ -1,5 +1,6 @@
 """How a match stands at every step of its course: phase, clock, score, shoot-out, status and feed."""
 
+import attrs
 import pytest
 
 from app.engagement.clock import MatchStanding, standing_of
@@ -38,6 +39,27 @@ def said_of(counted: MatchAggregates, standing: MatchStanding) -> set[str]:
         "pens=none" if pens is None else f"pens={pens['home']}:{pens['away']}",
         f"struck={sum(one.retracted for one in counted.highlights)}",
     }
+
+
+@pytest.mark.parametrize(("speed", "minute"), [(1, 151), (60, 31)])
+def test_the_clock_of_a_match_that_is_sent_faster_follows_its_events(speed: int, minute: int) -> None:
+    """The events of its first half hour are sent within half a minute, two hours after they happened."""
+    steps = list(steps_of(f"19:00 START speed={speed}\n19:00 half_start\n19:30 pass 1"))
+    events = [step.event for step in steps if step.event is not None]
+    sent_at_ms = steps[0].at_ms + 150 * 60_000
+    counted = aggregates_of_events(events, as_of_ms=sent_at_ms + 500)
+    clock = standing_of(attrs.evolve(counted, feed_received_ms=sent_at_ms)).clock
+    assert clock is not None
+    assert clock.minute + (clock.added or 0) == minute
+
+
+def test_the_clock_of_a_recorded_match_goes_on_from_its_last_event() -> None:
+    events = [step.event for step in steps_of("19:00 START\n19:30 pass 1") if step.event is not None]
+    day_ms = 24 * 3_600_000
+    received_ms = events[-1].timestamp + day_ms
+    counted = aggregates_of_events(events, as_of_ms=received_ms + 3 * 60_000)
+    standing = standing_of(attrs.evolve(counted, feed_received_ms=received_ms))
+    assert (standing.status, standing.clock and standing.clock.minute) == ("live", 34)
 
 
 def test_there_are_at_least_forty_courses() -> None:
