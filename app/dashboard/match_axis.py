@@ -31,6 +31,12 @@ MINUTES_MAX: Final = 300
 """Most minutes of a match that are drawn on its own axis; a longer one is drawn by the time of day."""
 
 LABEL_EVERY: Final = 15
+LABEL_ROOM: Final = 7.0
+"""Width of a label, in percent."""
+
+UNNAMED: Final = ("before", "finished")
+"""Phases at the edges, whose bars have a name and no label."""
+
 HALF: Final = 45
 GAP: Final = 0.2
 FOLDED: Final = {
@@ -131,10 +137,19 @@ class _Drawing:
                 )
 
     def labels(self) -> Iterator[AxisLabel]:
-        """Yield the names of breaks, and the minutes of play at every quarter of an hour."""
+        """Yield the names of breaks, and the minutes of play at every quarter of an hour, as far as there is room."""
+        last = -LABEL_ROOM
+        for label in self._wished():
+            if label.x - last >= LABEL_ROOM:
+                yield label
+                last = label.x
+
+    def _wished(self) -> Iterator[AxisLabel]:
         seen: set[int] = set()
         for section, drawn in self._places.items():
             number = section.period.number if section.period else 0
+            if section.phase in UNNAMED:
+                continue
             if number not in BEGINS_AT:
                 yield self._label(drawn.slot if drawn.slot == 0 else drawn.slot + drawn.slots / 2, drawn.label)
             elif number not in seen:
@@ -143,7 +158,7 @@ class _Drawing:
 
     def _minutes(self, number: int, drawn: DrawnSection) -> Iterator[AxisLabel]:
         # At the start of a later half the name of the break stands.
-        for minute in range(0 if number == 1 else LABEL_EVERY, min(int(drawn.slots) - 1, HALF + 1), LABEL_EVERY):
+        for minute in range(0 if number == 1 else LABEL_EVERY, min(int(drawn.slots) - 1, HALF), LABEL_EVERY):
             yield self._label(drawn.slot + minute, match_minute_text(BEGINS_AT[number] + minute))
 
     def _label(self, slot: float, text: str) -> AxisLabel:

@@ -235,8 +235,7 @@ def _figures(metrics: Mapping[str, Any], timeline: Timeline) -> tuple[Figure, ..
         Figure(name="Red cards", value=number(metrics["redCards"]), kind="red"),
         Figure(name="Busiest minute", value=number(peak["eventCount"]) if peak else UNKNOWN, kind="peak"),
     ]
-    if timeline.bars:
-        last = timeline.bars[-1]
+    if timeline.bars and (last := timeline.bars[-1]).label[:1].isdigit():
         figures.append(Figure(name=f"Events at {last.label}", value=number(last.count)))
     return tuple(figures)
 
