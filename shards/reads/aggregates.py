@@ -1,5 +1,6 @@
 """The aggregates of a match, put together from the rows of an answer. Pure functions."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence, Set
 from typing import Any
 
@@ -139,10 +140,10 @@ def curve_fields(curves: Curves, bucket_ms: int) -> dict[str, Any]:
     """Return the fields of aggregates that tell what happened when."""
     return {
         "bucket_ms": bucket_ms,
-        "curve": tuple((start, team, n) for (start, team), n in sorted(curves.events.items())),
-        "momentum": tuple((start, team, n) for (start, team), n in sorted(curves.weights.items())),
-        "by_minute": _by_minute((start, n) for (start, _), n in curves.events.items()),
-        "feed_by_minute": _by_minute(curves.feed.items()),
+        "curve": curves.events,
+        "momentum": curves.weights,
+        "by_minute": _by_minute((start, n) for start, _, n in curves.events),
+        "feed_by_minute": curves.feed if bucket_ms == MINUTE_MS else _by_minute(curves.feed),
     }
 
 
@@ -180,7 +181,10 @@ def _by_type_team(groups: Iterable[Group]) -> tuple[tuple[str, str, int], ...]:
 
 
 def _by_minute(counts: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    return tuple(sorted(sums((start // MINUTE_MS * MINUTE_MS, count) for start, count in counts).items()))
+    by_minute: defaultdict[int, int] = defaultdict(int)
+    for start_ms, count in counts:
+        by_minute[start_ms - start_ms % MINUTE_MS] += count
+    return tuple(sorted(by_minute.items()))
 
 
 def _starts(groups: Iterable[Group], withdrawn: Set[str]) -> Iterable[str]:
@@ -190,7 +194,7 @@ def _starts(groups: Iterable[Group], withdrawn: Set[str]) -> Iterable[str]:
         (-negative_at, LAST_VERSION - version, texts)
         for group in groups
         if group.event_type == "match_start"
-        for negative_at, version, event_id, texts, *_ in group.highlights
+        for negative_at, version, event_id, texts, _ in group.highlights
         if event_id not in withdrawn
     }
     return (texts_of(texts)[0] for _, _, texts in sorted(starts))
@@ -201,7 +205,7 @@ def _highlights(groups: Sequence[Group], withdrawn: Collection[str]) -> tuple[Hi
     shown: list[tuple[GroupHighlight, str, str]] = []
     for is_retraction in (True, False):
         found = sorted(
-            (GroupHighlight(*highlight), group.event_type, group.team_id)
+            (highlight, group.event_type, group.team_id)
             for group in groups
             if group.event_type in HIGHLIGHT_TYPES and (group.event_type == RETRACTION) is is_retraction
             for highlight in group.highlights
@@ -214,24 +218,25 @@ def _course(groups: Iterable[Group], withdrawn: Collection[str]) -> tuple[Highli
     of_types: dict[str, list[tuple[GroupHighlight, str, str]]] = {}
     for group in groups:
         if group.event_type in COURSE_TYPES:
-            found = [(GroupHighlight(*highlight), group.event_type, group.team_id) for highlight in group.highlights]
+            found = [(highlight, group.event_type, group.team_id) for highlight in group.highlights]
             of_types.setdefault(group.event_type, []).extend(found)
     newest = (found for of_type in of_types.values() for found in sorted(of_type)[:HIGHLIGHTS])
     # The newest one is the least of them: of one moment the one received last.
-    in_order = sorted((found for found in newest if found[0].event_id not in withdrawn), reverse=True)
+    in_order = sorted((found for found in newest if found[0][2] not in withdrawn), reverse=True)
     return tuple(_highlight(*found, withdrawn) for found in in_order)
 
 
 def _highlight(found: GroupHighlight, event_type: str, team_id: str, withdrawn: Collection[str]) -> Highlight:
-    metadata, player_id = texts_of(found.texts)
+    negative_at, version, event_id, texts, received_ms = found
+    metadata, player_id = texts_of(texts)
     return Highlight(
-        event_id=found.event_id,
+        event_id=event_id,
         event_type=event_type,
-        timestamp=-found.negative_at,
+        timestamp=-negative_at,
         team_id=team_id,
         player_id=player_id,
         metadata=shortened(metadata),
-        retracted=found.event_id in withdrawn,
-        received_ms=found.received_ms,
-        order_ms=(LAST_VERSION - found.version) // 1_000_000,
+        retracted=event_id in withdrawn,
+        received_ms=received_ms,
+        order_ms=(LAST_VERSION - version) // 1_000_000,
     )

@@ -11,6 +11,7 @@ import attrs
 
 from shards.events import HIGHLIGHT_TYPES, RETRACTION
 from shards.reads.kinds import FEED_TYPES, PLAY_TYPES
+from shards.reads.teams import CurveCounts
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
 """Id in rows of an answer that are not about one event."""
@@ -25,19 +26,11 @@ RECENT_BUCKETS = 6
 NO_START = (0, 0, "")
 
 
-class GroupHighlight(NamedTuple):
-    """A highlight of a group, newest first in its natural order.
+GroupHighlight = tuple[int, int, str, str, int]
+"""Negative timestamp, version, id, texts and time of receipt (ms) of a highlight, so that the newest one is the least.
 
-    ``version`` is the table's: lower is later received. ``texts`` is the table's column of that name. ``weight`` is the
-    event's part in the momentum.
-    """
-
-    negative_at: int
-    version: int
-    event_id: str
-    texts: str
-    received_ms: int
-    weight: int
+Versions are the table's: lower is later received. Texts are the table's column of that name.
+"""
 
 
 class Group(NamedTuple):
@@ -75,26 +68,41 @@ class Bucket(NamedTuple):
 
 @attrs.frozen
 class Curves:
-    """What happened when, by start of the bucket in ms; no bucket is named that holds nothing.
+    """What happened when, by start of the bucket in ms, sorted; no bucket is named that holds nothing.
 
     Attributes:
-        events: by bucket and team.
-        weights: momentum in thousandths by bucket and team.
-        feed: events of the match itself, by bucket.
+        events: (start, team, events).
+        weights: (start, team, momentum in thousandths).
+        feed: (start, events of the match itself).
     """
 
-    events: Mapping[tuple[int, str], int] = attrs.field(factory=dict)
-    weights: Mapping[tuple[int, str], int] = attrs.field(factory=dict)
-    feed: Mapping[int, int] = attrs.field(factory=dict)
+    events: CurveCounts = ()
+    weights: CurveCounts = ()
+    feed: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def of(cls, buckets: Iterable[Bucket]) -> "Curves":
         """Return the curves that these buckets add up to."""
         buckets = list(buckets)
         return cls(
-            sums(((bucket.start_ms, bucket.team_id), bucket.events) for bucket in buckets),
-            sums(((bucket.start_ms, bucket.team_id), bucket.weight) for bucket in buckets),
-            sums((bucket.start_ms, bucket.events) for bucket in buckets if bucket.of_feed),
+            _sorted(((bucket.start_ms, bucket.team_id), bucket.events) for bucket in buckets),
+            _sorted(((bucket.start_ms, bucket.team_id), bucket.weight) for bucket in buckets),
+            tuple(sorted(sums((bucket.start_ms, bucket.events) for bucket in buckets if bucket.of_feed).items())),
+        )
+
+    @classmethod
+    def of_teams(
+        cls,
+        events: Mapping[str, Mapping[int, int]],
+        weights: Mapping[str, Mapping[int, int]],
+        feed: Mapping[int, int],
+        bucket_ms: int,
+    ) -> "Curves":
+        """Return the curves of counts by team and number of the bucket, without the sums that :meth:`of` needs."""
+        return cls(
+            _of_teams(events, bucket_ms),
+            _of_teams(weights, bucket_ms),
+            tuple((number * bucket_ms, feed[number]) for number in sorted(feed) if feed[number]),
         )
 
 
@@ -190,6 +198,20 @@ def _received(groups: Iterable[Group]) -> int:
 def recent_since(as_of_ms: int) -> int:
     """Return the start of the last minute's first bucket, ms since the epoch."""
     return (as_of_ms // RECENT_BUCKET_MS - RECENT_BUCKETS + 1) * RECENT_BUCKET_MS
+
+
+def _sorted(counts: Iterable[tuple[tuple[int, str], int]]) -> CurveCounts:
+    return tuple((*key, count) for key, count in sorted(sums(counts).items()))
+
+
+def _of_teams(by_team: Mapping[str, Mapping[int, int]], bucket_ms: int) -> CurveCounts:
+    teams = sorted(by_team.items())
+    return tuple(
+        (number * bucket_ms, team_id, count)
+        for number in sorted(set().union(*by_team.values()))
+        for team_id, counts in teams
+        if (count := counts.get(number, 0))
+    )
 
 
 _Key = TypeVar("_Key")

@@ -101,10 +101,11 @@ def crowded_aggregates(
     """Return the aggregates of a match; ``texts`` are those of :meth:`Parts.versions`, "" where a row has expired."""
     lines = sorted(parts.lines, key=lambda line: (-line.happened, line.version, line.event_id))
     highlights = tuple(_highlights(match_id, lines, texts))
+    by_bucket = sorted(parts.by_bucket)
     curves = Curves(
-        sums(((number * bucket_ms, team), events) for number, team, events, _ in parts.by_bucket),
-        sums(((number * bucket_ms, team), weight) for number, team, _, weight in parts.by_bucket),
-        sums((number * bucket_ms, events) for number, events in parts.feed),
+        tuple((number * bucket_ms, team, events) for number, team, events, _ in by_bucket if events),
+        tuple((number * bucket_ms, team, weight) for number, team, _, weight in by_bucket if weight),
+        tuple((number * bucket_ms, events) for number, events in sorted(parts.feed)),
     )
     aggregates = MatchAggregates(
         match_id=match_id,

@@ -9,7 +9,7 @@ import pytest
 
 from shards.events import HIGHLIGHT_TYPES, canonical_id, withdrawn_id
 from shards.stores.base import Store
-from shards.stores.derived import WEIGHTS
+from shards.stores.derived import WEIGHTS, weight_of
 from tests.contract.rows import batch, event
 from tests.statements import alter, execute
 
@@ -51,11 +51,15 @@ async def derived(store: Store, column: str, event_type: str, metadata: str, **f
         ('{"x":{"x":100}}', 187),
         ('{"place":{"x":100}}', 187),
         ('{"X":100}', 187),
+        ('{"x":true}', 126),
+        ('{"x":" 100 "}', 187),
+        ('{"x":"1e1"}', 137),
     ],
 )
 async def test_momentum_is_scaled_by_how_far_forward_it_was(store: Store, metadata: str, milli: int) -> None:
     assert await derived(store, "momentum", "pass", metadata) == milli
     assert await derived(store, "momentum", "cheer", metadata) == 0
+    assert (weight_of("pass", metadata), weight_of("cheer", metadata)) == (milli, 0)
 
 
 async def test_each_type_has_its_weight(store: Store) -> None:

@@ -44,7 +44,7 @@ def test_rows_that_are_taken_off_and_rows_that_stand_are_in_the_counts() -> None
     counted, _ = counted_of([SUMMED, taken_off, standing], bucket_ms=60_000)
     [group] = counted.groups
     assert (group.named, group.event_type, group.team_id, group.events) == (NOBODY, "cheer", "7", 4)
-    assert counted.curves == Curves({(60_000, "7"): 4}, {(60_000, "7"): 250, (120_000, "7"): 250})
+    assert counted.curves == Curves(((60_000, "7", 4),), ((60_000, "7", 250), (120_000, "7", 250)))
 
 
 @pytest.mark.parametrize(
