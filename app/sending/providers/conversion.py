@@ -168,7 +168,7 @@ class _Conversion:
 
     def _whose(self, row: Row) -> dict[str, Any]:
         """Return who did it, and where."""
-        place = row.place or (None if self.file.tells_places else self.reading.places.get(row.raw_id))
+        place = row.place or self.reading.places.get(row.raw_id)
         x, y = place or (None, None)
         return {"player": self._name(row.player_id), "x": x, "y": y, "assist": self._name(row.assist_id)}
 

@@ -82,8 +82,8 @@ class ProviderFile:
         names: of players, by their id: the nickname where there is one.
         kickoff: the time of day that the file gives for it.
         is_over: whether the file says nothing to the contrary.
-        tells_places: whether rows have their own places, or none: kloppy's are not used.
-        load: has ``kloppy`` read the same content; raises whatever that makes it stumble over.
+        load: has ``kloppy`` read the same content; raises whatever that makes it stumble over. None where the rows have
+            their places and the names are known without it.
     """
 
     provider: str
@@ -91,13 +91,12 @@ class ProviderFile:
     rows: tuple[Row, ...]
     home: MatchSide
     away: MatchSide
-    load: Callable[[], Any]
+    load: Callable[[], Any] | None
     unsent: tuple[Row, ...] = ()
     names: Mapping[str, str] = attrs.field(factory=dict)
     kickoff: datetime | None = None
     competition: str = ""
     is_over: bool = True
-    tells_places: bool = False
     notice: str = ""
 
 

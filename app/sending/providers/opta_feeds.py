@@ -1,11 +1,10 @@
 """The feeds of Opta and Stats Perform: F24 or F73 with F7 (XML), MA3 with MA1 (XML or JSON).
 
-F24 and F73 tell time of day in London's time without saying so; MA3 tells it in UTC.
+Their rows have places from 0 to 100, the acting team attacking towards 100, and the line-ups have names: there is
+nothing to ask kloppy for. F24 and F73 tell time of day in London's time without saying so; MA3 tells it in UTC.
 """
 
-import io
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, tzinfo
 from functools import cache
 from typing import Any, Final
@@ -39,13 +38,7 @@ def read_f24(events: Document, lineups: Document) -> ProviderFile:
     rows = [_f24_row(element) for element in game.iter("Event")]
     match = _f7(lineups)
     match = attrs.evolve(match, match_id=game.get("id", ""), competition=game.get("competition_name", ""))
-
-    def load() -> Any:
-        from kloppy import opta
-
-        return opta.load(f7_data=_xml_file(lineups), f24_data=_xml_file(events), coordinates="opta")
-
-    return _file("Opta", rows, match, load)
+    return _file("Opta", rows, match)
 
 
 def read_ma3(events: Document, lineups: Document) -> ProviderFile:
@@ -53,17 +46,10 @@ def read_ma3(events: Document, lineups: Document) -> ProviderFile:
     is_xml = isinstance(events, ElementTree.Element)
     rows = [_ma3_row(row) for row in (_ma3_xml_rows(events) if is_xml else events["liveData"]["event"])]
     match = _ma1(_ma1_from_xml(lineups) if isinstance(lineups, ElementTree.Element) else lineups)
-
-    def load() -> Any:
-        from kloppy import statsperform
-
-        files = [_xml_file(d) if isinstance(d, ElementTree.Element) else _json_file(d) for d in (lineups, events)]
-        return statsperform.load_event(ma1_data=files[0], ma3_data=files[1], coordinates="opta")
-
-    return _file("Stats Perform", rows, match, load)
+    return _file("Stats Perform", rows, match)
 
 
-def _file(provider: str, rows: list[OptaRow], match: _Match, load: Callable[[], Any]) -> ProviderFile:
+def _file(provider: str, rows: list[OptaRow], match: _Match) -> ProviderFile:
     reader = OptaRows(rows, home=match.home, away=match.away, names=match.names)
     last = max((row.period for row in rows if row.period <= 5), default=1)
     has_ended = any(row.type_id == 30 and row.period in (14, last) for row in rows) and last > 1
@@ -74,10 +60,9 @@ def _file(provider: str, rows: list[OptaRow], match: _Match, load: Callable[[], 
         home=match.home,
         away=match.away,
         names=match.names,
-        tells_places=True,
         competition=match.competition,
         is_over=match.status.lower() in _PLAYED if match.status else has_ended,
-        load=load,
+        load=None,
     )
 
 
@@ -204,11 +189,3 @@ def _moment(told: str, zone: tzinfo) -> datetime | None:
     except ValueError:
         return None
     return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
-
-
-def _xml_file(root: ElementTree.Element) -> io.BytesIO:
-    return io.BytesIO(ElementTree.tostring(root, encoding="utf-8"))
-
-
-def _json_file(document: Document) -> io.BytesIO:
-    return io.BytesIO(json.dumps(document).encode())

@@ -151,14 +151,18 @@ class Pieces:
 
 
 def _lines(pieces: Pieces) -> Iterator[FileLine]:
-    rest, number = b"", 0
+    begun: list[bytes] = []  # pieces of a line whose end has not been seen
+    number = 0
     for piece in pieces:
-        *whole, rest = (rest + piece).split(b"\n")
+        *whole, rest = piece.split(b"\n")
         for text in whole:
             number += 1
-            yield FileLine(place=f"line {number}", text=text)
-    if rest:
-        yield FileLine(place=f"line {number + 1}", text=rest, has_end=False)
+            yield FileLine(place=f"line {number}", text=b"".join([*begun, text]))
+            begun = []
+        if rest:
+            begun.append(rest)
+    if begun:
+        yield FileLine(place=f"line {number + 1}", text=b"".join(begun), has_end=False)
 
 
 def stem_of(path: Path) -> str:

@@ -11,7 +11,7 @@ import msgspec
 
 from app.sending.client import Outgoing
 from app.sending.providers.conversion import Kickoff, convert
-from app.sending.providers.match import ProviderError, ProviderFile, ProviderMatch
+from app.sending.providers.match import Document, ProviderError, ProviderFile, ProviderMatch
 from app.sending.providers.reading import INSTALL_HINT, Reading, read_with_kloppy
 from app.sending.recordings import kinds, own
 from app.sending.recordings.beside import FilesBeside, parse
@@ -49,10 +49,22 @@ def open_recording(path: Path, *, match_id: str, beside: Sequence[Path], kickoff
         cut = (own.CUT_OFF,) if looked.is_cut_off else ()
         return own.of_lines(lines_of(path), rows=looked.rows, match_id=match_id, notices=cut)
     if line_kind is kinds.STATSBOMB:
-        rows = [parsed.document for line in lines_of(path) if (parsed := parse_json(line.text)).document is not None]
-        parsed = Parsed(document=rows, is_cut_off=len(rows) < looked.rows)
+        parsed = _rows_of_lines(path, looked)
         return _provider(path, kinds.STATSBOMB, parsed, match_id=match_id, beside=beside, kickoff=kickoff)
     return _of_document(path, looked, match_id=match_id, beside=beside, kickoff=kickoff)
+
+
+def _rows_of_lines(path: Path, looked: Survey) -> Parsed:
+    """Return a provider's rows of a file that has one a line."""
+    rows: list[Document] = []
+    for line in lines_of(path):
+        parsed = parse_json(line.text)
+        if parsed.is_cut_off or not isinstance(parsed.document, dict):
+            if line.has_end:
+                raise RecordingError(f"{path}: {line.place} is not a JSON object: {parsed.fault or 'it is cut off'}")
+            return Parsed(document=rows, is_cut_off=True)
+        rows.append(parsed.document)
+    return Parsed(document=rows, is_cut_off=looked.is_cut_off)
 
 
 def _of_document(path: Path, looked: Survey, *, match_id: str, beside: Sequence[Path], kickoff: Kickoff) -> Recording:
@@ -109,6 +121,8 @@ def _tells_kickoff(file: ProviderFile) -> bool:
 
 def _places(file: ProviderFile, *, is_whole: bool) -> tuple[Reading, str]:
     """Return what kloppy reads. A match that is not over is sent all the same where it can read nothing of that."""
+    if file.load is None:
+        return Reading(), ""
     try:
         return read_with_kloppy(file.load, provider=file.provider), ""
     except ProviderError as error:

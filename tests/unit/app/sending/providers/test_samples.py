@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import msgspec
 import pytest
 
 from app.schemas.events import EventSchema, Origin
+from app.sending.providers.conversion import STILL_RUNNING
 from app.sending.recordings.opening import open_recording
 from app.sending.recordings.own import CUT_OFF
 from app.sending.recordings.recording import Due, LeftOutRows, Recording
@@ -198,6 +200,54 @@ def test_of_a_file_that_is_cut_off_what_is_whole_is_sent_and_no_end(tmp_path, na
 def added(events: list[dict[str, Any]]) -> set[str]:
     """Ids of the events that are made of what is there: the halves, and substitutions of the line-ups."""
     return {e["eventId"] for e in events if e["eventType"] in ("match_start", "half_start", "half_end", "substitution")}
+
+
+def running_ma3(folder: Path) -> Path:
+    """Stats Perform's files as they are an hour into the match: MA1 has no end of the half, MA3 no rows of later."""
+    lineups = json.loads(counting.sample("statsperform_event_ma1.json").read_bytes())
+    lineups["liveData"]["matchDetails"]["matchStatus"] = "Playing"
+    del lineups["liveData"]["matchDetails"]["period"][1]["end"]
+    events = json.loads(counting.sample("statsperform_event_ma3.json").read_bytes())
+    live = events["liveData"]
+    live["event"] = [row for row in live["event"] if row["periodId"] in (1, 2, 16) and row["timeMin"] < 60]
+    (folder / "ma1.json").write_text(json.dumps(lineups))
+    (folder / "ma3.json").write_text(json.dumps(events))
+    return folder / "ma3.json"
+
+
+def running_sportec(folder: Path) -> Path:
+    """Sportec's files before the final whistle: no result, no length of the halves."""
+    information = ElementTree.parse(counting.sample("sportec_meta.xml"))
+    for general in information.iter("General"):
+        del general.attrib["Result"]
+    for element in information.findall("MatchInformation"):
+        for other in element.findall("OtherGameInformation"):
+            element.remove(other)
+    events = ElementTree.parse(counting.sample("sportec_events.xml"))
+    whistles = [event for event in events.getroot() if event.find("FinalWhistle") is not None]
+    events.getroot().remove(whistles[-1])
+    information.write(folder / "information.xml", encoding="utf-8")
+    events.write(folder / "events.xml", encoding="utf-8")
+    return folder / "events.xml"
+
+
+def running_impect(folder: Path) -> Path:
+    """Impect's rows of the first half, with line-ups that know of later substitutions."""
+    rows = [row for row in json.loads(counting.sample("impect_events.json").read_bytes()) if row["periodId"] == 1]
+    (folder / "rows.json").write_text(json.dumps(rows[:-20]))
+    shutil.copy(counting.sample("impect_lineups.json"), folder)
+    return folder / "rows.json"
+
+
+@pytest.mark.parametrize("running", [running_ma3, running_sportec, running_impect])
+def test_a_match_that_is_still_running_is_sent_with_its_places_and_without_an_end(tmp_path, running):
+    recording, events, left_out = opened(running(tmp_path))
+    sent = sum(bool(entry.event.source) for entry in recording.entries if isinstance(entry, Due))
+
+    assert recording.notices == (STILL_RUNNING,)
+    assert recording.rows == sent + left_out
+    assert "match_end" not in {event["eventType"] for event in events}
+    assert any("x" in event["metadata"] for event in events)
 
 
 @pytest.mark.parametrize(("name", "needed"), [(n, files[0]) for n, files in BESIDE.items() if files])

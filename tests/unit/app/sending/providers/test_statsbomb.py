@@ -34,6 +34,7 @@ def read(rows: list[dict] | None = None, *, lineups: list[dict] | None = None) -
         json.loads((DATA / "made_up_event.json").read_bytes()) if rows is None else rows,
         lineups or json.loads((DATA / "made_up_lineup.json").read_bytes()),
     )
+    assert file.load is not None
     reading = read_with_kloppy(file.load, provider=file.provider)
     return convert(file, reading, match_id="m-1", kickoff=lambda told, length_s: KICKOFF)
 

@@ -157,6 +157,19 @@ def test_rows_of_a_provider_as_ndjson_are_the_same_match(tmp_path):
     assert bodies(tmp_path / "made_up.ndjson") == bodies(DATA / "made_up_event.json")
 
 
+def test_of_rows_as_ndjson_a_faulty_one_is_named_and_the_last_may_be_cut_off(tmp_path):
+    lines = [json.dumps(row) for row in json.loads((DATA / "made_up_event.json").read_bytes())]
+    shutil.copy(DATA / "made_up_lineup.json", tmp_path)
+    file = tmp_path / "rows.ndjson"
+    file.write_text("\n".join([*lines[:30], lines[30][:40]]))
+    recording, _ = entries(file)
+    file.write_text("\n".join([*lines[:30], lines[30][:40], *lines[31:]]))
+
+    assert (recording.rows, CUT_OFF in recording.notices) == (30, True)
+    with pytest.raises(RecordingError, match="line 31 is not a JSON object"):
+        entries(file)
+
+
 def bodies(path: Path) -> list[dict]:
     return [json.loads(entry.event.body) for entry in entries(path)[1] if isinstance(entry, Due)]
 
