@@ -88,7 +88,7 @@ def _of_document(path: Path, looked: Survey, *, match_id: str, beside: Sequence[
 
 
 def _own(path: Path, kind: kinds.FileKind, content: bytes, parsed: Parsed, *, match_id: str) -> Recording:
-    text = msgspec.json.encode(parsed.document) if parsed.is_cut_off else content
+    text = parsed.text if parsed.is_cut_off else content
     notices = (own.CUT_OFF,) if parsed.is_cut_off else ()
     read = {kinds.OWN: own.of_object, kinds.OWN_EVENTS: own.of_array, kinds.OWN_ANSWER: own.of_answer}[kind]
     try:
@@ -108,11 +108,11 @@ def _provider(
         reading, notice = _places(file, is_whole=not parsed.is_cut_off)
         named = match_id or file.match_id or match_name(path)
         match = convert(file, reading, match_id=named, kickoff=kickoff, cut_off=parsed.is_cut_off)
+        notices = (*match.notices, *((own.CUT_OFF,) if parsed.is_cut_off else ()), *((notice,) if notice else ()))
+        return _recording(match, notices, has_kickoff=_tells_kickoff(file))
     except (KeyError, IndexError, ValueError, TypeError, AttributeError, OverflowError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise ProviderError(f"{path} is {kind.name}, but a row of it cannot be read ({reason})") from error
-    notices = (*match.notices, *((own.CUT_OFF,) if parsed.is_cut_off else ()), *((notice,) if notice else ()))
-    return _recording(match, notices, has_kickoff=_tells_kickoff(file))
 
 
 def _tells_kickoff(file: ProviderFile) -> bool:

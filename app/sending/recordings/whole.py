@@ -24,9 +24,15 @@ _ROW_TAGS: Final = frozenset({"Event", "event"})
 
 @attrs.frozen(kw_only=True)
 class Parsed:
-    """``document``: None where nothing can be made of the text; ``fault`` says why then."""
+    """What a text holds.
+
+    Attributes:
+        document: None where nothing can be made of the text; ``fault`` says why then.
+        text: of JSON that is cut off, the part that is whole, with its brackets closed.
+    """
 
     document: Any = None
+    text: bytes = b""
     is_cut_off: bool = False
     fault: str = ""
 
@@ -45,7 +51,7 @@ def parse_json(content: bytes) -> Parsed:
     if head is None:
         return Parsed(fault=fault)
     try:
-        return Parsed(document=json.loads(head), is_cut_off=True)
+        return Parsed(document=json.loads(head), text=head, is_cut_off=True)
     except (ValueError, RecursionError):
         return Parsed(fault=fault)
 

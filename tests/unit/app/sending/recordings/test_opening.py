@@ -170,6 +170,16 @@ def test_of_rows_as_ndjson_a_faulty_one_is_named_and_the_last_may_be_cut_off(tmp
         entries(file)
 
 
+@pytest.mark.parametrize("name", ["\ud800", "A\u0000B", "x" * 100_000])
+def test_a_name_that_no_text_has_is_sent_or_refused_in_one_sentence(tmp_path, name):
+    rows = json.loads((DATA / "made_up_event.json").read_bytes())
+    rows[-1]["type"]["name"] = name
+    shutil.copy(DATA / "made_up_lineup.json", tmp_path)
+    (tmp_path / "odd.json").write_text(json.dumps(rows))
+
+    assert "\n" not in refusal(tmp_path / "odd.json")
+
+
 def bodies(path: Path) -> list[dict]:
     return [json.loads(entry.event.body) for entry in entries(path)[1] if isinstance(entry, Due)]
 
@@ -300,7 +310,15 @@ def test_a_gzip_file_of_several_members_is_read_to_its_end(tmp_path):
 
 
 def test_of_an_array_cut_off_in_the_middle_what_is_whole_is_sent(tmp_path):
-    events = [{"matchId": "m", "eventType": "cheer", "metadata": {"text": 'a, ] } " b', "n": [n]}} for n in range(20)]
+    events = [
+        {
+            "matchId": "m",
+            "eventType": "cheer",
+            "metadata": {"text": 'a, ] } " b', "n": [n]},
+            "big": 123456789012345678901234567890,
+        }
+        for n in range(20)
+    ]
     text = json.dumps(events)
     file = tmp_path / "match.json"
     for length in range(len(text) // 2, len(text) - 1, 7):
@@ -310,7 +328,8 @@ def test_of_an_array_cut_off_in_the_middle_what_is_whole_is_sent(tmp_path):
 
         assert recording.notices == (CUT_OFF,)
         assert sent == [[n] for n in range(len(sent))]
-        assert len(sent) >= text[:length].count("}}, ")
+        assert b"123456789012345678901234567890" in found[0].event.body
+        assert len(sent) >= text[:length].count("890}, ")
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
