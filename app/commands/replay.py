@@ -4,13 +4,15 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import click
+import msgspec
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -19,10 +21,25 @@ from app.commands.options import EXIT_INCOMPLETE, EXIT_INTERRUPTED, MomentParam,
 from app.commands.progress import plain_console, progress
 from app.sending.client import Outgoing, ServiceClient
 from app.sending.dispatch import Dispatch, SendingTally
-from app.sending.recording import LeftOutRows, Recording, RecordingError, open_recording
-from app.sending.statsbomb import ProviderError
+from app.sending.providers.conversion import Kickoff
+from app.sending.providers.match import ProviderError
+from app.sending.recordings.opening import open_recording
+from app.sending.recordings.own import text_in
+from app.sending.recordings.recording import LeftOutRows, Recording, RecordingError
 
 _FAULTS_SHOWN = 20
+
+
+class _KickoffParam(click.ParamType[datetime | Literal["now"]]):
+    """A time with a zone in ISO 8601, or ``now``, which stays the word."""
+
+    name = "time"
+
+    def convert(
+        self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime | Literal["now"]:
+        """Return the moment or the word; fail with a sentence that says what is missing."""
+        return "now" if value == "now" else MomentParam().convert(value, param, ctx)
 
 
 @click.command()
@@ -30,15 +47,19 @@ _FAULTS_SHOWN = 20
 @service_options
 @click.option("--match-id", default="", help="Match id of all events; by default the file's own, or its name.")
 @click.option(
+    "--with",
     "--lineup",
+    "beside",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Line-ups of a provider's match; by default X_lineup.json beside X_event.json.",
+    multiple=True,
+    help="A file that belongs to a provider's event file, as its line-ups; can be given several times. By default the "
+    "folder of FILE is searched for one of the same match.",
 )
 @click.option(
     "--kickoff",
-    type=MomentParam(),
-    help="When the match began, for files without a time of day: ISO 8601 with Z or an offset, or 'now'. "
-    "By default today at 00:00 UTC.",
+    type=_KickoffParam(),
+    help="When a provider's match began: ISO 8601 with Z or an offset; or 'now', with which it ends when the run ends. "
+    "By default as the file says, else today at 00:00 UTC.",
 )
 @click.option(
     "--speed",
@@ -60,22 +81,24 @@ def replay(
     connections: int,
     give_up_after_s: float,
     match_id: str,
-    lineup: Path | None,
-    kickoff: datetime | None,
+    beside: tuple[Path, ...],
+    kickoff: datetime | Literal["now"] | None,
     speed: float | None,
     batch: int,
     as_json: bool,
 ) -> None:
     """Send the recorded match in FILE to a running service.
 
-    FILE holds events as NDJSON or a JSON array, or is a StatsBomb event file (needs the extra 'providers');
-    plain or gzipped. Ids are those of the file, so a replay can be run again: what is known counts once.
+    FILE holds events: one as a JSON object, a JSON array, NDJSON, or an answer of GET /api/matches/{matchId}/events.
+    Or it is an event file of StatsBomb, Opta (F24, F73), Stats Perform (MA3), Wyscout (v2, v3), DataFactory, Sportec,
+    Impect or Metrica, which needs the extra 'providers'. Plain or gzipped, whole or cut off. Ids are those of the
+    file, so a replay can be run again: what is known counts once.
 
     Exits with 1 where an event was rejected or not acknowledged, with 130 where it was interrupted.
     """
-    out, err = plain_console(), plain_console(stderr=True)
+    err = plain_console(stderr=True)
     try:
-        recording = open_recording(file, match_id=match_id, lineup=lineup, kickoff=kickoff or _midnight())
+        recording = open_recording(file, match_id=match_id, beside=beside, kickoff=_kickoff(kickoff, speed))
     except (RecordingError, ProviderError) as error:
         raise click.ClickException(str(error)) from error
     _check_kickoff(recording, kickoff, err)
@@ -93,14 +116,14 @@ def replay(
     except KeyboardInterrupt:
         interrupted = True
     run.take_the_rest()
+    _show_and_exit(run, interrupted=interrupted, as_json=as_json)
+
+
+def _show_and_exit(run: "_Replay", *, interrupted: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"interrupted": interrupted} | run.view()))
     else:
-        run.print_summary(out, interrupted=interrupted)
-    _exit(run, interrupted=interrupted)
-
-
-def _exit(run: "_Replay", *, interrupted: bool) -> None:
+        run.print_summary(plain_console(), interrupted=interrupted)
     if interrupted:
         raise click.exceptions.Exit(EXIT_INTERRUPTED)
     if run.tally.open or run.tally.rejected or run.faults:
@@ -112,10 +135,29 @@ def _midnight() -> datetime:
     return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def _check_kickoff(recording: Recording, kickoff: datetime | None, err: Console) -> None:
-    if recording.has_times and kickoff is not None:
-        raise click.UsageError("--kickoff is for files without a time of day; this one has timestamps")
-    if not recording.has_times and kickoff is None:
+def _kickoff(given: datetime | Literal["now"] | None, speed: float | None) -> Kickoff:
+    """Return what tells when a match begins.
+
+    For ``now`` it is so long ago that the match ends when the run ends: an event that happens ``t`` after kick-off is
+    sent ``t / speed`` after the start of the run, so none is dated ahead of the clock. Slower than played, the match
+    begins with the run.
+    """
+
+    def find(told: datetime | None, length_s: float) -> datetime:
+        if given == "now":
+            run_s = length_s / speed if speed else 0.0
+            return datetime.now(UTC) - timedelta(seconds=max(0.0, length_s - run_s))
+        return given or told or _midnight()
+
+    return find
+
+
+def _check_kickoff(recording: Recording, kickoff: datetime | Literal["now"] | None, err: Console) -> None:
+    if recording.has_own_times and kickoff is not None:
+        raise click.UsageError(
+            "--kickoff is for files without a time of day, and of providers; this one has timestamps"
+        )
+    if not recording.has_kickoff and kickoff is None:
         err.print(f"The file gives no time of day: kick-off is set to {_midnight().isoformat()}; --kickoff changes it.")
 
 
@@ -136,6 +178,7 @@ class _Replay:
     async def send(self, client: ServiceClient, *, connections: int, batch: int, label: str, console: Console) -> None:
         backlog = 1000 if self.speed else 2 * connections
         async with client:
+            client.ack_stored = await client.knows_match(self._first_match())
             with progress(console, label, total=self.recording.expected) as on_settled:
                 await Dispatch(
                     client=client,
@@ -145,6 +188,14 @@ class _Replay:
                     backlog=backlog,
                     on_settled=on_settled,
                 ).run(self._schedule)
+
+    def _first_match(self) -> str:
+        """Return the match of the first event: where the service knows it, events are asked for what is known."""
+        first = next(self._schedule, None)
+        if first is None:
+            return ""
+        self._schedule = chain([first], self._schedule)
+        return text_in(msgspec.json.decode(first[1].body, type=dict[str, msgspec.Raw]), "matchId")
 
     def take_the_rest(self) -> None:
         """Count what was not reached because the run ended early."""
@@ -163,23 +214,38 @@ class _Replay:
             if self.speed and entry.at_s is not None:
                 first_s = entry.at_s if first_s is None else first_s
                 due_s = max(due_s, (entry.at_s - first_s) / self.speed)
-            yield due_s, entry.event
+            yield due_s, self._told_of_speed(entry.event)
+
+    def _told_of_speed(self, event: Outgoing) -> Outgoing:
+        """Have the start of a provider's match say at which speed it is sent, so that its clock follows its events."""
+        if event.event_type != "match_start" or self.recording.has_own_times or not self.speed or self.speed <= 1:
+            return event
+        sent = msgspec.json.decode(event.body)
+        sent["metadata"] = sent.get("metadata", {}) | {"speed": self.speed}
+        return attrs.evolve(event, body=msgspec.json.encode(sent))
 
     def view(self) -> dict[str, Any]:
         """Return what became of every row of the file, as programs get it."""
         left_out = [
             {"type": type_name, "reason": reason, "rows": rows} for (type_name, reason), rows in self.left_out.items()
         ]
-        return self.tally.view() | {"leftOut": left_out, "faults": self.faults, "notice": self.recording.notice}
+        return self.tally.view() | {
+            "alreadyKnown": self.tally.already_known,
+            "leftOut": left_out,
+            "faults": self.faults,
+            "notices": list(self.recording.notices),
+        }
 
     def print_summary(self, out: Console, *, interrupted: bool) -> None:
         out.print(self._sent_table())
         if self.left_out:
             out.print(self._left_out_table())
         out.print(self._balance(), soft_wrap=True)
+        if self.tally.already_known:
+            out.print(f"{self.tally.already_known:,} already known, not changed")
         self._print_troubles(out, interrupted=interrupted)
-        if self.recording.notice:
-            out.print(self.recording.notice)
+        for notice in self.recording.notices:
+            out.print(notice, soft_wrap=True)
 
     def _balance(self) -> str:
         """Return one line that accounts for every row of the file."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, Self
+from urllib.parse import quote
 
 import aiohttp
 import attrs
@@ -65,16 +66,22 @@ class Delivery:
         rejected: events that were refused, each for its own faults.
         retries: attempts that settled nothing.
         answered_in_s: time the final answer took, without the attempts before it.
+        already_known: events of ``accepted`` that changed nothing, because an earlier one with that id stands; told
+            only where the client asks for ``ack=stored``.
     """
 
     accepted: tuple[Outgoing, ...]
     rejected: tuple[Rejection, ...]
     retries: int
     answered_in_s: float
+    already_known: int = 0
 
 
 class ServiceClient:
-    """Sends events to one service. An async context manager; safe to use from many tasks at once."""
+    """Sends events to one service. An async context manager; safe to use from many tasks at once.
+
+    With ``ack_stored`` it waits until events are stored, and is told which of them were known already.
+    """
 
     def __init__(
         self,
@@ -100,6 +107,7 @@ class ServiceClient:
         self._connections = connections
         self._timeout_s = timeout_s
         self._give_up_after_s = give_up_after_s
+        self.ack_stored = False
         self._find_bearer = bearer
         self._bearer = bearer()
         self._on_trouble = on_trouble
@@ -126,7 +134,8 @@ class ServiceClient:
             GaveUp: there was no final answer in time.
             Refused: the request as a whole cannot be taken.
         """
-        answer, retries = await self._post("/api/events", _body_of(events))
+        path = "/api/events?ack=stored" if self.ack_stored else "/api/events"
+        answer, retries = await self._post(path, _body_of(events))
         rejected = answer.rejections(events)
         if len(events) > 1 and (answer.status == 413 or (answer.status == 400 and rejected is None)):
             middle = len(events) // 2
@@ -139,7 +148,13 @@ class ServiceClient:
             rejected=rejected,
             retries=retries,
             answered_in_s=answer.seconds,
+            already_known=answer.already_known(),
         )
+
+    async def knows_match(self, match_id: str) -> bool:
+        """Say whether the service has events of a match, by one attempt; no answer, or a refusal, means no."""
+        answer = await self._attempt("GET", f"/api/matches/{quote(match_id, safe='')}/metrics", None)
+        return answer.status == HTTPStatus.OK
 
     async def get(self, path: str) -> Any:
         """Return the JSON at the path; tries again like :meth:`send`."""
@@ -226,6 +241,11 @@ class _Answer:
     def detail(self) -> str:
         return self.failure or detail_of(self.json, self.status)
 
+    def already_known(self) -> int:
+        """Return how many events the answer names as known already: by their ids, or of one event by ``true``."""
+        told = self.json.get("alreadyKnown") if isinstance(self.json, dict) else None
+        return len(told) if isinstance(told, list) else int(told is True)
+
     def rejections(self, events: Sequence[Outgoing]) -> tuple[Rejection, ...] | None:
         """Return the events at fault, or None where the answer does not say which they are."""
         if not isinstance(self.json, dict) or self.status not in (200, 202, 400):
@@ -266,4 +286,5 @@ def _merged(one: Delivery, other: Delivery, *, retries: int) -> Delivery:
         rejected=one.rejected + other.rejected,
         retries=one.retries + other.retries + retries,
         answered_in_s=max(one.answered_in_s, other.answered_in_s),
+        already_known=one.already_known + other.already_known,
     )

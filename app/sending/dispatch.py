@@ -30,6 +30,7 @@ class SendingTally:
     rejections: list[Rejection] = attrs.field(factory=list)
     retries: int = 0
     requests: int = 0
+    already_known: int = 0
     late_s: float = 0.0
     failure: str = ""
     _answer_times: DDSketch = attrs.field(factory=lambda: DDSketch(0.01), alias="answer_times")
@@ -55,6 +56,7 @@ class SendingTally:
         self.rejections.extend(delivery.rejected[: max(0, 100 - len(self.rejections))])
         self.retries += delivery.retries
         self.requests += 1
+        self.already_known += delivery.already_known
         self._answer_times.add(delivery.answered_in_s)
 
     def view(self) -> dict[str, Any]:

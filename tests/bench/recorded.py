@@ -1,6 +1,6 @@
 """Counts a StatsBomb event file by itself, with nothing of the service, and compares with what the service says.
 
-The rules are those written down in :mod:`app.sending.statsbomb`; this reads them a second time, from the plain JSON.
+The rules are those of :mod:`app.sending.providers.statsbomb`; this reads them a second time, from the plain JSON.
 ``python -m tests.bench.recorded FILE METRICS_URL [KICKOFF]`` prints every figure that differs, and exits 1 then.
 """
 
@@ -19,16 +19,14 @@ KICKOFF = datetime(2021, 6, 11, 19, 0, tzinfo=UTC)
 
 PAUSES_MIN = {2: 15, 3: 5, 4: 1, 5: 5}
 PASSES = {"Corner": "corner", "Free Kick": "free_kick", "Throw-in": "throw_in"}
-CARDS = {"Yellow Card": "yellow_card", "Second Yellow": "red_card", "Red Card": "red_card"}
+CARDS = {"Yellow Card": "yellow_card", "Second Yellow": "card", "Red Card": "red_card"}
 ROWS = {
     "Carry": "carry",
     "Pressure": "pressure",
     "Ball Recovery": "recovery",
-    "Duel": "duel",
     "50/50": "duel",
     "Interception": "interception",
     "Clearance": "clearance",
-    "Goal Keeper": "goalkeeper",
     "Dribble": "dribble",
     "Block": "block",
     "Foul Committed": "foul",
@@ -65,8 +63,8 @@ def count_file(path: Path, *, kickoff: datetime = KICKOFF) -> dict[str, Any]:
         "eventsByTeam": dict(Counter(event.team for event in events if event.team)),
         "goals": types["goal"] + types["own_goal"],
         "score": _score(rows, events),
-        "yellowCards": types["yellow_card"],
-        "redCards": types["red_card"],
+        "yellowCards": types["yellow_card"] + types["card"],
+        "redCards": types["red_card"] + types["card"],
         "firstEventAt": min(event.at for event in events),
         "lastEventAt": max(event.at for event in events),
         "eventsPerMinute": dict(minutes),
@@ -132,6 +130,10 @@ def _row_type(row: Mapping[str, Any], name: str) -> str:
         if row["period"] == 5:
             return "shootout_goal" if scored else "shootout_miss"
         return "goal" if scored else "shot"
+    if name == "Duel":
+        return "tackle" if row["duel"]["type"]["name"] == "Tackle" else "duel"
+    if name == "Goal Keeper":
+        return "save" if "Save" in row["goalkeeper"]["type"]["name"] else "goalkeeper"
     if name == "Bad Behaviour":
         card = row.get("bad_behaviour", {}).get("card")
         return CARDS[card["name"]] if card else ""

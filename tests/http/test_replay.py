@@ -2,11 +2,16 @@
 
 import asyncio
 import re
+import shutil
 import socket
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from tests.bench.engines import Embedded
 from tests.bench.service import Service
@@ -90,6 +95,76 @@ async def test_stopped_by_ctrl_c_and_run_again_nothing_is_counted_twice(served: 
     assert (await shown(served, "made_up", 43))["totalEvents"] == 43
 
 
+@pytest.mark.parametrize("speed", [None, 3600])
+async def test_with_kickoff_now_the_match_ends_when_the_run_ends(served: Service, speed: int | None) -> None:
+    """Nothing is dated ahead of the clock. The match takes nearly two hours, the run two seconds."""
+    pytest.importorskip("kloppy")
+    options = ("--speed", speed) if speed else ()
+    began = datetime.now(UTC)
+    file = DATA / "made_up_event.json"
+    ended = await run("replay", file, "--url", served.url, "--kickoff", "now", "--match-id", "now", *options)
+    over = datetime.now(UTC)
+
+    assert ended.code == 0, ended.err
+    metrics = await shown(served, "now", 43)
+    first, last = (datetime.fromisoformat(str(metrics[name])) for name in ("firstEventAt", "lastEventAt"))
+    assert began <= last <= over
+    assert last - first == timedelta(minutes=46, seconds=15.25) + timedelta(minutes=15 + 48 + 5, seconds=80)
+
+
+async def test_events_of_a_match_that_is_known_are_asked_for_and_told() -> None:
+    """A small service that knows the match, and of its events the first."""
+    queries: list[dict[str, str]] = []
+
+    async def take(request: web.Request) -> web.Response:
+        queries.append(dict(request.query))
+        sent = await request.json()
+        return web.json_response({"errors": [], "alreadyKnown": [sent[0]["eventId"]]})
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.json_response({})
+
+    app = web.Application()
+    app.add_routes([web.post("/api/events", take), web.get("/api/matches/ndjson-1/metrics", metrics)])
+    async with TestServer(app) as server:
+        ended = await run("replay", DATA / "made_up.ndjson", "--url", str(server.make_url("")))
+
+    assert queries == [{"ack": "stored"}]
+    assert "1 already known, not changed" in ended.out
+
+
+async def test_a_match_sent_again_changes_nothing(served: Service) -> None:
+    arguments = ("replay", DATA / "made_up.ndjson", "--url", served.url)
+    before = [(await run(*arguments)).code, (await shown(served, "ndjson-1", 5))["totalEvents"]]
+
+    assert [(await run(*arguments)).code, (await shown(served, "ndjson-1", 5))["totalEvents"]] == before == [1, 5]
+
+
+async def test_what_the_service_answers_can_be_replayed(served: Service, tmp_path: Path) -> None:
+    await run("replay", DATA / "made_up.ndjson", "--url", served.url)
+    await shown(served, "ndjson-1", 5)
+    answer = tmp_path / "answer.json"
+    async with aiohttp.ClientSession() as session, session.get(f"{served.url}/api/matches/ndjson-1/events") as reply:
+        answer.write_bytes(await reply.read())
+    ended = await run("replay", answer, "--url", served.url, "--match-id", "copy")
+
+    assert ended.code == 0, ended.out
+    assert "5 rows in the file = 5 sent + 0 left out" in ended.out
+    assert (await shown(served, "copy", 5))["score"] == {"home": 0, "away": 1}
+
+
+async def test_a_file_that_is_cut_off_is_said_to_be(served: Service, tmp_path: Path) -> None:
+    pytest.importorskip("kloppy")
+    content = (DATA / "made_up_event.json").read_bytes()
+    (tmp_path / "half_event.json").write_bytes(content[: len(content) // 2])
+    shutil.copy(DATA / "made_up_lineup.json", tmp_path / "half_lineup.json")
+    ended = await run("replay", tmp_path / "half_event.json", "--url", served.url, *KICKOFF)
+
+    assert ended.code == 0, ended.err
+    assert "The file is cut off in the middle: what is whole of it is sent." in ended.out
+    assert "match_end" not in ended.out
+
+
 async def test_a_service_that_is_not_there_is_named(tmp_path: Path) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -120,7 +195,9 @@ async def test_without_kloppy_it_says_what_to_install(tmp_path: Path) -> None:
         (("made_up.ndjson", *KICKOFF), "for files without a time of day"),
         (("made_up.ndjson", "--speed", "0"), "0"),
         (("missing.json",), "does not exist"),
-        (("README.md",), "holds neither"),
+        (("README.md",), "is a text, but neither JSON nor XML"),
+        (("made_up_lineup.json",), "holds no events: replay the event file that it belongs to"),
+        (("made_up_event.json", "--with", DATA / "made_up.ndjson"), "needs a StatsBomb line-up file"),
     ],
 )
 async def test_wrong_arguments_are_explained(arguments: tuple[str, ...], message: str) -> None:

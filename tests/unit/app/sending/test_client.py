@@ -26,6 +26,7 @@ class Service:
     def __init__(self, *replies: Reply) -> None:
         self.replies = list(replies)
         self.bodies: list[object] = []
+        self.more: list[web.RouteDef] = []
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
@@ -37,6 +38,7 @@ class Service:
     async def running(self, port: int = 0) -> AsyncIterator[str]:
         app = web.Application()
         app.router.add_post("/api/events", self.handle)
+        app.add_routes(self.more)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", port)
@@ -70,6 +72,41 @@ async def test_one_event_goes_as_an_object_and_many_as_an_array():
 
     assert service.bodies == [{"eventId": "e0"}, [{"eventId": "e0"}, {"eventId": "e1"}, {"eventId": "e2"}]]
     assert [event.event_id for event in delivery.accepted] == ["e0", "e1", "e2"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "told", "known"),
+    [(3, ["e0", "e2"], 2), (3, [], 0), (1, True, 1), (1, ["e0"], 1), (3, None, 0)],
+)
+async def test_what_was_known_already_is_counted_where_stored_events_are_asked_for(sent, told, known):
+    queries = []
+
+    def stored(request: web.Request, body: object) -> web.Response:
+        queries.append(dict(request.query))
+        return web.json_response({"errors": []} | ({} if told is None else {"alreadyKnown": told}))
+
+    async with Service(stored).running() as url, ServiceClient(url) as client:
+        client.ack_stored = True
+        delivery = await client.send(events(sent))
+
+    assert queries == [{"ack": "stored"}]
+    assert (len(delivery.accepted), delivery.already_known) == (sent, known)
+
+
+async def test_a_match_is_known_where_its_metrics_are_answered():
+    paths = []
+
+    async def metrics(request: web.Request) -> web.Response:
+        paths.append(request.path)
+        return web.json_response({}, status=200 if request.match_info["match"] == "a/b" else 404)
+
+    service = Service(accept)
+    service.more = [web.get("/api/matches/{match}/metrics", metrics)]
+    async with service.running() as url, ServiceClient(url) as client:
+        assert [await client.knows_match(match) for match in ("a/b", "c")] == [True, False]
+    async with ServiceClient(url) as client:
+        assert not await client.knows_match("a/b"), "no service, no match"
+    assert len(paths) == 2
 
 
 @pytest.mark.parametrize("trouble", [answer(503), answer(429, Retry_After="0"), answer(500), cut])
