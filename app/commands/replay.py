@@ -25,7 +25,7 @@ from app.sending.providers.conversion import Kickoff
 from app.sending.providers.match import ProviderError
 from app.sending.recordings.opening import open_recording
 from app.sending.recordings.own import text_in
-from app.sending.recordings.recording import LeftOutRows, Recording, RecordingError
+from app.sending.recordings.recording import LeftOutRows, Recording, RecordingError, told_of_speed
 
 _FAULTS_SHOWN = 20
 
@@ -214,15 +214,7 @@ class _Replay:
             if self.speed and entry.at_s is not None:
                 first_s = entry.at_s if first_s is None else first_s
                 due_s = max(due_s, (entry.at_s - first_s) / self.speed)
-            yield due_s, self._told_of_speed(entry.event)
-
-    def _told_of_speed(self, event: Outgoing) -> Outgoing:
-        """Have the start of a provider's match say at which speed it is sent, so that its clock follows its events."""
-        if event.event_type != "match_start" or self.recording.has_own_times or not self.speed or self.speed <= 1:
-            return event
-        sent = msgspec.json.decode(event.body)
-        sent["metadata"] = sent.get("metadata", {}) | {"speed": self.speed}
-        return attrs.evolve(event, body=msgspec.json.encode(sent))
+            yield due_s, entry.event if self.recording.has_own_times else told_of_speed(entry.event, self.speed)
 
     def view(self) -> dict[str, Any]:
         """Return what became of every row of the file, as programs get it."""

@@ -69,7 +69,7 @@ def _check_match(request: web.Request, principal: Principal) -> None:
     in_path, resource = request.match_info.get("matchId"), request.match_info.route.resource
     of_several = resource is not None and resource.canonical == OF_SEVERAL
     named = request.query.getall("match", []) if in_path is None else [in_path]
-    if in_path is None and not of_several:
+    if in_path is None and not (of_several and (named or "highlights" in request.query)):
         raise _forbidden("This is about all matches, and the key that came is for some of them only.")
     if not all(map(principal.reaches, named)):
         raise _forbidden("This match is not among those that the key is for.")

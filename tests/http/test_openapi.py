@@ -229,6 +229,14 @@ async def test_reads_answer_as_documented(witness: Witness, service: Service) ->
     await witness.stream("/api/matches/documented/stream", template)
     await witness.get("/api/matches/unheard-of/stream", template)
     await witness.get("/api/matches/%00/stream", template)
+    template = "/api/matches/{matchId}/shots"
+    await witness.get("/api/matches/documented/shots", template)
+    await witness.get("/api/matches/documented/shots", template, headers={"If-None-Match": "*"})
+    await witness.get("/api/matches/unheard-of/shots", template)
+    await witness.get("/api/matches/%00/shots", template)
+    await witness.stream("/api/stream?match=documented", "/api/stream")
+    await witness.get("/api/stream?match=unheard-of", "/api/stream")
+    await witness.get("/api/stream", "/api/stream")
 
 
 async def test_messages_of_the_stream_are_as_documented(service: Service) -> None:
@@ -389,6 +397,8 @@ async def test_unavailability_is_as_documented(shut: Service, seen: set[Operatio
         ("/api/matches/m/metrics", "/api/matches/{matchId}/metrics"),
         ("/api/matches/m/events", "/api/matches/{matchId}/events"),
         ("/api/matches/m/stream", "/api/matches/{matchId}/stream"),
+        ("/api/matches/m/shots", "/api/matches/{matchId}/shots"),
+        ("/api/stream?match=m", "/api/stream"),
         ("/api/matches/m/events", "/api/matches/{matchId}/events"),
         ("/matches/m", "/matches/{matchId}"),
         ("/matches/m/stream", "/matches/{matchId}/stream"),

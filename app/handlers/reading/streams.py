@@ -76,7 +76,7 @@ def _match_ids(request: web.Request, faults: list[Fault]) -> list[str]:
     given, highlights = request.query.getall("match", []), request.query.get("highlights")
     if highlights not in (None, "live"):
         faults.append(Fault("highlights", "must be live, or left out"))
-    if bool(given) == (highlights is not None):
+    if not faults and bool(given) == (highlights is not None):
         faults.append(Fault("match", "say either which matches, ?match=a&match=b, or ?highlights=live"))
     match_ids = list(dict.fromkeys(given))
     if len(match_ids) > MATCHES_MAX:

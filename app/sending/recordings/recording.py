@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import attrs
+import msgspec
 
 from app.sending.client import Outgoing
 
@@ -17,6 +18,15 @@ class Due:
 
     event: Outgoing
     at_s: float | None
+
+
+def told_of_speed(event: Outgoing, speed: float | None) -> Outgoing:
+    """Have the start of a match say how much faster than played it is sent, so that its clock follows its events."""
+    if event.event_type != "match_start" or not speed or speed <= 1:
+        return event
+    sent = msgspec.json.decode(event.body)
+    sent["metadata"] = sent.get("metadata", {}) | {"speed": speed}
+    return attrs.evolve(event, body=msgspec.json.encode(sent))
 
 
 @attrs.frozen(kw_only=True)
