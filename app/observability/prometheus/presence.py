@@ -113,7 +113,7 @@ def _connections(connections: Connections) -> Iterator[Metric]:
 
 def _live(live: LiveView) -> Iterator[Metric]:
     yield gauge(
-        *("fanfinity_matches_active", "Matches that go on, by the events of the last 15 minutes in this process."),
+        *("fanfinity_matches_active", "Live matches, as far as this process followed them since its start."),
         live.active_matches(),
     )
     silent, longest_s = live.silent_feeds()
