@@ -5,8 +5,7 @@ import random
 from pathlib import Path
 
 from app.__main__ import main
-from app.engagement import views
-from app.handlers.reading import matches
+from app.engagement import clock
 from tests.faults.inside.failpoints import Failpoints
 from tests.faults.inside.places import install
 
@@ -17,6 +16,6 @@ if directory := os.environ.get("FAULTS_FAILPOINTS"):
     failpoints.start()
 
 if quiet_ms := int(os.environ.get("FAULTS_QUIET_MS", "0")):
-    views.QUIET_MS = matches.QUIET_MS = quiet_ms
+    clock.QUIET_MS = clock.QUIET_SPARSE_MS = quiet_ms
 
 main(prog_name="fanfinity")
