@@ -60,6 +60,7 @@ class FeedItem:
         moment: ISO 8601, UTC.
         details: player, team and assist, as far as they are known.
         retracted: withdrawn; shown struck out.
+        whole: the details without a cut, where one of them is cut.
     """
 
     key: str
@@ -69,6 +70,7 @@ class FeedItem:
     moment: str
     details: tuple[str, ...]
     retracted: bool
+    whole: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -124,28 +126,31 @@ def marks(highlights: Iterable[Highlight], timeline: Timeline) -> tuple[Mark, ..
 def _item(highlight: Highlight, sides: Sides | None, standing: MatchStanding) -> FeedItem:
     metadata = metadata_of(highlight.metadata)
     told = told_minute(metadata) or standing.minute_at(highlight.timestamp)
+    details = tuple(_details(highlight, metadata, sides))
+    shown = tuple(cut(detail, NAME_MAX) for detail in details)
     return FeedItem(
         key=highlight.event_id,
         kind=_kind(highlight.event_type, metadata),
         label=_label(highlight.event_type, metadata),
         minute=match_minute_text(*told[:2]) if told else time_of_day(highlight.timestamp),
         moment=iso_ms(highlight.timestamp),
-        details=tuple(_details(highlight, metadata, sides)),
+        details=shown,
         retracted=highlight.retracted,
+        whole="" if shown == details else " \u00b7 ".join(details),
     )
 
 
 def _details(highlight: Highlight, metadata: Mapping[str, Any], sides: Sides | None) -> Iterator[str]:
     """Yield player, team, assist and outcome, as far as they are known."""
     if player := player_of(metadata) or highlight.player_id:
-        yield cut(player, NAME_MAX)
+        yield player
     if highlight.team_id:
         yield _team(highlight, sides)
     if assist := name_in(metadata.get("assist")):
-        yield cut(f"assist {assist}", NAME_MAX)
+        yield f"assist {assist}"
     for key in ("outcome", "reason"):
         if highlight.event_type in TOLD_WITH_OUTCOME and (text := name_in(metadata.get(key))):
-            yield cut(text.replace("_", " "), NAME_MAX)
+            yield text.replace("_", " ")
 
 
 def _team(highlight: Highlight, sides: Sides | None) -> str:
@@ -154,8 +159,8 @@ def _team(highlight: Highlight, sides: Sides | None) -> str:
     own = highlight.event_type == "own_goal"
     side = side_of(sides, highlight.team_id, other=own)
     if own and sides is not None and side is not None:
-        return f"for {cut(getattr(sides, side).name, NAME_MAX)}"
-    return cut(names.get(highlight.team_id, f"team {highlight.team_id}"), NAME_MAX)
+        return f"for {getattr(sides, side).name}"
+    return names.get(highlight.team_id, f"team {highlight.team_id}")
 
 
 def _kind(event_type: str, metadata: Mapping[str, Any]) -> str:

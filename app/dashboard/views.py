@@ -6,54 +6,19 @@ from urllib.parse import quote
 
 import attrs
 
-from app.dashboard.feed import NAME_MAX, FeedItem, Mark, feed_items, label, latest_that_stands, marks
-from app.dashboard.formats import UNKNOWN, cut, match_minute_text, milliseconds, number, percent, time_of_day
+from app.dashboard.feed import FeedItem, Mark, feed_items, label, latest_that_stands, marks
+from app.dashboard.formats import UNKNOWN, milliseconds, number, percent
+from app.dashboard.headline import Headline, MatchState, headline_of, state_of
 from app.dashboard.match_axis import match_curve
 from app.dashboard.momentum import Momentum, momentum_of
 from app.dashboard.timeline import Timeline, sparkline
-from app.engagement.clock import MatchStanding, standing_of
+from app.engagement.clock import standing_of
 from app.engagement.sides import Sides, match_details, match_provider, match_sides, team_names
 from shards import MatchAggregates
 
 TYPES_SHOWN = 12
 TEAMS_SHOWN = 6
 NO_OTHERS: Mapping[str, int] = {"teams": 0, "events": 0}
-PHASE_LABELS = {
-    "before": "Live",
-    "first_half": "1st half",
-    "half_time": "Half-time",
-    "second_half": "2nd half",
-    "extra_time_break": "Break",
-    "extra_time": "Extra time",
-    "shootout": "Penalties",
-    "suspended": "Suspended",
-    "abandoned": "Abandoned",
-    "postponed": "Postponed",
-    "finished": "Full time",
-}
-
-
-@attrs.frozen(kw_only=True)
-class Headline:
-    """The sides, the score, and the shoot-out where there is one. ``home`` and ``away`` are empty while not known."""
-
-    home: str
-    away: str
-    home_score: str
-    away_score: str
-    shootout: str = ""
-    title: str
-    spoken: str
-
-
-@attrs.frozen(kw_only=True)
-class MatchState:
-    """The status of a match, its minute, and a note on events not counted yet."""
-
-    status: str
-    label: str
-    minute: str
-    note: str
 
 
 @attrs.frozen(kw_only=True)
@@ -131,8 +96,8 @@ def match_page(aggregates: MatchAggregates, metrics: Mapping[str, Any]) -> Match
         as_of_ms=aggregates.as_of_ms,
         competition=match_details(aggregates.start_metadata)["competition"] or "",
         provider=match_provider(aggregates.start_metadata),
-        headline=_headline(aggregates.match_id, sides, metrics),
-        state=_state(aggregates, standing),
+        headline=headline_of(aggregates.match_id, sides, metrics),
+        state=state_of(aggregates, standing),
         momentum=momentum_of(metrics, sides),
         figures=_figures(metrics, timeline),
         curve=timeline,
@@ -156,8 +121,8 @@ def match_card(aggregates: MatchAggregates, metrics: Mapping[str, Any]) -> Match
         match_id=aggregates.match_id,
         url=match_url(aggregates.match_id),
         provider=match_provider(aggregates.start_metadata),
-        headline=_headline(aggregates.match_id, sides, metrics),
-        state=_state(aggregates, standing),
+        headline=headline_of(aggregates.match_id, sides, metrics),
+        state=state_of(aggregates, standing),
         total=number(aggregates.total),
         sparkline=timeline,
         pace=_pace(timeline, metrics),
@@ -168,54 +133,6 @@ def match_card(aggregates: MatchAggregates, metrics: Mapping[str, Any]) -> Match
 def match_url(match_id: str) -> str:
     """Return the path of a match's page."""
     return "/matches/" + quote(match_id, safe="")
-
-
-def _headline(match_id: str, sides: Sides | None, metrics: Mapping[str, Any]) -> Headline:
-    score = metrics["score"]
-    home_score, away_score = (str(score["home"]), str(score["away"])) if score else (UNKNOWN, UNKNOWN)
-    if sides is None:
-        return Headline(
-            home="", away="", home_score=UNKNOWN, away_score=UNKNOWN, title=match_id, spoken=f"Match {match_id}"
-        )
-    home, away = cut(sides.home.name, NAME_MAX), cut(sides.away.name, NAME_MAX)
-    pens = metrics["shootout"]
-    kicks = f", {pens['home']}:{pens['away']} on penalties" if pens else ""
-    return Headline(
-        home=home,
-        away=away,
-        home_score=home_score,
-        away_score=away_score,
-        shootout=f"{pens['home']}:{pens['away']}" if pens else "",
-        title=f"{home} {home_score}:{away_score} {away}{kicks}",
-        spoken=f"{home} {home_score}, {away} {away_score}{kicks}",
-    )
-
-
-def _state(aggregates: MatchAggregates, standing: MatchStanding) -> MatchState:
-    pending = aggregates.pending_events
-    return MatchState(
-        status=standing.status,
-        label=_state_label(aggregates, standing),
-        minute=_state_minute(standing),
-        note=f"{number(pending)} more events are safe on disk and not counted yet" if pending else "",
-    )
-
-
-def _state_label(aggregates: MatchAggregates, standing: MatchStanding) -> str:
-    if standing.ended_by == "quiet":
-        last_ms = aggregates.feed_received_ms or aggregates.last_received_ms
-        return f"No events since {time_of_day(last_ms)}"
-    if standing.status == "upcoming" and standing.phase == "before":
-        return "Upcoming"
-    return PHASE_LABELS[standing.phase]
-
-
-def _state_minute(standing: MatchStanding) -> str:
-    """Return the minute while the clock runs, and where it stands because play was suspended or abandoned."""
-    clock = standing.clock
-    if clock is None or not (clock.running or standing.phase in ("suspended", "abandoned")):
-        return ""
-    return match_minute_text(clock.minute, clock.added)
 
 
 def _pace(timeline: Timeline, metrics: Mapping[str, Any]) -> str:
