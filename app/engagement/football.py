@@ -3,7 +3,9 @@
 Pure functions over :class:`~shards.MatchAggregates`.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from operator import itemgetter
 from statistics import median
 from typing import Any, Final
 
@@ -81,7 +83,7 @@ def match_cards(aggregates: MatchAggregates) -> tuple[int, int]:
 def counts_by_type_and_team(aggregates: MatchAggregates) -> dict[str, dict[str, int]]:
     """Return the events of each team that has a place of its own, by type; types and teams with the most first."""
     found: dict[str, list[tuple[str, int]]] = {}
-    for event_type, team_id, count in sorted(aggregates.by_type_team, key=lambda entry: (-entry[2], entry[1])):
+    for event_type, team_id, count in sorted(aggregates.by_type_team, key=itemgetter(2), reverse=True):
         if team_id not in NOT_ONE:
             found.setdefault(event_type, []).append((team_id, count))
     largest = sorted(found.items(), key=lambda entry: (-sum(count for _, count in entry[1]), entry[0]))
@@ -116,14 +118,16 @@ def momentum_by_minute(aggregates: MatchAggregates) -> list[dict[str, Any]]:
     The weights are those of :data:`shards.stores.derived.WEIGHTS`, summed in whole thousandths.
     """
     sides = match_sides(aggregates.start_metadata)
-    sums: dict[int, dict[str, int]] = {}
+    if sides is None:
+        return []
+    home, away = defaultdict[int, int](int), defaultdict[int, int](int)
+    of_team = {sides.home.id: home, sides.away.id: away}
     for start_ms, team_id, weight in aggregates.momentum:
-        if (side := side_of(sides, team_id)) is not None:
-            minute = sums.setdefault(start_ms // MINUTE_MS * MINUTE_MS, {"home": 0, "away": 0})
-            minute[side] += weight
+        if (sums := of_team.get(team_id)) is not None:
+            sums[start_ms - start_ms % MINUTE_MS] += weight
     return [
-        {"minute": iso_s(start_ms), "home": both["home"] / 1000, "away": both["away"] / 1000}
-        for start_ms, both in sorted(sums.items())
+        {"minute": iso_s(minute), "home": home.get(minute, 0) / 1000, "away": away.get(minute, 0) / 1000}
+        for minute in sorted(home.keys() | away.keys())
     ]
 
 
