@@ -17,7 +17,7 @@ from app.config import Config
 from app.openapi.document import document
 from tests.http.documented import assert_documented
 from tests.http.problem import assert_problem
-from tests.http.service import Reply, Service, running
+from tests.http.service import Reply, Service, eventually, running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -187,6 +187,29 @@ async def test_the_table(guarded: Guarded, who: str) -> None:
             assert_documented(method, path, reply)
             assert ("WWW-Authenticate" in reply.headers) == (expected == 401)
     assert wrong == {}
+
+
+async def test_a_stream_of_several_matches_needs_a_key_for_each(guarded: Guarded) -> None:
+    """The highlights of all are for every reader's key: it sends those of the matches that the key is for."""
+    is_open = guarded.service.context.config.public_read
+    refused = 200 if is_open else 403
+    await guarded.ask("all", "POST", f"/api/matches/{MATCH}/events")
+
+    async def known() -> bool:
+        return (await guarded.ask("all", "GET", f"/api/matches/{MATCH}/metrics")).status == 200
+
+    await eventually(known, lambda: "the match is not known")
+    for who, query, status in (
+        ("these-matches", f"match={MATCH}", 200),
+        ("other-matches", f"match={MATCH}", refused),
+        ("these-matches", f"match={MATCH}&match=other", 404 if is_open else 403),
+        ("these-matches", "highlights=live", 200),
+        ("other-matches", "highlights=live", 200),
+        ("ingest", "highlights=live", refused),
+    ):
+        reply = await guarded.ask(who, "GET", f"/api/stream?{query}")
+        assert reply.status == status, (who, query, reply.text)
+    assert (await guarded.ask("these-matches", "GET", f"/metrics?match={MATCH}")).status == 403
 
 
 async def test_every_route_is_in_the_table(guarded: Guarded) -> None:
