@@ -12,6 +12,7 @@ from shards.events import HIGHLIGHT_TYPES
 from shards.reads.matches import MatchReads
 from shards.stores import base, schema
 from shards.stores.base import Store
+from shards.stores.derived import DERIVED
 from shards.stores.embedded import EmbeddedStore
 from shards.stores.server import ServerStore
 from tests.bench.uncached import NothingPending
@@ -422,4 +423,6 @@ def test_which_events_are_highlights_is_part_of_the_schema() -> None:
     """Each database has these in its column: others need a migration that alters it, and a new line here."""
     types = "goal own_goal penalty yellow_card red_card var_review retraction match_start match_end"
     types += " half_start half_end shootout_goal shootout_miss"
+    assert f"has({types.split()!r}, event_type)" in DERIVED["highlight"], "what the release before made"
+    types += " card substitution suspended resumed abandoned postponed injury"
     assert types.split() == list(HIGHLIGHT_TYPES)

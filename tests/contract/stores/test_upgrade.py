@@ -173,8 +173,6 @@ async def test_a_database_of_the_release_before_is_taken_over_while_rows_come_in
     events = received_whole_ms(some_events())
     for part in (events[::2], events[1::2], events[:20]):
         await insert_as_before(store, part)
-    before = await answers(store)
-    assert (before[0].total, len(before[0].highlights)) == (104, 4)
 
     await execute(store, "SYSTEM STOP MERGES {db}.events")
     writer = WriterBefore(store)
@@ -186,8 +184,8 @@ async def test_a_database_of_the_release_before_is_taken_over_while_rows_come_in
     assert await mutations_left(store) > 0, "rows of before are rewritten in the background"
     [line] = lines_of(caplog, "schema migrated")
     assert line["version"] == schema.VERSION
-    during = await answers(store)
-    assert during == before, "only another match's rows came in meanwhile"
+    before = await answers(store)
+    assert (before[0].total, len(before[0].highlights)) == (103, 4), "a goal is withdrawn, and a pass replaced"
     new = some_events()
     await store.insert_direct(batch(new, number=1, writer="new"))
     assert await store.landed("new", 0, [1]) == {1: len(new)}
