@@ -21,8 +21,9 @@ from app.dashboard.timeline import (
     slot_of,
 )
 from app.engagement.axis import Section, section_at, sections_of
-from app.engagement.clock import BEGINS_AT, MatchStanding
+from app.engagement.clock import MatchStanding
 from app.engagement.curves import PeakPeriod
+from app.engagement.minutes import BEGINS_AT
 
 FOLDED_SLOTS: Final = 3
 """Width of a break, in minutes of play."""

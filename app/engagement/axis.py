@@ -5,8 +5,9 @@ from typing import Any, Final
 
 import attrs
 
-from app.engagement.clock import BEGINS_AT, MatchStanding, Phase, split_minute
+from app.engagement.clock import MatchStanding, Phase
 from app.engagement.curves import CurveWanted, Point
+from app.engagement.minutes import BEGINS_AT, split_minute
 from app.engagement.whistles import SHOOTOUT, Period
 from shards import MatchAggregates
 

@@ -3,12 +3,12 @@
 Pure functions over :class:`~shards.MatchAggregates`.
 """
 
-import math
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final, Literal
 
 import attrs
 
+from app.engagement.minutes import BEGINS_AT, ENDS_AT, running_minute, split_minute, stopped_minute
 from app.engagement.sides import match_details
 from app.engagement.understood import minute_of, moment_of, period_of
 from app.engagement.whistles import SHOOTOUT, Course, Period, course_of
@@ -30,10 +30,6 @@ Phase = Literal[
     "postponed",
 ]
 
-BEGINS_AT: Final = {1: 0, 2: 45, 3: 90, 4: 105}
-ENDS_AT: Final = {1: 45, 2: 90, 3: 105, 4: 120, SHOOTOUT: 120}
-"""Minutes of the clock at the start and at the end of each period."""
-
 AHEAD_MS: Final = 60_000
 """Milliseconds that a feed's clock may be ahead; what it dates later has not happened yet."""
 
@@ -49,6 +45,9 @@ UPCOMING_MS: Final = 24 * 60 * MINUTE_MS
 where it does not; in breaks; suspended; and, from kick-off or else the last event of a fan, before it began."""
 
 _PLAYED: Final[dict[int, Phase]] = {1: "first_half", 2: "second_half", 3: "extra_time", 4: "extra_time"}
+MINUTES_MAX: Final = 1_500
+"""Most minutes of a period that are looked at, from its start: it may have been suspended until the next day."""
+
 SPEED_MAX: Final = 100_000.0
 
 
@@ -88,7 +87,7 @@ class MatchStanding:
             if period.number == SHOOTOUT or period.start_ms is None or at_ms < period.start_ms:
                 continue
             if period.end_ms is None or at_ms <= period.end_ms:
-                return (*_running(period, at_ms), period.number)
+                return (*running_minute(period, at_ms), period.number)
         return None
 
 
@@ -129,7 +128,7 @@ def phase_of(course: Course) -> Phase:
     """Return the phase that the whistles tell."""
     state = course.state
     if state == "play":
-        return _PLAYED[course.number]
+        return _PLAYED.get(course.number, "first_half")
     if state == "break":
         return "half_time" if course.number == 1 else "extra_time_break"
     return "finished" if state == "ended" else state
@@ -142,8 +141,6 @@ def _now_ms(aggregates: MatchAggregates) -> int:
     recorded = last_ms < received_ms - BEHIND_MS and last_ms < as_of_ms - BEHIND_MS
     if last_ms and (recorded or speed > 1):
         return min(as_of_ms, last_ms + round(max(0, as_of_ms - received_ms) * speed))
-    if aggregates.play_last_ms > as_of_ms + AHEAD_MS:
-        return aggregates.play_last_ms
     return as_of_ms
 
 
@@ -229,9 +226,15 @@ def played_minutes(course: Course, until_ms: int) -> Iterator[tuple[int, int]]:
         if period.start_ms is not None:
             end_ms = min(until_ms, period.end_ms if period.end_ms is not None else until_ms)
             first = period.start_ms // MINUTE_MS * MINUTE_MS
-            # A match that never ends is one of at most this many minutes in each period.
-            for start_ms in range(first, min(end_ms, first + 150 * MINUTE_MS) + 1, MINUTE_MS):
-                yield start_ms, period.number
+            for start_ms in range(first, min(end_ms, first + MINUTES_MAX * MINUTE_MS) + 1, MINUTE_MS):
+                if not _is_stopped(period, start_ms):
+                    yield start_ms, period.number
+
+
+def _is_stopped(period: Period, minute_ms: int) -> bool:
+    """Say whether play was suspended for the whole of a minute."""
+    end_ms = minute_ms + MINUTE_MS
+    return any(began <= minute_ms and (ended is None or end_ms <= ended) for began, ended in period.stops)
 
 
 def _clock(course: Course, now_ms: int) -> Clock | None:
@@ -239,7 +242,7 @@ def _clock(course: Course, now_ms: int) -> Clock | None:
     if last is None or course.state == "postponed":
         return None
     if course.state == "play":
-        return Clock(*_running(last, now_ms), running=True, since_ms=course.since_ms)
+        return Clock(*running_minute(last, now_ms), running=True, since_ms=course.since_ms)
     return Clock(*_standing_at(course, last, now_ms), running=False, since_ms=course.since_ms)
 
 
@@ -252,38 +255,8 @@ def _standing_at(course: Course, last: Period, now_ms: int) -> tuple[int, int | 
         return split_minute(last.number, last.end_minute[0] + (last.end_minute[1] or 0))
     end_ms = now_ms if last.end_ms is None else last.end_ms
     if course.state in ("suspended", "abandoned") and end_ms in (now_ms, course.since_ms):
-        return _running(last, end_ms)
-    return _stopped(last, now_ms, whole=course.state == "break" or last.number >= 2)
-
-
-def _running(period: Period, at_ms: int) -> tuple[int, int | None]:
-    """Return the minute that is being played: the first one is 1."""
-    played = int(_elapsed_ms(period, at_ms) // MINUTE_MS)
-    return split_minute(period.number, BEGINS_AT[period.number] + played + 1)
-
-
-def _stopped(period: Period, at_ms: int, *, whole: bool) -> tuple[int, int | None]:
-    """Return the minute that was played last; of a ``whole`` period no earlier one than its last."""
-    if period.start_ms is None:
-        return ENDS_AT[period.number], None
-    end_ms = at_ms if period.end_ms is None else period.end_ms
-    minute = BEGINS_AT[period.number] + math.ceil(_elapsed_ms(period, end_ms) / MINUTE_MS)
-    return split_minute(period.number, max(minute, ENDS_AT[period.number]) if whole else minute)
-
-
-def split_minute(number: int, minute: int) -> tuple[int, int | None]:
-    """Return a minute of a period, counted on beyond its end, as minute and added time."""
-    regular = ENDS_AT[number]
-    return (minute, None) if minute <= regular else (regular, minute - regular)
-
-
-def _elapsed_ms(period: Period, at_ms: int) -> int:
-    """Return the match time that was played of a period until a moment."""
-    began_ms = at_ms if period.start_ms is None else period.start_ms
-    stopped = sum(
-        max(0, min(at_ms, at_ms if ended is None else ended) - began) for began, ended in period.stops if began < at_ms
-    )
-    return max(0, at_ms - began_ms - stopped)
+        return running_minute(last, end_ms)
+    return stopped_minute(last, now_ms, whole=course.state == "break" or last.number >= 2)
 
 
 def clock_view(standing: MatchStanding) -> dict[str, Any] | None:

@@ -91,11 +91,11 @@ def counts_by_type_and_team(aggregates: MatchAggregates) -> dict[str, dict[str, 
 
 
 def last_minute(aggregates: MatchAggregates, standing: MatchStanding) -> dict[str, Any] | None:
-    """Return what happened in the last minute, None unless the match is live.
+    """Return what happened in the last minute, None unless the match is live, and followed as it is played.
 
     ``usual`` is the median of the played minutes that are over, None while there is none.
     """
-    if standing.status != "live":
+    if standing.status != "live" or standing.now_ms < aggregates.as_of_ms - MINUTE_MS:
         return None
     by_type = sorted(aggregates.recent, key=lambda entry: (-entry[1], entry[0]))
     return {

@@ -22,6 +22,13 @@ SAME_WHISTLE_MS: Final = 5 * 60_000
 """Milliseconds within which a second whistle to begin or to end a period is the same one, told twice."""
 
 
+_GOES_ON: Final = ("before", "play", "break", "shootout")
+"""States that a match can be resumed to."""
+
+SAME_END_MS: Final = 60_000
+"""The same of the end of the match, after which there may be play that makes a new end of the next."""
+
+
 @attrs.define
 class Period:
     """A half, a half of extra time, or the shoot-out.
@@ -82,7 +89,9 @@ class Course:
         return self.periods[-1].number if self.periods else 0
 
     def _set(self, state: State, since_ms: int) -> None:
-        self._state_before, self.state, self.since_ms = self.state, state, since_ms
+        if self.state in _GOES_ON:
+            self._state_before = self.state
+        self.state, self.since_ms = state, since_ms
 
     def _match_start(self, whistle: Highlight) -> None:
         if self.state in ("postponed", "abandoned"):
@@ -96,15 +105,21 @@ class Course:
         if self.state == "postponed":
             self.periods.clear()
         said = period_of(metadata_of(whistle.metadata))
-        if self.state == "suspended" and said in (None, self.number):
-            self._resumed(whistle)
-        elif self._only_kicked_off and said in (None, 1):
+        is_same = said in (None, self.number)
+        if self._only_kicked_off and said in (None, 1):
             self.periods[0].kick_off = False
             self._begin_again(self.periods[0], whistle.timestamp)
+        elif is_same and self._is_interrupted:
+            self._resumed(whistle)
         elif said is not None or not self._is_told_again(whistle):
             number = said or min(self.number + 1, SHOOTOUT)
             if number >= self.number:
                 self._begin(number, whistle.timestamp)
+
+    @property
+    def _is_interrupted(self) -> bool:
+        """Whether play was suspended, and not a break."""
+        return self.state == "suspended" and self._state_before in ("play", "shootout")
 
     @property
     def _only_kicked_off(self) -> bool:
@@ -131,9 +146,11 @@ class Course:
     def _begin_again(self, period: Period, at_ms: int) -> None:
         """The clock runs from the later of two whistles that began the match."""
         period.start_ms = max(period.start_ms or at_ms, at_ms)
-        self.since_ms = period.start_ms
+        period.stops.clear()
+        self._set("play", period.start_ms)
 
     def _half_end(self, whistle: Highlight) -> None:
+        self._reopen_for(whistle)
         if self.state in ("ended", "abandoned", "postponed"):
             return
         metadata, is_open = metadata_of(whistle.metadata), self.last is not None and self.last.end_ms is None
@@ -162,8 +179,15 @@ class Course:
         last.end_ms, last.end_minute = at_ms, minute
         last.stops = [(began, at_ms if ended is None else ended) for began, ended in last.stops]
 
+    def _reopen_for(self, whistle: Highlight) -> None:
+        """A whistle well after the end of a match shows that it was not over."""
+        if self.state == "ended" and whistle.timestamp - self.since_ms >= SAME_WHISTLE_MS:
+            self._reopen()
+
     def _match_end(self, whistle: Highlight) -> None:
-        if self.state == "ended":  # told again, or there was play after the first one
+        if self.state == "ended" and whistle.timestamp - self.since_ms < SAME_END_MS:
+            return
+        if self.state == "ended":  # there was play after the first one
             self._reopen()
         self._end(whistle.timestamp, minute_of(metadata_of(whistle.metadata)))
         self._set("ended", whistle.timestamp)
@@ -179,7 +203,8 @@ class Course:
         self.since_ms = began_ms or ended_ms
 
     def _suspended(self, whistle: Highlight) -> None:
-        if self.state in ("before", "play", "break", "shootout"):
+        self._reopen_for(whistle)
+        if self.state in _GOES_ON:
             last = self.last
             if last is not None and last.end_ms is None:
                 last.stops.append((whistle.timestamp, None))
@@ -194,19 +219,22 @@ class Course:
                 last.stops.append((last.end_ms, None))
                 last.end_ms = last.end_minute = None
             last.stops = [(began, whistle.timestamp if ended is None else ended) for began, ended in last.stops]
-        self.state = "play" if self._state_before == "suspended" else self._state_before
-        self.since_ms = whistle.timestamp
+        self.state, self.since_ms = self._state_before, whistle.timestamp
 
     def _abandoned(self, whistle: Highlight) -> None:
         self._end(whistle.timestamp)
         self._set("abandoned", whistle.timestamp)
 
     def _postponed(self, whistle: Highlight) -> None:
+        if self.state in ("ended", "abandoned"):
+            return
         self._set("postponed", whistle.timestamp)
 
     def _kick(self, whistle: Highlight) -> None:
         if self.state == "ended":
             self._reopen()
+        if self.state == "suspended" and self.number == SHOOTOUT:
+            self._resumed(whistle)
         if self.number < SHOOTOUT:
             self._begin(SHOOTOUT, whistle.timestamp)
 

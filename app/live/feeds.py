@@ -16,8 +16,8 @@ GIVEN_UP_S: Final = 3600.0
 
 MATCHES_MAX: Final = 10_000
 
-_BEGINS = frozenset({"match_start", "half_start"})
-_ENDS = frozenset({"match_end", "half_end"})
+_BEGINS = frozenset({"match_start", "half_start", "resumed"})
+_ENDS = frozenset({"match_end", "half_end", "suspended", "abandoned", "postponed"})
 
 
 class Feeds:

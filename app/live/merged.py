@@ -19,6 +19,9 @@ from shards import HIGHLIGHT_TYPES, Event, withdrawn_id
 REMEMBERED: Final = 200
 """Highlights of all matches together that are remembered, to send them again after ``Last-Event-ID``."""
 
+SENT_MAX: Final = 16_384
+"""Highlights whose ids are remembered, to send each once."""
+
 PATCHES_KEPT: Final = 256
 """Changes between two snapshots that are kept, for all who follow the same."""
 
@@ -29,21 +32,37 @@ LONG_TEXT: Final = 1 << 16
 async def merged(subscriptions: Sequence[Subscription]) -> AsyncGenerator[Message, None]:
     """Yield the messages of all; end when one of them ends, because what it missed has to be asked for anew.
 
-    An ``id`` moves on only: one of an earlier highlight than the last is left out.
+    What they begin with comes first, snapshots and then highlights in the order of receipt, so that a viewer who comes
+    back with any ``id`` has seen all before it. An ``id`` moves on only: one of an earlier highlight is left out.
     """
+    begun = [message for subscription in subscriptions for message in subscription.take_begun()]
+    for message in _in_order(begun):
+        yield message
+    reached = max(map(_order, begun), default=-1)
     waiting: asyncio.Queue[Message | None] = asyncio.Queue(maxsize=1)
     tasks = [asyncio.create_task(_forward(subscription, waiting)) for subscription in subscriptions]
-    reached = -1
     try:
-        while (message := await waiting.get()) is not None:
-            order = int(message.id.partition("-")[0]) if message.id else -1
-            if message.id and order < reached:
-                message = attrs.evolve(message, id="")
-            reached = max(reached, order)
-            yield message
+        while (next_one := await waiting.get()) is not None:
+            yield next_one if _order(next_one) >= reached else attrs.evolve(next_one, id="")
+            reached = max(reached, _order(next_one))
     finally:
         for task in tasks:
             task.cancel()
+
+
+def _in_order(begun: Sequence[Message]) -> list[Message]:
+    """Return what streams begin with; no snapshot has an id before all that was missed is out."""
+    snapshots = [message for message in begun if message.event == "metrics"]
+    missed = sorted((message for message in begun if message.event != "metrics"), key=_order)
+    without = [attrs.evolve(snapshot, id="") for snapshot in snapshots]
+    if without and not missed:
+        without[-1] = attrs.evolve(without[-1], id=max(snapshots, key=_order).id)
+    return without + missed
+
+
+def _order(message: Message) -> int:
+    """Return the order of receipt, in ms, up to which a message's id reaches; -1 without one."""
+    return int(message.id.partition("-")[0]) if message.id else -1
 
 
 async def _forward(subscription: Subscription, waiting: "asyncio.Queue[Message | None]") -> None:
@@ -58,31 +77,37 @@ class LiveHighlights:
     def __init__(self) -> None:
         self.viewers: set[Subscription] = set()
         self._last: deque[Message] = deque(maxlen=REMEMBERED)
+        self._sent: LRUCache[str, None] = LRUCache(SENT_MAX)
+        self._closed = False
 
     def accepted(self, match_id: str, events: Sequence[Event], activity: Activity) -> None:
-        """Send the highlights among the events of a match, if it is live. Call it when the activity has them."""
-        told = [event for event in events if event.event_type in HIGHLIGHT_TYPES]
-        if not told or not (activity.is_live(match_id) or any(event.event_type == "match_end" for event in told)):
+        """Send the highlights among the events of a match that goes on. Call it when the activity has them."""
+        told = [event for event in events if event.event_type in HIGHLIGHT_TYPES and event.event_id not in self._sent]
+        if not told or not activity.is_news(match_id):
             return
-        withdrawn = {withdrawn_id(event.event_type, event.metadata) for event in told}
-        messages = [_message(event, retracted=event.event_id in withdrawn) for event in told]
+        messages = _messages(told if self.viewers else told[-REMEMBERED:])
+        self._sent.update(dict.fromkeys(event.event_id for event in told))
         self._last.extend(messages)
         for viewer in self.viewers:
             viewer.put(messages)
 
     def open(self, last_event_id: str) -> Subscription:
         """Return a subscription that begins behind a message; of an unknown id with what came since its time."""
-        order, _, event_id = last_event_id.partition("-")
-        since = int(order) if order.isascii() and order.isdigit() and len(order) < 20 and event_id else None
+        viewer = Subscription()
+        viewer.begin(self._missed(last_event_id))
+        self.viewers.add(viewer)
+        if self._closed:
+            viewer.end()
+        return viewer
+
+    def _missed(self, last_event_id: str) -> list[Message]:
         ids = [message.id for message in self._last]
         if last_event_id in ids:
-            missed = list(self._last)[ids.index(last_event_id) + 1 :]
-        else:
-            missed = [one for one in self._last if since is not None and one.value.order_ms >= since]
-        viewer = Subscription()
-        viewer.begin(missed)
-        self.viewers.add(viewer)
-        return viewer
+            return list(self._last)[ids.index(last_event_id) + 1 :]
+        order, _, event_id = last_event_id.partition("-")
+        if not (order.isascii() and order.isdigit() and len(order) < 20 and event_id):
+            return []
+        return [message for message in self._last if message.value.order_ms >= int(order)]
 
     def forget(self, match_id: str) -> None:
         """Forget the highlights of a match that is erased."""
@@ -91,8 +116,14 @@ class LiveHighlights:
 
     def close(self) -> None:
         """End every stream."""
+        self._closed = True
         for viewer in self.viewers:
             viewer.end()
+
+
+def _messages(events: Sequence[Event]) -> list[Message]:
+    withdrawn = {withdrawn_id(event.event_type, event.metadata) for event in events}
+    return [_message(event, retracted=event.event_id in withdrawn) for event in events]
 
 
 def _message(event: Event, *, retracted: bool) -> Message:

@@ -73,6 +73,11 @@ class Subscription:
         self._now = iter(messages)
         self._wake.set()
 
+    def take_begun(self) -> list[Message]:
+        """Return, and take out, the messages that the stream begins with."""
+        begun, self._now = list(self._now), iter(())
+        return begun
+
     def put(self, messages: Sequence[Message]) -> None:
         """Queue one sending, of one message or more, the same for all viewers.
 

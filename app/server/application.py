@@ -1,5 +1,6 @@
 """The aiohttp application: middlewares, routes, and what is started and closed with it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 from aiohttp import hdrs, web
@@ -19,7 +20,7 @@ from app.handlers import (
 )
 from app.handlers.browsers import login, operate
 from app.handlers.operators import audit, deadletters, erasures, shards
-from app.handlers.reading import events, matches, shots, stream, streams
+from app.handlers.reading import events, export, matches, shots, stream, streams
 from app.handlers.sending.limiting import send_standing
 from app.live import Changes
 from app.server import authorization
@@ -55,6 +56,7 @@ def create_app(config: Config) -> web.Application:
     app[CONTEXT] = Context.create(config)
     app[ROOT_PATH] = config.root_path
     app[streams.CHANGES] = Changes()
+    app[export.EXPORTS] = asyncio.Semaphore(export.EXPORTS_MAX)
     for module in HANDLERS:
         app.add_routes(module.routes)
     app.on_response_prepare.append(_send_headers)

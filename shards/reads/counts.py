@@ -21,7 +21,8 @@ LAST_VERSION = 2**64 - 1
 
 RECENT_BUCKET_MS = 10_000
 RECENT_BUCKETS = 6
-"""Buckets of the last minute, of which the newest is the running one, and their length."""
+RECENT_MS = RECENT_BUCKETS * RECENT_BUCKET_MS
+"""Buckets of the last minute, of which the newest is the running one, and their length, one by one and together."""
 
 NO_START = (0, 0, "")
 
@@ -204,8 +205,15 @@ def _sorted(counts: Iterable[tuple[tuple[int, str], int]]) -> CurveCounts:
     return tuple((*key, count) for key, count in sorted(sums(counts).items()))
 
 
+TEAMS_DENSE = 8
+"""Teams up to which each of them is asked for every bucket, which is faster than sorting where there are few."""
+
+
 def _of_teams(by_team: Mapping[str, Mapping[int, int]], bucket_ms: int) -> CurveCounts:
     teams = sorted(by_team.items())
+    if len(teams) > TEAMS_DENSE:
+        found = ((number * bucket_ms, team, count) for team, counts in teams for number, count in counts.items())
+        return tuple(sorted(point for point in found if point[2]))
     return tuple(
         (number * bucket_ms, team_id, count)
         for number in sorted(set().union(*by_team.values()))

@@ -16,6 +16,7 @@ from shards.reads.counts import (
     LAST_VERSION,
     NO_START,
     NOBODY,
+    RECENT_MS,
     Counted,
     Curves,
     Group,
@@ -167,8 +168,11 @@ class _Apart:
             if at_ms in extremes:
                 return None
             group = by_key[event_type, team_id]
+            is_recent = 0 <= at_ms - self._recent_ms < RECENT_MS
             by_key[event_type, team_id] = group._replace(
-                events=group.events - 1, recent=group.recent - (at_ms >= self._recent_ms), start=NO_START
+                events=group.events - 1,
+                recent=group.recent - is_recent,
+                start=NO_START,
             )
             self._curves.take_off(at_ms, event_type, team_id, texts)
         return Counted(list(by_key.values()), self._curves.curves(), withdrawn, lines)

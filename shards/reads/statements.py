@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 import msgspec
 
 from shards.events import HIGHLIGHT_TYPES
-from shards.reads.counts import NOBODY
+from shards.reads.counts import NOBODY, RECENT_MS
 from shards.reads.highlights import HIGHLIGHTS
 from shards.reads.kinds import FEED_TYPES, is_of
 from shards.stores.derived import derived_from_row
@@ -45,7 +45,8 @@ _CONTESTED = f"""SELECT match_id, {COLUMNS} FROM (
 _NAMED = "SELECT event_id FROM format(TSV, 'event_id UUID', {ids})"
 # A row is one text, because clients need several times as long to take many columns, and arrays in them, apart.
 _PLAIN_COUNTS = f"""SELECT formatRowNoNewline('JSONCompactEachRow', match_id, event_type, team_id, count(),
-    min({{time}}), max({{time}}), max({{received}}), countIf({{time}} >= {{recent_ms}}), {{curve}},
+    min({{time}}), max({{time}}), max({{received}}), countIf({{time}} BETWEEN {{recent_ms}} AND {{until_ms}}),
+    {{curve}},
     groupArraySortedIf({HIGHLIGHTS})((-{{time}}, version, event_id, texts, {{received}}), texts != ''))"""
 # All events of a type have a weight, or none has.
 _LISTED_BUCKETS = (
@@ -72,7 +73,7 @@ _WITH_NAMED = f"SELECT if(event_id IN ({{named}}), event_id, {NO_ID}) AS about, 
 _COUNTS = f"""SELECT match_id, toString(about), toInt64(intDiv(happened, {{bucket_ms}}) * {{bucket_ms}}) AS bucket,
     of_feed, sum(toInt64(momentum)),
     toString(event_type), team_id, toInt64(count()), min(happened), max(happened), max(received),
-    toInt64(countIf(happened >= {{recent_ms}})),
+    toInt64(countIf(happened BETWEEN {{recent_ms}} AND {{until_ms}})),
     minIf((happened, bitNot(version), texts), units.event_type = 'match_start'),
     if(bucket = 0, groupArrayIf(toString(target), target != {NO_ID}), []),
     if(bucket = 0, groupArraySortedIf({HIGHLIGHTS})(
@@ -141,7 +142,9 @@ def plain_statements(
     if pending:
         source, time, received = f"({_united(names)})", "happened", "received"
     curve = (_LISTED_BUCKETS if listed else _COUNTED_BUCKETS).format(time=time, bucket_ms=bucket_ms, listed=listed)
-    counts = _PLAIN_COUNTS.format(time=time, received=received, curve=curve, recent_ms=recent_ms)
+    counts = _PLAIN_COUNTS.format(
+        time=time, received=received, curve=curve, recent_ms=recent_ms, until_ms=recent_ms + RECENT_MS - 1
+    )
     settings = f"{_settings(max_rows)}, {limits(len(match_ids), groups=GROUPS_MAX)}, {JSON_SETTINGS}"
     return _with_pending(pending, f"{counts} FROM {source} {_PLAIN_GROUPING} {settings}")
 
@@ -175,7 +178,7 @@ def aggregates_statements(
     rows = _united(names) if pending else _STORED.format(**names)
     ids = _NAMED.format(ids=heredoc("\n".join(named))) if named else ""
     units = (_WITH_NAMED if named else _WITHOUT_NAMED).format(rows=rows, named=ids)
-    counts = _COUNTS.format(bucket_ms=bucket_ms, recent_ms=recent_ms)
+    counts = _COUNTS.format(bucket_ms=bucket_ms, recent_ms=recent_ms, until_ms=recent_ms + RECENT_MS - 1)
     settings = f"{_settings(max_rows)}, {limits(len(match_ids))}"
     return _with_pending(pending, f"{counts} FROM ({units}) AS units {_GROUPING} {settings}")
 

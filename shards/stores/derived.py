@@ -94,10 +94,18 @@ def weight_of(event_type: str, metadata: str) -> int:
     return int(weight * (50 + min(max(_x_of(metadata), 0.0), 100.0) / 2) / 100)
 
 
+def _finite(text: str) -> float:
+    """Return a number; of one that no double holds ClickHouse reads nothing of the whole text."""
+    if math.isinf(number := float(text)):
+        raise ValueError("beyond a double")
+    return number
+
+
 def _x_of(metadata: str) -> float:
     """Return ``x``, 50 where it cannot be read; of a key that is given twice the first one counts."""
     try:
-        value = json.loads(metadata, object_pairs_hook=lambda pairs: dict(reversed(pairs))).get("x")
+        first = json.loads(metadata, object_pairs_hook=lambda pairs: dict(reversed(pairs)), parse_float=_finite)
+        value = first.get("x")
         if isinstance(value, str) and not _WRITTEN.fullmatch(value):
             return 50.0
         number = float(value) if isinstance(value, str | int | float) else 50.0

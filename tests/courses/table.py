@@ -317,4 +317,52 @@ COURSES = {
         19:00 START | first_half 0:0
         19:30 goal 3 | first_half 31'
     """,
+    "suspended, abandoned and resumed without a start": """
+        19:00 suspended | suspended --
+        19:05 abandoned | abandoned finished
+        19:10 resumed | before
+    """,
+    "suspended, ended and resumed": """
+        19:00 suspended | suspended
+        19:05 match_end | finished
+        19:10 resumed | before
+    """,
+    "a shoot-out is suspended, abandoned and resumed": """
+        21:00 shootout_goal 1 | shootout
+        21:01 suspended | suspended
+        21:02 abandoned | abandoned finished
+        21:03 resumed | shootout live
+    """,
+    "suspended in the break, and the second half begins": f"""{_TO_BREAK}
+        19:55 suspended | suspended
+        20:30 half_start | second_half 46'
+        21:16 half_end | extra_time_break 90+1
+    """,
+    "suspended before kick-off": """
+        18:50 suspended | suspended --
+        19:00 half_start | first_half 1'
+        19:10 pass 1 | first_half 11'
+    """,
+    "suspended between start and kick-off": """
+        19:00 START | first_half
+        19:01 suspended | suspended
+        19:30 half_start | first_half 1'
+    """,
+    "an early end, and a suspension": f"""{_SECOND}
+        20:30 match_end | finished
+        20:31 pass 1 | second_half live
+        20:40 suspended | suspended live
+    """,
+    "a shoot-out is suspended, and goes on": f"""{_EXTRA}{_KICKS}
+        21:43 suspended | suspended
+        21:50 shootout_goal 2 | shootout pens=4:2
+    """,
+    "the end told twice": f"""{_SECOND}
+        20:49 match_end | finished 90+3
+        20:49:05 match_end | finished 90+3
+    """,
+    "postponed after the end": f"""{_SECOND}
+        20:49 match_end | finished
+        20:50 postponed | finished finished
+    """,
 }

@@ -93,9 +93,8 @@ async def next_changes(viewer: Viewer) -> Any:
 async def test_the_highlights_of_all_live_matches_come_in_one_stream(service: Service) -> None:
     """What fans say of a match that has not begun is none of it."""
     async with following(service, "highlights=live") as viewer:
-        quiet = event("not-live", "substitution")
-        withdrawn = event("not-live", "postponed")
-        await send(service, withdrawn, quiet)
+        word = event("not-live", "comment")
+        await send(service, word, event("not-live", "retraction", metadata={"eventId": word["eventId"]}))
         goals = [event(match, "goal") for match in ("live-1", "live-2")]
         await send(service, *goals, event("live-1"), event("live-1", "match_end"))
         shown = [await viewer.next() for _ in range(3)]

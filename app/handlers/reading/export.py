@@ -19,15 +19,21 @@ from app.schemas.metadata import UNMAPPED
 from app.times import iso_ms
 from app.web.keys import MATCH_ID, STREAMED
 from app.web.refusals import refuse, unknown_match
-from shards import MINUTE_MS, Event, EventQuery, MatchAggregates, StoreUnavailable
+from shards import MINUTE_MS, Event, EventQuery, MatchAggregates, StoreError, StoreUnavailable, TooManyReads
 
 MEDIA_TYPE: Final = "application/x-ndjson"
-PIECE_EVENTS: Final = 5_000
+PIECE_EVENTS: Final = 1_000
 """Events that a piece should have at most; one of a single millisecond may have more."""
 
-PAGE_EVENTS: Final = 1_000
+PAGE_EVENTS: Final = 500
 SEND_TIMEOUT_S: Final = 30.0
-"""Seconds after which a client that takes nothing is cut off."""
+SEND_BYTES: Final = 1 << 16
+"""Seconds after which a client that takes nothing of so many bytes is cut off."""
+
+EXPORTS_MAX: Final = 4
+"""Exports at a time; more are told to come again."""
+
+EXPORTS: web.AppKey[asyncio.Semaphore] = web.AppKey("exports", asyncio.Semaphore)
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -56,20 +62,33 @@ async def export_match(request: web.Request, match_id: str, faults: list[Fault])
     if aggregates.pending_events:
         raise StoreUnavailable("the service catches up after an outage; an export would not be whole yet")
     pieces = _pieces(context, match_id, aggregates)
-    first = await anext(pieces, b"")
-    await response.prepare(request)
-    await _send(response, first)
-    async for piece in pieces:
-        if not may_go_on(request):
-            break
-        await _send(response, piece)
-    await response.write_eof()
+    turns = request.app[EXPORTS]
+    if turns.locked():
+        raise TooManyReads("too many exports are under way")
+    async with turns:
+        first = await anext(pieces, b"")
+        await response.prepare(request)
+        try:
+            await _send(response, first)
+            async for piece in pieces:
+                if not may_go_on(request):
+                    raise _BrokenOff
+                await _send(response, piece)
+            await response.write_eof()
+        except (StoreError, TimeoutError, _BrokenOff):
+            if request.transport is not None:
+                request.transport.abort()  # without the last chunk nobody takes it for the whole
     return response
 
 
+class _BrokenOff(Exception):
+    """The export cannot go on: the match is being erased, or the key ended, or events wait on the disk."""
+
+
 async def _send(response: web.StreamResponse, piece: bytes) -> None:
-    async with asyncio.timeout(SEND_TIMEOUT_S):
-        await response.write(piece)
+    for start in range(0, len(piece), SEND_BYTES):
+        async with asyncio.timeout(SEND_TIMEOUT_S):
+            await response.write(piece[start : start + SEND_BYTES])
 
 
 async def _pieces(context: Context, match_id: str, aggregates: MatchAggregates) -> AsyncIterator[bytes]:
@@ -102,12 +121,13 @@ async def _read(
     ranged = attrs.evolve(query, from_ms=from_ms, to_ms=to_ms)
     while True:
         page = await context.live.events(ranged)
-        if page is None:
-            return
+        if page is None or page.pending_events:
+            raise _BrokenOff
         events += [found.event for found in page.events]
         if page.end is None:
             break
         if len(events) > 2 * PIECE_EVENTS and (middle := _middle(events, from_ms, to_ms)) is not None:
+            events.clear()
             for half in ((from_ms, middle), (middle, to_ms)):
                 async for some in _read(context, query, *half):
                     yield some

@@ -1,6 +1,7 @@
 """`GET /api/matches/{matchId}/shots`: the attempts of a match, with where they came from and what became of them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import asyncio
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from aiohttp import web
@@ -45,34 +46,31 @@ async def match_shots(request: web.Request) -> web.Response:
     request[MATCH_ID] = match_id
     view = {
         "matchId": match_id,
-        "shots": [_shot_view(event, shot, standing) for event, shot in attempts_of(page.events)],
+        "shots": await asyncio.to_thread(_shot_views, page.events, standing),
         "pendingEvents": page.pending_events,
         "truncated": page.end is not None,
     }
     return json_answer(view, caching=REVALIDATED)
 
 
+def _shot_views(newest_first: Sequence[FoundEvent], standing: MatchStanding) -> list[dict[str, Any]]:
+    """Return the attempts as the API shows them; slow for many of long metadata."""
+    return [_shot_view(event, shot, standing) for event, shot in attempts_of(newest_first)]
+
+
 def attempts_of(newest_first: Sequence[FoundEvent]) -> Iterator[tuple[Event, Event | None]]:
     """Yield the attempts that stand, oldest first; with a goal the shot that it came from, which is none of its own."""
     standing = [found.event for found in reversed(newest_first) if not found.retracted]
-    taken: dict[str, Event] = {}
-    for at, event in enumerate(standing):
-        if event.event_type == "goal" and (shot := _shot_before(event, standing[:at], taken)) is not None:
-            taken[shot.event_id] = event
-    by_goal = {goal.event_id: shot_id for shot_id, goal in taken.items()}
-    shots = {event.event_id: event for event in standing}
+    open_shots: dict[tuple[str, str], Event] = {}
+    shot_of: dict[str, Event] = {}
     for event in standing:
-        if event.event_id not in taken:
-            yield event, shots.get(by_goal.get(event.event_id, ""))
-
-
-def _shot_before(goal: Event, earlier: Sequence[Event], taken: Mapping[str, Event]) -> Event | None:
-    for event in reversed(earlier):
-        if goal.timestamp - event.timestamp > SAME_SHOT_MS:
-            return None
-        if event.event_type == "shot" and event.event_id not in taken and _scorer(event) == _scorer(goal):
-            return event
-    return None
+        scorer = _scorer(event)
+        if event.event_type == "shot":
+            open_shots[scorer] = event
+        elif (shot := open_shots.pop(scorer, None)) and event.timestamp - shot.timestamp <= SAME_SHOT_MS:
+            shot_of[event.event_id] = shot
+    taken = {shot.event_id for shot in shot_of.values()}
+    return ((event, shot_of.get(event.event_id)) for event in standing if event.event_id not in taken)
 
 
 def _scorer(event: Event) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from enum import IntEnum
 import msgspec
 
 from shards.events import HIGHLIGHT_TYPES
+from shards.reads.counts import RECENT_MS
 from shards.reads.highlights import HIGHLIGHTS
 from shards.reads.kinds import COURSE_TYPES, FEED_TYPES, PLAY_TYPES, is_of
 from shards.reads.statements import JSON_SETTINGS, NO_ID, SETTINGS
@@ -73,7 +74,8 @@ _STANDS = f"(match_id, event_id) NOT IN ({_WITHDRAWN})"
 _TALLIED = f"""CREATE OR REPLACE TEMPORARY TABLE tallied ENGINE = Memory AS
   SELECT match_id, event_type, team_id, intDiv(happened, {{bucket_ms}}) AS bucket, countIf(stands) AS events,
     {is_of(FEED_TYPES)} AS of_feed, {is_of(PLAY_TYPES)} AS in_play,
-    countIf(stands AND happened >= {{recent_ms}}) AS recent, sumIf(toInt64(momentum), stands) AS weight,
+    countIf(stands AND happened BETWEEN {{recent_ms}} AND {{until_ms}}) AS recent,
+    sumIf(toInt64(momentum), stands) AS weight,
     minIf(happened, stands) AS first, maxIf(happened, stands) AS last, max(received) AS newest
   FROM (SELECT *, {_STANDS} AS stands FROM ({{rows}})) GROUP BY match_id, event_type, team_id, bucket"""
 _KEPT = f"""CREATE OR REPLACE TEMPORARY TABLE kept ENGINE = Memory AS
@@ -150,10 +152,12 @@ def crowded_statements(
     first = [_PENDING.format(source=rows_source(pending, ROW_STRUCTURE))] if pending else []
     answer = f"{_ANSWER} {SETTINGS}, {JSON_SETTINGS}"
     counting = f"{SETTINGS}, max_threads = 1"
+    until_ms = recent_ms + RECENT_MS - 1
+    tallied = _TALLIED.format(rows=rows, bucket_ms=bucket_ms, recent_ms=recent_ms, until_ms=until_ms)
     return (
         *first,
         f"{_LINES.format(rows=rows)} {counting}",
-        f"{_TALLIED.format(rows=rows, bucket_ms=bucket_ms, recent_ms=recent_ms)} {counting}",
+        f"{tallied} {counting}",
         kept,
         answer,
     )

@@ -12,6 +12,7 @@ its answer is left to :mod:`shards.reads.large.answer`.
 
 from collections.abc import Collection, Sequence
 
+from shards.reads.counts import RECENT_MS
 from shards.reads.highlights import HIGHLIGHTS
 from shards.reads.large.answer import RowKind, Said
 from shards.reads.statements import (
@@ -46,7 +47,7 @@ _SUMS = f"""SELECT intDiv(toUnixTimestamp64Milli(timestamp), {CURVE_BUCKET_MS}) 
   FROM {{events}} WHERE match_id = {{match}} GROUP BY tick, event_type, team_id"""
 # Columns of a unit: "kind" is a RowKind, "bucket" the number of a bucket; the last four are those of a single event.
 _UNITS_OF_SUMS = f"""SELECT {NO_ID} AS about, {RowKind.SUMMED:d} AS kind, intDiv(tick, {{ticks}}) AS bucket,
-    toInt64(events) AS n, toInt64(weight) AS m, if(tick >= {{recent_tick}}, n, 0) AS recent,
+    toInt64(events) AS n, toInt64(weight) AS m, if(tick BETWEEN {{recent_tick}} AND {{until_tick}}, n, 0) AS recent,
     event_type, team_id, toInt64(toUnixTimestamp64Milli(earliest)) AS first,
     toInt64(toUnixTimestamp64Milli(latest)) AS last, toInt64(toUnixTimestamp64Milli(newest)) AS received,
     {NO_ID} AS event_id, '' AS texts, toUInt64(0) AS version, {NO_ID} AS target FROM ({_SUMS})"""
@@ -64,7 +65,7 @@ _ROWS_OF_CONTESTED = f"""SELECT true AS stored, {STORED_COLUMNS} FROM {{events}}
 # For each contested event: the row that stands, added once, and every stored row, taken off.
 _UNITS_OF_CONTESTED = f"""SELECT if({{is_named}} AND unit.1 > 0, event_id, {NO_ID}),
     if(unit.1 > 0, {RowKind.STANDING:d}, {RowKind.TAKEN_OFF:d}), intDiv(unit.2.2, {{bucket_ms}}), toInt64(unit.1),
-    toInt64(unit.1 * unit.2.8), if(unit.2.2 >= {{recent_ms}}, toInt64(unit.1), 0),
+    toInt64(unit.1 * unit.2.8), if(unit.2.2 BETWEEN {{recent_ms}} AND {{until_ms}}, toInt64(unit.1), 0),
     unit.2.1, unit.2.3, unit.2.2, unit.2.2, unit.2.6, event_id, unit.2.4, unit.2.5, unit.2.7
   FROM (SELECT event_id, arrayJoin(arrayPushFront(
       groupArrayIf((toInt8(-1), (event_type, happened, team_id, '', version, received, {NO_ID}, momentum)), stored),
@@ -168,7 +169,9 @@ def count_statements(
         threads: most threads that work on it; 0: as many as ClickHouse likes.
     """
     names = _names(database, match_id) | {"bucket_ms": str(bucket_ms), "ticks": str(bucket_ms // CURVE_BUCKET_MS)}
+    until_ms = recent_ms + RECENT_MS - 1
     names |= {"recent_ms": str(recent_ms), "recent_tick": str(recent_ms // CURVE_BUCKET_MS)}
+    names |= {"until_ms": str(until_ms), "until_tick": str(until_ms // CURVE_BUCKET_MS)}
     names["pending"] = _PENDING if pending else ""
     names["is_named"] = "event_id IN (SELECT event_id FROM contested WHERE named)" if named else "false"
     names["contested"] = _NEW.format(**names, is_new=_is_new(known))

@@ -52,6 +52,7 @@ async def derived(store: Store, column: str, event_type: str, metadata: str, **f
         ('{"place":{"x":100}}', 187),
         ('{"X":100}', 187),
         ('{"x":true}', 126),
+        ('{"x":10,"y":1e400}', 187),
         ('{"x":" 100 "}', 187),
         ('{"x":"1e1"}', 137),
     ],

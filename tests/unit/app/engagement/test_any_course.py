@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.engagement.axis import sections_of
-from app.engagement.clock import ENDS_AT, standing_of
+from app.engagement.clock import standing_of
+from app.engagement.minutes import ENDS_AT
 from app.engagement.views import match_summary, metrics_view
 from shards.events import Event
 from tests.courses.counting import aggregates_of_events
