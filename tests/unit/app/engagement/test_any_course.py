@@ -4,7 +4,7 @@ import json
 import uuid
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.engagement.axis import sections_of
@@ -19,6 +19,9 @@ TYPES = (
     *("match_start", "half_start", "half_end", "match_end", "suspended", "resumed", "abandoned", "postponed"),
     *("shootout_goal", "shootout_miss", "goal", "card", "cheer", "retraction"),
 )
+TURNS = ("suspended", "resumed", "abandoned", "postponed", "match_end", "shootout_goal", "half_start")
+"""Those that lead from one state to another, and back."""
+
 RUNNING = {"first_half", "second_half", "extra_time"}
 
 
@@ -27,7 +30,7 @@ def courses(draw: st.DrawFn) -> list[Event]:
     events: list[Event] = []
     for number in range(draw(st.integers(1, 12))):
         metadata: dict[str, object] = {}
-        event_type = draw(st.sampled_from(TYPES))
+        event_type = draw(st.sampled_from(TYPES) | st.sampled_from(TURNS))
         if draw(st.booleans()):
             metadata["period"] = draw(st.integers(0, 6))
         if draw(st.booleans()):
@@ -44,6 +47,7 @@ def courses(draw: st.DrawFn) -> list[Event]:
     return events
 
 
+@settings(max_examples=300)
 @given(courses(), st.integers(-300, 3000), st.integers(0, 3000))
 def test_a_match_always_stands_somehow(events: list[Event], as_of_minutes: int, quiet_minutes: int) -> None:
     as_of_ms, quiet_ms = KICK_OFF_MS + as_of_minutes * 60_000, quiet_minutes * 60_000
