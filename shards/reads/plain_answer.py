@@ -3,7 +3,7 @@
 The statement counts withdrawn events as well. A withdrawn event is nearly always a highlight (a goal, a card), so the
 answer holds all that is needed to take it out of its groups again. If it does not, the match has to be counted by
 another statement, with these events apart. What is withdrawn is read from the texts here, and so is the weight of a
-withdrawn event, because each column and function more costs ClickHouse some 4 % of the time. Pure functions.
+withdrawn event, because each column and function more has to be planned by ClickHouse. Pure functions.
 """
 
 from collections import Counter, defaultdict
