@@ -98,7 +98,8 @@ def standing_of(aggregates: MatchAggregates) -> MatchStanding:
     """
     now_ms = _now_ms(aggregates)
     course = course_of(aggregates.course, until_ms=now_ms + AHEAD_MS)
-    course.play_on(aggregates.play_last_ms)
+    if course.state == "ended" and not _is_correction(aggregates, aggregates.play_last_ms):
+        course.play_on(aggregates.play_last_ms)
     if not course.periods and course.state == "before" and aggregates.play_first_ms:
         course = _without_whistles(aggregates)
     quiet = _is_quiet(aggregates, course, now_ms)
@@ -109,6 +110,12 @@ def standing_of(aggregates: MatchAggregates) -> MatchStanding:
     if clock is not None and ended_by == "quiet":
         clock = attrs.evolve(clock, running=False)
     return MatchStanding(status, ended_by, phase, clock, course, now_ms)
+
+
+def _is_correction(aggregates: MatchAggregates, at_ms: int) -> bool:
+    """Say whether what happened then is an event that takes the place of another, which may be sent after the end."""
+    then = (one for one in aggregates.highlights if one.timestamp == at_ms and not one.retracted)
+    return any(metadata_of(one.metadata).get("replaces") for one in then)
 
 
 def told_minute(metadata: Mapping[str, Any]) -> tuple[int, int | None] | None:

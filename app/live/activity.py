@@ -59,7 +59,7 @@ class _Followed:
     _course: Course | None = None
 
     def take(self, event: Event) -> None:
-        if event.event_type in PLAY_TYPES:
+        if event.event_type in PLAY_TYPES and "replaces" not in event.metadata:
             self.played_ms = max(self.played_ms, event.timestamp)
             self._course = None
         self.begun |= event.event_type != "match_start" or event.timestamp <= _now_ms() + AHEAD_MS

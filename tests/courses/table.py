@@ -365,4 +365,9 @@ COURSES = {
         20:49 match_end | finished
         20:50 postponed | finished finished
     """,
+    "a scorer corrected after the end": f"""{_SECOND}
+        20:20 goal 1 #a player=Adam | 1:0
+        20:49 match_end | finished 90+3
+        20:55 goal 1 replaces=a player=Bert | finished 90+3 1:0 struck=1
+    """,
 }
