@@ -10,7 +10,7 @@ from app.dashboard.timeline import Timeline
 from app.engagement.clock import MatchStanding, standing_of, told_minute
 from app.engagement.football import side_of
 from app.engagement.sides import Sides, metadata_of, team_names
-from app.engagement.understood import card_of, name_in, player_of
+from app.schemas.values import card_of, name_in, player_of
 from app.times import iso_ms
 from shards import MATCH_TYPES, Highlight, MatchAggregates
 

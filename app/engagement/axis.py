@@ -46,9 +46,10 @@ def sections_of(standing: MatchStanding, *, first_ms: int, last_ms: int) -> tupl
         if period.start_ms is None:
             continue
         for began, ended in _runs(period, end_ms):
+            began, ended = (max(at_ms, min(moment, end_ms)) for moment in (began, ended))
             found += _section(gap, at_ms, began)  # type: ignore[arg-type]
-            found += _section(_PHASES[period.number], max(at_ms, began), min(ended, end_ms), period)
-            at_ms, gap = max(at_ms, min(ended, end_ms)), "suspended"
+            found += _section(_PHASES[period.number], began, ended, period)
+            at_ms, gap = max(began, ended), "suspended"
         gap = _AFTER.get(period.number, "finished")
     if not found:
         return ()

@@ -10,8 +10,8 @@ import attrs
 
 from app.engagement.minutes import BEGINS_AT, ENDS_AT, running_minute, split_minute, stopped_minute
 from app.engagement.sides import match_details
-from app.engagement.understood import minute_of, moment_of, period_of
 from app.engagement.whistles import SHOOTOUT, Course, Period, course_of
+from app.schemas.values import minute_of, moment_of, period_of
 from app.times import iso_ms
 from shards import FEED_TYPES, MINUTE_MS, MatchAggregates, metadata_of
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from app.engagement.clock import MatchStanding, played_minutes
 from app.engagement.curves import NOT_ONE, PeakPeriod
 from app.engagement.sides import Sides, match_sides, metadata_of
-from app.engagement.understood import card_of, player_of
+from app.schemas.values import card_of, player_of
 from app.times import iso_ms, iso_s
 from shards import MINUTE_MS, Highlight, MatchAggregates
 

@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import attrs
 
-from app.engagement.understood import minute_of, period_of
+from app.schemas.values import minute_of, period_of
 from shards import KICK_TYPES, MATCH_TYPES, Highlight, metadata_of
 
 State = Literal["before", "play", "break", "shootout", "suspended", "abandoned", "postponed", "ended"]
@@ -21,12 +21,11 @@ SHOOTOUT: Final = 5
 SAME_WHISTLE_MS: Final = 5 * 60_000
 """Milliseconds within which a second whistle to begin or to end a period is the same one, told twice."""
 
+SAME_END_MS: Final = 60_000
+"""The same of a second ``match_end``: not as long, because play may go on after a first one."""
 
 _GOES_ON: Final = ("before", "play", "break", "shootout")
 """States that a match can be resumed to."""
-
-SAME_END_MS: Final = 60_000
-"""The same of the end of the match, after which there may be play that makes a new end of the next."""
 
 
 @attrs.define

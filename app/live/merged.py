@@ -10,9 +10,8 @@ import jsonpatch
 import msgspec
 from cachetools import LRUCache
 
-from app.engagement.views import highlight_view
 from app.live.activity import Activity
-from app.live.topic import highlight_of
+from app.live.topic import highlight_of, message_of, parts_of
 from app.live.viewers import Message, Subscription
 from shards import HIGHLIGHT_TYPES, Event, withdrawn_id
 
@@ -62,7 +61,7 @@ def _in_order(begun: Sequence[Message]) -> list[Message]:
 
 def _order(message: Message) -> int:
     """Return the order of receipt, in ms, up to which a message's id reaches; -1 without one."""
-    return int(message.id.partition("-")[0]) if message.id else -1
+    return parts_of(message.id)[0] if message.id else -1
 
 
 async def _forward(subscription: Subscription, waiting: "asyncio.Queue[Message | None]") -> None:
@@ -104,10 +103,8 @@ class LiveHighlights:
         ids = [message.id for message in self._last]
         if last_event_id in ids:
             return list(self._last)[ids.index(last_event_id) + 1 :]
-        order, _, event_id = last_event_id.partition("-")
-        if not (order.isascii() and order.isdigit() and len(order) < 20 and event_id):
-            return []
-        return [message for message in self._last if message.value.order_ms >= int(order)]
+        order_ms, event_id = parts_of(last_event_id)
+        return [message for message in self._last if event_id and message.value.order_ms >= order_ms]
 
     def forget(self, match_id: str) -> None:
         """Forget the highlights of a match that is erased."""
@@ -123,18 +120,7 @@ class LiveHighlights:
 
 def _messages(events: Sequence[Event]) -> list[Message]:
     withdrawn = {withdrawn_id(event.event_type, event.metadata) for event in events}
-    return [_message(event, retracted=event.event_id in withdrawn) for event in events]
-
-
-def _message(event: Event, *, retracted: bool) -> Message:
-    highlight = highlight_of(event, retracted=retracted)
-    return Message(
-        event="event",
-        text=msgspec.json.encode(highlight_view(highlight, event.match_id)),
-        value=highlight,
-        id=f"{highlight.order_ms}-{event.event_id}",
-        match_id=event.match_id,
-    )
+    return [message_of(highlight_of(event, retracted=event.event_id in withdrawn), event.match_id) for event in events]
 
 
 class Changes:

@@ -121,7 +121,7 @@ class Topic:
 
     def _missed(self, last_event_id: str) -> list[Message]:
         """Return the messages after the one with this id, which a viewer saw last; none for an id that is not ours."""
-        order_ms, event_id = _parts_of(last_event_id)
+        order_ms, event_id = parts_of(last_event_id)
         if not event_id:
             return []
         sent = list(self._feed.values())
@@ -177,13 +177,7 @@ class Topic:
         return self._remember(highlight, id_ms=highlight.order_ms + 1)
 
     def _remember(self, highlight: Highlight, *, id_ms: int | None = None) -> Message:
-        message = Message(
-            event="event",
-            text=msgspec.json.encode(highlight_view(highlight, self._match_id)),
-            value=highlight,
-            id=f"{highlight.order_ms if id_ms is None else id_ms}-{highlight.event_id}",
-            match_id=self._match_id,
-        )
+        message = message_of(highlight, self._match_id, id_ms=id_ms)
         self._feed[highlight.event_id] = message
         self._sent[highlight.event_id] = None
         if len(self._feed) > FEED_LIMIT:
@@ -269,11 +263,22 @@ def _is_outdated(announced: Highlight, counted: Highlight) -> bool:
     return _content(counted) != _content(announced) or (announced.retracted and not counted.retracted)
 
 
-def _parts_of(message_id: str) -> tuple[int, str]:
+def parts_of(message_id: str) -> tuple[int, str]:
     """Return the order in ms and the event id in a message's id; 0 and "" for an id that is not ours."""
     order, _, event_id = message_id.partition("-")
     is_ours = order.isascii() and order.isdigit() and len(order) < 20 and canonical_id(event_id)
     return (int(order), event_id) if is_ours else (0, "")
+
+
+def message_of(highlight: Highlight, match_id: str, *, id_ms: int | None = None) -> Message:
+    """Return the message that tells a highlight; its id begins with ``id_ms``, as a rule the order of its receipt."""
+    return Message(
+        event="event",
+        text=msgspec.json.encode(highlight_view(highlight, match_id)),
+        value=highlight,
+        id=f"{highlight.order_ms if id_ms is None else id_ms}-{highlight.event_id}",
+        match_id=match_id,
+    )
 
 
 def highlight_of(event: Event, *, retracted: bool) -> Highlight:

@@ -12,35 +12,28 @@ from typing import Any
 
 from app.schemas.faults import FieldError, shown
 from app.schemas.fields import NUMBER_SHOWN_CHARS, checked_identifier, milliseconds_of, odd_number_fault
+from app.schemas.values import (
+    ADDED_MAX,
+    CARDS,
+    COORDINATE_MAX,
+    MINUTE_MAX,
+    PERIOD_MAX,
+    coordinate,
+    minute_in,
+    whole_number,
+)
 from shards import is_blank
-
-MINUTE_MAX = 150
-"""Latest minute of a match; extra time cannot have a later one."""
-
-ADDED_MAX = 60
-PERIOD_MAX = 5
-COORDINATE_MAX = 100
-COLOURS = ("yellow", "second_yellow", "red")
-"""Colours of a card, in any case."""
 
 SIDES = ("home", "away")
 SIDE_EXAMPLE = '{"id":"1","name":"Al-Hilal"} or just a name'
 
-_MINUTE = re.compile(r"([0-9]{1,3})(?:\+([0-9]{1,2}))?")
-_WHOLE = re.compile(r"[0-9]{1,3}")
-_NUMBER = re.compile(r"[+-]?[0-9]{1,9}(?:\.[0-9]{1,18})?")
 _HEX_COLOUR = re.compile(r"#(?:[0-9a-fA-F]{3}){1,2}")
 Check = Callable[[Any], str | None]
 
 
 def minute_fault(value: object) -> str | None:
     """Check a minute: 47, 45.0, ``"47"``, or ``"45+2"``."""
-    if isinstance(value, str):
-        match = _MINUTE.fullmatch(value.strip())
-        minute = int(match[1]) if match else None
-    else:
-        minute = _whole(value)
-    if minute is not None and 0 <= minute <= MINUTE_MAX:
+    if minute_in(value) is not None:
         return None
     return f'must be a minute from 0 to {MINUTE_MAX}, as 47, "47" or "45+2", not {_quoted(value)}'
 
@@ -72,10 +65,7 @@ def person_fault(value: object) -> str | None:
 
 def coordinate_fault(value: object) -> str | None:
     """Check a place on the pitch: a number, or a text that is one."""
-    number = value
-    if isinstance(value, str):
-        number = float(value) if _NUMBER.fullmatch(value := value.strip()) else None
-    if isinstance(number, int | float) and not isinstance(number, bool) and 0 <= number <= COORDINATE_MAX:
+    if coordinate(value) is not None:
         return None
     return f"must be a number from 0 to {COORDINATE_MAX}, not {_quoted(value)}"
 
@@ -87,7 +77,7 @@ def flag_fault(value: object) -> str | None:
 
 def card_fault(value: object) -> str | None:
     """Check the colour of a card."""
-    if isinstance(value, str) and value.lower() in COLOURS:
+    if isinstance(value, str) and value.lower() in CARDS:
         return None
     return f"must be yellow, second_yellow or red, not {_quoted(value)}; a card without one of these counts as yellow"
 
@@ -172,18 +162,8 @@ def is_there(value: object) -> bool:
     return value is not None and value != ""
 
 
-def _whole(value: object) -> int | None:
-    """Return a whole number: 47, 47.0 or ``"47"``; None for anything else."""
-    if isinstance(value, str):
-        return int(value) if _WHOLE.fullmatch(value := value.strip()) else None
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else None
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
 def _whole_fault(value: object, least: int, most: int) -> str | None:
-    number = _whole(value)
-    if number is not None and least <= number <= most:
+    if whole_number(value, least, most) is not None:
         return None
     return f"must be a whole number from {least} to {most}, not {_quoted(value)}"
 

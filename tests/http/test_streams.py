@@ -115,6 +115,7 @@ async def test_the_highlights_of_all_live_matches_come_in_one_stream(service: Se
         ("highlights=all", "must be live"),
         ("match=", "must not be empty"),
         ("match=one&changes=yes", "true or false"),
+        ("highlights=live&changes=true", "about snapshots"),
         ("&".join(f"match=m{n}" for n in range(MATCHES_MAX + 1)), "at most 50"),
     ],
 )

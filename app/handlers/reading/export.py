@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import attrs
 import msgspec
-from aiohttp import web
+import structlog
+from aiohttp import hdrs, web
 
 from app.context import CONTEXT, Context, may_go_on
 from app.live import UnknownMatch
@@ -35,6 +36,7 @@ EXPORTS_MAX: Final = 4
 
 EXPORTS: web.AppKey[asyncio.Semaphore] = web.AppKey("exports", asyncio.Semaphore)
 
+_log = structlog.stdlib.get_logger(__name__)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -58,10 +60,12 @@ async def export_match(request: web.Request, match_id: str, faults: list[Fault])
     except UnknownMatch:
         raise unknown_match() from None
     request[MATCH_ID], request[STREAMED] = match_id, True
-    response = web.StreamResponse(headers={"Content-Type": MEDIA_TYPE, "Cache-Control": "no-cache"})
+    response = web.StreamResponse(headers={"Content-Type": MEDIA_TYPE, "Cache-Control": "no-cache", "Vary": "Accept"})
     if aggregates.pending_events:
         raise StoreUnavailable("the service catches up after an outage; an export would not be whole yet")
     pieces = _pieces(context, match_id, aggregates)
+    if request.method == hdrs.METH_HEAD:
+        return response
     turns = request.app[EXPORTS]
     if turns.locked():
         raise TooManyReads("too many exports are under way")
@@ -75,7 +79,8 @@ async def export_match(request: web.Request, match_id: str, faults: list[Fault])
                     raise _BrokenOff
                 await _send(response, piece)
             await response.write_eof()
-        except (StoreError, TimeoutError, _BrokenOff):
+        except (StoreError, TimeoutError, _BrokenOff) as error:
+            _log.info("export broken off", match=match_id, error=type(error).__name__)
             if request.transport is not None:
                 request.transport.abort()  # without the last chunk nobody takes it for the whole
     return response

@@ -85,5 +85,4 @@ async def _page_of_matches(context: Context, page: MatchesPage) -> tuple[list[Ma
 def _is_wanted(match_id: str, answers: Mapping[str, MatchAggregates], *, active: bool | None) -> bool:
     if match_id not in answers:
         return False
-    is_live = match_status(answers[match_id]) == "live"
-    return active is None or active == is_live
+    return active is None or active == (match_status(answers[match_id]) == "live")

@@ -9,9 +9,9 @@ from aiohttp import web
 from app.context import CONTEXT
 from app.engagement.clock import MatchStanding, standing_of, told_minute
 from app.engagement.sides import metadata_of
-from app.engagement.understood import coordinate, name_in, player_of
 from app.handlers.parameters import faults_of, path_match_id
 from app.live import UnknownMatch
+from app.schemas.values import coordinate, name_in, player_of
 from app.times import iso_ms
 from app.web.answers import json_answer
 from app.web.conditional import REVALIDATED

@@ -29,10 +29,13 @@ async def stream_of_matches(request: web.Request) -> web.StreamResponse:
     """Send the snapshots and highlights of some matches, or the highlights of all live ones."""
     faults = faults_of(request)
     match_ids, changes = _match_ids(request, faults), _wants_changes(request, faults)
+    if changes and not match_ids:
+        faults.append(Fault("changes", "is about snapshots, which ?highlights=live has none of"))
     refuse(faults)
     context = request.app[CONTEXT]
     if not match_ids:
         return await _stream_highlights(request, context)
+    await context.live.aggregates_by_match(match_ids)  # in one statement, so that each is at hand
     async with AsyncExitStack() as stack:
         subscriptions = [await _subscribe(stack, context, match_id, seen_last(request)) for match_id in match_ids]
         messages = await stack.enter_async_context(aclosing(merged(subscriptions)))

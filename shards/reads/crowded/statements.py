@@ -15,10 +15,8 @@ from shards.events import HIGHLIGHT_TYPES
 from shards.reads.counts import RECENT_MS
 from shards.reads.highlights import HIGHLIGHTS
 from shards.reads.kinds import COURSE_TYPES, FEED_TYPES, PLAY_TYPES, is_of
-from shards.reads.statements import JSON_SETTINGS, NO_ID, SETTINGS
+from shards.reads.statements import JSON_SETTINGS, NO_ID, SETTINGS, pending_statement
 from shards.reads.teams import TEAMS
-from shards.stores.derived import derived_from_row
-from shards.stores.schema import ROW_STRUCTURE
 from shards.stores.sql import heredoc, rows_source
 
 
@@ -51,12 +49,6 @@ _STORED_COLUMNS = (
     "match_id, event_id, event_type, team_id, version, toInt64(toUnixTimestamp64Milli(timestamp)) AS happened, "
     "toInt64(toUnixTimestamp64Milli(received_at)) AS received, target, momentum"
 )
-_TARGET, _MOMENTUM = (derived_from_row(name).replace("{", "{{").replace("}", "}}") for name in ("target", "momentum"))
-_PENDING = f"""CREATE OR REPLACE TEMPORARY TABLE pending ENGINE = Memory AS
-  SELECT match_id, event_id, CAST(event_type, 'LowCardinality(String)') AS event_type, team_id,
-    bitNot(toUInt64(order_ns)) AS version, timestamp AS happened, intDiv(received_ns, 1000000) AS received,
-    {_TARGET} AS target, {_MOMENTUM} AS momentum
-  FROM {{source}} ORDER BY version DESC LIMIT 1 BY match_id, event_id"""
 _STORED = f"SELECT {_STORED_COLUMNS} FROM {{database}}.events FINAL PREWHERE match_id IN ({{matches}})"
 _CONTESTED = f"""SELECT {_COLUMNS} FROM (
     SELECT {_STORED_COLUMNS} FROM {{database}}.events
@@ -149,7 +141,7 @@ def crowded_statements(
     kept = _KEPT
     if lines:
         kept += _SIDES.format(sides=rows_source([msgspec.json.encode(line) for line in lines], _SIDES_STRUCTURE))
-    first = [_PENDING.format(source=rows_source(pending, ROW_STRUCTURE))] if pending else []
+    first = [pending_statement(pending)] if pending else []
     answer = f"{_ANSWER} {SETTINGS}, {JSON_SETTINGS}"
     counting = f"{SETTINGS}, max_threads = 1"
     until_ms = recent_ms + RECENT_MS - 1

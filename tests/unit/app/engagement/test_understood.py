@@ -6,7 +6,6 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.engagement.understood import card_of, coordinate, minute_of, moment_of, name_in, period_of, whole_number
 from app.schemas.understood import (
     added_fault,
     card_fault,
@@ -16,6 +15,7 @@ from app.schemas.understood import (
     period_fault,
     person_fault,
 )
+from app.schemas.values import card_of, coordinate, minute_of, moment_of, name_in, period_of, whole_number
 
 TEXTS = [
     "45+2",
@@ -55,8 +55,7 @@ def test_whoever_is_not_told_of_a_value_is_understood(value: Any) -> None:
     assert (period_fault(value) is None) == (period_of({"period": value}) is not None)
     assert (coordinate_fault(value) is None) == (coordinate(value) is not None)
     assert (person_fault(value) is None) == (name_in(value) != "")
-    added = whole_number(value)
-    assert (added_fault(value) is None) == (added is not None and 0 <= added <= 60)
+    assert (added_fault(value) is None) == (whole_number(value, 0, 60) is not None)
     if card_fault(value) is not None:
         assert card_of("card", {"card": value}) == (1, 0)
 

@@ -1,6 +1,8 @@
-"""What the service understands of an event's metadata, as values. Pure functions; what cannot be read is None."""
+"""What the service understands of an event's metadata, as values. Pure functions; what cannot be read is None.
 
-import math
+Reads take their values from here, and :mod:`app.schemas.understood` tells senders by the same functions what is none.
+"""
+
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -12,7 +14,11 @@ MINUTE_MAX: Final = 150
 """Latest minute that is taken for one of a match; extra time cannot have a later one."""
 
 ADDED_MAX: Final = 60
-PERIODS: Final = (1, 2, 3, 4, 5)
+PERIOD_MAX: Final = 5
+COORDINATE_MAX: Final = 100
+CARDS: Final = {"yellow": (1, 0), "second_yellow": (1, 1), "red": (0, 1)}
+"""Yellow and red cards that a booking of each colour counts as."""
+
 _MINUTE = re.compile(r"(\d{1,3})(?:\+(\d{1,2}))?", re.ASCII)
 _WHOLE = re.compile(r"\d{1,3}", re.ASCII)
 _NUMBER = re.compile(r"[+-]?\d{1,9}(?:\.\d{1,18})?", re.ASCII)
@@ -20,33 +26,36 @@ _NUMBER = re.compile(r"[+-]?\d{1,9}(?:\.\d{1,18})?", re.ASCII)
 
 def minute_of(metadata: Mapping[str, Any]) -> tuple[int, int | None] | None:
     """Return the minute and the added time that ``minute`` (47, ``"47"``, ``"45+2"``) and ``added`` tell."""
-    value = metadata.get("minute")
-    added = whole_number(metadata.get("added"))
+    told = minute_in(metadata.get("minute"))
+    if told is None or told[1] is not None:
+        return told
+    return told[0], whole_number(metadata.get("added"), 1, ADDED_MAX)
+
+
+def minute_in(value: object) -> tuple[int, int | None] | None:
+    """Return the minute of 47, 45.0 and ``"47"``, with the added time of ``"45+2"``."""
+    minute, added = value, None
     if isinstance(value, str) and (match := _MINUTE.fullmatch(value.strip())):
-        minute: int | None = int(match[1])
-        added = int(match[2]) if match[2] else added
-    else:
-        minute = whole_number(value)
-    if minute is None or not 0 <= minute <= MINUTE_MAX:
-        return None
-    return minute, added if added is not None and 0 < added <= ADDED_MAX else None
+        minute, added = match[1], int(match[2] or 0) or None
+    number = whole_number(minute, 0, MINUTE_MAX)
+    return None if number is None else (number, added)
 
 
 def period_of(metadata: Mapping[str, Any]) -> int | None:
     """Return the period: 1 and 2 are the halves, 3 and 4 those of extra time, 5 is the shoot-out."""
-    period = whole_number(metadata.get("period"))
-    return period if period in PERIODS else None
+    return whole_number(metadata.get("period"), 1, PERIOD_MAX)
 
 
-def whole_number(value: object) -> int | None:
-    """Return a whole number that is one, or is written as one: 45, 45.0 and ``"45"``."""
-    if isinstance(value, bool):
-        return None
+def whole_number(value: object, least: int, most: int) -> int | None:
+    """Return a whole number in a range, also where it is written as one: 45, 45.0 and ``"45"``."""
+    number = value
     if isinstance(value, str):
-        return int(value) if _WHOLE.fullmatch(value.strip()) else None
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else None
-    return value if isinstance(value, int) else None
+        number = int(value) if _WHOLE.fullmatch(value.strip()) else None
+    elif isinstance(value, float):
+        number = int(value) if value.is_integer() else None
+    if isinstance(number, bool) or not isinstance(number, int):
+        return None
+    return number if least <= number <= most else None
 
 
 def coordinate(value: object) -> float | None:
@@ -56,7 +65,7 @@ def coordinate(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     number = float(value)
-    return number if math.isfinite(number) and 0 <= number <= 100 else None
+    return number if 0 <= number <= COORDINATE_MAX else None
 
 
 def name_in(value: object) -> str:
@@ -70,13 +79,11 @@ def player_of(metadata: Mapping[str, Any]) -> str:
 
 
 def card_of(event_type: str, metadata: Mapping[str, Any]) -> tuple[int, int]:
-    """Return how many yellow, and how many red cards a booking counts as; a second yellow is one of each."""
+    """Return how many yellow, and how many red cards a booking counts as; one of an unknown colour is yellow."""
     if event_type in ("yellow_card", "red_card"):
-        colour = {"yellow_card": "yellow", "red_card": "red"}[event_type]
-    else:
-        value = metadata.get("card")
-        colour = value.lower() if isinstance(value, str) else "yellow"
-    return {"second_yellow": (1, 1), "red": (0, 1)}.get(colour, (1, 0))
+        return CARDS[event_type.removesuffix("_card")]
+    value = metadata.get("card")
+    return CARDS.get(value.lower(), CARDS["yellow"]) if isinstance(value, str) else CARDS["yellow"]
 
 
 def moment_of(value: object) -> int | None:
