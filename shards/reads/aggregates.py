@@ -194,7 +194,7 @@ def _starts(groups: Iterable[Group], withdrawn: Set[str]) -> Iterable[str]:
         (-negative_at, LAST_VERSION - version, texts)
         for group in groups
         if group.event_type == "match_start"
-        for negative_at, version, event_id, texts, _ in group.highlights
+        for negative_at, version, event_id, texts, *_ in group.highlights
         if event_id not in withdrawn
     }
     return (texts_of(texts)[0] for _, _, texts in sorted(starts))
@@ -227,7 +227,7 @@ def _course(groups: Iterable[Group], withdrawn: Collection[str]) -> tuple[Highli
 
 
 def _highlight(found: GroupHighlight, event_type: str, team_id: str, withdrawn: Collection[str]) -> Highlight:
-    negative_at, version, event_id, texts, received_ms = found
+    negative_at, version, event_id, texts, received_ms, _ = found
     metadata, player_id = texts_of(texts)
     return Highlight(
         event_id=event_id,

@@ -27,10 +27,10 @@ RECENT_MS = RECENT_BUCKETS * RECENT_BUCKET_MS
 NO_START = (0, 0, "")
 
 
-GroupHighlight = tuple[int, int, str, str, int]
-"""Negative timestamp, version, id, texts and time of receipt (ms) of a highlight, so that the newest one is the least.
+GroupHighlight = tuple[int, int, str, str, int, int]
+"""Negative timestamp, version, id, texts, time of receipt (ms), momentum of a highlight: the newest one is the least.
 
-Versions are the table's: lower is later received. Texts are the table's column of that name.
+Versions are the table's: lower is later received. Texts and momentum are the table's columns of these names.
 """
 
 

@@ -2,8 +2,8 @@
 
 The statement counts withdrawn events as well. A withdrawn event is nearly always a highlight (a goal, a card), so the
 answer holds all that is needed to take it out of its groups again. If it does not, the match has to be counted by
-another statement, with these events apart. What is withdrawn is read from the texts here, and so is the weight of a
-withdrawn event, because each column and function more has to be planned by ClickHouse. Pure functions.
+another statement, with these events apart. What is withdrawn is read from the texts here, because each column and
+function more has to be planned by ClickHouse. Pure functions.
 """
 
 from collections import Counter, defaultdict
@@ -20,6 +20,7 @@ from shards.reads.counts import (
     Counted,
     Curves,
     Group,
+    GroupHighlight,
     extremes_of,
     lines_of,
     withdrawn_by,
@@ -27,7 +28,6 @@ from shards.reads.counts import (
 from shards.reads.highlights import HIGHLIGHTS
 from shards.reads.kinds import FEED_TYPES
 from shards.reads.texts import texts_of
-from shards.stores.derived import weight_of
 
 MATCH_START = "match_start"
 
@@ -53,7 +53,7 @@ class _PlainRow(msgspec.Struct, array_like=True):
     recent: int
     curve: list[int] | dict[int, int]
     weights: list[int] | dict[int, int]
-    highlights: list[tuple[int, int, str, str, int]]
+    highlights: list[GroupHighlight]
 
 
 _row = msgspec.json.Decoder(_PlainRow)
@@ -97,7 +97,7 @@ def _group(row: _PlainRow) -> Group:
     start = NO_START
     if row.event_type == MATCH_START:
         start = min(
-            (-negative_at, LAST_VERSION - version, texts) for negative_at, version, _, texts, _ in row.highlights
+            (-negative_at, LAST_VERSION - version, texts) for negative_at, version, _, texts, *_ in row.highlights
         )
     targets = [withdrawn_id(row.event_type, texts_of(found[3])[0]) or NOBODY for found in row.highlights]
     return Group(
@@ -127,11 +127,11 @@ class _PlainCurves:
         for number, weight in weighted:
             weights[number] += weight
 
-    def take_off(self, at_ms: int, event_type: str, team_id: str, texts: str) -> None:
+    def take_off(self, at_ms: int, event_type: str, team_id: str, weight: int) -> None:
         """Take off an event."""
         number = at_ms // self._bucket_ms
         self._events[team_id][number] -= 1
-        if weight := weight_of(event_type, texts_of(texts)[0]):
+        if weight:
             self._weights[team_id][number] -= weight
         if event_type in FEED_TYPES:
             self._feed[number] -= 1
@@ -155,16 +155,16 @@ class _Apart:
         if not withdrawn:
             return Counted(self._groups, self._curves.curves(), withdrawn, lines)
         places = {
-            event_id: (group.event_type, group.team_id, -negative_at, texts)
+            event_id: (group.event_type, group.team_id, -negative_at, weight)
             for group in self._groups
-            for negative_at, _, event_id, texts, _ in group.highlights
+            for negative_at, _, event_id, _, _, weight in group.highlights
         }
         if not withdrawn <= places.keys():
             return None
         by_key = {(group.event_type, group.team_id): group for group in self._groups}
         extremes = self._extremes()
         for event_id in withdrawn:
-            event_type, team_id, at_ms, texts = places[event_id]
+            event_type, team_id, at_ms, weight = places[event_id]
             if at_ms in extremes:
                 return None
             group = by_key[event_type, team_id]
@@ -174,7 +174,7 @@ class _Apart:
                 recent=group.recent - is_recent,
                 start=NO_START,
             )
-            self._curves.take_off(at_ms, event_type, team_id, texts)
+            self._curves.take_off(at_ms, event_type, team_id, weight)
         return Counted(list(by_key.values()), self._curves.curves(), withdrawn, lines)
 
     def _extremes(self) -> set[int]:

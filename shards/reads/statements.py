@@ -47,7 +47,7 @@ _NAMED = "SELECT event_id FROM format(TSV, 'event_id UUID', {ids})"
 _PLAIN_COUNTS = f"""SELECT formatRowNoNewline('JSONCompactEachRow', match_id, event_type, team_id, count(),
     min({{time}}), max({{time}}), max({{received}}), countIf({{time}} BETWEEN {{recent_ms}} AND {{until_ms}}),
     {{curve}},
-    groupArraySortedIf({HIGHLIGHTS})((-{{time}}, version, event_id, texts, {{received}}), texts != ''))"""
+    groupArraySortedIf({HIGHLIGHTS})((-{{time}}, version, event_id, texts, {{received}}, momentum), texts != ''))"""
 # All events of a type have a weight, or none has.
 _LISTED_BUCKETS = (
     "groupArray({listed:d})(intDiv({time}, {bucket_ms})), groupArrayIf({listed:d})(momentum, momentum != 0)"
@@ -77,7 +77,7 @@ _COUNTS = f"""SELECT match_id, toString(about), toInt64(intDiv(happened, {{bucke
     minIf((happened, bitNot(version), texts), units.event_type = 'match_start'),
     if(bucket = 0, groupArrayIf(toString(target), target != {NO_ID}), []),
     if(bucket = 0, groupArraySortedIf({HIGHLIGHTS})(
-      (-happened, version, toString(event_id), texts, received), texts != ''), [])"""
+      (-happened, version, toString(event_id), texts, received, toInt64(momentum)), texts != ''), [])"""
 _GROUPING = (
     "GROUP BY GROUPING SETS ((match_id, about, bucket, team_id, of_feed), (match_id, about, event_type, team_id))"
 )

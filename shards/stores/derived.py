@@ -11,10 +11,6 @@ parentheses differ, and are not compared. ``transform`` is used for sets of type
 block once, and ``has`` at each row.
 """
 
-import json
-import math
-import re
-
 from shards.events import HIGHLIGHT_TYPES
 
 _TEXTS = "concat(metadata, '\\0', player_id)"
@@ -81,34 +77,3 @@ DERIVED = {
 def derived_from_row(name: str) -> str:
     """Return the expression for a derived column, for rows that are not in the table yet."""
     return DERIVED[name].partition("MATERIALIZED ")[2]
-
-
-_WRITTEN = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-
-
-def weight_of(event_type: str, metadata: str) -> int:
-    """Return the weight of an event as ClickHouse makes it, in thousandths."""
-    weight = WEIGHTS.get(event_type, 0)
-    if not weight or not ('"x"' in metadata or "\\u" in metadata):
-        return weight * 3 // 4
-    return int(weight * (50 + min(max(_x_of(metadata), 0.0), 100.0) / 2) / 100)
-
-
-def _finite(text: str) -> float:
-    """Return a number; of one that no double holds ClickHouse reads nothing of the whole text."""
-    if math.isinf(number := float(text)):
-        raise ValueError("beyond a double")
-    return number
-
-
-def _x_of(metadata: str) -> float:
-    """Return ``x``, 50 where it cannot be read; of a key that is given twice the first one counts."""
-    try:
-        first = json.loads(metadata, object_pairs_hook=lambda pairs: dict(reversed(pairs)), parse_float=_finite)
-        value = first.get("x")
-        if isinstance(value, str) and not _WRITTEN.fullmatch(value):
-            return 50.0
-        number = float(value) if isinstance(value, str | int | float) else 50.0
-    except (ValueError, RecursionError, OverflowError):
-        return 50.0
-    return number if math.isfinite(number) else 50.0

@@ -82,7 +82,7 @@ _COUNTS = f"""SELECT formatRowNoNewline('JSONCompactEachRow', toString(about), k
     min(first), max(last), max(received), sum(recent), sumMap([bucket], [n], [m]),
     minIf((first, bitNot(version), texts), kind = {RowKind.STANDING:d} AND event_type = 'match_start'),
     groupArrayIf(target, target != {NO_ID}),
-    groupArraySortedIf({HIGHLIGHTS})((-first, version, toString(event_id), texts, received),
+    groupArraySortedIf({HIGHLIGHTS})((-first, version, toString(event_id), texts, received, m),
       kind = {RowKind.STANDING:d} AND {IS_HIGHLIGHT}))"""
 _RFC_9562 = 0b10 << 62
 
