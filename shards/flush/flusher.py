@@ -18,7 +18,7 @@ from shards.observer import Observer
 from shards.snapshot import Pause
 from shards.tasks.backoff import backoff_s
 from shards.tasks.threads import Threads
-from shards.tasks.watch import Watch, Watched
+from shards.tasks.watch import Watch, Watched, end_if_cancelled
 from shards.wal.log import ShardLog
 
 _log = get_logger(__name__)
@@ -190,6 +190,7 @@ class Flusher:
     async def run(self) -> None:
         """Flush until stopped. Errors of the store never end it."""
         while True:
+            end_if_cancelled()
             await self._wait_for_work()
             await self._gate.wait_up()
             if self._stopped:

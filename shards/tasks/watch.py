@@ -19,6 +19,17 @@ then, and each end is seen by whoever looks once a second."""
 Work = Callable[[], Awaitable[None]]
 
 
+def end_if_cancelled() -> None:
+    """Raise CancelledError if the present task was cancelled before.
+
+    For tasks that survive their errors: one that is raised behind a cancel, as in a ``finally``, takes its place. The
+    task would run on then, with whatever the cancel broke off, and :meth:`Watched.close` would wait for ever.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 class Watched:
     """One task that is kept running until it returns, or is closed. :meth:`Watch.keep_running` makes it.
 

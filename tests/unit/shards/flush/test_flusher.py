@@ -15,7 +15,8 @@ from shards.flush.gate import StoreGate
 from shards.flush.steps import Step
 from shards.observer import Observer
 from shards.tasks.watch import Watch
-from shards.wal.checkpoint import read_checkpoint
+from shards.wal.checkpoint import Checkpoint, read_checkpoint
+from shards.wal.record import Record
 from tests.logged import lines_of
 from tests.unit.shards.flush.memory_store import MemoryStore, OneShard
 
@@ -197,6 +198,40 @@ async def test_a_flusher_that_ended_is_made_ready_and_sends_all_in_memory_again(
     one.flusher.resume()
     await until(lambda: one.tally.confirmed == 2)
     assert [batch.number for batch in one.store.direct] == [2], "as a replay, under another number"
+    one.flusher.stop()
+    await task.close(timeout_s=None)
+    one.shard.close()
+
+
+async def test_a_cancel_that_an_error_behind_it_hides_ends_the_flusher_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the next load goes on with a reader that is ahead, and takes the rows that it passes over for damaged."""
+    one = OneShard(tmp_path, flush_max_rows=2)
+    one.gate._note_opened()
+    reading, may_return = threading.Event(), threading.Event()
+    read = one.steps.loader._reader.read
+
+    def slowly(**limits: Any) -> list[Record]:
+        found = read(**limits)
+        reading.set()
+        may_return.wait(DEADLINE_S)
+        return found
+
+    def failing(*_: object, **__: object) -> Checkpoint:
+        monkeypatch.undo()
+        raise MemoryError
+
+    monkeypatch.setattr(one.steps.loader._reader, "read", slowly)
+    monkeypatch.setattr(type(one.tally), "checkpoint", failing)
+    one.accept(2, first_is_missed=True)
+    task = one.flusher.start(Watch(Observer()))
+    await asyncio.to_thread(reading.wait, DEADLINE_S)
+    task._task.cancel()
+    await until(lambda: one.flusher.last_error)
+    may_return.set()
+    await until(lambda: len(one.pending) == 0)
+    assert (one.tally.confirmed, one.tally.damaged) == (2, 0)
     one.flusher.stop()
     await task.close(timeout_s=None)
     one.shard.close()
